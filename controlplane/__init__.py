@@ -1,0 +1,1 @@
+"""Decides: workers, health, load, the routing table, supervision and the command line."""

@@ -1,0 +1,104 @@
+"""The command line, `routerctl`. Only the module of the command that was asked for is imported."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Annotated, NamedTuple
+
+import typer
+
+from controlplane.cli.argv import UsageProblem, normalise
+from shared.config import ConfigError
+from shared.version import __version__
+
+
+class _Command(NamedTuple):
+    module: str
+    help: str
+    # Flags without a value, of the commands whose other flags are those of `start`.
+    switches: frozenset[str] | None = None
+
+
+_COMMANDS = {
+    "start": _Command("controlplane.cli.start", "Start a router in front of workers.", frozenset()),
+    "status": _Command("controlplane.cli.status", "Show a running router's processes and workers."),
+    "demo": _Command("controlplane.cli.demo", "Start a small simulated fleet with a router.", frozenset({"--once"})),
+    "sim": _Command("controlplane.sim.cli", "Start simulated vLLM servers."),
+}
+
+
+# Flags that the demo does not know are for `start`; `normalise` has checked them.
+_PASSES_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+
+def main() -> None:
+    """Run `routerctl` with the arguments of this process; never returns."""
+    # Output that nobody reads any more (`| head`) is no error worth a traceback.
+    try:
+        sys.exit(run(sys.argv[1:]))
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run one command line; return its exit code: 0 done, 1 could not be done, 2 wrong usage."""
+    name = argv[0] if argv else ""
+    try:
+        arguments = list(argv)
+        if (command := _COMMANDS.get(name)) is not None and command.switches is not None:
+            arguments = [name, *normalise(argv[1:], command.switches)]
+        result = typer.main.get_command(_app(name)).main(
+            arguments or ["--help"], prog_name="routerctl", standalone_mode=False
+        )
+    except (ConfigError, UsageProblem) as error:
+        return _fail(str(error))
+    except typer.TyperException as error:
+        return _fail(error.format_message())
+    return result if isinstance(result, int) else 0
+
+
+def _fail(message: str) -> int:
+    print(f"routerctl: error: {' '.join(message.split())}", file=sys.stderr)
+    return 2
+
+
+def _app(chosen: str) -> typer.Typer:
+    app = typer.Typer(
+        help="One OpenAI-compatible address in front of a fleet of vLLM servers.",
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_root)
+    for name, command in _COMMANDS.items():
+        function = getattr(importlib.import_module(command.module), name) if name == chosen else _not_chosen()
+        app.command(name, short_help=command.help, context_settings=_PASSES_ON if name == "demo" else None)(function)
+    return app
+
+
+def _not_chosen() -> Callable[[], None]:
+    # Its line in the list of commands is all that is needed of it.
+    return lambda: None
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"routerctl {__version__}")
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, show_default=False, help="Print the version and end."
+        ),
+    ] = False,
+) -> None:
+    pass

@@ -1,0 +1,100 @@
+"""What can be told of a router without its control plane: from the runtime folder and from the planes themselves."""
+
+from __future__ import annotations
+
+import asyncio
+
+from controlplane.cli.status_view import PlaneView, ProcessView, RouterView, TableView, WorkerView
+from controlplane.inquiry import control_status, plane_status
+from shared.clock import Clock
+from shared.messages import MessageError, PlaneStatus, decode_table
+from shared.process import is_alive
+from shared.runtime_dir import PlaneRecord, ProcessRecord, RuntimeDir, read_record
+from shared.sockets import Context
+from shared.table import Stamp
+
+ASK_TIMEOUT = 1.0
+"""Seconds: a plane that takes longer to say how it is has trouble worth showing as `silent`."""
+
+
+async def local_status(runtime: RuntimeDir, clock: Clock) -> RouterView | None:
+    """Return what the folder and the planes know; None when nothing of a router runs there."""
+    records = [read_record(path, PlaneRecord) for path in sorted(runtime.planes.glob("*.json"))]
+    planes = [record for record in records if record is not None and is_alive(record.process)]
+    supervisor = _process(read_record(runtime.supervisor, ProcessRecord), clock, otherwise="gone")
+    control_plane = _process(read_record(runtime.control_plane, ProcessRecord), clock, otherwise="down")
+    if not planes and supervisor.pid is None and control_plane.pid is None:
+        return None
+    context = Context()
+    try:
+        statuses, control = await asyncio.gather(
+            asyncio.gather(*(plane_status(context, runtime, p.identity.id, timeout=ASK_TIMEOUT) for p in planes)),
+            control_status(context, runtime, timeout=ASK_TIMEOUT),
+        )
+    finally:
+        context.destroy(linger=0)
+    if control_plane.pid is not None and control is None:
+        control_plane.state = "silent"
+    views = [_plane(record, status, clock) for record, status in zip(planes, statuses, strict=True)]
+    return RouterView(
+        supervisor=supervisor,
+        control_plane=control_plane,
+        planes=sorted(views, key=lambda view: (view.slot, view.id)),
+        workers=_workers(runtime, clock),
+    )
+
+
+def _process(record: ProcessRecord | None, clock: Clock, *, otherwise: str) -> ProcessView:
+    if record is None or not is_alive(record):
+        return ProcessView(state=otherwise)
+    age = clock.wall() - record.started
+    return ProcessView(pid=record.pid, state="running", version=record.version, age=age)
+
+
+def _plane(record: PlaneRecord, status: PlaneStatus | None, clock: Clock) -> PlaneView:
+    view = PlaneView(
+        id=record.identity.id,
+        slot=record.identity.slot,
+        pid=record.process.pid,
+        state=_plane_state(status),
+        version=record.process.version,
+        age=clock.wall() - record.process.started,
+    )
+    if status is not None:
+        view.table = _table(status.table)
+        view.table_age = status.table_age
+        view.ready_workers = status.ready_workers
+        view.active = status.active
+    return view
+
+
+def _plane_state(status: PlaneStatus | None) -> str:
+    if status is None:
+        return "silent"
+    if not status.listening:
+        return "starting" if status.table is None else "draining"
+    return "stale" if status.stale else "serving"
+
+
+def _table(stamp: Stamp | None) -> TableView | None:
+    return None if stamp is None else TableView(epoch=stamp.epoch, version=stamp.version, hash=f"{stamp.hash:016x}")
+
+
+def _workers(runtime: RuntimeDir, clock: Clock) -> list[WorkerView]:
+    try:
+        table = decode_table(runtime.table.read_bytes())
+    except (OSError, MessageError):
+        return []
+    return [
+        WorkerView(
+            id=worker.id,
+            epoch=worker.epoch,
+            url=worker.url,
+            state=worker.state,
+            role=worker.role,
+            reason=worker.reason,
+            age=clock.wall() - worker.since if worker.since else None,
+            models=worker.models,
+        )
+        for worker in table.workers.values()
+    ]

@@ -1,0 +1,75 @@
+"""The typer options for the values of StartConfig: what each is for, with its unit; its default is taken from there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import typer
+
+from shared.config_sources import FIELDS, flag_of
+
+HELP: dict[str, tuple[str, str]] = {
+    "host": ("ADDRESS", "Listen address of the data port; 0.0.0.0 is every address."),
+    "port": ("PORT", "Data port: clients send their requests here."),
+    "worker_urls": ("URL...", "Workers, as http(s)://host:port."),
+    "policy": ("NAME", "How a worker is chosen: round_robin, random, power_of_two (the less loaded of two drawn)."),
+    "data_planes": ("N", "Processes that forward requests; each can use one core."),
+    "runtime_dir": (
+        "FOLDER",
+        "Private folder for sockets and records; by default one per port. A router started on the folder of one "
+        "that has died takes over its planes.",
+    ),
+    "admin_host": ("ADDRESS", "Listen address of the admin API; whoever reaches it commands the router."),
+    "admin_port": ("PORT", "Port of the admin API and web page."),
+    "prometheus_host": ("ADDRESS", "Listen address of /metrics."),
+    "prometheus_port": ("PORT", "Port of /metrics."),
+    "worker_startup_timeout_secs": (
+        "SECONDS",
+        "Give up when no worker is ready by then; a large model takes minutes to load.",
+    ),
+    "worker_startup_check_interval": (
+        "SECONDS",
+        "Longest pause between looks at a starting worker; the first ones are much shorter.",
+    ),
+    "health_failure_threshold": ("N", "Failed checks in a row until a worker gets no more requests."),
+    "health_success_threshold": ("N", "Good checks in a row until it gets requests again."),
+    "health_check_timeout_secs": ("SECONDS", "Longest wait for a check's answer; a busy engine takes over a second."),
+    "health_check_interval_secs": ("SECONDS", "Time between checks of one worker."),
+    "health_check_endpoint": ("PATH", "What a check asks for; the answer 200 is good."),
+    "load_interval_ms": ("MILLISECONDS", "Time between readings of one worker's load from its /metrics."),
+    "connect_timeout_secs": ("SECONDS", "Longest wait for a connection to a worker; then another one is tried."),
+    "request_timeout_secs": ("SECONDS", "Longest time that one request may take at a worker."),
+    "max_payload_size": ("BYTES", "Largest request body taken."),
+    "request_id_headers": ("NAME...", "Request headers that may hold a request's id; the first found wins."),
+    "shutdown_grace_secs": ("SECONDS", "Time for running requests to finish at a stop; Kubernetes kills after 30."),
+    "log_level": ("LEVEL", "debug, info, warning, error or critical."),
+}
+
+
+def option(field: str) -> Any:
+    """Return the option of one field.
+
+    It takes the text as given: `shared.config_sources` converts and checks texts from all sources alike.
+    """
+    metavar, text = HELP[field]
+    # typer would put parentheses around a default that it did not convert itself.
+    return typer.Option(flag_of(field), metavar=metavar, help=text + _default_text(field), show_default=False)
+
+
+CONFIG = typer.Option(
+    "--config",
+    metavar="FILE",
+    show_default=False,
+    help="TOML file with any of these values; keys are the flags' names with _ for -. "
+    "A flag wins over ROUTERCTL_<FLAG> in the environment, that over the file.",
+)
+
+
+def _default_text(field: str) -> str:
+    default = FIELDS[field].default
+    if default is msgspec.NODEFAULT:
+        default = "the usable cores"
+    if isinstance(default, tuple):
+        default = " ".join(default)
+    return f" [default: {default}]" if default else ""

@@ -1,0 +1,109 @@
+"""`routerctl start`: the flags, and the way from them to a running supervisor."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from controlplane.cli.options import CONFIG, option
+from shared.config import ConfigError, StartConfig
+from shared.config_sources import FIELDS, ConfigFile, resolve
+
+Text = str | None
+Texts = list[str] | None
+
+
+def start(
+    context: typer.Context,
+    host: Annotated[Text, option("host")] = None,
+    port: Annotated[Text, option("port")] = None,
+    worker_urls: Annotated[Texts, option("worker_urls")] = None,
+    policy: Annotated[Text, option("policy")] = None,
+    data_planes: Annotated[Text, option("data_planes")] = None,
+    config: Annotated[Text, CONFIG] = None,
+    runtime_dir: Annotated[Text, option("runtime_dir")] = None,
+    admin_host: Annotated[Text, option("admin_host")] = None,
+    admin_port: Annotated[Text, option("admin_port")] = None,
+    prometheus_host: Annotated[Text, option("prometheus_host")] = None,
+    prometheus_port: Annotated[Text, option("prometheus_port")] = None,
+    worker_startup_timeout_secs: Annotated[Text, option("worker_startup_timeout_secs")] = None,
+    worker_startup_check_interval: Annotated[Text, option("worker_startup_check_interval")] = None,
+    health_failure_threshold: Annotated[Text, option("health_failure_threshold")] = None,
+    health_success_threshold: Annotated[Text, option("health_success_threshold")] = None,
+    health_check_timeout_secs: Annotated[Text, option("health_check_timeout_secs")] = None,
+    health_check_interval_secs: Annotated[Text, option("health_check_interval_secs")] = None,
+    health_check_endpoint: Annotated[Text, option("health_check_endpoint")] = None,
+    load_interval_ms: Annotated[Text, option("load_interval_ms")] = None,
+    connect_timeout_secs: Annotated[Text, option("connect_timeout_secs")] = None,
+    request_timeout_secs: Annotated[Text, option("request_timeout_secs")] = None,
+    max_payload_size: Annotated[Text, option("max_payload_size")] = None,
+    request_id_headers: Annotated[Texts, option("request_id_headers")] = None,
+    shutdown_grace_secs: Annotated[Text, option("shutdown_grace_secs")] = None,
+    log_level: Annotated[Text, option("log_level")] = None,
+) -> int:
+    """Start a router: a control plane and N data planes on one port.
+
+    Every flag can also be set as ROUTERCTL_<FLAG> in the environment or in a TOML file (--config).
+    """
+    given = {field: value for field, value in context.params.items() if field in FIELDS and value}
+    return run(resolve(given, os.environ, read_config_file(config or os.environ.get("ROUTERCTL_CONFIG"))))
+
+
+def read_config_file(path: str | None) -> ConfigFile | None:
+    """Read the file named by `--config`. Raises ConfigError."""
+    if not path:
+        return None
+    try:
+        return ConfigFile(path, Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        cause = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(f"--config {path}: {cause}; give the path of a readable TOML file") from None
+
+
+def run(config: StartConfig) -> int:
+    """Run a router until it is told to stop; return the exit code."""
+    from controlplane.children import Spawner, own_commands
+    from controlplane.opening import EarlySignals, open_router
+    from controlplane.preflight import CanNotStart, check_ports, survey, take_lock
+    from shared.config import plane_fingerprint
+    from shared.logs import configure_logging
+    from shared.runtime_dir import RuntimeDir, RuntimeDirError, default_runtime_dir
+
+    runtime = RuntimeDir(
+        Path(config.runtime_dir).absolute() if config.runtime_dir else default_runtime_dir(config.port)
+    )
+    try:
+        runtime.prepare()
+        lock = take_lock(runtime)
+        found = survey(runtime)
+        check_ports(config, found)
+    except (CanNotStart, RuntimeDirError) as error:
+        return _can_not(str(error))
+    with lock:
+        early = EarlySignals()
+        early.install()
+        spawner = Spawner(runtime, own_commands(runtime), plane_fingerprint(config))
+        try:
+            opening = open_router(config, runtime, found, spawner)
+        except OSError as error:
+            return _can_not(f"runtime folder {runtime.path}: {error.strerror}; give another one with --runtime-dir")
+
+        # Only now, while the children load their own modules.
+        import asyncio
+
+        from setproctitle import setproctitle
+
+        from controlplane.supervisor import Supervisor
+
+        setproctitle("routerctl: supervisor")
+        configure_logging("supervisor", config.log_level)
+        return asyncio.run(Supervisor(config, runtime, spawner, opening).run(early))
+
+
+def _can_not(reason: str) -> int:
+    print(f"routerctl: error: {reason}", file=sys.stderr)
+    return 1

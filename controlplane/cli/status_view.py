@@ -1,0 +1,117 @@
+"""What `routerctl status` shows of a router, and how people read it: 80 columns, one line a process or worker.
+
+The names are those of `GET /status` (controlplane/status_report.py), of which this is the part that people look at
+and that can also be told without a control plane.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+
+class ProcessView(msgspec.Struct, kw_only=True):
+    """The supervisor or the control plane. `age` is in seconds since its start."""
+
+    pid: int | None = None
+    state: str
+    version: str | None = None
+    age: float | None = None
+
+
+class TableView(msgspec.Struct, kw_only=True):
+    """Which routing table is meant."""
+
+    epoch: int
+    version: int
+    hash: str
+
+
+class PlaneView(msgspec.Struct, kw_only=True):
+    """One plane. `age` and `table_age` are in seconds, `active` counts client requests."""
+
+    id: str
+    slot: int
+    pid: int
+    state: str
+    version: str | None = None
+    age: float | None = None
+    table: TableView | None = None
+    table_age: float | None = None
+    ready_workers: int | None = None
+    active: int | None = None
+
+
+class WorkerView(msgspec.Struct, kw_only=True):
+    """One worker. `version` is its server's own; `age` is in seconds since it came into its state."""
+
+    id: str
+    url: str
+    state: str
+    version: str | None = None
+    epoch: int = 1
+    role: str = "regular"
+    reason: str = ""
+    age: float | None = None
+    models: Sequence[str] | None = None
+
+
+class RouterView(msgspec.Struct, kw_only=True):
+    """The whole router. `supervisor` is None when nothing is known of one."""
+
+    supervisor: ProcessView | None
+    control_plane: ProcessView
+    planes: list[PlaneView]
+    workers: list[WorkerView]
+
+
+_WIDTH = 80
+
+
+def as_text(report: RouterView) -> str:
+    """Return the report as a table for people."""
+    rows = [("PROCESS", "STATE", "PID", "VERSION", "AGE", "TABLE", "ACTIVE")]
+    supervisor = report.supervisor or ProcessView(state="gone")
+    for name, process in (("supervisor", supervisor), ("control plane", report.control_plane)):
+        pid = "-" if process.pid is None else str(process.pid)
+        rows.append((name, process.state, pid, process.version or "-", duration(process.age), "", ""))
+    for plane in report.planes:
+        table = "-" if plane.table is None else f"{plane.table.version} ({duration(plane.table_age)})"
+        active = "-" if plane.active is None else str(plane.active)
+        head = (f"plane {plane.slot}", plane.state, str(plane.pid), plane.version or "-")
+        rows.append((*head, duration(plane.age), table, active))
+    lines = _aligned(rows)
+    lines.append("")
+    if report.workers:
+        lines += _worker_lines(report.workers)
+    else:
+        lines.append("no workers; give some with --worker-urls")
+    return "\n".join(line[:_WIDTH].rstrip() for line in lines)
+
+
+def _worker_lines(workers: Iterable[WorkerView]) -> list[str]:
+    rows = [("WORKER", "STATE", "AGE", "MODELS")]
+    for worker in workers:
+        # Why a worker gets no requests matters more than what it would serve.
+        last = worker.reason or ("-" if worker.models is None else ", ".join(worker.models))
+        rows.append((worker.url, worker.state, duration(worker.age), last))
+    return _aligned(rows)
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+
+
+def duration(seconds: float | None) -> str:
+    """Return a time in two units at most, such as `3m12s`."""
+    if seconds is None:
+        return "-"
+    if seconds < 10:
+        return f"{max(0.0, seconds):.1f}s"
+    whole = int(seconds)
+    for name, size, smaller, smaller_size in (("d", 86400, "h", 3600), ("h", 3600, "m", 60), ("m", 60, "s", 1)):
+        if whole >= size:
+            return f"{whole // size}{name}{whole % size // smaller_size}{smaller}"
+    return f"{whole}s"

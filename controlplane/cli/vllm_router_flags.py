@@ -1,0 +1,21 @@
+"""The flags of vllm-router 0.1.17 that this version does not have: named as such instead of as a typing mistake."""
+
+from __future__ import annotations
+
+NOT_OFFERED = frozenset(
+    {
+        "--prefill-policy", "--decode-policy", "--enable-program-scheduling", "--program-scheduling-config-json",
+        "--router-temperature", "--kv-penalty-host", "--kv-penalty-external", "--kv-penalty-disk",
+        "--kv-aware-session-affinity-ttl-secs", "--kv-event-source", "--kv-event-replay-source",
+        "--kv-event-block-size", "--kv-event-model", "--pd-kv-events", "--mini-lb", "--vllm-pd-disaggregation",
+        "--prefill", "--decode", "--vllm-discovery-address", "--kv-connector", "--cache-threshold",
+        "--balance-abs-threshold", "--balance-rel-threshold", "--eviction-interval-secs", "--max-tree-size",
+        "--wasm-middleware", "--wasm-middleware-sha256", "--wasm-middleware-route", "--intra-node-data-parallel-size",
+        "--enable-igw", "--api-key", "--log-dir", "--service-discovery", "--selector", "--service-discovery-port",
+        "--service-discovery-namespace", "--prefill-selector", "--decode-selector", "--retry-max-retries",
+        "--retry-initial-backoff-ms", "--retry-max-backoff-ms", "--retry-backoff-multiplier", "--retry-jitter-factor",
+        "--disable-retries", "--cb-failure-threshold", "--cb-success-threshold", "--cb-timeout-duration-secs",
+        "--cb-window-duration-secs", "--disable-circuit-breaker", "--max-concurrent-requests", "--queue-size",
+        "--queue-timeout-secs", "--rate-limit-tokens-per-second", "--cors-allowed-origins",
+    }
+)  # fmt: skip

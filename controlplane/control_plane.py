@@ -1,0 +1,211 @@
+"""The control plane put together: who tells whom. What runs first is what planes and clients wait for."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+from typing import TYPE_CHECKING
+
+from controlplane.discovery.static import static_workers
+from controlplane.health import HealthRules
+from controlplane.last_known_good import TableWriter
+from controlplane.loads import Loads
+from controlplane.planes import Planes
+from controlplane.publication import Publication
+from controlplane.publisher import Publisher
+from controlplane.registry import Change, Registry
+from controlplane.table_builder import build
+from shared.clock import Clock
+from shared.config import StartConfig
+from shared.messages import Evidence, PlaneIdentity
+from shared.process import is_alive
+from shared.runtime_dir import PlaneRecord, ProcessRecord, RuntimeDir, read_record
+from shared.sockets import Context
+from shared.table import ModelCard, RoutingTable, Settings, Worker
+
+if TYPE_CHECKING:
+    from controlplane.prober import Prober
+    from controlplane.status_report import StatusReport
+
+log = logging.getLogger(__name__)
+
+
+class ControlPlane:
+    """One life of the control plane."""
+
+    def __init__(
+        self,
+        config: StartConfig,
+        runtime: RuntimeDir,
+        *,
+        epoch: int,
+        earlier_table: RoutingTable | None,
+        is_first_start: bool,
+        own: ProcessRecord,
+        clock: Clock,
+    ) -> None:
+        """Prepare a control plane; `earlier_table` is what an earlier one published last."""
+        self._config = config
+        self._runtime = runtime
+        self._is_first_start = is_first_start
+        self._own = own
+        self._clock = clock
+        self._planes = Planes()
+        self._loads = Loads()
+        self._registry = Registry(
+            HealthRules(
+                failure_threshold=config.health_failure_threshold,
+                success_threshold=config.health_success_threshold,
+                interval=config.health_check_interval_secs,
+                longest_startup_pause=config.worker_startup_check_interval,
+                startup_timeout=config.worker_startup_timeout_secs,
+            )
+        )
+        now = clock.monotonic()
+        self._registry.sync(static_workers(config.worker_urls), now=now, wall=round(clock.wall(), 3))
+        if earlier_table is not None:
+            self._registry.restore(earlier_table, now=now)
+        self._publication = Publication(epoch, config.settings())
+        # Before any plane can ask: nobody is ever told of the empty table.
+        self._publication.change(*self.content())
+        self._writer = TableWriter(runtime)
+        self._publisher: Publisher | None = None
+        self._prober: Prober | None = None
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set. Raises what ended it otherwise, in an exception group."""
+        context = Context()
+        publisher = self._publisher = Publisher(
+            context, self._runtime, self._publication, self._planes, self._loads, self, self._clock
+        )
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(publisher.run()), group.create_task(self._writer.run())]
+                self._writer.note(self._publication.table)
+                tasks.append(group.create_task(self._watch_workers(publisher)))
+                await stop.wait()
+                for task in tasks:
+                    task.cancel()
+        finally:
+            publisher.close()
+            context.term()
+
+    # --- what the publisher asks and tells (controlplane.publisher.Source) -------------------------------------
+
+    def content(self) -> tuple[tuple[Worker, ...], tuple[ModelCard, ...], Settings]:
+        """Return what the table should hold now."""
+        return *build(self._registry.members()), self._config.settings()
+
+    def published(self, table: RoutingTable) -> None:
+        """Keep a published table on disk."""
+        self._writer.note(table)
+
+    def evidence(self, evidence: Evidence) -> None:
+        """Have a worker looked at that a plane could not reach."""
+        if self._prober is not None and evidence.kind != "bad-answer":
+            self._prober.suspect(evidence.worker, evidence.worker_epoch)
+
+    def is_dead(self, plane: PlaneIdentity) -> bool:
+        """Whether a plane's process has ended. The supervisor removes the records of those that have."""
+        record = read_record(self._runtime.plane(plane.id), PlaneRecord)
+        return record is None or not is_alive(record.process)
+
+    # --- workers and HTTP ------------------------------------------------------------------------------------
+
+    async def _watch_workers(self, publisher: Publisher) -> None:
+        # Planes get the table while the rest is being loaded.
+        await asyncio.to_thread(_load, "controlplane.prober", "controlplane.scraper")
+        from controlplane.prober import Prober
+        from controlplane.scraper import Scraper
+
+        def changed(change: Change) -> None:
+            _log_change(change)
+            publisher.changed()
+
+        config = self._config
+        self._prober = Prober(
+            self._registry,
+            endpoint=config.health_check_endpoint,
+            timeout=config.health_check_timeout_secs,
+            clock=self._clock,
+            changed=changed,
+        )
+        scraper = Scraper(
+            self._registry,
+            self._loads,
+            interval=config.load_interval_ms / 1000,
+            clock=self._clock,
+            loaded=publisher.loaded,
+            changed=changed,
+            refused=self._prober.suspect,
+        )
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._prober.run())
+            group.create_task(scraper.run())
+            group.create_task(self._serve(publisher))
+
+    async def _serve(self, publisher: Publisher) -> None:
+        await asyncio.to_thread(
+            _load, "controlplane.admin", "controlplane.listener", "controlplane.metrics", "controlplane.status_report"
+        )
+        from controlplane.admin import admin_application, prometheus_application
+        from controlplane.listener import Listener
+        from controlplane.metrics import RouterCollector
+
+        config = self._config
+        collector = RouterCollector(self._publication, self._planes, self._loads, self._clock)
+        admin = Listener(
+            admin_application(lambda: self._status(publisher)),
+            flag="--admin-port",
+            host=config.admin_host,
+            port=config.admin_port,
+            required=self._is_first_start,
+        )
+        prometheus = Listener(
+            prometheus_application(collector),
+            flag="--prometheus-port",
+            host=config.prometheus_host,
+            port=config.prometheus_port,
+            required=self._is_first_start,
+        )
+        async with asyncio.TaskGroup() as group:
+            group.create_task(admin.run())
+            group.create_task(prometheus.run())
+
+    def _status(self, publisher: Publisher) -> StatusReport:
+        from controlplane.status_report import build_report
+
+        now = self._clock.monotonic()
+        supervisor = read_record(self._runtime.supervisor, ProcessRecord)
+        return build_report(
+            supervisor=supervisor,
+            supervisor_runs=supervisor is not None and is_alive(supervisor),
+            own=self._own,
+            table=self._publication.table,
+            members=self._registry.members(),
+            planes=self._planes,
+            loads=self._loads.report(self._publication.table.workers, now=now),
+            malformed=publisher.malformed,
+            now=now,
+            wall=self._clock.wall(),
+        )
+
+
+def _load(*modules: str) -> None:
+    for module in modules:
+        importlib.import_module(module)
+
+
+def _log_change(change: Change) -> None:
+    before, after = change
+    if before.epoch != after.epoch:
+        log.info("worker %s was restarted", after.id)
+    if before.state == after.state:
+        if after.state == "starting" and after.reason != before.reason:
+            log.info("worker %s is not there yet: %s", after.id, after.reason)
+        return
+    if after.state == "unhealthy":
+        log.warning("worker %s is unhealthy (was %s): %s", after.id, before.state, after.reason)
+    else:
+        log.info("worker %s is %s (was %s)", after.id, after.state, before.state)

@@ -1,0 +1,92 @@
+"""One HTTP port of the control plane, served by granian in the control plane's own event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from contextlib import suppress
+
+from granian.constants import HTTPModes, Interfaces
+from granian.server.embed import Server
+from starlette.types import ASGIApp
+
+from shared.config import ConfigError, join_address
+
+# A handful of people, scrapers and scripts; idle keep-alive connections count.
+_BACKLOG = 128
+_MAX_CONNECTIONS = 512
+_PATIENCE = 1.0
+"""Seconds that the port may still be held at start by a predecessor that is just ending."""
+_RETRY_PAUSE = 0.1
+_LONG_RETRY_PAUSE = 2.0
+_END_WITHIN = 1.0
+
+log = logging.getLogger(__name__)
+
+
+class Listener:
+    """Serves an application on a port until cancelled."""
+
+    def __init__(self, application: ASGIApp, *, flag: str, host: str, port: int, required: bool) -> None:
+        """`flag` names the port to the operator.
+
+        A port that is taken ends a `required` listener with ConfigError; any other one goes on trying, because
+        planes that serve clients need their control plane more than anybody needs this port.
+        """
+        self._application = application
+        self._flag = flag
+        self._host = host
+        self._port = port
+        self._required = required
+
+    async def run(self) -> None:
+        """Serve until cancelled. Raises ConfigError, see above."""
+        address = join_address(self._host, self._port)
+        waited = 0.0
+        while True:
+            error = self._try_port()
+            if error is None:
+                log.info("%s: listening on %s", self._flag, address)
+                await self._serve()
+                log.error("%s: the server on %s ended by itself; starting it again", self._flag, address)
+            elif waited >= _PATIENCE and self._required:
+                raise ConfigError(
+                    f"can not listen on {address}: {error.strerror}; stop what uses that port, "
+                    f"or choose another one with {self._flag}"
+                )
+            elif _PATIENCE <= waited < _PATIENCE + _RETRY_PAUSE:
+                log.error("can not listen on %s (%s): %s; still trying", address, self._flag, error.strerror)
+            pause = _RETRY_PAUSE if waited < _PATIENCE + _RETRY_PAUSE else _LONG_RETRY_PAUSE
+            waited += pause
+            await asyncio.sleep(pause)
+
+    def _try_port(self) -> OSError | None:
+        # Granian shares its port (SO_REUSEPORT), also with a stranger; a plain bind finds that stranger.
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((self._host, self._port))
+            except OSError as error:
+                return error
+        return None
+
+    async def _serve(self) -> None:
+        server = Server(
+            self._application,
+            address=self._host,
+            port=self._port,
+            interface=Interfaces.ASGINL,
+            http=HTTPModes.http1,
+            websockets=False,
+            backlog=_BACKLOG,
+            backpressure=_MAX_CONNECTIONS,
+            log_enabled=False,
+        )
+        try:
+            await server.serve()
+        finally:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_END_WITHIN):
+                    await server.shutdown()  # type: ignore[no-untyped-call]

@@ -1,0 +1,70 @@
+"""vLLM's `/metrics` page: the few figures that balancing needs, picked out of the text.
+
+The page is 59 KB and 700 lines; prometheus-client's parser takes 7 ms for it, this 0.03 ms. With data-parallel
+engines each gauge occurs once per engine. Names are those of vLLM 0.32, and the older one of the cache gauge.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+RUNNING = b"vllm:num_requests_running"
+WAITING = b"vllm:num_requests_waiting"
+KV_USAGE = b"vllm:kv_cache_usage_perc"
+KV_USAGE_BEFORE_0_11 = b"vllm:gpu_cache_usage_perc"
+PROCESS_START = b"process_start_time_seconds"
+
+
+class EngineLoad(NamedTuple):
+    """Requests running and waiting, summed over engines; the fullest engine's KV cache in use (0..1)."""
+
+    running: float
+    waiting: float
+    kv_usage: float
+
+
+class LoadPage(NamedTuple):
+    """What a page told. `load` is None on a page without vLLM's gauges; `process_start` is Unix seconds."""
+
+    load: EngineLoad | None
+    process_start: float | None
+
+
+def read_load_page(page: bytes) -> LoadPage:
+    """Pick the figures out of a page in Prometheus' text format. What can not be read is left out."""
+    # Every series then follows a newline, which keeps comments ("# HELP name") out of the search.
+    text = b"\n" + page
+    running = _values(text, RUNNING)
+    waiting = _values(text, WAITING)
+    usage = _values(text, KV_USAGE) or _values(text, KV_USAGE_BEFORE_0_11)
+    started = _values(text, PROCESS_START)
+    load = None
+    if running and waiting:
+        load = EngineLoad(sum(running), sum(waiting), min(1.0, max(usage, default=0.0)))
+    return LoadPage(load, started[0] if started else None)
+
+
+def _values(text: bytes, name: bytes) -> list[float]:
+    values = []
+    needle = b"\n" + name
+    at = text.find(needle)
+    while at >= 0:
+        behind_name = at + len(needle)
+        end = text.find(b"\n", behind_name)
+        line = text[behind_name : end if end >= 0 else len(text)]
+        # Another byte here means a longer name, such as num_requests_waiting_by_reason.
+        if line[:1] in (b"{", b" ", b"\t") and (value := _number(line)) is not None:
+            values.append(value)
+        at = text.find(needle, behind_name)
+    return values
+
+
+def _number(line: bytes) -> float | None:
+    # The value stands behind the labels, whose quoted values may hold blanks and braces; a timestamp may follow.
+    fields = line.rpartition(b"}")[2].split()
+    try:
+        value = float(fields[0])
+    except (IndexError, ValueError):
+        return None
+    return value if math.isfinite(value) and value >= 0 else None

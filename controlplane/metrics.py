@@ -1,0 +1,132 @@
+"""The router's own metrics: the planes' counters summed, and what the control plane knows, at the time of a scrape."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import accumulate
+from typing import get_args
+
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from controlplane.loads import Loads
+from controlplane.planes import Planes
+from controlplane.publication import Publication
+from controlplane.totals import Totals
+from shared import catalog
+from shared.clock import Clock
+from shared.table import RoutingTable, WorkerState
+from shared.version import __version__
+
+_PREFIX = "routerctl_"
+_BOUNDS = (*map(str, catalog.LATENCY_BUCKETS), "+Inf")
+
+
+class RouterCollector(Collector):
+    """Gives prometheus-client every family. Series of workers that are not in the table are left out."""
+
+    def __init__(self, publication: Publication, planes: Planes, loads: Loads, clock: Clock) -> None:
+        self._publication = publication
+        self._planes = planes
+        self._loads = loads
+        self._clock = clock
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every family with its present values."""
+        table = self._publication.table
+        totals = self._planes.totals()
+        yield InfoMetricFamily(_PREFIX + "build", "The router's version.", value={"version": __version__})
+        yield _gauge("active_requests", "Client requests taken in and not ended.", totals.active)
+        yield from _counters(totals, table)
+        yield from _histograms(totals)
+        yield from _table_gauges(table)
+        yield from self._plane_gauges()
+        yield from self._worker_gauges(table)
+
+    def _plane_gauges(self) -> Iterator[Metric]:
+        now = self._clock.monotonic()
+        # Of several planes in one slot (one replaces the other) the newest is last.
+        planes = {str(plane.identity.slot): plane for plane in self._planes.present()}
+        version = _family("plane_table_version", "Version of the table that a plane serves from.", "plane")
+        age = _family("plane_table_age_seconds", "How long ago a plane knew its table to be current.", "plane")
+        stale = _family("plane_stale", "1 when a plane has lost touch with the control plane.", "plane")
+        heard = _family("plane_report_age_seconds", "How long ago a plane's last figures came.", "plane")
+        resyncs = CounterMetricFamily(
+            _PREFIX + "plane_resyncs", "Times a plane had to ask for the whole table.", labels=("plane",)
+        )
+        for slot, plane in planes.items():
+            report = plane.report
+            if report is None:
+                continue
+            silence = now - plane.reported
+            version.add_metric((slot,), report.table.version if report.table is not None else 0)
+            age.add_metric((slot,), report.table_age + silence)
+            stale.add_metric((slot,), report.stale)
+            heard.add_metric((slot,), silence)
+            resyncs.add_metric((slot,), report.resyncs)
+        yield from (version, age, stale, heard, resyncs)
+
+    def _worker_gauges(self, table: RoutingTable) -> Iterator[Metric]:
+        inflight_counts = self._planes.inflight_by_worker()
+        up = _family("worker_up", "1 when a worker is ready.", "worker")
+        inflight = _family("worker_inflight", "Requests sent to a worker and not ended.", "worker")
+        for worker in table.workers.values():
+            up.add_metric((worker.id,), worker.state == "ready")
+            inflight.add_metric((worker.id,), inflight_counts.get(worker.id, 0))
+        running = _family("engine_running", "Requests that a worker's engine runs, as it says.", "worker")
+        waiting = _family("engine_waiting", "Requests that wait in a worker's engine, as it says.", "worker")
+        usage = _family("engine_kv_usage", "Part of a worker's KV cache in use (0 to 1), as it says.", "worker")
+        age = _family("engine_age_seconds", "Age of the figures of a worker's engine.", "worker")
+        for key, load in self._loads.report(table.workers, now=self._clock.monotonic()).items():
+            running.add_metric((key,), load.running)
+            waiting.add_metric((key,), load.waiting)
+            usage.add_metric((key,), load.kv_usage)
+            age.add_metric((key,), load.age)
+        yield from (up, inflight, running, waiting, usage, age)
+
+
+def _counters(totals: Totals, table: RoutingTable) -> Iterator[Metric]:
+    for metric in catalog.COUNTERS:
+        family = CounterMetricFamily(_PREFIX + metric.name, metric.help, labels=metric.labels)
+        about = metric.labels.index("worker") if "worker" in metric.labels else None
+        values = totals.counters.get(metric.name, {})
+        if not metric.labels:
+            # A counter that shows up only with its first event hides that event from `rate()`.
+            values = {(): 0.0, **values}
+        for labels, value in values.items():
+            if about is None or labels[about] in table.workers:
+                family.add_metric(labels, value)
+        yield family
+
+
+def _histograms(totals: Totals) -> Iterator[Metric]:
+    for metric in catalog.HISTOGRAMS:
+        family = HistogramMetricFamily(_PREFIX + metric.name, metric.help, labels=metric.labels)
+        for labels, total in totals.histograms.get(metric.name, {}).items():
+            family.add_metric(labels, list(zip(_BOUNDS, accumulate(total.counts), strict=True)), total.sum)
+        yield family
+
+
+def _table_gauges(table: RoutingTable) -> Iterator[Metric]:
+    yield _gauge("table_version", "Version of the table that is published.", table.stamp.version)
+    yield _gauge(
+        "table_epoch", "The publisher's life; a restart of the control plane begins a new one.", table.stamp.epoch
+    )
+    states = _family("workers", "Workers by state.", "state")
+    for state in get_args(WorkerState):
+        states.add_metric((state,), sum(worker.state == state for worker in table.workers.values()))
+    yield states
+
+
+def _family(name: str, text: str, *labels: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(_PREFIX + name, text, labels=labels)
+
+
+def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(_PREFIX + name, text, value=value)

@@ -1,0 +1,145 @@
+"""What the planes have told: which table each serves, what it has in flight, and its counters.
+
+Each plane reports its own sums since it started, so the sums over planes would fall whenever one ends. They must
+not: a plane that falls silent, ends or dies is *folded*: its last report stays part of the sums. A folded plane
+that reports again is simply a plane again, and counts once.
+
+A request that a plane had active when it died got no whole answer. It is counted as aborted by `plane`, so that
+accepted = finished + aborted + rejected + active goes on holding.
+
+No socket and no clock. Times are monotonic seconds.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from controlplane.totals import Totals
+from shared.messages import Ack, CounterReport, Goodbye, InflightReport, Nack, PlaneIdentity
+from shared.table import Stamp
+
+SUSPICIOUS_AFTER = 2.0
+"""Seconds of silence (a plane reports each second) after which it is checked whether the process still runs."""
+FOLDED_AFTER = 10.0
+"""Seconds of silence after which a plane is folded, whether its process runs or not."""
+MAX_PLANES = 1024
+MAX_NACK = 300
+"""Characters of a plane's reason that are kept."""
+_MAX_FOLDED = 64
+
+
+@dataclass(slots=True)
+class Plane:
+    """One plane as last heard of, and when its last `report` came. Only a folded plane can be `is_dead`."""
+
+    identity: PlaneIdentity
+    heard: float
+    acked: Stamp | None = None
+    nack: str | None = None
+    inflight: dict[str, int] = field(default_factory=dict)
+    inflight_seq: int = 0
+    report: CounterReport | None = None
+    reported: float = 0.0
+    is_folded: bool = False
+    is_dead: bool = False
+
+
+class Planes:
+    """All planes that were heard of, and the sums over them."""
+
+    def __init__(self) -> None:
+        self._planes: dict[str, Plane] = {}
+        self._folded: OrderedDict[str, Plane] = OrderedDict()
+        self._base = Totals()
+
+    def hear(self, identity: PlaneIdentity, now: float) -> Plane:
+        """Note a sign of life."""
+        plane = self._planes.get(identity.id)
+        if plane is None:
+            plane = self._folded.pop(identity.id, None) or Plane(identity, now)
+            plane.is_folded = plane.is_dead = False
+            if len(self._planes) >= MAX_PLANES:
+                self._fold(min(self._planes.values(), key=lambda other: other.heard), dead=False)
+            self._planes[identity.id] = plane
+        plane.heard = now
+        return plane
+
+    def acked(self, message: Ack, now: float) -> None:
+        """Note the table that a plane serves from."""
+        plane = self.hear(message.plane, now)
+        plane.acked, plane.nack = message.stamp, None
+
+    def refused(self, message: Nack, now: float) -> bool:
+        """Note that a plane keeps the table it had, and why. Returns whether that is news."""
+        plane = self.hear(message.plane, now)
+        before, plane.nack = plane.nack, message.reason[:MAX_NACK]
+        return plane.nack != before
+
+    def inflight(self, message: InflightReport, now: float) -> None:
+        """Note what a plane has in flight."""
+        plane = self.hear(message.plane, now)
+        plane.inflight, plane.inflight_seq = message.counts, message.seq
+
+    def counters(self, message: CounterReport, now: float) -> None:
+        """Note a plane's figures."""
+        plane = self.hear(message.plane, now)
+        plane.report, plane.reported, plane.inflight = message, now, message.inflight
+
+    def said_goodbye(self, message: Goodbye, now: float) -> Plane:
+        """Note that a plane has ended by request. Returns it, folded."""
+        return self._fold(self.hear(message.plane, now), dead=True)
+
+    def fold_silent(self, now: float, is_dead: Callable[[PlaneIdentity], bool]) -> tuple[Plane, ...]:
+        """Fold the planes that fell silent. Returns those that were found dead."""
+        lost = []
+        for plane in (*self._planes.values(), *self._folded.values()):
+            silence = now - plane.heard
+            if plane.is_dead or silence < SUSPICIOUS_AFTER:
+                continue
+            if is_dead(plane.identity):
+                lost.append(self._fold(plane, dead=True))
+            elif silence >= FOLDED_AFTER and not plane.is_folded:
+                self._fold(plane, dead=False)
+        return tuple(lost)
+
+    def forget_workers(self, known: Iterable[str]) -> None:
+        """Drop the sums about workers that left the table, so that they do not grow for ever."""
+        self._base.keep_workers(frozenset(known))
+
+    def present(self) -> tuple[Plane, ...]:
+        """Return the planes that are not known to be dead, by slot; of several in one slot the newest is last."""
+        alive = (*self._planes.values(), *(plane for plane in self._folded.values() if not plane.is_dead))
+        return tuple(sorted(alive, key=lambda plane: (plane.identity.slot, plane.identity.started)))
+
+    def totals(self) -> Totals:
+        """Return the sums over all planes that ever reported."""
+        totals = self._base.copy()
+        for plane in (*self._planes.values(), *self._folded.values()):
+            _add(totals, plane)
+        return totals
+
+    def inflight_by_worker(self) -> dict[str, int]:
+        """Return the requests in flight, over all planes that are not known to be dead."""
+        counts: dict[str, int] = {}
+        for plane in self.present():
+            for worker, count in plane.inflight.items():
+                counts[worker] = counts.get(worker, 0) + count
+        return counts
+
+    def _fold(self, plane: Plane, *, dead: bool) -> Plane:
+        key = plane.identity.id
+        self._planes.pop(key, None)
+        plane.is_folded, plane.is_dead = True, dead
+        self._folded[key] = plane
+        if len(self._folded) > _MAX_FOLDED:
+            oldest = self._folded.popitem(last=False)[1]
+            oldest.is_dead = True
+            _add(self._base, oldest)
+        return plane
+
+
+def _add(totals: Totals, plane: Plane) -> None:
+    if plane.report is not None:
+        totals.add(plane.report, lost=plane.is_dead)

@@ -1,0 +1,110 @@
+"""What must hold before a router starts: the runtime folder is ours alone and the ports can be had.
+
+Until all of it holds nothing is started, stopped or written but the lock file, so that a second router that is
+started by mistake harms nothing.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import socket
+from contextlib import suppress
+from typing import BinaryIO
+
+import msgspec
+
+from controlplane.children import Plane, Process, find_control_plane, find_planes
+from shared.config import StartConfig, join_address
+from shared.decoding import DECODE_ERRORS
+from shared.runtime_dir import PlaneRecord, RuntimeDir
+
+
+class CanNotStart(Exception):  # noqa: N818 - it is a state of the machine, no fault of the program
+    """The router can not be started here and now; the message is one line with the cause and what to do."""
+
+
+class Survey(msgspec.Struct, frozen=True):
+    """What an earlier supervisor left running. `config` is what it ran with; None when that can not be told."""
+
+    planes: list[tuple[PlaneRecord, Plane]]
+    control_plane: Process | None
+    config: StartConfig | None
+
+
+def take_lock(runtime: RuntimeDir) -> BinaryIO:
+    """Make this process the folder's one supervisor for as long as the returned file is open."""
+    file = open(runtime.lock, "a+b")  # noqa: SIM115 - it stays open as long as the process lives
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.seek(0)
+        holder = file.read().decode(errors="replace").strip()
+        file.close()
+        by = f"process {holder}" if holder else "another process"
+        raise CanNotStart(
+            f"a router already runs on runtime folder {runtime.path} (supervisor: {by}); "
+            "stop it, or give this one another --runtime-dir and --port"
+        ) from None
+    file.truncate(0)
+    file.write(str(os.getpid()).encode())
+    file.flush()
+    return file
+
+
+def survey(runtime: RuntimeDir) -> Survey:
+    """Look for what an earlier supervisor left running. Touches nothing."""
+    config = None
+    with suppress(OSError, *DECODE_ERRORS):
+        config = msgspec.json.decode(runtime.config.read_bytes(), type=StartConfig)
+    return Survey(find_planes(runtime), find_control_plane(runtime), config)
+
+
+def check_ports(config: StartConfig, found: Survey) -> None:
+    """Raise CanNotStart when a port that we need is held by anybody but our own processes."""
+    # Planes that were left running hold the port, and share it; a stranger's socket does not.
+    shares = any(_listens_on(record, config.port) for record, _ in found.planes)
+    _check_port("--port", config.host, config.port, shared=shares)
+    for flag, host, port in (
+        ("--admin-port", config.admin_host, config.admin_port),
+        ("--prometheus-port", config.prometheus_host, config.prometheus_port),
+    ):
+        if not _is_held_by_control_plane(port, found):
+            _check_port(flag, host, port, shared=False)
+
+
+def _listens_on(record: PlaneRecord, port: int) -> bool:
+    # The fingerprint of another version may have another form, but an address is in it.
+    return any(part.endswith(f":{port}") for part in record.fingerprint.split())
+
+
+def _is_held_by_control_plane(port: int, found: Survey) -> bool:
+    # It will be ended before its successor needs the port. Without its configuration we can not tell.
+    if found.control_plane is None:
+        return False
+    return found.config is None or port in (found.config.admin_port, found.config.prometheus_port)
+
+
+def _check_port(flag: str, host: str, port: int, *, shared: bool) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        # As servers do it: connections of a server that has just ended must not count as its presence.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise CanNotStart(f"can not listen on {join_address(host, port)}: {_advice(error, flag)}") from None
+
+
+def _advice(error: OSError, flag: str) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"another process has that port; stop it, or choose another port with {flag}"
+    host_flag = flag.replace("port", "host")
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"this machine has no such address; give one of its own with {host_flag}, or 0.0.0.0 for all"
+    if error.errno == errno.EACCES:
+        return f"this user may not open that port; choose one above 1023 with {flag}"
+    return f"{error.strerror}; check {host_flag} and {flag}"

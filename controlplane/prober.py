@@ -1,0 +1,120 @@
+"""Looks at every worker: is it healthy, and which models does it serve. One task per worker.
+
+What a look means, and when the next one is due, is decided in `controlplane.health` and `controlplane.registry`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+
+import msgspec
+
+from controlplane.health import QUICK_PAUSE
+from controlplane.model_list import ModelListError, read_models
+from controlplane.registry import Change, ProbeResult, Registry
+from controlplane.worker_client import FetchError, WorkerClient
+from shared.clock import Clock
+from shared.decoding import DECODE_ERRORS
+from shared.table import Worker
+
+MAX_MODELS_BYTES = 4 * 1024 * 1024
+_MAX_VERSION_BYTES = 64 * 1024
+_MAX_VERSION_LENGTH = 64
+
+log = logging.getLogger(__name__)
+
+
+class _Version(msgspec.Struct):
+    version: str
+
+
+class Prober:
+    """Keeps the registry true. Calls `changed` with every record that a look changed."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        *,
+        endpoint: str,
+        timeout: float,
+        clock: Clock,
+        changed: Callable[[Change], None],
+    ) -> None:
+        """`endpoint` is the path that tells health; `timeout` is in seconds for each of a look's requests."""
+        self._registry = registry
+        self._endpoint = endpoint
+        self._timeout = timeout
+        self._clock = clock
+        self._changed = changed
+        self._wakes = {member.worker.id: asyncio.Event() for member in registry.members()}
+        self._no_models: set[str] = set()
+
+    async def run(self) -> None:
+        """Look at the workers until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for worker_id, wake in self._wakes.items():
+                group.create_task(self._watch(worker_id, wake))
+
+    def suspect(self, worker_id: str, epoch: int) -> None:
+        """Take in evidence against a worker's life: look at it now, and quickly until it is decided."""
+        if self._registry.suspect(worker_id, epoch):
+            self._wakes[worker_id].set()
+
+    async def _watch(self, worker_id: str, wake: asyncio.Event) -> None:
+        while (worker := self._registry.worker(worker_id)) is not None:
+            wake.clear()
+            began = self._clock.monotonic()
+            result = await self._look(worker)
+            change = self._registry.probed(
+                worker_id, result, now=self._clock.monotonic(), wall=round(self._clock.wall(), 3)
+            )
+            if change is not None:
+                self._changed(change)
+            # Shorter by up to a tenth, so that looks at many workers do not fall together.
+            pause = (self._registry.pause(worker_id) or 0.0) * random.uniform(0.9, 1.0)
+            try:
+                async with asyncio.timeout(pause):
+                    await wake.wait()
+            except TimeoutError:
+                continue
+            # However many planes complain, looks stay this far apart.
+            await asyncio.sleep(began + QUICK_PAUSE - self._clock.monotonic())
+
+    async def _look(self, worker: Worker) -> ProbeResult:
+        # A new connection each time: whether the worker takes one is half of the question.
+        async with WorkerClient(worker.url, keep_alive=False) as client:
+            try:
+                answer = await client.get(self._endpoint, limit=0, timeout=self._timeout)
+            except FetchError as error:
+                return ProbeResult(error.outcome, error.reason)
+            if not 200 <= answer.status < 300:
+                return ProbeResult("failed", f"GET {self._endpoint} answered {answer.status}")
+            version = await self._version(client, worker) if self._registry.lacks_version(worker.id) else None
+            return ProbeResult("ok", models=await self._models(client, worker), version=version)
+
+    async def _models(self, client: WorkerClient, worker: Worker) -> dict[str, bytes] | None:
+        try:
+            answer = await client.get("/v1/models", limit=MAX_MODELS_BYTES, timeout=self._timeout)
+            if answer.status == 200:
+                models = read_models(answer.body)
+                self._no_models.discard(worker.id)
+                return models
+            reason = f"status {answer.status}"
+        except (FetchError, ModelListError) as error:
+            reason = str(error)
+        if worker.id not in self._no_models:
+            self._no_models.add(worker.id)
+            log.warning("worker %s does not tell its models (GET /v1/models: %s)", worker.id, reason)
+        return None
+
+    async def _version(self, client: WorkerClient, worker: Worker) -> str | None:
+        try:
+            answer = await client.get("/version", limit=_MAX_VERSION_BYTES, timeout=self._timeout)
+            return msgspec.json.decode(answer.body, type=_Version).version[:_MAX_VERSION_LENGTH]
+        except (FetchError, *DECODE_ERRORS) as error:
+            # Only shown to people; a server that is not vLLM need not have it.
+            log.debug("worker %s does not tell its version: %s", worker.id, error)
+            return None

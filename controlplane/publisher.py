@@ -1,0 +1,234 @@
+"""The owner of the sockets to the planes: publishes the table and the loads, answers questions, takes reports.
+
+What is said is decided in `controlplane.publication`, what reports mean in `controlplane.planes`. Nothing that a
+plane sends can stop this: what is no message is counted and dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from typing import Protocol
+
+from controlplane.loads import Loads
+from controlplane.planes import MAX_NACK, Plane, Planes
+from controlplane.publication import Publication
+from shared.clock import Clock
+from shared.messages import (
+    HEARTBEAT_INTERVAL,
+    TOPIC_HEARTBEAT,
+    TOPIC_INFLIGHT,
+    TOPIC_LOAD,
+    TOPIC_TABLE,
+    Ack,
+    ControlStatus,
+    ControlStatusRequest,
+    CounterReport,
+    Downward,
+    Evidence,
+    Goodbye,
+    InflightReport,
+    MessageError,
+    Nack,
+    PlaneIdentity,
+    PlaneInflight,
+    SnapshotRequest,
+    Upward,
+    decode_upward,
+    encode,
+)
+from shared.runtime_dir import RuntimeDir
+from shared.sockets import Context, control_server, publisher, send_or_drop
+from shared.table import ModelCard, RoutingTable, Settings, Worker
+from shared.version import __version__
+
+COALESCE = 0.02
+"""Seconds in which changes are gathered into one version: a fleet that starts together is one change, not many."""
+LOAD_REPORT_SPACING = 0.1
+"""Seconds between two load reports at least, however many workers are read in that time."""
+_FOLD_INTERVAL = 1.0
+_COMPLAINT_SPACING = 1.0
+_BATCH = 64
+"""Messages taken in a row before others get their turn: receiving from a full queue never waits."""
+
+log = logging.getLogger(__name__)
+
+
+class Source(Protocol):
+    """Where the publisher gets the table's content from, and whom it tells what."""
+
+    def content(self) -> tuple[tuple[Worker, ...], tuple[ModelCard, ...], Settings]:
+        """Return what the table should hold now."""
+        ...
+
+    def published(self, table: RoutingTable) -> None:
+        """Take note of a table that has just been published."""
+        ...
+
+    def evidence(self, evidence: Evidence) -> None:
+        """Take note of what a plane saw of a worker."""
+        ...
+
+    def is_dead(self, plane: PlaneIdentity) -> bool:
+        """Whether a plane's process has ended."""
+        ...
+
+
+class Publisher:
+    """Talks to the planes. Binds its sockets at once; close it after `run` has ended."""
+
+    def __init__(
+        self,
+        context: Context,
+        runtime: RuntimeDir,
+        publication: Publication,
+        planes: Planes,
+        loads: Loads,
+        source: Source,
+        clock: Clock,
+    ) -> None:
+        self.malformed = 0
+        self._publication = publication
+        self._planes = planes
+        self._loads = loads
+        self._source = source
+        self._clock = clock
+        self._complained = float("-inf")
+        self._changed = asyncio.Event()
+        self._loaded = asyncio.Event()
+        self._publish_socket = publisher(context, runtime.publish_endpoint)
+        self._control_socket = control_server(context, runtime.control_endpoint)
+
+    def close(self) -> None:
+        """Close the sockets. Their files stay: who may remove them is the caller's to know."""
+        self._publish_socket.close()
+        self._control_socket.close()
+
+    def changed(self) -> None:
+        """Have the table's content looked at again soon."""
+        self._changed.set()
+
+    def loaded(self) -> None:
+        """Have the loads published soon."""
+        self._loaded.set()
+
+    async def run(self) -> None:
+        """Publish and answer until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for loop in (
+                self._beat(),
+                self._publish_changes(),
+                self._publish_loads(),
+                self._take_reports(),
+                self._take_subscriptions(),
+                self._fold(),
+            ):
+                group.create_task(loop)
+
+    async def _beat(self) -> None:
+        while True:
+            self._publish(TOPIC_HEARTBEAT, self._publication.heartbeat())
+            await asyncio.sleep(HEARTBEAT_INTERVAL)
+
+    async def _publish_changes(self) -> None:
+        while True:
+            await self._changed.wait()
+            await asyncio.sleep(COALESCE)
+            self._changed.clear()
+            update = self._publication.change(*self._source.content())
+            if update is not None:
+                self._publish(TOPIC_TABLE, update)
+                self._source.published(self._publication.table)
+
+    async def _publish_loads(self) -> None:
+        while True:
+            await self._loaded.wait()
+            self._loaded.clear()
+            loads = self._loads.report(self._publication.table.workers, now=self._clock.monotonic())
+            self._publish(TOPIC_LOAD, self._publication.load(loads))
+            await asyncio.sleep(LOAD_REPORT_SPACING)
+
+    async def _take_subscriptions(self) -> None:
+        # XPUB answers new subscribers by itself; their requests only have to be taken out of the queue.
+        while True:
+            await self._publish_socket.recv()
+
+    async def _take_reports(self) -> None:
+        taken = 0
+        while True:
+            frames: list[bytes] = await self._control_socket.recv_multipart()
+            answer = self._take(frames)
+            if answer is not None:
+                send_or_drop(self._control_socket, [frames[0], encode(answer)])
+            taken += 1
+            if taken % _BATCH == 0:
+                await asyncio.sleep(0)
+
+    async def _fold(self) -> None:
+        while True:
+            await asyncio.sleep(_FOLD_INTERVAL)
+            for plane in self._planes.fold_silent(self._clock.monotonic(), self._source.is_dead):
+                log.warning("plane %d (pid %d) is gone", plane.identity.slot, plane.identity.pid)
+                self._tell_gone(plane)
+            self._planes.forget_workers(self._publication.table.workers)
+
+    def _take(self, frames: list[bytes]) -> Downward | None:
+        try:
+            if len(frames) != 2:
+                raise MessageError(f"{len(frames)} frames where 2 belong")
+            message = decode_upward(frames[1])
+        except MessageError as error:
+            self._complain(error)
+            return None
+        return self._answer(message, self._clock.monotonic())
+
+    def _answer(self, message: Upward, now: float) -> Downward | None:
+        match message:
+            case SnapshotRequest():
+                self._planes.hear(message.plane, now)
+                return self._publication.snapshot(message.request_id)
+            case ControlStatusRequest():
+                return self._status()
+            case Ack():
+                self._planes.acked(message, now)
+            case Nack():
+                if self._planes.refused(message, now):
+                    log.warning("plane %d refuses the table: %s", message.plane.slot, message.reason[:MAX_NACK])
+            case InflightReport():
+                self._planes.inflight(message, now)
+                self._publish(TOPIC_INFLIGHT, self._publication.inflight(message))
+            case Evidence():
+                self._planes.hear(message.plane, now)
+                self._source.evidence(message)
+            case CounterReport():
+                self._planes.counters(message, now)
+            case Goodbye():
+                self._tell_gone(self._planes.said_goodbye(message, now))
+        return None
+
+    def _status(self) -> ControlStatus:
+        table = self._publication.table
+        return ControlStatus(
+            pid=os.getpid(),
+            version=__version__,
+            stamp=table.stamp,
+            workers=len(table.workers),
+            ready_workers=sum(worker.state == "ready" for worker in table.workers.values()),
+            acked={plane.identity.id: plane.acked for plane in self._planes.present() if plane.acked is not None},
+        )
+
+    def _tell_gone(self, plane: Plane) -> None:
+        """Tell the others that a plane has nothing in flight any more."""
+        stamp = self._publication.table.stamp
+        self._publish(TOPIC_INFLIGHT, PlaneInflight(stamp, plane.identity.id, plane.inflight_seq + 1, {}))
+
+    def _publish(self, topic: bytes, message: Downward) -> None:
+        send_or_drop(self._publish_socket, [topic, encode(message)])
+
+    def _complain(self, error: MessageError) -> None:
+        self.malformed += 1
+        now = self._clock.monotonic()
+        if now - self._complained >= _COMPLAINT_SPACING:
+            self._complained = now
+            log.warning("dropped a message that is none (%d so far): %s", self.malformed, error)

@@ -1,0 +1,193 @@
+"""The one view of which workers exist and what state each is in. Events go in, new records come out.
+
+No socket and no clock: `controlplane.prober`, `controlplane.scraper` and the discovery bring the events and the time.
+
+A worker's *life* is one run of the server behind its URL; `Worker.epoch` counts them. A new life begins when a
+worker that had been in service refused connections and then answered again, or when one that had been in doubt
+shows another process start time. Figures and complaints of an earlier life say nothing about the present one.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import msgspec
+
+from controlplane.discovery.discovered import Discovered
+from controlplane.health import Health, HealthRules, Outcome, judge, suspect
+from controlplane.model_list import merge_known
+from shared.table import RoutingTable, Worker
+
+MAX_REASON = 300
+"""Characters of `Worker.reason`; it travels to every plane."""
+_MAX_REMEMBERED = 1000
+"""Workers that are gone whose epochs are kept, in case they return."""
+
+
+class ProbeResult(NamedTuple):
+    """What one look found. `models` and `version` are None when they were not told; entries of models by id."""
+
+    outcome: Outcome
+    reason: str = ""
+    models: Mapping[str, bytes] | None = None
+    version: str | None = None
+
+
+class Change(NamedTuple):
+    """A worker's record before and after an event."""
+
+    before: Worker
+    after: Worker
+
+
+class Member(NamedTuple):
+    """A worker with what its server said of itself: its models' entries by id, and its version."""
+
+    worker: Worker
+    cards: Mapping[str, bytes]
+    version: str | None
+
+
+@dataclass(slots=True)
+class _Entry:
+    worker: Worker
+    health: Health
+    cards: dict[str, bytes] = field(default_factory=dict)
+    version: str | None = None
+    process_start: float | None = None
+    refused: bool = False
+    in_doubt: bool = False
+
+
+class Registry:
+    """All workers, in the order in which they were found."""
+
+    def __init__(self, rules: HealthRules) -> None:
+        self._rules = rules
+        self._entries: dict[str, _Entry] = {}
+        self._past_epochs: OrderedDict[str, int] = OrderedDict()
+
+    def sync(self, found: Iterable[Discovered], *, now: float, wall: float) -> tuple[Change, ...]:
+        """Make these the members. Returns the records of those that are gone; new ones start as `starting`.
+
+        `now` is monotonic, `wall` Unix time, both in seconds.
+        """
+        wanted = {worker.id: worker for worker in found}
+        gone = tuple(self._forget(key, wall) for key in tuple(self._entries) if key not in wanted)
+        for key, worker in wanted.items():
+            if key not in self._entries:
+                epoch = self._past_epochs.pop(key, 0) + 1
+                record = Worker(id=key, url=worker.url, role=worker.role, epoch=epoch, since=wall)
+                self._entries[key] = _Entry(record, Health(begun=now))
+        return gone
+
+    def restore(self, table: RoutingTable, *, now: float) -> None:
+        """Take over what an earlier control plane had found out about the present members.
+
+        Without this every restart would publish a table in which no worker is ready, and stop the traffic.
+        """
+        for key, entry in self._entries.items():
+            old = table.workers.get(key)
+            if old is None or old.url != entry.worker.url or old.role != entry.worker.role:
+                continue
+            if old.state == "ready" or old.state == "unhealthy":
+                entry.worker = old
+                entry.health = Health(begun=now, state=old.state, was_ready=True)
+                models = old.models or ()
+                entry.cards = {model: table.models[model].card for model in models if model in table.models}
+
+    def probed(self, worker_id: str, result: ProbeResult, *, now: float, wall: float) -> Change | None:
+        """Take in one look at a worker. Returns its change, None when its record stays the same."""
+        entry = self._entries.get(worker_id)
+        if entry is None:
+            return None
+        before = entry.worker
+        in_service_once = entry.health.was_ready
+        entry.health = judge(entry.health, result.outcome, self._rules, now)
+        state, epoch, models, reason = entry.health.state, before.epoch, before.models, result.reason
+        if result.outcome != "ok":
+            entry.refused |= in_service_once and result.outcome == "refused"
+            entry.in_doubt |= entry.refused or state == "unhealthy"
+            if before.state == "starting" and state == "unhealthy":
+                reason = f"not healthy within {self._rules.startup_timeout:g} s of its start: {reason}"
+            elif before.state == state == "ready":
+                reason = ""
+        else:
+            if entry.refused:
+                epoch += 1
+                models = None
+                entry.cards, entry.version, entry.process_start = {}, None, None
+                entry.refused = entry.in_doubt = False
+            if result.models is not None:
+                entry.cards = merge_known(entry.cards, result.models)
+                models = tuple(entry.cards)
+            entry.version = result.version or entry.version
+            reason = "" if state == "ready" else before.reason
+        return self._replace(
+            entry,
+            msgspec.structs.replace(
+                before,
+                state=state,
+                epoch=epoch,
+                models=models,
+                reason=reason[:MAX_REASON],
+                since=before.since if state == before.state else wall,
+            ),
+        )
+
+    def process_started(self, worker_id: str, seconds: float) -> Change | None:
+        """Take in a worker's own `process_start_time_seconds`. Returns its change when this is a new life."""
+        entry = self._entries.get(worker_id)
+        if entry is None:
+            return None
+        known, entry.process_start = entry.process_start, seconds
+        restarted = entry.in_doubt and known is not None and known != seconds
+        if restarted or entry.health.state == "ready":
+            entry.in_doubt = False
+        if not restarted:
+            return None
+        entry.version = None
+        return self._replace(entry, msgspec.structs.replace(entry.worker, epoch=entry.worker.epoch + 1))
+
+    def suspect(self, worker_id: str, epoch: int) -> bool:
+        """Take in evidence against a worker's life. Returns whether the worker should be looked at now."""
+        entry = self._entries.get(worker_id)
+        if entry is None or entry.worker.epoch != epoch or entry.health.state != "ready":
+            return False
+        entry.health = suspect(entry.health)
+        entry.in_doubt = True
+        return True
+
+    def worker(self, worker_id: str) -> Worker | None:
+        """Return a member's record."""
+        entry = self._entries.get(worker_id)
+        return entry.worker if entry else None
+
+    def pause(self, worker_id: str) -> float | None:
+        """Return the seconds to wait before the next look at a worker; None when it is gone."""
+        entry = self._entries.get(worker_id)
+        return entry.health.pause if entry else None
+
+    def lacks_version(self, worker_id: str) -> bool:
+        """Whether the present life of a worker has not told its server's version yet."""
+        entry = self._entries.get(worker_id)
+        return entry is not None and (entry.version is None or entry.refused)
+
+    def members(self) -> tuple[Member, ...]:
+        """Return all members, in the order in which they were found."""
+        return tuple(Member(entry.worker, entry.cards, entry.version) for entry in self._entries.values())
+
+    def _forget(self, worker_id: str, wall: float) -> Change:
+        before = self._entries.pop(worker_id).worker
+        self._past_epochs[worker_id] = before.epoch
+        if len(self._past_epochs) > _MAX_REMEMBERED:
+            self._past_epochs.popitem(last=False)
+        return Change(before, msgspec.structs.replace(before, state="gone", since=wall))
+
+    @staticmethod
+    def _replace(entry: _Entry, after: Worker) -> Change | None:
+        before, entry.worker = entry.worker, after
+        return Change(before, after) if after != before else None

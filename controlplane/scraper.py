@@ -1,0 +1,116 @@
+"""Reads every ready worker's `/metrics` for its engine's load. One task per worker, so a slow one delays nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+
+from controlplane.load_page import LoadPage, read_load_page
+from controlplane.loads import Loads
+from controlplane.registry import Change, Registry
+from controlplane.worker_client import FetchError, WorkerClient
+from shared.clock import Clock
+from shared.messages import LOAD_UNKNOWN_AFTER
+from shared.table import Worker
+
+MAX_PAGE_BYTES = 16 * 1024 * 1024
+_LONGEST_FAILURE_PAUSE = 5.0
+_NO_LOAD_PAUSE = 30.0
+"""Seconds until a worker that tells no load is asked again: its next life may."""
+
+log = logging.getLogger(__name__)
+
+
+class Scraper:
+    """Fills `Loads` and tells what else a reading shows.
+
+    Calls `loaded` after each reading, `changed` when a page shows a worker's new life, and `refused` with a
+    worker's id and epoch when nobody listens there: the prober then looks, long before its next turn.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        loads: Loads,
+        *,
+        interval: float,
+        clock: Clock,
+        loaded: Callable[[], None],
+        changed: Callable[[Change], None],
+        refused: Callable[[str, int], None],
+    ) -> None:
+        """`interval` is in seconds between two readings of one worker."""
+        self._registry = registry
+        self._loads = loads
+        self._interval = interval
+        self._clock = clock
+        self._loaded = loaded
+        self._changed = changed
+        self._refused = refused
+        self._silent: set[str] = set()
+
+    async def run(self) -> None:
+        """Read until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for member in self._registry.members():
+                group.create_task(self._watch(member.worker))
+
+    async def _watch(self, found: Worker) -> None:
+        async with WorkerClient(found.url, keep_alive=True) as client:
+            await self._keep_reading(client, found.id)
+
+    async def _keep_reading(self, client: WorkerClient, worker_id: str) -> None:
+        failures = 0
+        await asyncio.sleep(random.uniform(0, self._interval))
+        while (worker := self._registry.worker(worker_id)) is not None:
+            pause = self._interval
+            if worker.state in ("ready", "draining"):
+                page = await self._read(client, worker)
+                if page is None:
+                    failures += 1
+                    longest = max(self._interval, _LONGEST_FAILURE_PAUSE)
+                    pause = min(self._interval * 2 ** min(failures, 10), longest)
+                else:
+                    failures = 0
+                    pause = self._interval if page.load else _NO_LOAD_PAUSE
+            await asyncio.sleep(pause * random.uniform(0.9, 1.1))
+
+    async def _read(self, client: WorkerClient, worker: Worker) -> LoadPage | None:
+        began = self._clock.monotonic()
+        try:
+            # What arrives later than this would be thrown away at once.
+            answer = await client.get("/metrics", limit=MAX_PAGE_BYTES, timeout=LOAD_UNKNOWN_AFTER)
+        except FetchError as error:
+            # Whether the worker is alive is for the prober to decide; here a figure is missing and ages out.
+            log.debug("worker %s: GET /metrics: %s", worker.id, error.reason)
+            if error.outcome == "refused":
+                self._refused(worker.id, worker.epoch)
+            return None
+        if answer.status >= 500:
+            return None
+        page = read_load_page(answer.body) if answer.status == 200 else LoadPage(None, None)
+        if page.process_start is not None:
+            change = self._registry.process_started(worker.id, page.process_start)
+            if change is not None:
+                self._changed(change)
+        # An answer that was on its way when the worker's life changed may be of either life.
+        current = self._registry.worker(worker.id)
+        if page.load is not None and current is not None and current.epoch == worker.epoch:
+            self._loads.note(worker, page.load, measured=began)
+            self._loaded()
+        self._tell_silence(worker, page, answer.status)
+        return page
+
+    def _tell_silence(self, worker: Worker, page: LoadPage, status: int) -> None:
+        if page.load is not None:
+            self._silent.discard(worker.id)
+        elif worker.id not in self._silent:
+            self._silent.add(worker.id)
+            log.warning(
+                "worker %s tells no load (GET /metrics: status %d, no vLLM gauges); "
+                "it is balanced by the requests sent to it",
+                worker.id,
+                status,
+            )

@@ -1,0 +1,7 @@
+"""`python -m controlplane.sim` is `routerctl sim`."""
+
+import sys
+
+from controlplane.cli import run
+
+sys.exit(run(["sim", *sys.argv[1:]]))

@@ -1,0 +1,96 @@
+"""What can be set on a simulated worker, and the check that the settings fit together."""
+
+from __future__ import annotations
+
+import msgspec
+
+from .faults import Fault
+
+MAX_WORKERS = 1024
+MAX_PORT = 65535
+
+
+class ConfigError(ValueError):
+    """A setting that cannot be used; its text says what, where and what instead, in one line."""
+
+
+class SimConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings of one simulator process, which stands for `count` workers on consecutive ports."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    """The first worker's port; 0 lets the system choose a free one for each worker."""
+    count: int = 1
+    models: tuple[str, ...] = ("sim-model",)
+    """Names the one model answers to; the first is the one in `/metrics`."""
+    api_key: str | None = None
+    prefill_tokens_per_second: float = 20_000.0
+    """Prompt tokens that were not cached, per second: about an 8B model on one large GPU."""
+    decode_ms: float = 10.0
+    """Milliseconds of one decode step with one sequence in it."""
+    decode_growth: float = 0.01
+    """Part of `decode_ms` that each further sequence of the batch adds to the step."""
+    max_num_seqs: int = 256
+    max_num_batched_tokens: int = 8192
+    """Token budget of one step: a longer prompt is prefilled in chunks, as vLLM does."""
+    num_blocks: int = 8192
+    block_size: int = 16
+    max_model_len: int = 32_768
+    time_scale: float = 1.0
+    """Every engine duration is multiplied by it; 0 makes answers instant."""
+    idle_close_seconds: float = 5.0
+    """Keep-alive time of an idle connection: 5 s is what vLLM gives its uvicorn."""
+    server_load_tracking: bool = False
+    """Whether `/load` counts; vLLM answers 0 unless it is asked to track."""
+    record: int = 100
+    """How many of the last requests each worker keeps for `GET /sim/requests`."""
+    max_body_bytes: int = 512 * 1024 * 1024
+    write_buffer_bytes: int = 64 * 1024
+    """Generation stops sending while more than this waits for a slow reader."""
+    faults: tuple[tuple[int | None, Fault], ...] = ()
+    """Faults present from the start: (worker index, or None for every worker; fault)."""
+
+
+def check(config: SimConfig) -> SimConfig:
+    """Return the config unchanged, or raise ConfigError for the first setting that cannot work."""
+    _within("--port", config.port, 0, MAX_PORT)
+    _within("--count", config.count, 1, MAX_WORKERS)
+    if config.port and config.port + config.count - 1 > MAX_PORT:
+        raise ConfigError(
+            f"--port {config.port} with --count {config.count} ends above port {MAX_PORT}: "
+            f"use a port up to {MAX_PORT - config.count + 1}, or 0"
+        )
+    if not config.models or not all(config.models):
+        raise ConfigError("--model is empty: give a name, such as sim-model")
+    for name in ("max_num_seqs", "max_num_batched_tokens", "num_blocks", "block_size", "max_model_len"):
+        _at_least(name, getattr(config, name), 1)
+    for name in ("max_body_bytes", "write_buffer_bytes"):
+        _at_least(name, getattr(config, name), 1)
+    for name in ("decode_ms", "decode_growth", "time_scale", "record", "idle_close_seconds"):
+        _at_least(name, getattr(config, name), 0)
+    if not config.prefill_tokens_per_second > 0:
+        raise ConfigError(
+            f"--prefill-tokens-per-second {config.prefill_tokens_per_second:g} is not above 0: "
+            "for instant answers use --time-scale 0"
+        )
+    tokens = config.num_blocks * config.block_size
+    if tokens < config.max_model_len:
+        raise ConfigError(
+            f"--num-blocks {config.num_blocks} of --block-size {config.block_size} hold {tokens} tokens, "
+            f"fewer than --max-model-len {config.max_model_len}: "
+            f"use --max-model-len {tokens} or at least {-(-config.max_model_len // config.block_size)} blocks"
+        )
+    for index, _fault in config.faults:
+        if index is not None and not 0 <= index < config.count:
+            raise ConfigError(f"--fault {index}:... names a worker outside 0..{config.count - 1}")
+    return config
+
+
+def _within(flag: str, value: int, low: int, high: int) -> None:
+    if not low <= value <= high:
+        raise ConfigError(f"{flag} {value} is outside {low}..{high}")
+
+
+def _at_least(name: str, value: float, low: int) -> None:
+    if not value >= low:
+        raise ConfigError(f"--{name.replace('_', '-')} {value:g} is below {low}: use {low} or more")

@@ -1,0 +1,254 @@
+"""Chat and text completions: from a request body to sequences of the engine, and back to an answer."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import TYPE_CHECKING
+
+from . import answers, text, wire
+from .engine import Sequence
+from .errors import ApiError, too_long
+from .exchange import Exchange, Pull
+from .requests import Chat, Completion, chat_prompt, check_sampling, prompts, read
+from .stats import Arrival
+
+if TYPE_CHECKING:
+    from .worker import Worker
+
+_DEFAULT_COMPLETION_TOKENS = 16
+
+
+def chat(worker: Worker, exchange: Exchange) -> None:
+    """Answer `POST /v1/chat/completions`."""
+    request = exchange.request
+    body = read(Chat, request.body, request.header(b"content-type"), "messages")
+    limit = body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens
+    check_sampling(body, limit)
+    model = worker.model(body.model)
+    messages = body.messages if isinstance(body.messages, list) else []
+    _run(worker, exchange, body, answers.Chat, model, [chat_prompt(messages)], limit)
+
+
+def completion(worker: Worker, exchange: Exchange) -> None:
+    """Answer `POST /v1/completions`."""
+    request = exchange.request
+    body = read(Completion, request.body, request.header(b"content-type"), "prompt")
+    limit = _DEFAULT_COMPLETION_TOKENS if body.max_tokens is None else body.max_tokens
+    check_sampling(body, limit)
+    model = worker.model(body.model)
+    if not isinstance(body.prompt, str | list) or not body.prompt:
+        raise ApiError(400, "Either prompt or prompt_embeds must be provided and non-empty.", param="prompt")
+    _run(worker, exchange, body, answers.Completion, model, prompts(body.prompt), limit)
+
+
+class Choice:
+    """One answer of a request; mutable: `sent` follows what the sequence has produced."""
+
+    __slots__ = ("done", "index", "opened", "sent", "sequence", "stop_reason", "text_limit")
+
+    def __init__(self, index: int, sequence: Sequence) -> None:
+        self.index = index
+        self.sequence = sequence
+        self.opened = False
+        self.sent = 0
+        self.done = False
+        self.stop_reason: str | None = None
+        self.text_limit: int | None = None
+        """Characters of the answer before the stop string, when there is one."""
+
+    def slice(self, start: int, stop: int) -> str:
+        """Return the text of the tokens from start to stop, cut before the stop string."""
+        words = text.words(self.sequence.seed, start, stop)
+        if self.text_limit is None:
+            return words
+        return words[: max(0, self.text_limit - start * text.WIDTH)]
+
+
+def _run(
+    worker: Worker,
+    exchange: Exchange,
+    body: Chat | Completion,
+    writer: type[answers.Chat],
+    model: str,
+    all_prompts: list[list[int]],
+    limit: int | None,
+) -> None:
+    given = exchange.request.header(b"x-request-id")
+    identity = writer.prefix + (given.decode("latin-1") if given else f"{random.getrandbits(64):016x}")
+    choices = _choices(worker, body, all_prompts, limit)
+    answer = writer(identity, int(worker.wall()), model, worker.fingerprint)
+    if body.stream:
+        events = Events(worker, exchange, body, answer, choices)
+        exchange.stream(200, wire.EVENTS, events)
+        worker.submit([choice.sequence for choice in choices], events.progressed)
+    else:
+        whole = Whole(worker, exchange, body, answer, choices)
+        exchange.watch(whole)
+        worker.submit([choice.sequence for choice in choices], whole.progressed)
+
+
+def _choices(worker: Worker, body: Chat | Completion, all_prompts: list[list[int]], limit: int | None) -> list[Choice]:
+    count = body.n or 1
+    longest = worker.config.max_model_len
+    choices: list[Choice] = []
+    for prompt in all_prompts:
+        if not prompt:
+            raise ApiError(400, "The decoder prompt cannot be empty", param="prompt")
+        if len(prompt) >= longest:
+            raise too_long(longest)
+        for number in range(count):
+            # The first choice is the greedy answer whatever the temperature, so that a test can compare it.
+            seed = text.seed_of(prompt, 0 if body.temperature == 0 else number)
+            target, stops = _length(seed, limit, longest - len(prompt), body.ignore_eos)
+            choice = Choice(len(choices), Sequence(prompt, target, seed, stops=stops))
+            if body.stop:
+                _stop_at(choice, [body.stop] if isinstance(body.stop, str) else body.stop, body.min_tokens or 0)
+            choices.append(choice)
+            worker.engine.stats.arrived(Arrival(None if number else count, limit or longest - len(prompt)))
+    return choices
+
+
+def _length(seed: int, limit: int | None, room: int, ignore_eos: bool) -> tuple[int, bool]:
+    """Return (tokens, whether the answer ends by itself). A request that gives a limit gets all of it."""
+    if limit is not None:
+        return min(limit, room), False
+    natural = text.natural_length(seed)
+    return (room, False) if ignore_eos or natural > room else (natural, True)
+
+
+def _stop_at(choice: Choice, stops: list[str], least: int) -> None:
+    """Shorten the answer to end at the first stop string: it is known beforehand what will be said."""
+    sequence = choice.sequence
+    words = text.words(sequence.seed, 0, sequence.target)
+    found = [(at, stop) for stop in stops if stop and (at := words.find(stop, least * text.WIDTH)) >= 0]
+    if found:
+        at, stop = min(found)
+        sequence.target = -(-(at + len(stop)) // text.WIDTH)
+        sequence.stops = True
+        choice.stop_reason = stop
+        choice.text_limit = at
+
+
+class _Generation:
+    """What a whole and a streamed answer share: the sequences and their end."""
+
+    def __init__(
+        self, worker: Worker, exchange: Exchange, body: Chat | Completion, answer: answers.Chat, choices: list[Choice]
+    ) -> None:
+        self._worker = worker
+        self._exchange = exchange
+        self._answer = answer
+        self._choices = choices
+        self._with_ids = bool(body.return_token_ids)
+
+    def pull(self) -> bytes | Pull:
+        """Return nothing: a whole answer is sent at once."""
+        return Pull.WAIT
+
+    def cancel(self) -> None:
+        """Free slots and blocks: the client is gone."""
+        self._worker.abort([choice.sequence for choice in self._choices])
+
+    def _counts(self) -> tuple[int, int]:
+        """Return (prompt tokens, answer tokens) of all choices; the prompt of `n` choices counts once."""
+        seen = {id(choice.sequence.prompt): len(choice.sequence.prompt) for choice in self._choices}
+        return sum(seen.values()), sum(choice.sequence.produced for choice in self._choices)
+
+    def _part(self, choice: Choice, start: int) -> answers.Part:
+        sequence = choice.sequence
+        return answers.Part(
+            index=choice.index,
+            text=choice.slice(start, sequence.produced),
+            finish_reason=sequence.finish_reason or "stop",
+            stop_reason=choice.stop_reason,
+            token_ids=text.ids(sequence.seed, start, sequence.produced) if self._with_ids else None,
+            prompt_token_ids=list(sequence.prompt) if self._with_ids else None,
+        )
+
+
+class Whole(_Generation):
+    """An answer that is sent when every choice is finished."""
+
+    def progressed(self) -> None:
+        """Send the answer if it is complete."""
+        if any(choice.sequence.finish_reason is None for choice in self._choices):
+            return
+        parts = [self._part(choice, 0) for choice in self._choices]
+        body = self._answer.whole(parts, *self._counts())
+        self._exchange.send(200, self._load_header() + wire.JSON, body)
+
+    def _load_header(self) -> bytes:
+        """Return the ORCA header, if the request asks for it; vLLM sends it with whole answers only."""
+        wanted = self._exchange.request.header(b"endpoint-load-metrics-format")
+        if not wanted:
+            return b""
+        engine = self._worker.engine
+        figures = {
+            "num_requests_waiting": float(len(engine.waiting)),
+            "kv_cache_usage_perc": engine.kv_usage,
+        }
+        if wanted.lower() == b"text":
+            line = "TEXT " + ", ".join(f"named_metrics.{name}={value}" for name, value in figures.items())
+        elif wanted.lower() == b"json":
+            line = "JSON " + json.dumps({"named_metrics": figures})
+        else:
+            return b""
+        return b"endpoint-load-metrics: %b\r\n" % line.encode()
+
+
+class Events(_Generation):
+    """An answer that is sent token by token."""
+
+    def __init__(
+        self, worker: Worker, exchange: Exchange, body: Chat | Completion, answer: answers.Chat, choices: list[Choice]
+    ) -> None:
+        super().__init__(worker, exchange, body, answer, choices)
+        options = body.stream_options
+        self._usage = options is not None and bool(options.include_usage)
+        self._running = self._usage and options is not None and bool(options.continuous_usage_stats)
+        self._tail = [answers.DONE]
+        self._current = 0
+
+    def progressed(self) -> None:
+        """Send what can be sent."""
+        self._exchange.wake()
+
+    def pull(self) -> bytes | Pull:
+        """Return the next event: choices take turns, a token each."""
+        choices = self._choices
+        for _ in range(len(choices)):
+            choice = choices[self._current]
+            self._current = (self._current + 1) % len(choices)
+            event = self._next_event(choice)
+            if event is not None:
+                return event
+        if not all(choice.done for choice in choices):
+            return Pull.WAIT
+        if self._usage:
+            self._usage = False
+            return self._answer.usage(*self._counts())
+        return self._tail.pop() if self._tail else Pull.END
+
+    def _next_event(self, choice: Choice) -> bytes | None:
+        sequence = choice.sequence
+        if choice.done or not sequence.produced:
+            return None
+        prompt = len(sequence.prompt)
+        if not choice.opened:
+            choice.opened = True
+            ids = list(sequence.prompt) if self._with_ids else None
+            running = answers.usage(prompt, 0) if self._running else None
+            opening = self._answer.opening(choice.index, ids, running)
+            if opening is not None:
+                return opening
+        start = choice.sent
+        if start >= sequence.produced:
+            return None
+        running = answers.usage(prompt, start + 1) if self._running else None
+        choice.sent = start + 1
+        if choice.sent == sequence.target:
+            choice.done = True
+            return self._answer.last(self._part(choice, start), running, stamped=not self._usage)
+        ids = text.ids(sequence.seed, start, start + 1) if self._with_ids else None
+        return self._answer.event(choice.index, choice.slice(start, start + 1), ids, running)

@@ -1,0 +1,100 @@
+"""KV cache blocks with prefix caching: who holds which block, and which may be reused or evicted.
+
+A block is either referenced (by one or more sequences) or free. A free block may still hold a cached part of
+some prompt; it can be taken again by its hash until it is evicted, least recently freed first. Usage counts
+referenced blocks only, as vLLM's `kv_cache_usage_perc` does.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from hashlib import blake2b
+
+
+def block_hashes(tokens: Sequence[int], block_size: int, count: int) -> list[bytes]:
+    """Return the hashes of the first `count` full blocks; each covers all the tokens before it too."""
+    data = array("I", tokens[: count * block_size]).tobytes()
+    width = block_size * 4
+    hashes: list[bytes] = []
+    parent = b""
+    for start in range(0, count * width, width):
+        parent = blake2b(parent + data[start : start + width], digest_size=8).digest()
+        hashes.append(parent)
+    return hashes
+
+
+class BlockPool:
+    """The blocks of one worker."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._references = [0] * size
+        self._hash: list[bytes | None] = [None] * size
+        self._cached: dict[bytes, int] = {}
+        # Mutable: moves to the end when freed, so the front is what to evict.
+        self._free: OrderedDict[int, None] = OrderedDict.fromkeys(range(size))
+
+    @property
+    def free(self) -> int:
+        """Blocks nobody references."""
+        return len(self._free)
+
+    @property
+    def referenced(self) -> int:
+        """Blocks that some sequence holds."""
+        return self.size - len(self._free)
+
+    @property
+    def cached(self) -> int:
+        """Blocks, referenced or free, that can be found by a hash."""
+        return len(self._cached)
+
+    def find(self, hashes: Iterable[bytes]) -> list[int]:
+        """Return the blocks of the longest cached beginning of the hashes."""
+        found: list[int] = []
+        for digest in hashes:
+            block = self._cached.get(digest)
+            if block is None:
+                break
+            found.append(block)
+        return found
+
+    def take(self, hits: Sequence[int], fresh: int) -> list[int] | None:
+        """Reference the cached `hits` and `fresh` empty blocks, or return None and change nothing."""
+        free = self._free
+        if fresh > len(free) - sum(block in free for block in hits):
+            return None
+        for block in hits:
+            free.pop(block, None)
+            self._references[block] += 1
+        taken = list(hits)
+        for _ in range(fresh):
+            block, _nothing = free.popitem(last=False)
+            digest = self._hash[block]
+            if digest is not None:
+                del self._cached[digest]
+                self._hash[block] = None
+            self._references[block] = 1
+            taken.append(block)
+        return taken
+
+    def remember(self, blocks: Sequence[int], hashes: Sequence[bytes]) -> None:
+        """Make the leading blocks findable by their hashes; a hash that is known keeps its first block."""
+        for block, digest in zip(blocks, hashes, strict=False):
+            if self._hash[block] is None and digest not in self._cached:
+                self._hash[block] = digest
+                self._cached[digest] = block
+
+    def release(self, blocks: Sequence[int]) -> None:
+        """Give up one reference to each block; the tail of a prompt becomes evictable before its head."""
+        for block in reversed(blocks):
+            self._references[block] -= 1
+            if not self._references[block]:
+                self._free[block] = None
+
+    def forget(self) -> None:
+        """Drop every cached hash, as a restarted engine has none."""
+        self._cached.clear()
+        self._hash = [None] * self.size

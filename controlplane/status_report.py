@@ -1,0 +1,195 @@
+"""What `GET /status` tells: the router's processes and workers, as JSON. Ages are in seconds."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from controlplane.planes import Plane, Planes
+from controlplane.registry import Member
+from shared.messages import STALE_AFTER, WorkerLoad
+from shared.runtime_dir import ProcessRecord
+from shared.table import Role, RoutingTable, WorkerState
+
+PlaneState = Literal["starting", "serving", "refusing", "stale", "silent"]
+SILENT_AFTER = 3 * STALE_AFTER
+"""Seconds without a word (a plane reports each second) after which its figures are no longer called present."""
+
+
+class TableStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Which table it is. `hash` is hexadecimal: JSON readers lose digits of 64-bit numbers."""
+
+    epoch: int
+    version: int
+    hash: str
+
+
+class SupervisorStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The supervisor as the runtime folder knows it. `age` counts from its start."""
+
+    pid: int
+    state: Literal["running", "gone"]
+    version: str
+    age: float
+
+
+class ControlPlaneStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The control plane that answers. `age` counts from its start; `malformed` messages were dropped since."""
+
+    pid: int
+    state: Literal["running"] = "running"
+    version: str
+    age: float
+    table: TableStatus
+    models: tuple[str, ...]
+    malformed: int
+
+
+class PlaneStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One plane. `table_age` is what it told, brought up to now; None before its first report."""
+
+    slot: int
+    id: str
+    pid: int
+    state: PlaneState
+    version: str
+    age: float
+    heard_age: float
+    table: TableStatus | None
+    table_age: float | None
+    refused: str | None
+    active: int
+    inflight: int
+    resyncs: int
+
+
+class LoadStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """An engine's own figures and how old they are."""
+
+    running: float
+    waiting: float
+    kv_usage: float
+    age: float
+
+
+class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One worker. `epoch` counts its lives, `age` is how long it is in its state, `version` its server's own."""
+
+    id: str
+    url: str
+    role: Role
+    state: WorkerState
+    reason: str
+    epoch: int
+    version: str | None
+    age: float
+    models: tuple[str, ...] | None
+    inflight: int
+    load: LoadStatus | None
+
+
+class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole answer. `supervisor` is None when the runtime folder knows of none."""
+
+    supervisor: SupervisorStatus | None
+    control_plane: ControlPlaneStatus
+    planes: tuple[PlaneStatus, ...]
+    workers: tuple[WorkerStatus, ...]
+
+
+def build_report(
+    *,
+    supervisor: ProcessRecord | None,
+    supervisor_runs: bool,
+    own: ProcessRecord,
+    table: RoutingTable,
+    members: tuple[Member, ...],
+    planes: Planes,
+    loads: dict[str, WorkerLoad],
+    malformed: int,
+    now: float,
+    wall: float,
+) -> StatusReport:
+    """Put the answer together. `now` is monotonic, `wall` Unix time, both in seconds."""
+    inflight = planes.inflight_by_worker()
+    return StatusReport(
+        supervisor=None
+        if supervisor is None
+        else SupervisorStatus(
+            pid=supervisor.pid,
+            state="running" if supervisor_runs else "gone",
+            version=supervisor.version,
+            age=_age(supervisor.started, wall),
+        ),
+        control_plane=ControlPlaneStatus(
+            pid=own.pid,
+            version=own.version,
+            age=_age(own.started, wall),
+            table=_table_status(table.stamp.epoch, table.stamp.version, table.stamp.hash),
+            models=tuple(table.models),
+            malformed=malformed,
+        ),
+        planes=tuple(_plane_status(plane, now, wall) for plane in planes.present()),
+        workers=tuple(
+            _worker_status(member, inflight.get(member.worker.id, 0), loads.get(member.worker.id), wall)
+            for member in members
+        ),
+    )
+
+
+def _plane_status(plane: Plane, now: float, wall: float) -> PlaneStatus:
+    report = plane.report
+    stamp = plane.acked
+    return PlaneStatus(
+        slot=plane.identity.slot,
+        id=plane.identity.id,
+        pid=plane.identity.pid,
+        state=_plane_state(plane, now),
+        version=plane.identity.version,
+        age=_age(plane.identity.started, wall),
+        heard_age=round(now - plane.heard, 3),
+        table=_table_status(stamp.epoch, stamp.version, stamp.hash) if stamp is not None else None,
+        table_age=round(report.table_age + now - plane.reported, 3) if report is not None else None,
+        refused=plane.nack,
+        active=report.active if report is not None else 0,
+        inflight=sum(plane.inflight.values()),
+        resyncs=report.resyncs if report is not None else 0,
+    )
+
+
+def _plane_state(plane: Plane, now: float) -> PlaneState:
+    if now - plane.heard > SILENT_AFTER:
+        return "silent"
+    if plane.nack is not None:
+        return "refusing"
+    if plane.report is not None and plane.report.stale:
+        return "stale"
+    return "serving" if plane.acked is not None else "starting"
+
+
+def _worker_status(member: Member, inflight: int, load: WorkerLoad | None, wall: float) -> WorkerStatus:
+    worker = member.worker
+    return WorkerStatus(
+        id=worker.id,
+        url=worker.url,
+        role=worker.role,
+        state=worker.state,
+        reason=worker.reason,
+        epoch=worker.epoch,
+        version=member.version,
+        age=_age(worker.since, wall),
+        models=worker.models,
+        inflight=inflight,
+        load=None
+        if load is None
+        else LoadStatus(running=load.running, waiting=load.waiting, kv_usage=load.kv_usage, age=round(load.age, 3)),
+    )
+
+
+def _table_status(epoch: int, version: int, digest: int) -> TableStatus:
+    return TableStatus(epoch=epoch, version=version, hash=f"{digest:016x}")
+
+
+def _age(since: float, wall: float) -> float:
+    return round(max(0.0, wall - since), 3)

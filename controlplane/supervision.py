@@ -1,0 +1,109 @@
+"""The supervisor's decisions, without processes, sockets or clocks.
+
+Which planes of an earlier supervisor to keep, how long to wait before a dead process is started again, and
+when the router as a whole is ready. `controlplane.supervisor` carries them out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from shared.messages import ControlStatus, PlaneStatus
+from shared.runtime_dir import PlaneRecord
+
+SHORTEST_PAUSE = 0.5
+"""Seconds before the second start in a row; each further one doubles it."""
+LONGEST_PAUSE = 30.0
+"""Seconds: rare enough to cost nothing, often enough that a repaired cause heals by itself."""
+HEALTHY_LIFE = 60.0
+"""Seconds after which a process counts as having worked, so that its death starts a new count."""
+
+
+@dataclass(frozen=True)
+class Restart:
+    """What to do after a death: start again after `pause` seconds; `deaths` is the count in this series."""
+
+    deaths: int
+    pause: float
+
+
+def after_death(deaths_before: int, lifetime: float) -> Restart:
+    """Decide on the next start of a process that lived `lifetime` seconds.
+
+    The first death costs no time: most are single events, and every moment is capacity lost. A series
+    backs off, or a process that can not live would take a core for starting it over and over.
+    """
+    deaths = 1 if lifetime >= HEALTHY_LIFE else deaths_before + 1
+    if deaths == 1:
+        return Restart(deaths, 0.0)
+    # The exponent is bounded, so that a series of thousands does not overflow a float.
+    return Restart(deaths, min(SHORTEST_PAUSE * 2.0 ** min(deaths - 2, 16), LONGEST_PAUSE))
+
+
+@dataclass(frozen=True)
+class PlanePlan:
+    """What to do with the slots `0 .. N-1` and with the planes that already run, by slot."""
+
+    adopt: dict[int, PlaneRecord]
+    replace: dict[int, PlaneRecord]
+    start: tuple[int, ...]
+    stop: tuple[PlaneRecord, ...]
+
+    @property
+    def is_first_start(self) -> bool:
+        """Whether no plane served before: nobody loses anything when this start fails."""
+        return not self.adopt and not self.replace
+
+
+def plan_planes(running: Iterable[PlaneRecord], fingerprint: str, count: int) -> PlanePlan:
+    """Share out the slots: planes of our own fingerprint first, then others to be replaced; the rest must go.
+
+    Of two planes in one slot the younger is kept: the older one was about to be replaced by it.
+    """
+    adopt: dict[int, PlaneRecord] = {}
+    replace: dict[int, PlaneRecord] = {}
+    stop: list[PlaneRecord] = []
+    youngest_first = sorted(running, key=lambda record: record.process.started, reverse=True)
+    for record in sorted(youngest_first, key=lambda record: record.fingerprint != fingerprint):
+        slot = record.identity.slot
+        if slot >= count or slot in adopt or slot in replace:
+            stop.append(record)
+        elif record.fingerprint == fingerprint:
+            adopt[slot] = record
+        else:
+            replace[slot] = record
+    start = tuple(slot for slot in range(count) if slot not in adopt and slot not in replace)
+    return PlanePlan(adopt, replace, start, tuple(stop))
+
+
+def missing_for_ready(
+    control: ControlStatus | None, planes: Sequence[PlaneStatus | None], *, needs_worker: bool
+) -> str | None:
+    """Return what the router still waits for before it is ready; None when it is.
+
+    A plane must listen and serve from a table of this very control plane (an adopted one has an older
+    table at first). With `needs_worker`, each must also know a worker to send requests to.
+    """
+    if control is None:
+        return "the control plane to answer"
+    for slot, plane in enumerate(planes):
+        if not has_table(plane, control.stamp.epoch):
+            return f"plane {slot} to listen with a table"
+    if needs_worker and any(plane is not None and plane.ready_workers == 0 for plane in planes):
+        return f"a worker to become ready ({control.ready_workers} of {control.workers} are)"
+    return None
+
+
+def has_table(plane: PlaneStatus | None, epoch: int | None) -> bool:
+    """Whether the plane listens and serves from a table of that publisher's life (None: of any)."""
+    if plane is None or not plane.listening or plane.table is None:
+        return False
+    return epoch is None or plane.table.epoch == epoch
+
+
+def ready_line(url: str, control: ControlStatus, planes: int) -> str:
+    """Return the line that tells people and scripts where the router is."""
+    noun = "plane" if planes == 1 else "planes"
+    workers = f"{control.ready_workers} of {control.workers} workers ready"
+    return f"ready: {url} ({planes} {noun}, {workers}, table {control.stamp.version})"

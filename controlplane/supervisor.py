@@ -1,0 +1,315 @@
+"""The supervisor's loop: keeps one control plane and N planes running, says when they are ready, ends them.
+
+Each process has a keeper, a task that waits for its death and starts the next. What to do is decided in
+`controlplane.supervision`; the first processes were started by `controlplane.opening`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TypeVar
+
+from controlplane.children import Plane, Process, Spawner, forget_plane
+from controlplane.inquiry import control_status, plane_status
+from controlplane.opening import EarlySignals, Opening
+from controlplane.supervision import after_death, has_table, missing_for_ready, ready_line
+from controlplane.watched import Watched
+from shared.clock import Clock, SystemClock
+from shared.config import StartConfig, join_address
+from shared.messages import ControlStatus
+from shared.runtime_dir import RuntimeDir
+from shared.sockets import Context
+
+POLL = 0.03
+"""Seconds between looks at what is starting: a person does not notice them, and a core hardly."""
+SLOW_POLL = 0.25
+"""The same once it has taken `PATIENCE` seconds: something is wrong or loads for minutes."""
+PATIENCE = 10.0
+ASK_TIMEOUT = 0.5
+CONTROL_PLANE_GRACE = 2.0
+"""Seconds: it holds no requests, only figures to write out."""
+KILL_MARGIN = 1.0
+"""Seconds that a plane has beyond its own grace time, to end by itself what it cuts off."""
+EXIT_USAGE = 2
+
+T = TypeVar("T")
+
+log = logging.getLogger("supervisor")
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Why the supervisor ends. After a failed start, planes that served before it are left as they were."""
+
+    code: int
+    leaves_adopted: bool = False
+
+
+class Supervisor:
+    """Runs a router from its opening to its end. Lives in one event loop and one `run`."""
+
+    def __init__(
+        self,
+        config: StartConfig,
+        runtime: RuntimeDir,
+        spawner: Spawner,
+        opening: Opening,
+        *,
+        clock: Clock | None = None,
+    ) -> None:
+        self._config = config
+        self._runtime = runtime
+        self._spawner = spawner
+        self._opening = opening
+        self._clock = clock or SystemClock()
+        self._began = self._clock.monotonic()
+        self._control_plane: Watched | None = None
+        self._planes: dict[str, Watched] = {}
+        # What fills each slot now, and whether it has been seen to serve.
+        self._slots: dict[int, Plane] = {}
+        self._serving: set[int] = set()
+        self._is_ready = False
+        self._killed = False
+
+    async def run(self, early: EarlySignals) -> int:
+        """Supervise until a signal or a failed start; return the exit code."""
+        loop = asyncio.get_running_loop()
+        self._ending: asyncio.Future[Ending] = loop.create_future()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._on_signal, number)
+        for number in early.caught:
+            self._on_signal(number)
+        self._context = Context()
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                self._duties: set[asyncio.Task[None]] = set()
+                self._begin()
+                ending = await self._ending
+                for duty in self._duties:
+                    duty.cancel()
+            return await self._close(ending)
+        finally:
+            self._context.destroy(linger=0)
+
+    def _begin(self) -> None:
+        # All of them are watched before the first await: a signal may be waiting already.
+        opening = self._opening
+        if opening.predecessor is not None:
+            log.info("ending the control plane of an earlier supervisor (pid %d)", opening.predecessor.pid)
+            self._control_plane = Watched(opening.predecessor, "the earlier control plane", self._clock)
+        if opening.control_plane is not None:
+            self._control_plane = self._watch_control_plane(opening.control_plane)
+        for slot, plane in opening.planes.items():
+            self._do(self._keep_plane(slot, plane, self._watch(plane)))
+        turns = {slot: asyncio.Event() for slot in sorted(opening.outdated)}
+        queue = [*turns.values(), asyncio.Event()]
+        queue[0].set()
+        for (slot, turn), following in zip(turns.items(), queue[1:], strict=True):
+            # An old plane that dies by itself is not waited for.
+            old = self._watch(opening.outdated[slot], turn)
+            self._do(self._replace_plane(slot, old, turn, following))
+        for plane in opening.surplus:
+            log.info("%s is one more than --data-planes %d: stopping it", plane, self._config.data_planes)
+            self._do(self._retire(self._watch(plane)))
+        self._do(self._keep_control_plane(self._control_plane))
+        self._do(self._announce())
+
+    def _do(self, duty: Coroutine[None, None, None]) -> None:
+        task = self._group.create_task(duty)
+        self._duties.add(task)
+        task.add_done_callback(self._duties.discard)
+
+    def _on_signal(self, number: signal.Signals) -> None:
+        if not self._ending.done():
+            log.info("%s: stopping; a second signal kills at once", number.name)
+            self._ending.set_result(Ending(0))
+            return
+        log.warning("%s again: killing everything", number.name)
+        self._killed = True
+        for watched in self._everything():
+            watched.send(signal.SIGKILL)
+
+    def _give_up(self, code: int, reason: str) -> None:
+        if not self._ending.done():
+            log.error("%s", reason)
+            self._ending.set_result(Ending(code, leaves_adopted=True))
+
+    # --- keeping processes -------------------------------------------------------------------------------
+
+    async def _keep_control_plane(self, watched: Watched | None) -> None:
+        deaths: int | None = 0
+        if self._opening.predecessor is not None and watched is not None:
+            await watched.end(CONTROL_PLANE_GRACE)
+            watched = None
+        while deaths is not None:
+            if watched is None:
+                process = await self._spawned(self._spawner.control_plane)
+                watched = self._control_plane = self._watch_control_plane(process)
+            log.info("started the %s", watched.name)
+            await watched.wait()
+            deaths = await self._mourn(watched, deaths)
+            watched = None
+
+    async def _keep_plane(
+        self, slot: int, plane: Plane, watched: Watched, on_serving: Callable[[], None] | None = None
+    ) -> None:
+        deaths: int | None = 0
+        while deaths is not None:
+            self._slots[slot] = plane
+            log.info("%s %s", "started" if watched.is_own_child else "adopted", plane)
+            if await self._until_serving(plane, watched):
+                log.info("%s serves", plane)
+                self._serving.add(slot)
+                if on_serving is not None:
+                    on_serving()
+                    on_serving = None
+                await watched.wait()
+            self._serving.discard(slot)
+            deaths = await self._mourn(watched, deaths)
+            if deaths is not None:
+                plane = await self._spawned(lambda: self._spawner.plane(slot))
+                watched = self._watch(plane)
+
+    async def _replace_plane(self, slot: int, old: Watched, turn: asyncio.Event, following: asyncio.Event) -> None:
+        await turn.wait()
+        log.info("%s runs with other settings or of another version: replacing it", old.name)
+
+        def hand_over() -> None:
+            self._do(self._retire(old))
+            following.set()
+
+        plane = await self._spawned(lambda: self._spawner.plane(slot))
+        await self._keep_plane(slot, plane, self._watch(plane), hand_over)
+
+    async def _spawned(self, spawn: Callable[[], T]) -> T:
+        """Start a process, however often the system (out of memory, of processes) refuses."""
+        refusals = 0
+        while True:
+            try:
+                return spawn()
+            except OSError as error:
+                restart = after_death(refusals + 1, 0.0)
+                refusals = restart.deaths
+                log.error("can not start a process: %s; trying again in %g s", error.strerror, restart.pause)
+                await asyncio.sleep(restart.pause)
+
+    def _watch_control_plane(self, process: Process) -> Watched:
+        return Watched(process, f"control plane (pid {process.pid})", self._clock)
+
+    def _watch(self, plane: Plane, turn: asyncio.Event | None = None) -> Watched:
+        plane_id = plane.identity.id
+
+        def forget() -> None:
+            del self._planes[plane_id]
+            forget_plane(self._runtime, plane_id)
+            if turn is not None:
+                turn.set()
+
+        watched = self._planes[plane_id] = Watched(plane.process, str(plane), self._clock, forget)
+        return watched
+
+    async def _mourn(self, watched: Watched, deaths: int) -> int | None:
+        """Log a death and wait as long as its series asks for; None when there is to be no next life."""
+        if watched.code == EXIT_USAGE and not self._is_ready:
+            self._give_up(EXIT_USAGE, f"{watched.name} refuses its configuration, as it says above")
+            return None
+        restart = after_death(deaths, watched.lifetime)
+        when = f"in {restart.pause:g} s (death {restart.deaths} in a row)" if restart.pause else "now"
+        log.error("%s %s after %.1f s; starting another %s", watched.name, watched.cause, watched.lifetime, when)
+        await asyncio.sleep(restart.pause)
+        return restart.deaths
+
+    async def _retire(self, watched: Watched) -> None:
+        if not watched.is_alive:
+            log.error("%s %s before it was told to", watched.name, watched.cause)
+            return
+        clean = await watched.end(self._config.shutdown_grace_secs + KILL_MARGIN)
+        log.info("%s %s", watched.name, "has ended" if clean else "did not end in time and was killed")
+
+    # --- becoming ready ----------------------------------------------------------------------------------
+
+    async def _pause(self) -> None:
+        await asyncio.sleep(POLL if self._age < PATIENCE else SLOW_POLL)
+
+    @property
+    def _age(self) -> float:
+        return self._clock.monotonic() - self._began
+
+    async def _until_serving(self, plane: Plane, watched: Watched) -> bool:
+        while watched.is_alive:
+            status = await plane_status(self._context, self._runtime, plane.identity.id, timeout=ASK_TIMEOUT)
+            if has_table(status, None):
+                return True
+            await self._pause()
+        return False
+
+    async def _announce(self) -> None:
+        complain_at = PATIENCE
+        while True:
+            control, missing = await self._look()
+            if control is not None and missing is None:
+                break
+            if self._is_too_late(control):
+                return
+            if self._age >= complain_at:
+                log.warning("not ready after %.0f s: waiting for %s", self._age, missing)
+                complain_at += max(PATIENCE, complain_at)
+            await self._pause()
+        self._is_ready = True
+        url = f"http://{join_address(self._config.host, self._config.port)}"
+        # Whoever read our standard output may have gone.
+        with suppress(OSError):
+            print(ready_line(url, control, self._config.data_planes), flush=True)
+
+    async def _look(self) -> tuple[ControlStatus | None, str | None]:
+        """Return the control plane's status, and what the router still waits for (None: nothing)."""
+        control = await control_status(self._context, self._runtime, timeout=ASK_TIMEOUT)
+        planes = [
+            await plane_status(self._context, self._runtime, self._slots[slot].identity.id, timeout=ASK_TIMEOUT)
+            if slot in self._serving
+            else None
+            for slot in range(self._config.data_planes)
+        ]
+        return control, missing_for_ready(control, planes, needs_worker=bool(self._config.worker_urls))
+
+    def _is_too_late(self, control: ControlStatus | None) -> bool:
+        limit = self._config.worker_startup_timeout_secs
+        if not self._opening.is_first_start or not self._config.worker_urls or self._age < limit:
+            return False
+        if control is not None and control.ready_workers:
+            return False
+        urls = ", ".join(self._config.worker_urls[:5]) + (", ..." if len(self._config.worker_urls) > 5 else "")
+        self._give_up(
+            1,
+            f"no worker became ready within {limit} s (--worker-startup-timeout-secs): {urls}; check that they run "
+            f"and answer GET {self._config.health_check_endpoint} with 200",
+        )
+        return True
+
+    # --- ending ------------------------------------------------------------------------------------------
+
+    def _everything(self) -> list[Watched]:
+        control = [self._control_plane] if self._control_plane is not None else []
+        return [*self._planes.values(), *control]
+
+    async def _close(self, ending: Ending) -> int:
+        planes = [w for w in self._planes.values() if w.is_own_child or not ending.leaves_adopted]
+        grace = self._config.shutdown_grace_secs + KILL_MARGIN
+        clean = await asyncio.gather(*(plane.end(grace) for plane in planes))
+        # The control plane goes last: the planes' last figures are for it.
+        if self._control_plane is not None:
+            clean.append(await self._control_plane.end(CONTROL_PLANE_GRACE))
+        self._runtime.control_plane.unlink(missing_ok=True)
+        self._runtime.supervisor.unlink(missing_ok=True)
+        for left in self._planes.values():
+            log.warning("%s goes on as before; the next `routerctl start` here adopts it", left.name)
+        if not all(clean) and not self._killed:
+            log.warning("%d of %d processes did not end in time and were killed", clean.count(False), len(clean))
+        log.info("stopped")
+        return ending.code or int(self._killed or not all(clean))

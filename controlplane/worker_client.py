@@ -1,0 +1,158 @@
+"""GET requests of the control plane to workers: bounded in time and size, and their failures explained.
+
+Each worker has an httpx client of its own: in a pool that many workers share, each request walks all of it
+(a page of vLLM's metrics cost 5 ms among 100 workers, 0.7 ms alone).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import socket
+import ssl
+from collections.abc import Iterator
+from functools import cache
+from typing import NamedTuple, Self
+
+import httpx
+
+from controlplane.health import Outcome
+
+# vLLM's server closes idle connections after 5 s.
+_MAX_IDLE = 3.0
+
+log = logging.getLogger(__name__)
+
+
+class Answer(NamedTuple):
+    """A worker's answer; `body` is empty when it was not asked for."""
+
+    status: int
+    body: bytes
+
+
+class FetchError(Exception):
+    """No answer. `outcome` is what that says about the worker, `reason` a text for people without changing parts."""
+
+    def __init__(self, outcome: Outcome, reason: str) -> None:
+        super().__init__(reason)
+        self.outcome: Outcome = outcome
+        self.reason = reason
+
+
+class WorkerClient:
+    """Asks one worker, one request at a time. An async context manager that closes its connection."""
+
+    def __init__(self, url: str, *, keep_alive: bool) -> None:
+        """`keep_alive` keeps the connection for the next request; without it each request makes its own."""
+        self._keep_alive = keep_alive
+        self._http = httpx.AsyncClient(
+            base_url=url,
+            verify=_trust(url.startswith("https:")),
+            trust_env=False,
+            timeout=None,  # noqa: S113 - `get` limits the whole request
+            limits=httpx.Limits(max_keepalive_connections=int(keep_alive), keepalive_expiry=_MAX_IDLE),
+            headers={"user-agent": "routerctl", "accept-encoding": "identity"},
+        )
+
+    async def __aenter__(self) -> Self:
+        """Open nothing yet."""
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        """Close the connection that was kept."""
+        await self._http.aclose()
+
+    async def get(self, path: str, *, limit: int, timeout: float) -> Answer:
+        """Return the answer to GET, with at most `limit` bytes of body (0: the body is not read).
+
+        `timeout` is in seconds for all of it. Raises FetchError.
+        """
+        connected = False
+
+        async def note(event: str, _: object) -> None:
+            nonlocal connected
+            connected = connected or event.startswith("http11.")
+
+        try:
+            async with asyncio.timeout(timeout):
+                try:
+                    return await self._get(path, limit, note)
+                except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError) as error:
+                    if not self._keep_alive:
+                        raise
+                    # As a rule the worker had just closed the idle connection; a new one shows whether it is well.
+                    log.debug("GET %s on a kept connection to %s: %s", path, self._http.base_url, error)
+                    return await self._get(path, limit, note)
+        except TimeoutError:
+            if connected:
+                raise FetchError("unclear", f"no answer within {timeout:g} s") from None
+            raise FetchError("failed", f"no connection within {timeout:g} s") from None
+        except httpx.InvalidURL as error:
+            raise FetchError("unclear", f"host name does not resolve: {error}") from error
+        except httpx.ConnectError as error:
+            raise _explain_connecting(error) from error
+        except httpx.RemoteProtocolError as error:
+            raise _explain_breaking(error) from error
+        except httpx.TransportError as error:
+            raise FetchError("failed", "connection reset") from error
+
+    async def _get(self, path: str, limit: int, trace: object) -> Answer:
+        headers = {} if self._keep_alive else {"connection": "close"}
+        async with self._http.stream("GET", path, headers=headers, extensions={"trace": trace}) as answer:
+            body = bytearray()
+            if limit:
+                async for part in answer.aiter_raw():
+                    body += part
+                    if len(body) > limit:
+                        raise FetchError("failed", f"the answer is larger than {limit} bytes")
+            return Answer(answer.status_code, bytes(body))
+
+
+@cache
+def _trust(is_tls: bool) -> ssl.SSLContext:
+    # Loading the certificate authorities takes 20 ms; a fleet without TLS needs none, and then trusts none.
+    return ssl.create_default_context() if is_tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield what an error came from, the first cause first; of several addresses each has its own."""
+    if isinstance(error, BaseExceptionGroup):
+        for each in error.exceptions:
+            yield from _causes(each)
+    for before in (error.__cause__, error.__context__):
+        if before is not None:
+            yield from _causes(before)
+            break
+    yield error
+
+
+def _explain_connecting(error: Exception) -> FetchError:
+    causes = list(_causes(error))
+    for cause in causes:
+        if isinstance(cause, ConnectionRefusedError):
+            return FetchError("refused", "connection refused")
+    for cause in causes:
+        if isinstance(cause, socket.gaierror):
+            return FetchError("unclear", f"host name does not resolve: {cause.strerror}")
+        if isinstance(cause, UnicodeError):
+            return FetchError("unclear", f"host name does not resolve: {cause}")
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return FetchError("failed", f"TLS failed: {cause.verify_message}")
+        if isinstance(cause, ssl.SSLError):
+            return FetchError("failed", f"TLS failed: {cause.reason or cause}")
+        if isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE):
+            text = "the control plane has no file descriptor left (raise its limit of open files)"
+            return FetchError("unclear", text)
+        if isinstance(cause, OSError) and cause.errno is not None:
+            return FetchError("failed", (cause.strerror or str(cause)).lower())
+    return FetchError("failed", f"{type(causes[0]).__name__}: {causes[0]}".rstrip(": "))
+
+
+def _explain_breaking(error: httpx.RemoteProtocolError) -> FetchError:
+    # httpx has one class for both; h11 says which it was.
+    text = str(error)
+    if "disconnected" in text or "closed connection" in text:
+        return FetchError("failed", "connection closed before the answer")
+    return FetchError("failed", f"no HTTP answer: {text}")

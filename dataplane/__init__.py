@@ -1,0 +1,1 @@
+"""Forwards: the processes that carry requests between clients and workers."""

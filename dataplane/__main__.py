@@ -1,0 +1,24 @@
+"""`python -m dataplane RUNTIME_DIR --slot N --id HEX16`: started by the supervisor, never by hand."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from dataplane.process import run
+from shared.runtime_dir import RuntimeDir
+
+
+def main() -> int:
+    """Read the arguments and run a plane."""
+    parser = argparse.ArgumentParser(prog="python -m dataplane")
+    parser.add_argument("runtime_dir", type=Path)
+    parser.add_argument("--slot", type=int, required=True)
+    parser.add_argument("--id", required=True)
+    arguments = parser.parse_args()
+    return run(RuntimeDir(arguments.runtime_dir), slot=arguments.slot, plane_id=arguments.id)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

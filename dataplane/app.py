@@ -1,0 +1,46 @@
+"""What a plane does with a request: its own paths it answers itself, all others go to a worker.
+
+The path of a request: here -> `forward.py` -> `policies/` -> `exchange.py` -> `upstream/`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from dataplane.client import Client
+from dataplane.forward import Forwarder
+from dataplane.own_routes import OWN_ROUTES, Answer
+from dataplane.server import Transaction
+from shared.errors import method_not_allowed
+
+
+class PlaneApplication:
+    """Called by the server once per request."""
+
+    def __init__(self, forwarder: Forwarder) -> None:
+        self._forwarder = forwarder
+        self._loop = asyncio.get_running_loop()
+
+    def handle(self, transaction: Transaction) -> None:
+        """Take a request in."""
+        client = Client(transaction)
+        route = OWN_ROUTES.get(client.path)
+        if route is None:
+            self._forwarder.forward(client)
+        else:
+            self._answer_itself(client, route(self._forwarder.fleet.view))
+
+    def _answer_itself(self, client: Client, answer: Answer) -> None:
+        arrived = self._loop.time()
+        accounting = self._forwarder.accounting
+        accounting.accept()
+        if client.method not in ("GET", "HEAD"):
+            error = method_not_allowed(client.path, "GET, HEAD")
+            client.answer_error(error, self._forwarder.request_id(client))
+            accounting.reject(client.path, client.method, error)
+        else:
+            headers = [(b"content-type", answer.content_type), (b"content-length", b"%d" % len(answer.body))]
+            client.answer(answer.status, headers, b"" if client.method == "HEAD" else answer.body)
+            duration = self._loop.time() - arrived
+            accounting.finish(client.path, client.method, answer.status, duration, duration)
+        client.close()

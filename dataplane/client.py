@@ -1,0 +1,159 @@
+"""One client request as granian gives it: its body, its leaving, and the answer to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from dataplane.server import ASGIMessage, FutureLike, Scope, Transaction, waiting
+from shared.errors import RouterError, error_body, payload_too_large
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class Client:
+    """Reads the request's body, watches for the client's leaving, and sends the answer.
+
+    `left` is called once, in the event loop, when the client has left while its body is read or while it
+    is watched.
+    """
+
+    __slots__ = (
+        "_expected",
+        "_left",
+        "_limit",
+        "_on_body",
+        "_parts",
+        "_receive",
+        "_send",
+        "_size",
+        "_transaction",
+        "_watch",
+        "headers",
+        "method",
+        "path",
+        "scope",
+        "started",
+    )
+
+    def __init__(self, transaction: Transaction) -> None:
+        scope = transaction.scope
+        proto = transaction.proto
+        self.scope: Scope = scope
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.headers: Headers = scope["headers"]
+        self.started = False
+        self._transaction = transaction
+        self._receive: Callable[[], Any] = proto.receive
+        self._send: Callable[[ASGIMessage], Any] = proto.send
+        self._watch: FutureLike | None = None
+        self._left: Callable[[], None] | None = None
+        self._on_body: Callable[[bytes], None] | None = None
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._limit = 0
+        self._expected: int | None = None
+
+    # --- the request -----------------------------------------------------------------------------------
+
+    def read_body(self, limit: int, on_body: Callable[[bytes], None], left: Callable[[], None]) -> None:
+        """Call `on_body` with the whole body, or with None when it is over `limit` bytes.
+
+        Raises RouterError 413 at once when the declared length is over the limit. A body of known length ends
+        with its last byte; the server's own "that was all" is left to `watch`.
+        """
+        for name, value in self.headers:
+            if name == b"content-length":
+                self._expected = int(value)
+                if self._expected > limit:
+                    raise payload_too_large(limit)
+        self._limit = limit
+        self._on_body = on_body
+        self._left = left
+        self._listen()
+
+    def watch(self) -> None:
+        """Call `left` as soon as the client has left."""
+        if self._left is not None and self._watch is None:
+            self._listen()
+
+    def _listen(self) -> None:
+        operation = waiting(self._receive())
+        self._watch = operation
+        if operation is None:
+            self._leave()
+        else:
+            operation.add_done_callback(self._heard)
+
+    def _heard(self, operation: FutureLike) -> None:
+        if operation is not self._watch:
+            return
+        self._watch = None
+        message: ASGIMessage = operation.result()
+        if message["type"] != "http.request":
+            self._leave()
+            return
+        on_body = self._on_body
+        if on_body is None:
+            self._listen()
+            return
+        if part := message["body"]:
+            self._parts.append(part)
+            self._size += len(part)
+        if self._size <= self._limit and message["more_body"] and self._size != self._expected:
+            self._listen()
+            return
+        self._on_body = None
+        parts, self._parts = self._parts, []
+        on_body(parts[0] if len(parts) == 1 else b"".join(parts))
+
+    def _leave(self) -> None:
+        left, self._left = self._left, None
+        if left is not None:
+            left()
+
+    def unwatch(self) -> None:
+        """Stop reading and watching. Done before the last byte is sent: granian reports that as leaving, too."""
+        self._left = None
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            watch.cancel()
+
+    # --- the answer ------------------------------------------------------------------------------------
+
+    def start(self, status: int, headers: Headers) -> None:
+        """Begin the answer. After this nothing can be retried."""
+        self.started = True
+        self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+    def send(self, data: bytes, *, more: bool) -> FutureLike | None:
+        """Send a part of the body; returns what to wait for before the next one, if anything."""
+        return waiting(self._send({"type": "http.response.body", "body": data, "more_body": more}))
+
+    def answer(self, status: int, headers: Headers, body: bytes) -> None:
+        """Send a whole answer."""
+        self.unwatch()
+        self.start(status, headers)
+        self._send({"type": "http.response.body", "body": body, "more_body": False})
+
+    def answer_error(self, error: RouterError, request_id: bytes) -> None:
+        """Send an error of the router's own, in OpenAI's shape."""
+        body = error_body(error, request_id.decode("latin-1"))
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(body)),
+            (b"x-request-id", request_id),
+        ]
+        if error.retry_after is not None:
+            headers.append((b"retry-after", b"%d" % error.retry_after))
+        if error.allow is not None:
+            headers.append((b"allow", error.allow.encode()))
+        if error.close:
+            headers.append((b"connection", b"close"))
+        self.answer(error.status, headers, body if self.method != "HEAD" else b"")
+
+    def close(self) -> None:
+        """Let go of the request: an answer that was not ended is cut off, so that the client sees the break."""
+        self.unwatch()
+        self._transaction.done()

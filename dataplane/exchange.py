@@ -1,0 +1,164 @@
+"""One attempt: a request on one connection, its answer passed on to the client as it arrives.
+
+Everything here runs inside the upstream connection's callbacks, so a chunk goes from the worker's socket to
+granian's queue without waking a task. When the queue is full the worker's connection is paused until there
+is room: what a stalled client can make us hold is that queue plus one read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+from dataplane.client import Client, Headers
+from dataplane.retry import Outcome
+from dataplane.server import FutureLike
+from dataplane.upstream.connection import UpstreamConnection
+
+# An answer of known length up to this size is sent to the client in one piece when it is complete.
+_WHOLE_ANSWER = 64 * 1024
+
+
+class Exchange:
+    """Takes the answer (it is the connection's ResponseSink); calls `ended` once with the outcome."""
+
+    __slots__ = (
+        "_client",
+        "_connection",
+        "_ended",
+        "_loop",
+        "_over",
+        "_pending",
+        "_request_id",
+        "_waiting",
+        "_whole",
+        "first_byte_at",
+        "headers",
+        "reason",
+        "reused",
+        "status",
+    )
+
+    def __init__(
+        self,
+        client: Client,
+        request_id: bytes,
+        loop: asyncio.AbstractEventLoop,
+        ended: Callable[[Outcome], None],
+    ) -> None:
+        self._client = client
+        self._request_id = request_id
+        self._loop = loop
+        self._ended = ended
+        self.reused = False
+        self.status = 0
+        self.headers: Headers = []
+        self.reason = ""
+        self.first_byte_at = 0.0
+        self._connection: UpstreamConnection | None = None
+        self._whole: list[bytes] | None = None
+        self._pending: deque[bytes] | None = None
+        self._waiting = False
+        self._over = False
+
+    def send(self, connection: UpstreamConnection, head: bytes, body: bytes) -> None:
+        """Send the request on `connection`, which is ours until the outcome or `abandon`."""
+        self._connection = connection
+        self.reused = connection.used
+        if connection.closed:
+            # Lost between its making and this call: nobody else will tell us.
+            self.on_broken("did not begin: the connection was closed")
+            return
+        connection.send(head, body, self, bodiless_answer=self._client.method == "HEAD")
+
+    def abandon(self) -> None:
+        """Send nothing more, and close the connection if it is still ours: the worker stops its work."""
+        connection, self._connection = self._connection, None
+        self._pending = None
+        if connection is not None and not self._over:
+            self._over = True
+            connection.abort()
+
+    # --- ResponseSink ----------------------------------------------------------------------------------
+
+    def on_head(self, status: int, headers: Headers, length: int | None) -> None:
+        """Begin the client's answer, or wait for the rest of a small one."""
+        self.first_byte_at = self._loop.time()
+        self.status = status
+        for field in headers:
+            if field[0] == b"x-request-id":
+                headers = [field for field in headers if field[0] != b"x-request-id"]
+                break
+        headers.append((b"x-request-id", self._request_id))
+        self.headers = headers
+        if length is not None and length <= _WHOLE_ANSWER:
+            self._whole = []
+        else:
+            self._client.start(status, headers)
+
+    def on_body(self, data: bytes) -> None:
+        """Pass a part on."""
+        if self._whole is not None:
+            self._whole.append(data)
+        elif self._waiting:
+            if self._pending is None:
+                self._pending = deque()
+            self._pending.append(data)
+        else:
+            self._pass_on(data)
+
+    def on_complete(self) -> None:
+        """End the client's answer."""
+        self._over = True
+        parts = self._whole
+        if parts is not None:
+            self._client.answer(self.status, self.headers, parts[0] if len(parts) == 1 else b"".join(parts))
+            self._ended(Outcome.COMPLETE)
+        elif not self._waiting:
+            self._end()
+
+    def on_broken(self, reason: str) -> None:
+        """Tell how far it had come."""
+        self._over = True
+        self.reason = reason
+        if self._waiting:
+            # What came before the break is the client's; `_room` ends it.
+            return
+        if self._client.started:
+            self._ended(Outcome.TRUNCATED)
+        elif self._connection is not None and self._connection.answering:
+            self._ended(Outcome.BROKEN)
+        else:
+            self._ended(Outcome.NOTHING_RECEIVED)
+
+    # --- towards the client ----------------------------------------------------------------------------
+
+    def _pass_on(self, data: bytes) -> None:
+        operation = self._client.send(data, more=True)
+        if operation is not None:
+            self._waiting = True
+            if self._connection is not None and not self._over:
+                self._connection.pause()
+            operation.add_done_callback(self._room)
+
+    def _room(self, operation: FutureLike) -> None:
+        self._waiting = False
+        if self._connection is None:
+            return
+        pending = self._pending
+        while pending and not self._waiting:
+            self._pass_on(pending.popleft())
+        if self._waiting:
+            return
+        if not self._over:
+            self._connection.resume()
+        elif self.reason:
+            self._ended(Outcome.TRUNCATED)
+        else:
+            self._end()
+
+    def _end(self) -> None:
+        self._client.unwatch()
+        self._client.send(b"", more=False)
+        self._ended(Outcome.COMPLETE)

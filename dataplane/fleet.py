@@ -1,0 +1,203 @@
+"""The plane's view of the workers: what the table says, compiled for choosing, plus what the plane itself knows.
+
+A `Slot` is one life of one worker here: its connections and what is in flight. It lives as long as the
+table has that worker in that life, and until its last request is done. A `FleetView` is compiled once per
+table version and pinned by each request, so that a change of the table never shows in the middle of a choice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from dataplane.accounting import Accounting
+from dataplane.load import load_of
+from dataplane.policies import Policy, make_policy, policy_names
+from dataplane.upstream.pool import Pool
+from shared.messages import LoadReport, PlaneInflight, WorkerLoad
+from shared.table import RoutingTable, Settings, Worker, make_table
+
+
+class Slot:
+    """One life of one worker. `inflight` is exact: it counts this plane's own requests there."""
+
+    __slots__ = ("_engine", "_engine_seen", "_fleet", "authority", "epoch", "id", "inflight", "others", "pool")
+
+    def __init__(self, fleet: Fleet, worker: Worker, pool: Pool, authority: bytes) -> None:
+        self._fleet = fleet
+        self.id = worker.id
+        self.epoch = worker.epoch
+        self.pool = pool
+        self.authority = authority
+        self.inflight = 0
+        self.others = 0
+        self._engine: WorkerLoad | None = None
+        self._engine_seen = 0.0
+
+    def load(self) -> float:
+        """How busy the worker is, in requests; see `dataplane.load`."""
+        fleet = self._fleet
+        engine = self._engine
+        age = 0.0 if engine is None else engine.age + fleet.now() - self._engine_seen
+        others = None if fleet.stale else self.others
+        return load_of(self.inflight, others, fleet.view.settings.data_planes, engine, age)
+
+    def set_engine(self, engine: WorkerLoad, now: float) -> None:
+        """Keep the engine's newest figures; `now` is the loop's time in seconds."""
+        self._engine = engine
+        self._engine_seen = now
+
+
+@dataclass(frozen=True)
+class FleetView:
+    """What one table version offers: `ready` in the table's order, `by_model` those that serve each model."""
+
+    table: RoutingTable
+    settings: Settings
+    request_id_headers: tuple[bytes, ...]
+    policy: Policy
+    ready: tuple[Slot, ...]
+    by_model: Mapping[str, tuple[Slot, ...]]
+    any_model: tuple[Slot, ...]
+
+    def candidates(self, model: str | None) -> tuple[Slot, ...]:
+        """Return the ready workers for a model (None: for any request); empty when nobody can."""
+        if model is None:
+            return self.ready
+        return self.by_model.get(model, self.any_model)
+
+    def knows(self, model: str) -> bool:
+        """Whether some worker, ready or not, has told that it serves the model."""
+        return model in self.table.models
+
+
+class Fleet:
+    """Owns the slots; applies tables and load reports to them."""
+
+    def __init__(self, accounting: Accounting, *, plane_slot: int, rng: random.Random) -> None:
+        self._accounting = accounting
+        self._plane_slot = plane_slot
+        self._rng = rng
+        self._loop = asyncio.get_running_loop()
+        self._slots: dict[str, Slot] = {}
+        self._leaving: list[Slot] = []
+        self._others: dict[str, tuple[int, dict[str, int]]] = {}
+        self._load_seq = (0, 0)
+        self._last_policy: Policy | None = None
+        self.stale = True
+        self.view = self._compile(make_table(epoch=0, version=0))
+
+    def now(self) -> float:
+        """The loop's time in seconds."""
+        return self._loop.time()
+
+    @staticmethod
+    def refuse(table: RoutingTable) -> str | None:
+        """Return why this plane can not serve a table, or None."""
+        if table.settings.policy not in policy_names():
+            return f"policy {table.settings.policy!r} is not known to this plane"
+        return None
+
+    def adopt(self, table: RoutingTable) -> None:
+        """Serve from `table` as of now. Requests that pinned the view before keep theirs."""
+        slots: dict[str, Slot] = {}
+        for worker in table.workers.values():
+            slot = self._slots.pop(worker.id, None)
+            if slot is not None and slot.epoch != worker.epoch:
+                self._leaving.append(slot)
+                slot = None
+            slots[worker.id] = slot or self._make_slot(worker)
+        self._leaving.extend(self._slots.values())
+        for slot in self._leaving:
+            slot.pool.close()
+        self._slots = slots
+        self._accounting.forget_workers(set(slots))
+        self.view = self._compile(table)
+
+    def _make_slot(self, worker: Worker) -> Slot:
+        parts = urlsplit(worker.url)
+        host = parts.hostname or ""
+        secure = parts.scheme == "https"
+        port = parts.port or (443 if secure else 80)
+        opened = self._accounting.connections_opened
+
+        def count() -> None:
+            opened[worker.id] += 1
+
+        tls = ssl.create_default_context() if secure else None
+        pool = Pool(host, port, tls=tls, loop=self._loop, opened=count)
+        slot = Slot(self, worker, pool, parts.netloc.encode())
+        slot.others = sum(counts.get(worker.id, 0) for _, counts in self._others.values())
+        return slot
+
+    def _compile(self, table: RoutingTable) -> FleetView:
+        ready = tuple(
+            self._slots[worker.id]
+            for worker in table.workers.values()
+            if worker.state == "ready" and worker.role == "regular"
+        )
+        serving = {slot.id: table.workers[slot.id].models for slot in ready}
+        models = set(table.models).union(*(told for told in serving.values() if told is not None))
+        return FleetView(
+            table=table,
+            settings=table.settings,
+            request_id_headers=tuple(name.encode() for name in table.settings.request_id_headers),
+            policy=self._policy(table.settings.policy),
+            ready=ready,
+            by_model={
+                model: tuple(slot for slot in ready if (told := serving[slot.id]) is None or model in told)
+                for model in models
+            },
+            any_model=tuple(slot for slot in ready if serving[slot.id] is None),
+        )
+
+    def _policy(self, name: str) -> Policy:
+        """Return the policy; the same object for as long as its name stays, as it may remember its turns."""
+        if self._last_policy is None or self._last_policy.name != name:
+            self._last_policy = make_policy(name, plane_slot=self._plane_slot, rng=self._rng)
+        return self._last_policy
+
+    # --- load ------------------------------------------------------------------------------------------
+
+    def take_load(self, report: LoadReport) -> None:
+        """Keep the engines' figures, newest wins; another control plane counts from its own beginning."""
+        epoch, seq = self._load_seq
+        if report.stamp.epoch == epoch and report.seq <= seq:
+            return
+        self._load_seq = (report.stamp.epoch, report.seq)
+        now = self.now()
+        for worker, engine in report.loads.items():
+            if (slot := self._slots.get(worker)) is not None:
+                slot.set_engine(engine, now)
+
+    def take_plane_inflight(self, report: PlaneInflight) -> None:
+        """Keep what another plane has in flight, newest wins; a plane without any is forgotten."""
+        seq, before = self._others.get(report.plane, (-1, {}))
+        if report.seq <= seq:
+            return
+        if report.counts:
+            self._others[report.plane] = (report.seq, report.counts)
+        else:
+            self._others.pop(report.plane, None)
+        for worker in before.keys() | report.counts.keys():
+            if (slot := self._slots.get(worker)) is not None:
+                slot.others += report.counts.get(worker, 0) - before.get(worker, 0)
+
+    def inflight(self) -> dict[str, int]:
+        """This plane's requests per worker; workers without any are left out."""
+        return {slot.id: slot.inflight for slot in self._slots.values() if slot.inflight}
+
+    def reap(self) -> None:
+        """Close connections that were idle for too long, and forget lives that have ended. About once a second."""
+        for slot in self._slots.values():
+            slot.pool.reap()
+        self._leaving = [slot for slot in self._leaving if slot.inflight]
+
+    def close(self) -> None:
+        """Close all idle connections."""
+        for slot in (*self._slots.values(), *self._leaving):
+            slot.pool.close()

@@ -1,0 +1,59 @@
+"""The paths that the router answers itself, from the plane's table alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from dataplane.fleet import FleetView
+
+JSON = b"application/json"
+TEXT = b"text/plain; charset=utf-8"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A small answer."""
+
+    status: int
+    content_type: bytes
+    body: bytes
+
+
+def liveness(view: FleetView) -> Answer:
+    """Whether this process serves at all."""
+    return Answer(200, TEXT, b"OK")
+
+
+def readiness(view: FleetView) -> Answer:
+    """Whether a request would find a worker; shapes as vllm-router's."""
+    total = len(view.table.workers)
+    if view.ready:
+        body = {"status": "ready", "healthy_workers": len(view.ready), "total_workers": total}
+        return Answer(200, JSON, msgspec.json.encode(body))
+    refusal = {"status": "not_ready", "reason": "no healthy workers available", "total_workers": total}
+    return Answer(503, JSON, msgspec.json.encode(refusal))
+
+
+def health(view: FleetView) -> Answer:
+    """Whether the fleet serves. 503 only when no worker is ready: one dead worker must not take the router down."""
+    unhealthy = [worker.url for worker in view.table.workers.values() if worker.state != "ready"]
+    if not unhealthy:
+        return Answer(200, TEXT, b"All servers healthy")
+    text = f"Unhealthy servers: {unhealthy}".encode()
+    return Answer(200 if view.ready else 503, TEXT, text)
+
+
+def models(view: FleetView) -> Answer:
+    """Every model of the fleet, in OpenAI's shape, each as its first worker describes it."""
+    cards = b",".join(card.card for card in view.table.models.values())
+    return Answer(200, JSON, b'{"object":"list","data":[%b]}' % cards)
+
+
+OWN_ROUTES = {
+    "/liveness": liveness,
+    "/readiness": readiness,
+    "/health": health,
+    "/v1/models": models,
+}

@@ -1,0 +1,194 @@
+"""A plane: one process, one event loop, one granian server on the shared port."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import random
+import signal
+import time
+
+import msgspec
+import setproctitle
+import uvloop
+import zmq.asyncio
+
+from dataplane.accounting import Accounting
+from dataplane.app import PlaneApplication
+from dataplane.fleet import Fleet
+from dataplane.forward import Forwarder
+from dataplane.server import HttpServer, connection_limit, raise_descriptor_limit
+from dataplane.status_socket import StatusSocket
+from dataplane.subscriber.client import SubscriberClient, load_last_known_good
+from shared.config import StartConfig, plane_fingerprint
+from shared.logs import configure_logging
+from shared.messages import CounterReport, PlaneIdentity, PlaneStatus
+from shared.process import own_record
+from shared.runtime_dir import PlaneRecord, RuntimeDir, write_record
+from shared.table import RoutingTable
+
+logger = logging.getLogger(__name__)
+
+_HOUSEKEEPING_INTERVAL = 1.0
+# A request leaves few cycles behind, and the objects made at start live for ever: collect seldom.
+_GC_THRESHOLDS = (20_000, 20, 50)
+
+
+class Plane:
+    """Puts the parts of a plane together and runs them until it is told to stop."""
+
+    def __init__(self, runtime_dir: RuntimeDir, config: StartConfig, identity: PlaneIdentity) -> None:
+        self._runtime_dir = runtime_dir
+        self._config = config
+        self._identity = identity
+        self._fingerprint = plane_fingerprint(config)
+        self._accounting = Accounting()
+        rng = random.Random()
+        self._fleet = Fleet(self._accounting, plane_slot=identity.slot, rng=rng)
+        self._subscriber = SubscriberClient(
+            runtime_dir,
+            identity,
+            last_known_good=load_last_known_good(runtime_dir.table),
+            refuse=Fleet.refuse,
+            on_table=self._adopt,
+            on_stale=self._set_stale,
+            on_load=self._fleet.take_load,
+            on_plane_inflight=self._fleet.take_plane_inflight,
+            inflight=self._fleet.inflight,
+            counters=self._counters,
+        )
+        self._forwarder = Forwarder(self._fleet, self._accounting, self._subscriber.report_evidence, rng)
+        self._server = HttpServer(
+            PlaneApplication(self._forwarder).handle,
+            host=config.host,
+            port=config.port,
+            connections=connection_limit(raise_descriptor_limit()),
+        )
+        self._first_table = asyncio.Event()
+        if self._subscriber.table is not None:
+            self._adopt(self._subscriber.table)
+
+    # --- parts speak to each other ---------------------------------------------------------------------
+
+    def _adopt(self, table: RoutingTable) -> None:
+        self._fleet.adopt(table)
+        self._first_table.set()
+
+    def _set_stale(self, stale: bool) -> None:
+        if stale != self._fleet.stale:
+            logger.log(
+                logging.WARNING if stale else logging.INFO,
+                "control plane is silent: serving from the last known table" if stale else "control plane is heard",
+            )
+        self._fleet.stale = stale
+
+    def _counters(self, seq: int) -> CounterReport:
+        table = self._subscriber.table
+        return CounterReport(
+            plane=self._identity,
+            seq=seq,
+            active=self._accounting.active,
+            table=table.stamp if table is not None else None,
+            table_age=self._subscriber.table_age,
+            stale=self._fleet.stale,
+            resyncs=self._subscriber.resyncs,
+            inflight=self._fleet.inflight(),
+            counters=self._accounting.counter_series(),
+            histograms=self._accounting.histogram_series(),
+        )
+
+    def _status(self) -> PlaneStatus:
+        table = self._subscriber.table
+        return PlaneStatus(
+            plane=self._identity,
+            fingerprint=self._fingerprint,
+            listening=self._server.listening,
+            table=table.stamp if table is not None else None,
+            table_age=self._subscriber.table_age,
+            workers=len(self._fleet.view.table.workers),
+            ready_workers=len(self._fleet.view.ready),
+            stale=self._fleet.stale,
+            active=self._accounting.active,
+        )
+
+    # --- life ------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT, then until the open requests have ended or the grace time is over."""
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        context = zmq.asyncio.Context()
+        record = self._runtime_dir.plane(self._identity.id)
+        write_record(
+            record,
+            PlaneRecord(process=own_record(), identity=self._identity, fingerprint=self._fingerprint),
+        )
+        status = StatusSocket(context, self._runtime_dir.plane_endpoint(self._identity.id), self._status)
+        try:
+            async with asyncio.TaskGroup() as background:
+                tasks = [
+                    background.create_task(self._subscriber.run(context)),
+                    background.create_task(status.run()),
+                    background.create_task(self._housekeeping()),
+                ]
+                await self._serve(stop)
+                for task in tasks:
+                    task.cancel()
+        finally:
+            self._fleet.close()
+            context.destroy(linger=100)
+            record.unlink(missing_ok=True)
+            self._runtime_dir.plane_socket(self._identity.id).unlink(missing_ok=True)
+
+    async def _serve(self, stop: asyncio.Event) -> None:
+        """Listen once there is a table: a plane without one could only refuse."""
+        stopped = asyncio.create_task(stop.wait())
+        first_table = asyncio.create_task(self._first_table.wait())
+        await asyncio.wait((stopped, first_table), return_when=asyncio.FIRST_COMPLETED)
+        first_table.cancel()
+        if stop.is_set():
+            return
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*_GC_THRESHOLDS)
+        serving = asyncio.create_task(self._server.serve())
+        await asyncio.wait((stopped, serving), return_when=asyncio.FIRST_COMPLETED)
+        if not stop.is_set():
+            stopped.cancel()
+            await serving
+            raise RuntimeError("the HTTP server ended by itself")
+        logger.info("draining: %d open requests", self._accounting.active)
+        self._server.stop()
+        done, _ = await asyncio.wait((serving,), timeout=self._config.shutdown_grace_secs)
+        if not done:
+            logger.warning("grace time is over: ending %d open requests", self._accounting.active)
+            self._forwarder.interrupt_all()
+            await asyncio.wait((serving,), timeout=1.0)
+        serving.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await serving
+
+    async def _housekeeping(self) -> None:
+        while True:
+            await asyncio.sleep(_HOUSEKEEPING_INTERVAL)
+            self._fleet.reap()
+            self._forwarder.expire()
+
+
+def run(runtime_dir: RuntimeDir, *, slot: int, plane_id: str) -> int:
+    """Run a plane from the configuration in the runtime folder; return the exit code."""
+    config = msgspec.json.decode(runtime_dir.config.read_bytes(), type=StartConfig)
+    configure_logging(f"plane {slot}", config.log_level)
+    setproctitle.setproctitle(f"routerctl: plane {slot} ({config.host}:{config.port})")
+    own = own_record()
+    identity = PlaneIdentity(id=plane_id, slot=slot, pid=own.pid, version=own.version, started=time.time())
+
+    async def main() -> None:
+        await Plane(runtime_dir, config, identity).run()
+
+    uvloop.run(main())
+    return 0

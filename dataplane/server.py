@@ -1,0 +1,190 @@
+"""The plane's HTTP server: granian, embedded in this process's event loop.
+
+What we rely on in granian's ASGI implementation, each held by `tests/integration/test_server_facts.py`:
+
+1. `send()` does its work at the call and returns an awaitable that is done, unless its queue (4 messages)
+   is full; then it returns a future-like object with `add_done_callback`. So a chunk can be passed on
+   inside the upstream's `data_received`, and a full queue means: pause the upstream until the callback.
+2. `receive()` returns a future-like object, or one that is done when the client has already left.
+3. A response whose last body message never came is cut off: TCP is closed without the final chunk.
+4. `backpressure` counts connections, idle ones included; past it, new clients wait in the kernel unseen.
+5. A half-close by the client is taken as its leaving.
+
+granian runs an ASGI application as one task per request. A request here is a state machine moved by
+callbacks (`forward.py`), so `_Scheduler` calls it directly: a task, its three wrapping coroutines and their
+wake-ups cost more than half as much again as forwarding itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import resource
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from granian.constants import Interfaces
+from granian.http import HTTP1Settings
+from granian.server.embed import AsyncWorker, Server
+
+# granian's compiled part; its type stub does not describe what the embedded server uses of it.
+_granian: Any = importlib.import_module("granian._granian")
+
+Scope = dict[str, Any]
+ASGIMessage = dict[str, Any]
+
+BACKLOG = 2048
+"""Connections that wait for accept: more than a restart of one plane among several lets gather."""
+_RESERVED_DESCRIPTORS = 256
+_HEADER_READ_TIMEOUT_MS = 30_000
+
+
+class FutureLike(Protocol):
+    """What granian returns when an operation has to wait."""
+
+    def add_done_callback(self, callback: Callable[[Any], None]) -> None:
+        """Call back in the event loop. One callback at most."""
+        ...
+
+    def result(self) -> Any:
+        """The result, once done."""
+        ...
+
+    def cancel(self) -> bool:
+        """Stop waiting."""
+        ...
+
+
+class Transaction(Protocol):
+    """granian's side of one request."""
+
+    @property
+    def scope(self) -> Scope:
+        """The ASGI scope."""
+        ...
+
+    @property
+    def proto(self) -> Any:
+        """Has `receive()` and `send(message)`, see above."""
+        ...
+
+    def done(self) -> None:
+        """Let go of the request: without an answer it gets a 500, with half an answer it is cut off."""
+        ...
+
+
+Handler = Callable[[Transaction], None]
+
+
+def waiting(operation: Any) -> FutureLike | None:
+    """Return the operation when it has to wait, None when it is done already."""
+    return operation if hasattr(operation, "add_done_callback") else None
+
+
+def raise_descriptor_limit() -> int:
+    """Raise this process's limit of open files as far as it may go; return the limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+def connection_limit(descriptors: int) -> int:
+    """How many client connections fit: each may need one connection to a worker beside its own."""
+    return max(64, min(65536, (descriptors - _RESERVED_DESCRIPTORS) // 2))
+
+
+class _Scheduler(_granian.CallbackScheduler):  # type: ignore[misc]
+    """Takes each request from granian's thread into the event loop."""
+
+    def __new__(cls, loop: asyncio.AbstractEventLoop, handler: Handler) -> _Scheduler:
+        scheduler: _Scheduler = super().__new__(cls, loop, handler, None, None, None)
+        return scheduler
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, handler: Handler) -> None:
+        super().__init__()
+        call = loop.call_soon_threadsafe
+
+        def schedule(transaction: Transaction) -> None:
+            call(handler, transaction)
+
+        self._schedule_fn = schedule
+
+
+@AsyncWorker.wrap_target  # type: ignore[untyped-decorator]
+async def _serve_directly(
+    worker_id: int,
+    shutdown_event: Any,
+    handler: Handler,
+    sock: Any,
+    loop: asyncio.AbstractEventLoop,
+    runtime_threads: int,
+    runtime_blocking_threads: int | None,
+    blocking_threads: int,
+    blocking_threads_idle_timeout: int,
+    backpressure: int,
+    task_impl: Any,
+    http_mode: Any,
+    http1_settings: Any,
+    http2_settings: Any,
+    websockets: bool,
+    static_path: Any,
+    log_access_fmt: str | None,
+    ssl_ctx: tuple[Any, ...],
+    scope_opts: dict[str, Any],
+) -> None:
+    """Serve as granian's own ASGI target does (the signature is its own), with our scheduler."""
+    stopped = loop.create_future()
+    shutdown_event.add_cb(lambda: loop.call_soon_threadsafe(stopped.set_result, None))
+    worker = _granian.ASGIWorker(
+        worker_id,
+        sock,
+        None,
+        runtime_threads,
+        runtime_blocking_threads,
+        blocking_threads,
+        blocking_threads_idle_timeout,
+        backpressure,
+        http_mode,
+        http1_settings,
+        http2_settings,
+        websockets,
+        static_path,
+        *ssl_ctx,
+        (None, None),
+    )
+    worker.serve_async(_Scheduler(loop, handler), loop, shutdown_event)
+    await stopped
+
+
+class HttpServer:
+    """Serves on a port that other planes share (SO_REUSEPORT). `handler` is called once per request."""
+
+    def __init__(self, handler: Handler, *, host: str, port: int, connections: int) -> None:
+        """Describe the server; `connections` is the limit of open client connections."""
+        self._server = Server(
+            handler,
+            address=host,
+            port=port,
+            interface=Interfaces.ASGINL,
+            websockets=False,
+            backlog=BACKLOG,
+            backpressure=connections,
+            http1_settings=HTTP1Settings(header_read_timeout=_HEADER_READ_TIMEOUT_MS),
+            log_enabled=False,
+        )
+        self._stopping = False
+
+    async def serve(self) -> None:
+        """Serve until `stop`, then until the last open request has ended. Raises OSError when it can not listen."""
+        await self._server.serve(spawn_target=_serve_directly)
+
+    @property
+    def listening(self) -> bool:
+        """Whether new connections are taken."""
+        return bool(self._server.wrks) and not self._stopping
+
+    def stop(self) -> None:
+        """Close the listening socket and end idle connections; open requests go on."""
+        self._stopping = True
+        self._server.stop()  # type: ignore[no-untyped-call]

@@ -1,0 +1,1 @@
+"""How a plane follows the control plane's table."""

@@ -1,0 +1,266 @@
+"""The sockets and timers around the subscriber's state machine: frames and time in, actions out.
+
+`SubscriberClient` owns the plane's two sockets to the control plane: SUB, where tables and load come from, and
+DEALER, where snapshots are asked for and reports go. Nothing here waits for the control plane: a report that
+can not leave at once is dropped, and while the control plane is silent no report is even built.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from math import inf
+from random import Random
+
+from dataplane.subscriber.actions import (
+    Action,
+    Adopt,
+    BecameFresh,
+    BecameStale,
+    RequestSnapshot,
+    SendAck,
+    SendNack,
+)
+from dataplane.subscriber.last_known_good import load_last_known_good
+from dataplane.subscriber.machine import Subscriber
+from shared.clock import Clock, SystemClock
+from shared.messages import (
+    COUNTER_INTERVAL,
+    INFLIGHT_INTERVAL,
+    Ack,
+    CounterReport,
+    Downward,
+    Evidence,
+    EvidenceKind,
+    Goodbye,
+    InflightReport,
+    LoadReport,
+    MessageError,
+    Nack,
+    PlaneIdentity,
+    PlaneInflight,
+    SnapshotRequest,
+    Upward,
+    decode_downward,
+    encode,
+)
+from shared.runtime_dir import RuntimeDir
+from shared.sockets import WELCOME, Context, Socket, control_client, send_or_drop, subscriber
+from shared.table import RoutingTable
+
+__all__ = ["SubscriberClient", "load_last_known_good"]
+
+GOODBYE_LINGER = 200
+"""Milliseconds that the last reports may take to leave: the control plane is on this machine, or gone."""
+_FRAMES_IN_A_ROW = 32
+
+
+class SubscriberClient:
+    """Keeps the plane's table current and carries its reports. Callbacks run on the loop and must not block."""
+
+    def __init__(
+        self,
+        runtime_dir: RuntimeDir,
+        identity: PlaneIdentity,
+        *,
+        last_known_good: RoutingTable | None,
+        refuse: Callable[[RoutingTable], str | None],
+        on_table: Callable[[RoutingTable], None],
+        on_stale: Callable[[bool], None],
+        on_load: Callable[[LoadReport], None],
+        on_plane_inflight: Callable[[PlaneInflight], None],
+        inflight: Callable[[], dict[str, int]],
+        counters: Callable[[int], CounterReport],
+        clock: Clock | None = None,
+        rng: Random | None = None,
+    ) -> None:
+        """Touch no socket yet; see `run`.
+
+        `on_table` is called for tables from the wire, not for `last_known_good`; `on_stale` at each change
+        (it starts stale). `inflight` gives the present requests per worker id, in a new dict; `counters`
+        builds the report of the given sequence number.
+        """
+        self._runtime_dir = runtime_dir
+        self._identity = identity
+        self._on_table = on_table
+        self._on_stale = on_stale
+        self._on_load = on_load
+        self._on_plane_inflight = on_plane_inflight
+        self._inflight = inflight
+        self._counters = counters
+        self._clock = clock or SystemClock()
+        self._machine = Subscriber(rng=rng or Random(), last_known_good=last_known_good, refuse=refuse)
+        self._started = self._clock.monotonic()
+
+        self._control: Socket | None = None
+        self._fresh = asyncio.Event()
+        self._wake = asyncio.Event()
+        self._planned = inf
+        self._reported: dict[str, int] | None = None
+        self._inflight_seq = 0
+        self._counter_seq = 0
+
+    @property
+    def table(self) -> RoutingTable | None:
+        """The table to serve from; None until there is one."""
+        return self._machine.table
+
+    @property
+    def stale(self) -> bool:
+        """Whether the control plane is silent."""
+        return self._machine.stale
+
+    @property
+    def table_age(self) -> float:
+        """Seconds since the control plane last said that the table is the current one.
+
+        While it has said so of none, seconds since the plane started: a table from disk is at least that old.
+        """
+        confirmed = self._machine.confirmed
+        return self._clock.monotonic() - (self._started if confirmed is None else confirmed)
+
+    @property
+    def resyncs(self) -> int:
+        """How often a snapshot had to be asked for after the first one."""
+        return self._machine.resyncs
+
+    @property
+    def malformed(self) -> int:
+        """Frames that were no messages of this version of the protocol."""
+        return self._machine.malformed
+
+    def report_evidence(self, worker: str, epoch: int, kind: EvidenceKind) -> None:
+        """Tell at once what was seen of a worker's life `epoch`; never blocks, dropped when nobody is there."""
+        self._send(Evidence(self._identity, worker, epoch, kind))
+
+    async def run(self, context: Context) -> None:
+        """Follow the control plane until cancelled; then say goodbye."""
+        with (
+            subscriber(context, self._runtime_dir.publish_endpoint) as updates,
+            control_client(context, self._runtime_dir.control_endpoint, self._identity.id.encode()) as control,
+        ):
+            self._control = control
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(self._read(updates, self._take_published))
+                    tasks.create_task(self._read(control, self._take_answer))
+                    tasks.create_task(self._keep_time())
+                    tasks.create_task(self._report_inflight())
+                    tasks.create_task(self._report_counters())
+            except asyncio.CancelledError:
+                control.linger = GOODBYE_LINGER
+                self._send_counters()
+                self._send(Goodbye(self._identity))
+                raise
+            finally:
+                self._control = None
+
+    # --- frames in -----------------------------------------------------------------------------------------
+
+    async def _read(self, socket: Socket, take: Callable[[list[bytes]], None]) -> None:
+        while True:
+            for _ in range(_FRAMES_IN_A_ROW):
+                take(await socket.recv_multipart())
+            # A frame that is already there is returned without a pause: requests must have their turn.
+            await asyncio.sleep(0)
+
+    def _take_published(self, frames: list[bytes]) -> None:
+        match frames:
+            case [frame] if frame == WELCOME:
+                # Whoever is there now may know nothing of us.
+                self._reported = None
+                self._perform(self._machine.on_welcome(self._clock.monotonic()))
+            case [_topic, frame]:
+                self._take(frame)
+            case _:
+                self._perform(self._machine.on_malformed(self._clock.monotonic()))
+
+    def _take_answer(self, frames: list[bytes]) -> None:
+        match frames:
+            case [frame]:
+                self._take(frame)
+            case _:
+                self._perform(self._machine.on_malformed(self._clock.monotonic()))
+
+    def _take(self, frame: bytes) -> None:
+        try:
+            message = decode_downward(frame)
+        except MessageError:
+            self._perform(self._machine.on_malformed(self._clock.monotonic()))
+            return
+        self._perform(self._machine.on_message(message, self._clock.monotonic()))
+        self._pass_on(message)
+
+    def _pass_on(self, message: Downward) -> None:
+        """Hand over what is not the machine's business, unless a control plane said it that has died."""
+        if self._machine.is_of_past_life(message.stamp):
+            return
+        if isinstance(message, LoadReport):
+            self._on_load(message)
+        elif isinstance(message, PlaneInflight) and message.plane != self._identity.id:
+            self._on_plane_inflight(message)
+
+    # --- actions -------------------------------------------------------------------------------------------
+
+    def _perform(self, actions: list[Action]) -> None:
+        for action in actions:
+            match action:
+                case RequestSnapshot(request_id):
+                    if not self._send(SnapshotRequest(self._identity, request_id)):
+                        self._machine.on_unsent(request_id, self._clock.monotonic())
+                case Adopt(table):
+                    self._on_table(table)
+                case SendAck(stamp):
+                    self._send(Ack(self._identity, stamp))
+                case SendNack(stamp, reason):
+                    self._send(Nack(self._identity, stamp, reason))
+                case BecameFresh():
+                    self._fresh.set()
+                    self._on_stale(False)
+                case BecameStale():
+                    self._fresh.clear()
+                    self._on_stale(True)
+        if self._next_tick() < self._planned:
+            self._wake.set()
+
+    def _send(self, message: Upward) -> bool:
+        return self._control is not None and send_or_drop(self._control, [encode(message)])
+
+    # --- time and reports ----------------------------------------------------------------------------------
+
+    def _next_tick(self) -> float:
+        now = self._clock.monotonic()
+        delay = self._machine.next_tick(now)
+        return inf if delay is None else now + delay
+
+    async def _keep_time(self) -> None:
+        """Tick the machine when it wants it. Sleeps until woken while only a frame can change anything."""
+        while True:
+            self._wake.clear()
+            self._planned = self._next_tick()
+            delay = None if self._planned == inf else self._planned - self._clock.monotonic()
+            try:
+                async with asyncio.timeout(delay):
+                    await self._wake.wait()
+            except TimeoutError:
+                self._perform(self._machine.on_tick(self._clock.monotonic()))
+
+    async def _report_inflight(self) -> None:
+        while True:
+            await self._fresh.wait()
+            counts = self._inflight()
+            if counts != self._reported:
+                self._inflight_seq += 1
+                if self._send(InflightReport(self._identity, self._inflight_seq, counts)):
+                    self._reported = counts
+            await asyncio.sleep(INFLIGHT_INTERVAL)
+
+    async def _report_counters(self) -> None:
+        while True:
+            await self._fresh.wait()
+            self._send_counters()
+            await asyncio.sleep(COUNTER_INTERVAL)
+
+    def _send_counters(self) -> None:
+        self._counter_seq += 1
+        self._send(self._counters(self._counter_seq))

@@ -1,0 +1,289 @@
+"""One HTTP/1.1 connection to a worker: bytes in, calls on a `ResponseSink` out.
+
+llhttp (the parser of Node.js, by httptools) reads the answer; this class knows where an answer ends, and
+whether the connection is still in step with the worker afterwards. One that saw a protocol error, bytes
+after the end, or an unfinished request or answer is closed, never used again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol, cast
+
+import httptools
+
+from dataplane.upstream.head import HOP_BY_HOP, connection_tokens
+
+# A chunk is passed on whole; one larger than this is passed on in pieces, so that a worker's huge chunk
+# does not become our memory.
+_MAX_HELD_CHUNK = 64 * 1024
+
+
+class ResponseSink(Protocol):
+    """What a connection tells of the answer to the request that was sent on it, in this order."""
+
+    def on_head(self, status: int, headers: list[tuple[bytes, bytes]], length: int | None) -> None:
+        """Take status, end-to-end headers and the body's length (None: not told, it comes in chunks)."""
+
+    def on_body(self, data: bytes) -> None:
+        """Take the next part of the body: a whole chunk, or what arrived of a body that is not chunked."""
+
+    def on_complete(self) -> None:
+        """Know that the answer is complete; the connection is no longer the sink's."""
+
+    def on_broken(self, reason: str) -> None:
+        """Know that the answer will not be completed; `reason` ends the sentence "the worker's answer ..."."""
+
+
+class _NotUnderstoodError(Exception):
+    """The answer is HTTP, but none that we can pass on; the message ends "the worker's answer ..."."""
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """A connection that carries one request at a time.
+
+    `idle_since` is the loop's time at which it became idle; `used` tells whether it carried a request before.
+    """
+
+    __slots__ = (
+        "_chunk",
+        "_chunked",
+        "_complete",
+        "_connection_values",
+        "_head_done",
+        "_headers",
+        "_held",
+        "_informational",
+        "_keep_alive",
+        "_length",
+        "_out_of_step",
+        "_parser",
+        "_paused",
+        "_release",
+        "_sink",
+        "_skip_body",
+        "_until_close",
+        "answering",
+        "closed",
+        "idle_since",
+        "transport",
+        "used",
+    )
+
+    def __init__(self, release: Callable[[UpstreamConnection], None]) -> None:
+        """Make an unconnected one; `release` is called when it is free for another request."""
+        self._release = release
+        self.transport: asyncio.Transport
+        self.closed = False
+        self.used = False
+        self._paused = False
+        self.idle_since = 0.0
+        self._sink: ResponseSink | None = None
+        self._parser = httptools.HttpResponseParser(self)
+        self._reset()
+
+    def _reset(self) -> None:
+        self.answering = False
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._connection_values: list[bytes] = []
+        self._length: int | None = None
+        self._chunked = False
+        self._until_close = False
+        self._informational = False
+        self._head_done = False
+        self._keep_alive = False
+        self._skip_body = False
+        self._complete = False
+        self._out_of_step = False
+        self._chunk: list[bytes] = []
+        self._held = 0
+
+    # --- used by the exchange --------------------------------------------------------------------------
+
+    def send(self, head: bytes, body: bytes, sink: ResponseSink, *, bodiless_answer: bool) -> None:
+        """Send a request; its answer goes to `sink`. `bodiless_answer`: the method was HEAD."""
+        self._sink = sink
+        self._skip_body = bodiless_answer
+        if len(body) < _MAX_HELD_CHUNK:
+            self.transport.write(head + body)
+        else:
+            self.transport.write(head)
+            self.transport.write(body)
+
+    def pause(self) -> None:
+        """Stop reading: the client does not keep up, so the worker must wait."""
+        if not self._paused and not self.transport.is_closing():
+            self._paused = True
+            self.transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read on."""
+        if self._paused and not self.transport.is_closing():
+            self._paused = False
+            self.transport.resume_reading()
+
+    def abort(self) -> None:
+        """Close at once and say nothing more to the sink: this is how vLLM learns to free the GPU."""
+        self._sink = None
+        self.closed = True
+        self.transport.abort()
+
+    # --- asyncio.Protocol ------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        # A cast, not a check: uvloop's transports do not derive from asyncio's.
+        self.transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse; then, if the answer ended with these bytes, be free again or close."""
+        if self._sink is None:
+            # Nothing was asked: whatever this is, it must not become the next request's answer.
+            self.abort()
+            return
+        self.answering = True
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._break("switched protocols, which was not asked for")
+            return
+        except httptools.HttpParserError as error:
+            if not self._complete:
+                cause = error.__context__
+                self._break(str(cause) if isinstance(cause, _NotUnderstoodError) else f"is not valid HTTP ({error})")
+                return
+            self._out_of_step = True
+        if self._complete:
+            self._finish()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End the answer: complete if only the close could end it, broken otherwise."""
+        self.closed = True
+        sink, self._sink = self._sink, None
+        if sink is None:
+            return
+        if self._head_done and self._until_close and exc is None:
+            sink.on_complete()
+        elif self.answering:
+            sink.on_broken("ended before it was complete")
+        else:
+            sink.on_broken("did not begin: the connection was closed")
+
+    # --- httptools -------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        """Notice bytes after the end of the answer."""
+        if self._complete:
+            self._out_of_step = True
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Collect end-to-end fields; keep what the framing needs. Trailers are dropped, as RFC 9110 6.5.1 allows."""
+        if self._head_done:
+            return
+        name = name.lower()
+        if name not in HOP_BY_HOP:
+            self._headers.append((name, value))
+            if name == b"content-length":
+                self._length = int(value)
+        elif name == b"transfer-encoding":
+            if value.lower() != b"chunked":
+                raise _NotUnderstoodError("uses a transfer coding that was not asked for")
+            self._chunked = True
+        elif name == b"connection":
+            self._connection_values.append(value)
+
+    def on_headers_complete(self) -> None:
+        """Pass the head on; interim answers (1xx) stay between us and the worker."""
+        if self._complete:
+            return
+        status = self._parser.get_status_code()
+        if status < 100 or status == 101:
+            raise _NotUnderstoodError("has a status that was not asked for")
+        if status < 200:
+            self._informational = True
+            return
+        self._head_done = True
+        headers = self._headers
+        for value in self._connection_values:
+            if value.lower() not in (b"keep-alive", b"close"):
+                named = connection_tokens(self._connection_values)
+                headers = [field for field in headers if field[0] not in named]
+                break
+        bodiless = self._skip_body or status in (204, 304)
+        self._until_close = not (bodiless or self._chunked or self._length is not None)
+        assert self._sink is not None  # noqa: S101 - only called while an answer is expected
+        self._sink.on_head(status, headers, 0 if bodiless else self._length)
+        if self._skip_body:
+            # llhttp can not be told that this answer has no body, so its state is of no use any more.
+            self._keep_alive = self._parser.should_keep_alive()
+            self._parser = httptools.HttpResponseParser(self)
+            self._complete = True
+
+    def on_body(self, data: bytes) -> None:
+        """Pass on what is not chunked; hold a chunk until it is whole."""
+        if self._complete:
+            self._out_of_step = True
+        elif self._sink is None:
+            return
+        elif not self._head_done:
+            raise _NotUnderstoodError("has a body before its head")
+        elif not self._chunked:
+            self._sink.on_body(data)
+        else:
+            self._chunk.append(data)
+            self._held += len(data)
+            if self._held > _MAX_HELD_CHUNK:
+                self.on_chunk_complete()
+
+    def on_chunk_complete(self) -> None:
+        """Pass the chunk on, as one part."""
+        chunk = self._chunk
+        if not chunk or self._sink is None:
+            return
+        data = chunk[0] if len(chunk) == 1 else b"".join(chunk)
+        self._chunk = []
+        self._held = 0
+        self._sink.on_body(data)
+
+    def on_message_complete(self) -> None:
+        """Note the end; `data_received` acts on it when the parser has seen all bytes."""
+        if self._complete:
+            return
+        if self._informational:
+            self._informational = False
+            self._headers = []
+            self._connection_values = []
+            self._length = None
+            return
+        self._keep_alive = self._parser.should_keep_alive()
+        self._complete = True
+
+    # --- ends ------------------------------------------------------------------------------------------
+
+    def _finish(self) -> None:
+        sink, self._sink = self._sink, None
+        reusable = (
+            not self._out_of_step
+            and self._keep_alive
+            and not self.transport.is_closing()
+            and self.transport.get_write_buffer_size() == 0
+        )
+        if reusable:
+            # The last client may not have kept up; the next one must not inherit the pause.
+            self.resume()
+            self._reset()
+            self.used = True
+        else:
+            self.closed = True
+            self.transport.abort()
+        if sink is not None:
+            sink.on_complete()
+        if reusable:
+            self._release(self)
+
+    def _break(self, reason: str) -> None:
+        sink = self._sink
+        self.abort()
+        if sink is not None:
+            sink.on_broken(reason)

@@ -1,0 +1,97 @@
+"""The connections to one worker: the last one used is used next, and none is kept for long.
+
+vLLM's server closes connections that are idle for 5 s. A request sent in that moment would be lost on the
+wire, so a connection that was idle for 3 s is not used again. LIFO keeps the working set small and warm.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+
+from dataplane.upstream.connection import UpstreamConnection
+
+IDLE_LIMIT = 3.0
+"""Seconds: under the 5 s at which vLLM's server closes."""
+
+
+class Pool:
+    """Idle connections are in `_idle`, oldest first; busy ones belong to their exchange and are not known here."""
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        tls: ssl.SSLContext | None,
+        loop: asyncio.AbstractEventLoop,
+        opened: Callable[[], None],
+    ) -> None:
+        """Connect to host:port, with TLS when a context is given; `opened` counts new connections."""
+        self._host = host
+        self._port = port
+        self._tls = tls
+        self._loop = loop
+        self._opened = opened
+        self._idle: list[UpstreamConnection] = []
+        self._closed = False
+
+    @property
+    def idle(self) -> int:
+        """How many connections wait for a request."""
+        return len(self._idle)
+
+    def take(self) -> UpstreamConnection | None:
+        """Return a live idle connection, or None: then `connect`."""
+        idle = self._idle
+        oldest = self._loop.time() - IDLE_LIMIT
+        while idle:
+            connection = idle.pop()
+            if not connection.closed and connection.idle_since > oldest:
+                return connection
+            if not connection.closed:
+                connection.abort()
+        return None
+
+    async def connect(self, timeout: float) -> UpstreamConnection:
+        """Open a connection. Raises OSError (TimeoutError after `timeout` seconds, ssl.SSLError) when it can not."""
+        async with asyncio.timeout(timeout):
+            _, connection = await self._loop.create_connection(
+                lambda: UpstreamConnection(self._release),
+                self._host,
+                self._port,
+                ssl=self._tls,
+                server_hostname=self._host if self._tls else None,
+            )
+        self._opened()
+        return connection
+
+    def _release(self, connection: UpstreamConnection) -> None:
+        if self._closed:
+            connection.abort()
+            return
+        connection.idle_since = self._loop.time()
+        self._idle.append(connection)
+
+    def reap(self) -> None:
+        """Close what was idle for too long. Called about once a second."""
+        oldest = self._loop.time() - IDLE_LIMIT
+        idle = self._idle
+        stale = 0
+        for connection in idle:
+            if connection.idle_since > oldest:
+                break
+            stale += 1
+        for connection in idle[:stale]:
+            if not connection.closed:
+                connection.abort()
+        # Also forgets those that the worker closed, wherever they stand.
+        self._idle = [connection for connection in idle[stale:] if not connection.closed]
+
+    def close(self) -> None:
+        """Close all idle connections, and those in use when they come back."""
+        self._closed = True
+        for connection in self._idle:
+            connection.abort()
+        self._idle.clear()

@@ -1,0 +1,92 @@
+"""What is measured: the fleets and loads of each scenario."""
+
+from dataclasses import dataclass
+
+import msgspec
+
+from benchlib.session import Fleet, Variant
+from benchlib.wire import LoadSpec
+
+NAMES = ("small", "stream", "rate", "workers", "planes", "startup", "memory")
+PEER = "vllm-router"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The options of a run; times in seconds, `rate` in requests per second, `pace_ms` per chunk."""
+
+    targets: tuple[str, ...]
+    rounds: int = 5
+    seconds: float = 3.0
+    connections: int = 64
+    workers: int = 4
+    many_workers: int = 1000
+    rate: float = 1000.0
+    chunks: int = 200
+    pace_ms: float = 10.0
+    startups: int = 5
+
+
+def fleets(names: tuple[str, ...], settings: Settings) -> list[Fleet]:
+    """Return the fleets that the scenarios of load need. Those on the same routers share one."""
+    found = []
+    if loads := _plain_loads(names, settings):
+        variants = tuple(
+            Variant(name, name, settings.workers, against=_against(name, settings)) for name in settings.targets
+        )
+        found.append(Fleet("load", variants, loads))
+    if "workers" in names:
+        found.append(_workers(settings))
+    if "planes" in names and "routerctl" in settings.targets:
+        variants = tuple(
+            Variant(f"{planes} plane{'s'[: planes - 1]}", "routerctl", settings.workers, planes, against)
+            for planes, against in ((1, ()), (2, ("1 plane",)))
+        )
+        found.append(Fleet("planes", variants, {"small": small(settings)}))
+    return found
+
+
+def small(settings: Settings) -> LoadSpec:
+    """Return the load of small chat answers: the cost of a request."""
+    return LoadSpec(connections=settings.connections, seconds=settings.seconds)
+
+
+def _plain_loads(names: tuple[str, ...], settings: Settings) -> dict[str, LoadSpec]:
+    loads = {}
+    if "small" in names or "stream" in names:
+        # Streams need it too: the share of the request in the cost of its chunks is taken off.
+        loads["small"] = small(settings)
+    if "stream" in names:
+        one_stream = settings.chunks * settings.pace_ms / 1e3
+        streams = settings.connections * max(1, round(settings.seconds / one_stream))
+        loads["stream"] = LoadSpec(connections=settings.connections, seconds=settings.seconds, chunks=settings.chunks)
+        loads["stream paced"] = LoadSpec(
+            connections=settings.connections,
+            seconds=settings.seconds,
+            requests=streams,
+            chunks=settings.chunks,
+            pace_ms=settings.pace_ms,
+        )
+    if "rate" in names:
+        loads["rate"] = LoadSpec(
+            mode="open", connections=settings.connections, seconds=settings.seconds, rate=settings.rate
+        )
+    return loads
+
+
+def _workers(settings: Settings) -> Fleet:
+    few, many = settings.workers, settings.many_workers
+    variants = []
+    for count in (few, many):
+        for name in settings.targets:
+            against = tuple(f"{other} {count}" for other in _against(name, settings))
+            if count == many:
+                against = (f"{name} {few}", *against)
+            variants.append(Variant(f"{name} {count}", name, count, against=against))
+    # The warm-up must reach every worker, else the round would measure the connecting to them.
+    load = msgspec.structs.replace(small(settings), warmup_seconds=1.0)
+    return Fleet("workers", tuple(variants), {"small": load})
+
+
+def _against(name: str, settings: Settings) -> tuple[str, ...]:
+    return (PEER,) if name != PEER and PEER in settings.targets else ()

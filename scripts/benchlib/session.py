@@ -1,0 +1,96 @@
+"""A fleet of routers that run side by side and are measured in turn."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from benchlib import targets
+from benchlib.load import Upstream, run_load
+from benchlib.processes import Processes
+from benchlib.targets import Running
+from benchlib.wire import LoadResult, LoadSpec
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One router as it is configured for a scenario; `against` names what it is compared with."""
+
+    label: str
+    target: str
+    workers: int
+    planes: int = 1
+    against: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """The variants that are compared with each other, and the loads that each of them gets."""
+
+    name: str
+    variants: tuple[Variant, ...]
+    loads: dict[str, LoadSpec]
+
+
+class Sample(msgspec.Struct, frozen=True, kw_only=True):
+    """One load on one variant in one round. `cpu_seconds` is of the router: role -> seconds."""
+
+    fleet: str
+    load: str
+    variant: str
+    round: int
+    cpu_seconds: dict[str, float]
+    result: LoadResult
+
+    @property
+    def cpu_total(self) -> float:
+        return sum(self.cpu_seconds.values())
+
+
+def run_fleet(processes: Processes, upstream: Upstream, fleet: Fleet, rounds: int, directory: Path) -> list[Sample]:
+    """Start all variants, measure them in turn, end them."""
+    running: dict[Variant, Running] = {}
+    for number, variant in enumerate(fleet.variants):
+        _say(f"{fleet.name}: starting {variant.label}")
+        addresses = upstream.addresses(variant.workers)
+        folder = directory / f"{fleet.name}-{number}"
+        running[variant] = targets.start(processes, variant.target, addresses, variant.planes, folder)
+    samples = []
+    try:
+        for router in running.values():
+            router.wait_ready()
+        for number in range(rounds):
+            # The same load on all variants within seconds: what disturbs one then disturbs all.
+            for load, spec in fleet.loads.items():
+                for variant, router in running.items():
+                    _say(f"{fleet.name}: round {number + 1} of {rounds}, {load}, {variant.label}")
+                    result, cpu = _measure(processes, router, spec)
+                    samples.append(
+                        Sample(
+                            fleet=fleet.name,
+                            load=load,
+                            variant=variant.label,
+                            round=number,
+                            cpu_seconds=cpu,
+                            result=result,
+                        )
+                    )
+    finally:
+        for router in running.values():
+            router.stop()
+    return samples
+
+
+def _measure(processes: Processes, router: Running, spec: LoadSpec) -> tuple[LoadResult, dict[str, float]]:
+    spec = msgspec.structs.replace(spec, port=router.port)
+    result, before, after = run_load(processes, spec, router.cpu)
+    used: dict[str, float] = {}
+    for pid, seconds in after.items():
+        role = router.role(pid)
+        used[role] = used.get(role, 0.0) + seconds - before.get(pid, 0.0)
+    return result, used
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

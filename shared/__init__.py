@@ -1,0 +1,1 @@
+"""What both the control plane and the data plane speak."""

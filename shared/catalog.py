@@ -1,0 +1,67 @@
+"""The metrics that planes count and the control plane exposes: names, help, labels and buckets, in one place."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+LATENCY_BUCKETS = (
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0,
+)  # fmt: skip
+"""Seconds: from a cached embedding (1 ms) to a long generation (5 min); +Inf is implied."""
+
+
+class Metric(NamedTuple):
+    """One family. `name` is without the `routerctl_` prefix and the suffix that its kind adds."""
+
+    name: str
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+ACCEPTED = Metric("accepted_requests", "Client requests taken in.")
+FINISHED = Metric("finished_requests", "Client requests answered to their last byte.")
+ABORTED = Metric("aborted_requests", "Client requests ended by the client or by a failure in mid-answer.", ("by",))
+REJECTED = Metric("rejected_requests", "Client requests that the router itself refused.", ("code",))
+REQUESTS = Metric("requests", "Answers to clients by route, method and status.", ("route", "method", "status"))
+ERRORS = Metric("request_errors", "Requests that failed, by the side that failed and the cause.", ("side", "code"))
+RETRIES = Metric("retries", "Requests sent again to another worker.", ("cause",))
+WORKER_REQUESTS = Metric("worker_requests", "Requests sent to a worker.", ("worker",))
+CONNECTIONS_OPENED = Metric("worker_connections_opened", "Connections opened to a worker.", ("worker",))
+
+COUNTERS = (
+    ACCEPTED,
+    FINISHED,
+    ABORTED,
+    REJECTED,
+    REQUESTS,
+    ERRORS,
+    RETRIES,
+    WORKER_REQUESTS,
+    CONNECTIONS_OPENED,
+)
+
+LATENCY = Metric("request_duration_seconds", "From a request's arrival to its answer's last byte.", ("route",))
+FIRST_BYTE = Metric("time_to_first_byte_seconds", "From a request's arrival to its answer's first byte.", ("route",))
+
+HISTOGRAMS = (LATENCY, FIRST_BYTE)
+
+KNOWN_ROUTES = frozenset(
+    {
+        "/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses", "/v1/messages",
+        "/v1/models", "/v1/rerank", "/v1/score", "/v1/audio/transcriptions", "/v1/audio/translations",
+        "/tokenize", "/detokenize", "/pooling", "/classify", "/score", "/rerank", "/health", "/readiness",
+        "/liveness", "/version", "/metrics", "/load", "/inference/v1/generate",
+    }
+)  # fmt: skip
+KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+OTHER = "other"
+
+
+def route_label(path: str) -> str:
+    """Return the `route` label of a path. Unknown paths share one label: clients must not grow the metrics."""
+    return path if path in KNOWN_ROUTES else OTHER
+
+
+def method_label(method: str) -> str:
+    """Return the `method` label of a method; made-up ones share one label."""
+    return method if method in KNOWN_METHODS else OTHER

@@ -1,0 +1,175 @@
+"""The configuration of `routerctl start`: every value, its default with the reason, and what is a wrong value.
+
+Names are those of the flags, with `_` for `-`. Where `vllm-router` 0.1.17 has the flag, name, meaning and
+default are its own.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from urllib.parse import urlsplit
+
+import msgspec
+
+from shared.logs import LEVELS
+from shared.table import Settings
+from shared.version import __version__
+
+POLICIES = ("round_robin", "random", "power_of_two")
+
+
+class ConfigError(Exception):
+    """A wrong value. The message is one line: where it stands, what is wrong, and what to write instead."""
+
+
+def usable_cores() -> int:
+    """How many cores this process may run on (a container's or taskset's limit counts)."""
+    return len(os.sched_getaffinity(0))
+
+
+class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a router is started with. Times in the unit that the name says, sizes in bytes."""
+
+    host: str = "127.0.0.1"
+    port: int = 30000
+    worker_urls: tuple[str, ...] = ()
+    policy: str = "round_robin"
+
+    data_planes: int = msgspec.field(default_factory=usable_cores)
+    runtime_dir: str | None = None
+    admin_host: str = "127.0.0.1"
+    admin_port: int = 30080
+    prometheus_host: str = "127.0.0.1"
+    prometheus_port: int = 29000
+
+    # A model of hundreds of GB takes minutes to load; a router that gave up earlier would have to be restarted.
+    worker_startup_timeout_secs: int = 600
+    # The longest pause between looks at start; the first ones are much shorter (controlplane/health.py).
+    worker_startup_check_interval: int = 30
+    health_failure_threshold: int = 3
+    health_success_threshold: int = 2
+    # A busy engine's /health takes over a second.
+    health_check_timeout_secs: int = 5
+    health_check_interval_secs: int = 60
+    health_check_endpoint: str = "/health"
+    # Fresh enough to balance on, and 1,000 workers still fit a core.
+    load_interval_ms: int = 500
+
+    # The TCP handshake crosses one data centre; 10 s outlasts two lost SYNs (1 s + 2 s + 4 s).
+    connect_timeout_secs: float = 10.0
+    request_timeout_secs: float = 1800.0
+    max_payload_size: int = 536_870_912
+    request_id_headers: tuple[str, ...] = ("x-request-id", "x-correlation-id", "x-trace-id", "request-id")
+
+    # Long enough for most answers to end, shorter than Kubernetes' 30 s before it kills.
+    shutdown_grace_secs: float = 25.0
+    log_level: str = "info"
+
+    def settings(self) -> Settings:
+        """Return the part that travels in the routing table."""
+        return Settings(
+            policy=self.policy,
+            data_planes=self.data_planes,
+            connect_timeout=float(self.connect_timeout_secs),
+            request_timeout=float(self.request_timeout_secs),
+            max_payload_size=self.max_payload_size,
+            request_id_headers=tuple(name.lower() for name in self.request_id_headers),
+        )
+
+
+def plane_fingerprint(config: StartConfig) -> str:
+    """Return what a plane takes only at its start. A plane is adopted when its own is equal, else replaced."""
+    return (
+        f"{__version__} {join_address(config.host, config.port)} "
+        f"grace={config.shutdown_grace_secs:g} log={config.log_level}"
+    )
+
+
+def join_address(host: str, port: int) -> str:
+    """Return `host:port` as URLs write it: an IPv6 address stands in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def check(config: StartConfig) -> None:
+    """Raise ConfigError for the first value that can not work. Names values by their flag."""
+    _check_address("--host", config.host)
+    _check_address("--admin-host", config.admin_host)
+    _check_address("--prometheus-host", config.prometheus_host)
+    for flag, port in (
+        ("--port", config.port),
+        ("--admin-port", config.admin_port),
+        ("--prometheus-port", config.prometheus_port),
+    ):
+        _check_range(flag, port, 1, 65535)
+    if config.port in (config.admin_port, config.prometheus_port):
+        other = "--admin-port" if config.port == config.admin_port else "--prometheus-port"
+        raise ConfigError(f"--port and {other} are both {config.port}; give them different ports")
+    if config.admin_port == config.prometheus_port:
+        raise ConfigError(f"--admin-port and --prometheus-port are both {config.admin_port}; give them different ports")
+    for url in config.worker_urls:
+        check_worker_url("--worker-urls", url)
+    if len(set(config.worker_urls)) != len(config.worker_urls):
+        twice = next(url for url in config.worker_urls if config.worker_urls.count(url) > 1)
+        raise ConfigError(f"--worker-urls names {twice} twice; name each worker once")
+    if config.policy not in POLICIES:
+        raise ConfigError(f"--policy is {config.policy!r}; choose one of: {', '.join(POLICIES)}")
+    if config.log_level not in LEVELS:
+        raise ConfigError(f"--log-level is {config.log_level!r}; choose one of: {', '.join(LEVELS)}")
+    if not config.health_check_endpoint.startswith("/"):
+        raise ConfigError(
+            f"--health-check-endpoint is {config.health_check_endpoint!r}; write a path that starts with /"
+        )
+    for flag, number, low, high in (
+        ("--data-planes", config.data_planes, 1, 256),
+        ("--worker-startup-timeout-secs", config.worker_startup_timeout_secs, 1, 86400),
+        ("--worker-startup-check-interval", config.worker_startup_check_interval, 1, 3600),
+        ("--health-failure-threshold", config.health_failure_threshold, 1, 1000),
+        ("--health-success-threshold", config.health_success_threshold, 1, 1000),
+        ("--health-check-timeout-secs", config.health_check_timeout_secs, 1, 3600),
+        ("--health-check-interval-secs", config.health_check_interval_secs, 1, 86400),
+        ("--load-interval-ms", config.load_interval_ms, 50, 60000),
+        ("--connect-timeout-secs", config.connect_timeout_secs, 0.01, 600),
+        ("--request-timeout-secs", config.request_timeout_secs, 0.1, 604800),
+        ("--max-payload-size", config.max_payload_size, 1, 1 << 40),
+        ("--shutdown-grace-secs", config.shutdown_grace_secs, 0, 86400),
+    ):
+        _check_range(flag, number, low, high)
+    for name in config.request_id_headers:
+        if not name or not all(c.isalnum() or c in "!#$%&'*+-.^_`|~" for c in name):
+            raise ConfigError(f"--request-id-headers has {name!r}; write header names, such as x-request-id")
+
+
+def check_worker_url(where: str, url: str) -> None:
+    """Raise ConfigError unless `url` is `http(s)://host[:port]` with nothing behind it."""
+    example = "write it as http://host:port"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise ConfigError(f"{where} has {url!r}: {error}; {example}") from error
+    if parts.scheme not in ("http", "https"):
+        found = f"scheme {parts.scheme!r} is not http or https" if parts.scheme else "the scheme is missing"
+        raise ConfigError(f"{where} has {url!r}: {found}; {example}")
+    if not parts.hostname:
+        raise ConfigError(f"{where} has {url!r}: the host is missing; {example}")
+    if port == 0:
+        raise ConfigError(f"{where} has {url!r}: port 0 can not be reached; {example}")
+    if parts.username is not None or parts.password is not None:
+        raise ConfigError(f"{where} has a URL with user or password before {parts.hostname!r}; {example}")
+    if parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise ConfigError(f"{where} has {url!r}: a worker is a server, not a path; {example}")
+
+
+def _check_address(flag: str, host: str) -> None:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        raise ConfigError(
+            f"{flag} is {host!r}; write an IP address to listen on, such as 127.0.0.1, or 0.0.0.0 for all"
+        ) from None
+
+
+def _check_range(flag: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise ConfigError(f"{flag} is {value}; write a number from {low} to {high}")

@@ -1,0 +1,119 @@
+"""Every error body that the router itself sends to a client, in OpenAI's shape.
+
+`type` says which side failed and `code` what happened; both are stable, so clients may switch on them.
+`message` gives the cause and what to do next, and ends with the request's id.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+CLIENT = "invalid_request_error"
+ROUTER = "router_error"
+WORKER = "worker_error"
+
+
+class RouterError(Exception):
+    """An answer that the router gives in a worker's place."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        side: str = ROUTER,
+        param: str | None = None,
+        retry_after: int | None = None,
+        close: bool = False,
+        allow: str | None = None,
+    ) -> None:
+        """Describe the answer; `retry_after` is in whole seconds, `close` ends the client's connection."""
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.side = side
+        self.param = param
+        self.retry_after = retry_after
+        self.close = close
+        self.allow = allow
+
+
+class _Error(msgspec.Struct):
+    message: str
+    type: str
+    param: str | None
+    code: str
+
+
+class _Body(msgspec.Struct):
+    error: _Error
+
+
+def error_body(error: RouterError, request_id: str) -> bytes:
+    """Return the JSON body."""
+    message = f"{error.message} (request id: {request_id})"
+    return msgspec.json.encode(_Body(_Error(message, error.side, error.param, error.code)))
+
+
+def model_not_found(model: str, known: tuple[str, ...]) -> RouterError:
+    """No worker serves that model."""
+    shown = model if len(model) <= 200 else model[:200] + "..."
+    hint = f"Models served here: {', '.join(known[:20])}." if known else "GET /v1/models lists those served here."
+    return RouterError(
+        404, "model_not_found", f"The model `{shown}` does not exist. {hint}", side=CLIENT, param="model"
+    )
+
+
+def method_not_allowed(path: str, allow: str) -> RouterError:
+    """The router's own path does not take that method."""
+    return RouterError(405, "method_not_allowed", f"{path} takes {allow} only.", side=CLIENT, allow=allow)
+
+
+def internal() -> RouterError:
+    """The router itself failed; its log has the cause."""
+    return RouterError(500, "internal_error", "The router failed. Its log has the cause, under this request's id.")
+
+
+def no_worker(reason: str) -> RouterError:
+    """Nobody can take the request now."""
+    return RouterError(503, "no_worker_available", f"{reason} Try again shortly.", retry_after=1)
+
+
+def payload_too_large(limit: int) -> RouterError:
+    """The body is longer than `--max-payload-size`."""
+    return RouterError(
+        413,
+        "payload_too_large",
+        f"The request body is larger than {limit} bytes, the most this router takes (--max-payload-size). "
+        "Send a smaller request.",
+        side=CLIENT,
+        close=True,
+    )
+
+
+def unreachable(attempts: int) -> RouterError:
+    """Every worker that was tried could not be reached."""
+    return RouterError(
+        503,
+        "workers_unreachable",
+        f"No worker could be reached in {attempts} attempts. Try again shortly.",
+        side=WORKER,
+        retry_after=1,
+    )
+
+
+def bad_answer(what: str) -> RouterError:
+    """The worker's answer broke off or was no HTTP before anything of it went to the client."""
+    return RouterError(502, "bad_worker_answer", f"The worker's answer {what}. Try again.", side=WORKER)
+
+
+def worker_timeout(seconds: float) -> RouterError:
+    """The answer did not begin within the time a request may take."""
+    return RouterError(
+        504,
+        "worker_timeout",
+        f"The worker did not answer within {seconds:g} s (--request-timeout-secs). Try again or ask for less.",
+        side=WORKER,
+    )

@@ -1,0 +1,24 @@
+"""Logging of all processes: one line an event, to stderr, never failing its caller."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+LEVELS = ("debug", "info", "warning", "error", "critical")
+
+
+def configure_logging(process: str, level: str) -> None:
+    """Send this process's log to stderr as text, each line named by the process.
+
+    Planes outlive the terminal or the pipe that they were started on, so a failing write is dropped.
+    """
+    logging.raiseExceptions = False
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)s {process}: %(message)s", "%Y-%m-%d %H:%M:%S"))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    # Libraries speak up only when something is wrong.
+    for name in ("httpx", "httpcore", "_granian", "granian", "asyncio"):
+        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))

@@ -1,0 +1,276 @@
+"""Every message between the control plane and the planes, and the one place that encodes and decodes them.
+
+Downward, on PUB: two frames, a topic of one byte and a message. Each carries the stamp of the table that
+was current when it was sent, so a plane learns from any frame that it has missed something.
+Downward, on ROUTER: a `Snapshot` or `ControlStatus`, to the one that asked. Upward, on DEALER: one frame, a message.
+On a plane's own socket: `PlaneStatusRequest` is answered by `PlaneStatus`.
+
+Messages are msgspec Structs with a tag, in msgpack. Decoding is the validation: what does not fit raises
+`MessageError`, and the receiver counts and drops it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from shared.decoding import DECODE_ERRORS
+from shared.table import ModelCard, RoutingTable, Settings, Stamp, TableChange, Worker
+
+TOPIC_TABLE = b"t"
+TOPIC_HEARTBEAT = b"h"
+TOPIC_LOAD = b"l"
+TOPIC_INFLIGHT = b"i"
+
+HEARTBEAT_INTERVAL = 0.25
+"""Seconds between heartbeats: four may be lost before a plane calls itself stale."""
+STALE_AFTER = 1.0
+"""Seconds of silence after which a plane trusts only its own figures."""
+INFLIGHT_INTERVAL = 0.1
+COUNTER_INTERVAL = 1.0
+LOAD_UNKNOWN_AFTER = 3.0
+"""Seconds after which an engine's figure is no longer used."""
+MAX_MESSAGE_SIZE = 64 * 1024 * 1024
+"""Bytes; a table of 10,000 workers takes about 2 MB."""
+
+
+class MessageError(ValueError):
+    """A frame that is no message of this version of the protocol."""
+
+
+class PlaneIdentity(msgspec.Struct, frozen=True, kw_only=True):
+    """One life of one plane. `id` is random; `slot` is the place it fills (0 .. N-1); `started` is Unix seconds."""
+
+    id: str
+    slot: int
+    pid: int
+    version: str
+    started: float
+
+
+# --- downward, PUB -----------------------------------------------------------------------------------------
+
+
+class Heartbeat(msgspec.Struct, frozen=True, tag="heartbeat"):
+    """The control plane lives and this is its table."""
+
+    stamp: Stamp
+
+
+class TableUpdate(msgspec.Struct, frozen=True, tag="update"):
+    """`stamp` is that of the table after the change; its version is one more than before."""
+
+    stamp: Stamp
+    change: TableChange
+
+
+class WorkerLoad(msgspec.Struct, frozen=True, array_like=True):
+    """An engine's own figures: requests running and waiting, KV cache in use (0..1), age in seconds when sent."""
+
+    running: float
+    waiting: float
+    kv_usage: float
+    age: float
+
+
+class LoadReport(msgspec.Struct, frozen=True, tag="load"):
+    """Newest wins: a report with a `seq` not above the last one's is dropped. Keys are worker ids."""
+
+    stamp: Stamp
+    seq: int
+    loads: dict[str, WorkerLoad]
+
+
+class PlaneInflight(msgspec.Struct, frozen=True, tag="plane-inflight"):
+    """What plane `plane` has in flight, passed on to the others. Workers without any are left out."""
+
+    stamp: Stamp
+    plane: str
+    seq: int
+    counts: dict[str, int]
+
+
+# --- downward, ROUTER --------------------------------------------------------------------------------------
+
+
+class Snapshot(msgspec.Struct, frozen=True, tag="snapshot"):
+    """The whole table, answering the request of the same id."""
+
+    request_id: int
+    stamp: Stamp
+    workers: tuple[Worker, ...]
+    models: tuple[ModelCard, ...]
+    settings: Settings
+
+
+# --- upward, DEALER ----------------------------------------------------------------------------------------
+
+
+class SnapshotRequest(msgspec.Struct, frozen=True, tag="snapshot-request"):
+    """Sent once the subscription is proven, and after every gap."""
+
+    plane: PlaneIdentity
+    request_id: int
+
+
+class Ack(msgspec.Struct, frozen=True, tag="ack"):
+    """The plane serves from this table."""
+
+    plane: PlaneIdentity
+    stamp: Stamp
+
+
+class Nack(msgspec.Struct, frozen=True, tag="nack"):
+    """The plane refused this table and keeps the one it had."""
+
+    plane: PlaneIdentity
+    stamp: Stamp
+    reason: str
+
+
+class InflightReport(msgspec.Struct, frozen=True, tag="inflight"):
+    """In-flight requests per worker id, at most every `INFLIGHT_INTERVAL` and only when changed."""
+
+    plane: PlaneIdentity
+    seq: int
+    counts: dict[str, int]
+
+
+EvidenceKind = Literal["connect-failed", "closed-before-answer", "bad-answer"]
+
+
+class Evidence(msgspec.Struct, frozen=True, tag="evidence"):
+    """What a plane saw of a worker's present life that speaks against it; sent at once."""
+
+    plane: PlaneIdentity
+    worker: str
+    worker_epoch: int
+    kind: EvidenceKind
+
+
+class CounterSeries(msgspec.Struct, frozen=True, array_like=True):
+    """A sum since the plane started. `name` and the order of `labels` are those of `shared.catalog`."""
+
+    name: str
+    labels: tuple[str, ...]
+    value: float
+
+
+class HistogramSeries(msgspec.Struct, frozen=True, array_like=True):
+    """Observations since the plane started: one count per bucket (not cumulative, the last is +Inf) and their sum."""
+
+    name: str
+    labels: tuple[str, ...]
+    counts: tuple[int, ...]
+    sum: float
+
+
+class CounterReport(msgspec.Struct, frozen=True, tag="counters", kw_only=True):
+    """A plane's figures since it started, whole each time so that a lost report costs nothing.
+
+    `active` is the number of client requests accepted and not ended; it belongs to the same instant as the
+    counters, so accepted = finished + aborted + rejected + active holds in every report. Ages in seconds.
+    """
+
+    plane: PlaneIdentity
+    seq: int
+    active: int
+    table: Stamp | None
+    table_age: float
+    stale: bool
+    resyncs: int
+    inflight: dict[str, int]
+    counters: tuple[CounterSeries, ...]
+    histograms: tuple[HistogramSeries, ...]
+
+
+class Goodbye(msgspec.Struct, frozen=True, tag="goodbye"):
+    """The plane ends by request; its last figures went before."""
+
+    plane: PlaneIdentity
+
+
+class ControlStatusRequest(msgspec.Struct, frozen=True, tag="control-status-request"):
+    """Asks the control plane how it is. Answered by `ControlStatus`."""
+
+
+class ControlStatus(msgspec.Struct, frozen=True, tag="control-status", kw_only=True):
+    """`acked` holds, per plane id, the stamp it serves from; `ready_workers` counts routable workers."""
+
+    pid: int
+    version: str
+    stamp: Stamp
+    workers: int
+    ready_workers: int
+    acked: dict[str, Stamp]
+
+
+# --- a plane's own socket ----------------------------------------------------------------------------------
+
+
+class PlaneStatusRequest(msgspec.Struct, frozen=True, tag="plane-status-request"):
+    """Asks a plane how it is. Answered by `PlaneStatus`."""
+
+
+class PlaneStatus(msgspec.Struct, frozen=True, tag="plane-status", kw_only=True):
+    """How a plane is, told by itself. `listening` is false while it drains. Ages in seconds."""
+
+    plane: PlaneIdentity
+    fingerprint: str
+    listening: bool
+    table: Stamp | None
+    table_age: float
+    workers: int
+    ready_workers: int
+    stale: bool
+    active: int
+
+
+Downward = Heartbeat | TableUpdate | LoadReport | PlaneInflight | Snapshot | ControlStatus
+Upward = SnapshotRequest | Ack | Nack | InflightReport | Evidence | CounterReport | Goodbye | ControlStatusRequest
+PlaneSocket = PlaneStatusRequest | PlaneStatus
+Message = Downward | Upward | PlaneSocket
+
+_encoder = msgspec.msgpack.Encoder()
+_downward: msgspec.msgpack.Decoder[Downward] = msgspec.msgpack.Decoder(Downward)
+_upward: msgspec.msgpack.Decoder[Upward] = msgspec.msgpack.Decoder(Upward)
+_plane_socket: msgspec.msgpack.Decoder[PlaneSocket] = msgspec.msgpack.Decoder(PlaneSocket)
+_table = msgspec.msgpack.Decoder(RoutingTable)
+
+
+def encode(message: Message | RoutingTable) -> bytes:
+    """Return the message's frame."""
+    return _encoder.encode(message)
+
+
+def decode_downward(frame: bytes) -> Downward:
+    """Read a frame from the control plane. Raises MessageError."""
+    try:
+        return _downward.decode(frame)
+    except DECODE_ERRORS as error:
+        raise MessageError(str(error)) from error
+
+
+def decode_upward(frame: bytes) -> Upward:
+    """Read a frame from a plane. Raises MessageError."""
+    try:
+        return _upward.decode(frame)
+    except DECODE_ERRORS as error:
+        raise MessageError(str(error)) from error
+
+
+def decode_plane_socket(frame: bytes) -> PlaneSocket:
+    """Read a frame on a plane's own socket. Raises MessageError."""
+    try:
+        return _plane_socket.decode(frame)
+    except DECODE_ERRORS as error:
+        raise MessageError(str(error)) from error
+
+
+def decode_table(data: bytes) -> RoutingTable:
+    """Read a table kept on disk. Raises MessageError."""
+    try:
+        return _table.decode(data)
+    except DECODE_ERRORS as error:
+        raise MessageError(str(error)) from error

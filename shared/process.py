@@ -1,0 +1,34 @@
+"""Facts about processes, from /proc: who runs, and whether it still is the one that was meant."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from shared.runtime_dir import ProcessRecord
+from shared.version import __version__
+
+
+def start_ticks(pid: int) -> int | None:
+    """Return when the process started, in clock ticks since boot; None when it does not run (or is a zombie)."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return None
+    # The command, field 2, stands in parentheses and may hold spaces and parentheses of its own.
+    fields = text[text.rindex(")") + 2 :].split()
+    if fields[0] in ("Z", "X"):
+        return None
+    return int(fields[19])
+
+
+def own_record() -> ProcessRecord:
+    """Describe this process."""
+    pid = os.getpid()
+    return ProcessRecord(pid=pid, start_ticks=start_ticks(pid) or 0, version=__version__, started=time.time())
+
+
+def is_alive(record: ProcessRecord) -> bool:
+    """Whether that very process still runs."""
+    return start_ticks(record.pid) == record.start_ticks

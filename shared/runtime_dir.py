@@ -1,0 +1,172 @@
+"""The runtime folder: where the processes of one router find each other.
+
+It is private (mode 0700, owned by the user that runs the router), because whoever can write to its sockets
+commands the router. Everything in it may be lost without losing more than the last known good table.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from shared.decoding import DECODE_ERRORS
+from shared.messages import PlaneIdentity
+
+T = TypeVar("T")
+
+# A UNIX socket's path must fit into sockaddr_un.sun_path: 108 bytes with the closing zero.
+_MAX_SOCKET_PATH = 107
+_LONGEST_NAME = len("plane-0123456789abcdef.ipc")
+
+
+class RuntimeDirError(Exception):
+    """The runtime folder can not be used; the message says why and what to do."""
+
+
+class ProcessRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """Who a process is. `start_ticks` (from /proc) tells it from a later process with the same pid."""
+
+    pid: int
+    start_ticks: int
+    version: str
+    started: float
+
+
+class PlaneRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A plane that runs or ran. `fingerprint` covers what can not change without a new process."""
+
+    process: ProcessRecord
+    identity: PlaneIdentity
+    fingerprint: str
+
+
+def default_runtime_dir(port: int) -> Path:
+    """Return the folder used when none is given: one per port, under the user's own runtime folder."""
+    base = os.environ.get("XDG_RUNTIME_DIR")
+    if base:
+        return Path(base) / "routerctl" / str(port)
+    return Path(tempfile.gettempdir()) / f"routerctl-{os.getuid()}" / str(port)
+
+
+@dataclass(frozen=True)
+class RuntimeDir:
+    """Names every file and socket in the folder. Creating one touches nothing; see `prepare`."""
+
+    path: Path
+
+    def prepare(self) -> None:
+        """Create the folder, or check the one that is there. Raises RuntimeDirError."""
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.planes.mkdir(mode=0o700, exist_ok=True)
+            info = self.path.stat()
+        except OSError as error:
+            raise RuntimeDirError(
+                f"runtime folder {self.path}: {error.strerror}; give another one with --runtime-dir"
+            ) from error
+        if info.st_uid != os.getuid():
+            raise RuntimeDirError(
+                f"runtime folder {self.path} belongs to user id {info.st_uid}, not to you ({os.getuid()}); "
+                "give another one with --runtime-dir"
+            )
+        if stat.S_IMODE(info.st_mode) & 0o077:
+            raise RuntimeDirError(
+                f"runtime folder {self.path} can be entered by other users (mode "
+                f"{stat.S_IMODE(info.st_mode):04o}); run: chmod 700 {self.path}"
+            )
+        longest = len(os.fsencode(self.path)) + 1 + _LONGEST_NAME
+        if longest > _MAX_SOCKET_PATH:
+            raise RuntimeDirError(
+                f"runtime folder {self.path}: the path is {longest - _MAX_SOCKET_PATH} bytes too long for the "
+                "sockets in it; give a shorter one with --runtime-dir"
+            )
+
+    @property
+    def config(self) -> Path:
+        """The resolved configuration that the processes start from."""
+        return self.path / "config.json"
+
+    @property
+    def lock(self) -> Path:
+        """Held (flock) by the supervisor for as long as it lives."""
+        return self.path / "supervisor.lock"
+
+    @property
+    def supervisor(self) -> Path:
+        """The supervisor's ProcessRecord."""
+        return self.path / "supervisor.json"
+
+    @property
+    def control_plane(self) -> Path:
+        """The control plane's ProcessRecord."""
+        return self.path / "control-plane.json"
+
+    @property
+    def control_plane_lock(self) -> Path:
+        """Held (flock) by the control plane for as long as it lives."""
+        return self.path / "control-plane.lock"
+
+    @property
+    def table(self) -> Path:
+        """The last known good table, as `shared.messages` encodes it."""
+        return self.path / "table.msgpack"
+
+    @property
+    def epoch(self) -> Path:
+        """The last epoch that a control plane used, as decimal text."""
+        return self.path / "epoch"
+
+    @property
+    def planes(self) -> Path:
+        """One PlaneRecord per plane, named by its id."""
+        return self.path / "planes"
+
+    def plane(self, plane_id: str) -> Path:
+        """The record of one plane."""
+        return self.planes / f"{plane_id}.json"
+
+    @property
+    def publish_endpoint(self) -> str:
+        """Where the control plane publishes (XPUB)."""
+        return f"ipc://{self.path}/publish.ipc"
+
+    @property
+    def control_endpoint(self) -> str:
+        """Where the control plane answers and takes reports (ROUTER)."""
+        return f"ipc://{self.path}/control.ipc"
+
+    def plane_endpoint(self, plane_id: str) -> str:
+        """Where one plane tells how it is (ROUTER)."""
+        return f"ipc://{self.path}/plane-{plane_id}.ipc"
+
+    def plane_socket(self, plane_id: str) -> Path:
+        """The file behind `plane_endpoint`."""
+        return self.path / f"plane-{plane_id}.ipc"
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a private file so that a reader sees the old content or the new, also after a crash between."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+    os.replace(temporary, path)
+
+
+def write_record(path: Path, record: msgspec.Struct) -> None:
+    """Write a Struct as JSON, atomically."""
+    write_atomically(path, msgspec.json.encode(record))
+
+
+def read_record(path: Path, kind: type[T]) -> T | None:
+    """Read a Struct written by `write_record`; None when there is none or it can not be read."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except (OSError, *DECODE_ERRORS):
+        return None

@@ -1,0 +1,187 @@
+"""The routing table: what the control plane publishes and every plane pins for a request.
+
+A table is an immutable value: workers, models and settings, stamped with the publisher's life (`epoch`),
+a count of changes in that life (`version`) and a hash of the content. Changes travel as differences, so
+the hash is one that can be carried forward: the sum, modulo 2**64, of a 64-bit BLAKE2b digest per record
+(Bellare and Micciancio's AdHash). Replacing a record costs two digests, however large the table is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+import msgspec
+
+Role = Literal["regular", "prefill", "decode"]
+WorkerState = Literal["starting", "ready", "draining", "unhealthy", "ejected", "gone"]
+
+_HASH_SPACE = 1 << 64
+
+
+def _as_floats(record: msgspec.Struct, *names: str) -> None:
+    """Turn ints given for float fields into floats: both sides of the wire must hash the same bytes."""
+    for name in names:
+        if isinstance(value := getattr(record, name), int):
+            msgspec.structs.force_setattr(record, name, float(value))
+
+
+class Worker(msgspec.Struct, frozen=True, kw_only=True):
+    """One server that requests are forwarded to.
+
+    `id` is unique in a table (today the URL as given). `epoch` counts the lives of the worker behind that
+    id: figures of an earlier life say nothing about this one. `models` is None until the worker has told
+    them; such a worker may serve any model. `since` is Unix time in seconds.
+    """
+
+    id: str
+    url: str
+    epoch: int = 1
+    role: Role = "regular"
+    state: WorkerState = "starting"
+    reason: str = ""
+    since: float = 0.0
+    models: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        _as_floats(self, "since")
+
+
+class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
+    """A model that the fleet serves; `card` is its entry of `/v1/models` as the first worker that has it gave it."""
+
+    id: str
+    card: bytes
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What planes must agree on and what may change while they run. Times are in seconds, sizes in bytes."""
+
+    policy: str = "round_robin"
+    data_planes: int = 1
+    connect_timeout: float = 10.0
+    request_timeout: float = 1800.0
+    max_payload_size: int = 536_870_912
+    request_id_headers: tuple[str, ...] = ("x-request-id", "x-correlation-id", "x-trace-id", "request-id")
+
+    def __post_init__(self) -> None:
+        _as_floats(self, "connect_timeout", "request_timeout")
+
+
+class Stamp(msgspec.Struct, frozen=True, array_like=True):
+    """Which table a frame belongs to: publisher's life, number of changes in it, hash of the content."""
+
+    epoch: int
+    version: int
+    hash: int
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """Sorts stamps by age; a later publisher's tables are newer whatever their version."""
+        return (self.epoch, self.version)
+
+
+class RoutingTable(msgspec.Struct, frozen=True, kw_only=True):
+    """One version of the table. Never change the mappings in place: derive a new table with `apply`."""
+
+    stamp: Stamp
+    workers: dict[str, Worker]
+    models: dict[str, ModelCard]
+    settings: Settings
+
+
+class TableChange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The difference between two tables. `settings` is None when they did not change."""
+
+    upsert_workers: tuple[Worker, ...] = ()
+    remove_workers: tuple[str, ...] = ()
+    upsert_models: tuple[ModelCard, ...] = ()
+    remove_models: tuple[str, ...] = ()
+    settings: Settings | None = None
+
+    def __bool__(self) -> bool:
+        return bool(
+            self.upsert_workers
+            or self.remove_workers
+            or self.upsert_models
+            or self.remove_models
+            or self.settings is not None
+        )
+
+
+Record = Worker | ModelCard | Settings
+
+_encode = msgspec.msgpack.Encoder(order="deterministic").encode
+
+
+def record_hash(record: Record) -> int:
+    """64-bit digest of one record; the class name keeps a model and a worker of one name apart."""
+    digest = hashlib.blake2b(type(record).__name__.encode(), digest_size=8)
+    digest.update(_encode(record))
+    return int.from_bytes(digest.digest(), "big")
+
+
+def content_hash(workers: Mapping[str, Worker], models: Mapping[str, ModelCard], settings: Settings) -> int:
+    """Hash of a table's content, computed from nothing. `apply` carries it forward instead."""
+    total = record_hash(settings)
+    total += sum(map(record_hash, workers.values()))
+    total += sum(map(record_hash, models.values()))
+    return total % _HASH_SPACE
+
+
+def make_table(
+    *,
+    epoch: int,
+    version: int,
+    workers: Iterable[Worker] = (),
+    models: Iterable[ModelCard] = (),
+    settings: Settings | None = None,
+) -> RoutingTable:
+    """Build a table with its hash."""
+    by_id = {worker.id: worker for worker in workers}
+    cards = {model.id: model for model in models}
+    settings = settings or Settings()
+    stamp = Stamp(epoch, version, content_hash(by_id, cards, settings))
+    return RoutingTable(stamp=stamp, workers=by_id, models=cards, settings=settings)
+
+
+def diff(old: RoutingTable, new: RoutingTable) -> TableChange:
+    """Return what turns the content of `old` into that of `new`; falsy when there is nothing."""
+    return TableChange(
+        upsert_workers=tuple(w for key, w in new.workers.items() if old.workers.get(key) != w),
+        remove_workers=tuple(key for key in old.workers if key not in new.workers),
+        upsert_models=tuple(m for key, m in new.models.items() if old.models.get(key) != m),
+        remove_models=tuple(key for key in old.models if key not in new.models),
+        settings=new.settings if new.settings != old.settings else None,
+    )
+
+
+def apply(table: RoutingTable, change: TableChange) -> RoutingTable:
+    """Return the next version of `table`, its hash carried forward. Costs digests for changed records only.
+
+    Raises KeyError when the change removes what the table does not have: it was made for another table.
+    """
+    total = table.stamp.hash
+    workers = dict(table.workers)
+    models = dict(table.models)
+    settings = table.settings
+    for key in change.remove_workers:
+        total -= record_hash(workers.pop(key))
+    for worker in change.upsert_workers:
+        if (old_worker := workers.get(worker.id)) is not None:
+            total -= record_hash(old_worker)
+        total += record_hash(worker)
+        workers[worker.id] = worker
+    for key in change.remove_models:
+        total -= record_hash(models.pop(key))
+    for model in change.upsert_models:
+        if (old_model := models.get(model.id)) is not None:
+            total -= record_hash(old_model)
+        total += record_hash(model)
+        models[model.id] = model
+    if change.settings is not None:
+        total += record_hash(change.settings) - record_hash(settings)
+        settings = change.settings
+    stamp = Stamp(table.stamp.epoch, table.stamp.version + 1, total % _HASH_SPACE)
+    return RoutingTable(stamp=stamp, workers=workers, models=models, settings=settings)

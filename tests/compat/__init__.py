@@ -1,0 +1,1 @@
+"""Recorded bytes of real vLLM servers, and what must agree with them."""

@@ -1,0 +1,82 @@
+"""Whatever is wrong with a command line: one line that says what, where and what instead, and exit code 2."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("ROUTERCTL_")}
+
+
+def routerctl(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        (sys.executable, "-m", "controlplane.cli", *arguments),
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=cwd,
+        env={**ENVIRONMENT, **environment},
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "parts"),
+    [
+        ("start --prot 5", {}, ["unknown flag --prot", "--port"]),
+        ("start --port", {}, ["--port needs a value"]),
+        ("start --port abc", {}, ["--port is 'abc'", "a whole number"]),
+        ("start --port 0", {}, ["--port is 0", "from 1 to 65535"]),
+        ("start", {"ROUTERCTL_PORT": "70000"}, ["ROUTERCTL_PORT is 70000", "from 1 to 65535"]),
+        ("start --config wrong.toml", {}, ["wrong.toml:2: policy is 'best'", "round_robin"]),
+        ("start", {"ROUTERCTL_CONFIG": "unknown.toml"}, ["unknown.toml:1: unknown key 'polcy'", "policy"]),
+        ("start --config absent.toml", {}, ["absent.toml", "No such file"]),
+        ("start --config .", {}, ["--config .", "Is a directory"]),
+        ("start --cb-failure-threshold 3", {}, ["--cb-failure-threshold of vllm-router is not offered"]),
+        ("start --worker-urls localhost:8000", {}, ["--worker-urls has 'localhost:8000'", "http://host:port"]),
+        ("start now", {}, ["unexpected argument 'now'"]),
+        ("demo --prot 5", {}, ["unknown flag --prot", "--port"]),
+        ("demo --port abc", {}, ["--port is 'abc'"]),
+        ("demo --worker-urls http://a:1", {}, ["the demo simulates its workers"]),
+        ("status --jsn", {}, ["--jsn"]),
+        ("status --admin localhost", {}, ["--admin", "http://host:port"]),
+        ("sim --prot 5", {}, ["--prot"]),
+        ("strat", {}, ["strat", "start"]),
+        ("--colour", {}, ["--colour"]),
+    ],
+)
+def test_wrong_usage(arguments: str, environment: dict[str, str], parts: list[str], tmp_path: Path) -> None:
+    (tmp_path / "wrong.toml").write_text('port = 31000\npolicy = "best"\n')
+    (tmp_path / "unknown.toml").write_text("polcy = 1\n")
+    result = routerctl(*arguments.split(), cwd=tmp_path, **environment)
+    assert result.returncode == 2
+    assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("routerctl: error: ")
+    assert all(part in line for part in parts), line
+
+
+@pytest.mark.parametrize("arguments", ["", "--help", "start --help", "status --help", "demo --help", "sim --help"])
+def test_help(arguments: str, tmp_path: Path) -> None:
+    result = routerctl(*arguments.split(), cwd=tmp_path, COLUMNS="80")
+    assert result.returncode == 0
+    assert result.stderr == ""
+    assert "Usage: " in result.stdout
+
+
+def test_version(tmp_path: Path) -> None:
+    result = routerctl("--version", cwd=tmp_path)
+    assert result.returncode == 0
+    assert result.stdout.startswith("routerctl ")
+
+
+def test_a_folder_that_others_can_enter_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir(mode=0o755)
+    result = routerctl("start", "--runtime-dir", str(folder), cwd=tmp_path)
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert "chmod 700" in line

@@ -1,0 +1,340 @@
+"""The control plane as a process, seen from where a plane, an operator and its supervisor stand."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import httpx
+import msgspec
+import pytest
+
+from controlplane.status_report import StatusReport
+from shared.config import StartConfig
+from shared.messages import (
+    Ack,
+    CounterReport,
+    CounterSeries,
+    Downward,
+    Evidence,
+    LoadReport,
+    Message,
+    PlaneIdentity,
+    Snapshot,
+    SnapshotRequest,
+    TableUpdate,
+    decode_downward,
+    encode,
+)
+from shared.process import own_record
+from shared.runtime_dir import ProcessRecord, RuntimeDir, read_record, write_record
+from shared.sockets import WELCOME, Context, control_client, subscriber
+from shared.table import RoutingTable, Worker, apply, make_table
+from tests.unit.controlplane.fake_worker import FakeWorker
+from tests.unit.controlplane.waiting import until
+
+IDENTITY = PlaneIdentity(id="0123456789abcdef", slot=0, pid=os.getpid(), version="0.1.0", started=0.0)
+PATIENCE = 60.0
+"""Seconds after which a state that does not come is a failure; nothing is measured with it."""
+
+
+def free_port() -> int:
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class ControlPlane:
+    """A control plane's process and its runtime folder."""
+
+    def __init__(self, runtime: RuntimeDir, config: StartConfig) -> None:
+        self.runtime = runtime
+        self.config = config
+        runtime.config.write_bytes(msgspec.json.encode(config))
+
+    async def start(self) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "controlplane.process",
+            str(self.runtime.path),
+            stdin=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+        )
+
+    async def get(self, port: int, path: str) -> httpx.Response:
+        async with httpx.AsyncClient(trust_env=False) as client:
+            while True:
+                try:
+                    return await client.get(f"http://127.0.0.1:{port}{path}")
+                except httpx.TransportError:
+                    await asyncio.sleep(0.02)
+
+    async def status(self, holds: Callable[[StatusReport], bool]) -> StatusReport:
+        while True:
+            answer = await self.get(self.config.admin_port, "/status")
+            report = msgspec.json.decode(answer.content, type=StatusReport)
+            if holds(report):
+                return report
+            await asyncio.sleep(0.02)
+
+
+class Plane:
+    """The least that a plane does: subscribe, wait for the welcome, take a snapshot, then follow."""
+
+    def __init__(self, context: Context, runtime: RuntimeDir) -> None:
+        self._updates = subscriber(context, runtime.publish_endpoint)
+        self._dealer = control_client(context, runtime.control_endpoint, IDENTITY.id.encode())
+        self.table: RoutingTable | None = None
+
+    async def join(self) -> Snapshot:
+        while (await self._updates.recv_multipart())[0] != WELCOME:
+            pass
+        await self.tell(SnapshotRequest(IDENTITY, 1))
+        snapshot = decode_downward(await self._dealer.recv())
+        assert isinstance(snapshot, Snapshot)
+        self.table = make_table(
+            epoch=snapshot.stamp.epoch,
+            version=snapshot.stamp.version,
+            workers=snapshot.workers,
+            models=snapshot.models,
+            settings=snapshot.settings,
+        )
+        assert self.table.stamp == snapshot.stamp
+        return snapshot
+
+    async def tell(self, message: Message) -> None:
+        await self._dealer.send(encode(message))
+
+    async def hear(self) -> Downward:
+        """Take the next message; the table follows."""
+        frames = await self._updates.recv_multipart()
+        message = decode_downward(frames[1])
+        table = self.table
+        if isinstance(message, TableUpdate) and table is not None and message.stamp.order > table.stamp.order:
+            self.table = apply(table, message.change)
+            assert self.table.stamp == message.stamp
+        return message
+
+    async def until_worker(self, worker_id: str, holds: Callable[[Worker], bool]) -> Worker:
+        assert self.table is not None
+        while not holds(self.table.workers[worker_id]):
+            await self.hear()
+        return self.table.workers[worker_id]
+
+    def close(self) -> None:
+        self._updates.close()
+        self._dealer.close()
+
+
+@pytest.fixture
+def runtime() -> Iterator[RuntimeDir]:
+    # Not tmp_path: a socket's path has to be short.
+    with tempfile.TemporaryDirectory() as folder:
+        made = RuntimeDir(Path(folder))
+        made.prepare()
+        yield made
+
+
+def config(*workers: FakeWorker) -> StartConfig:
+    return StartConfig(
+        worker_urls=tuple(worker.url for worker in workers),
+        admin_port=free_port(),
+        prometheus_port=free_port(),
+        load_interval_ms=50,
+        data_planes=1,
+    )
+
+
+Act = Callable[[ControlPlane, FakeWorker, Plane], Awaitable[None]]
+
+
+def play(runtime: RuntimeDir, act: Act) -> None:
+    async def run() -> None:
+        worker = FakeWorker()
+        await worker.start()
+        context = Context()
+        plane = Plane(context, runtime)
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await act(ControlPlane(runtime, config(worker)), worker, plane)
+        finally:
+            plane.close()
+            context.term()
+            await worker.stop()
+
+    asyncio.run(run())
+
+
+async def end(process: asyncio.subprocess.Process, number: signal.Signals = signal.SIGTERM) -> tuple[int | None, str]:
+    if process.returncode is None:
+        process.send_signal(number)
+    _, errors = await process.communicate()
+    return process.returncode, errors.decode()
+
+
+def test_a_plane_follows_a_worker_through_its_life(runtime: RuntimeDir) -> None:
+    async def act(control: ControlPlane, worker: FakeWorker, plane: Plane) -> None:
+        process = await control.start()
+        await plane.join()
+        ready = await plane.until_worker(worker.url, lambda record: record.state == "ready")
+        assert (ready.epoch, ready.models) == (1, ("tiny",))
+        assert plane.table is not None
+        assert list(plane.table.models) == ["tiny"]
+        while not (isinstance(message := await plane.hear(), LoadReport) and worker.url in message.loads):
+            pass
+
+        await worker.stop()
+        await plane.tell(Evidence(IDENTITY, worker.url, ready.epoch, "connect-failed"))
+        dead = await plane.until_worker(worker.url, lambda record: record.state == "unhealthy")
+        assert dead.reason == "connection refused"
+
+        await worker.start()
+        back = await plane.until_worker(worker.url, lambda record: record.state == "ready")
+        assert (back.epoch, back.models) == (2, ("tiny",))
+        code, log = await end(process)
+        assert code == 0
+        assert f"worker {worker.url} is unhealthy (was ready): connection refused" in log
+
+    play(runtime, act)
+
+
+def test_status_and_metrics(runtime: RuntimeDir) -> None:
+    async def act(control: ControlPlane, worker: FakeWorker, plane: Plane) -> None:
+        write_record(runtime.supervisor, own_record())
+        process = await control.start()
+        snapshot = await plane.join()
+        await plane.tell(Ack(IDENTITY, snapshot.stamp))
+        await plane.tell(
+            CounterReport(
+                plane=IDENTITY,
+                seq=1,
+                active=2,
+                table=snapshot.stamp,
+                table_age=0.0,
+                stale=False,
+                resyncs=0,
+                inflight={worker.url: 2},
+                counters=(CounterSeries("accepted_requests", (), 7), CounterSeries("finished_requests", (), 5)),
+                histograms=(),
+            )
+        )
+        report = await control.status(
+            lambda report: bool(report.planes and report.planes[0].inflight and report.workers[0].load is not None)
+        )
+        assert report.supervisor is not None
+        assert (report.supervisor.pid, report.supervisor.state) == (os.getpid(), "running")
+        assert report.control_plane.pid == process.pid
+        assert (report.planes[0].pid, report.planes[0].state, report.planes[0].active) == (os.getpid(), "serving", 2)
+        assert (report.workers[0].state, report.workers[0].inflight) == ("ready", 2)
+        assert report.workers[0].version == "0.32.0"
+
+        metrics = (await control.get(control.config.prometheus_port, "/metrics")).text
+        assert "routerctl_accepted_requests_total 7.0" in metrics
+        assert "routerctl_active_requests 2.0" in metrics
+        assert f'routerctl_worker_inflight{{worker="{worker.url}"}} 2.0' in metrics
+        assert f'routerctl_engine_running{{worker="{worker.url}"}} 0.0' in metrics
+        assert 'routerctl_plane_table_version{plane="0"}' in metrics
+        assert (await end(process))[0] == 0
+
+    play(runtime, act)
+
+
+def test_a_successor_goes_on_where_a_killed_control_plane_stopped(runtime: RuntimeDir) -> None:
+    async def act(control: ControlPlane, worker: FakeWorker, plane: Plane) -> None:
+        first = await control.start()
+        await plane.join()
+        await plane.until_worker(worker.url, lambda record: record.state == "ready")
+        assert plane.table is not None
+        before = plane.table
+        await until(lambda: runtime.table.exists() and b"ready" in runtime.table.read_bytes())
+        await end(first, signal.SIGKILL)
+
+        second = await control.start()
+        snapshot = await plane.join()
+        assert snapshot.stamp.epoch > before.stamp.epoch
+        assert snapshot.workers == tuple(before.workers.values())
+        assert snapshot.models == tuple(before.models.values())
+        assert (await end(second))[0] == 0
+
+    play(runtime, act)
+
+
+def test_ended_by_a_signal_it_leaves_only_what_its_successor_needs(runtime: RuntimeDir) -> None:
+    async def act(control: ControlPlane, _worker: FakeWorker, plane: Plane) -> None:
+        process = await control.start()
+        await plane.join()
+        record = read_record(runtime.control_plane, ProcessRecord)
+        assert record is not None
+        assert record.pid == process.pid
+        assert (await end(process, signal.SIGINT))[0] == 0
+        left = {path.name for path in runtime.path.iterdir()}
+        assert left == {"config.json", "control-plane.lock", "epoch", "planes", "table.msgpack"}
+
+    play(runtime, act)
+
+
+def test_a_second_control_plane_on_the_folder_harms_nothing(runtime: RuntimeDir) -> None:
+    async def act(control: ControlPlane, worker: FakeWorker, plane: Plane) -> None:
+        first = await control.start()
+        await plane.join()
+        second = await control.start()
+        _, errors = await second.communicate()
+        assert second.returncode == 1
+        assert "another control plane runs" in errors.decode()
+        await plane.until_worker(worker.url, lambda record: record.state == "ready")
+        assert plane.table is not None
+        report = await control.status(lambda report: True)
+        assert report.control_plane.table.epoch == plane.table.stamp.epoch
+        assert (await end(first))[0] == 0
+
+    play(runtime, act)
+
+
+def test_a_taken_port_ends_the_first_start_in_one_line(runtime: RuntimeDir) -> None:
+    async def act(control: ControlPlane, _worker: FakeWorker, _plane: Plane) -> None:
+        with closing(socket.create_server(("127.0.0.1", control.config.admin_port))):
+            process = await control.start()
+            _, errors = await process.communicate()
+        assert process.returncode == 2
+        assert errors.decode().splitlines()[-1].startswith("routerctl: can not listen on 127.0.0.1:")
+        assert "Traceback" not in errors.decode()
+
+    play(runtime, act)
+
+
+def test_a_taken_port_does_not_end_a_restart(runtime: RuntimeDir) -> None:
+    async def act(control: ControlPlane, worker: FakeWorker, plane: Plane) -> None:
+        write_record(runtime.supervisor, own_record())
+        first = await control.start()
+        await control.status(lambda report: report.workers[0].state == "ready")
+        await end(first, signal.SIGKILL)
+        with closing(socket.create_server(("127.0.0.1", control.config.admin_port))):
+            second = await control.start()
+            assert second.stderr is not None
+            while b"still trying" not in (line := await second.stderr.readline()):
+                assert line
+            await plane.join()
+        await control.status(lambda report: report.control_plane.pid == second.pid)
+        assert (await end(second))[0] == 0
+
+    play(runtime, act)
+
+
+def test_a_configuration_that_can_not_be_read_is_told_in_one_line(runtime: RuntimeDir) -> None:
+    async def act(control: ControlPlane, _worker: FakeWorker, _plane: Plane) -> None:
+        runtime.config.write_text('{"port": "many"}')
+        process = await control.start()
+        _, errors = await process.communicate()
+        assert process.returncode == 2
+        assert len(errors.decode().splitlines()) == 1
+
+    play(runtime, act)

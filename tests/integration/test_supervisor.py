@@ -1,0 +1,179 @@
+"""The promises of `routerctl start` about its processes, kept by real ones."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from shared.process import start_ticks
+from tests.integration.routers import PATIENCE, Router, eventually, simulated_fleet
+
+
+@pytest.fixture(scope="module")
+def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
+    with simulated_fleet(tmp_path_factory.mktemp("fleet"), 2, "--time-scale=0") as urls:
+        yield urls
+
+
+@pytest.fixture
+def router(tmp_path: Path, workers: list[str]) -> Iterator[Router]:
+    router = Router(tmp_path, "--data-planes=2", "--worker-urls", *workers)
+    try:
+        yield router
+    finally:
+        router.close()
+
+
+def title(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_text().strip("\0 ")
+
+
+def answers(router: Router) -> bool:
+    return httpx.get(f"{router.url}/v1/models", trust_env=False).status_code == 200
+
+
+def test_a_start_serves_and_a_stop_leaves_nothing(router: Router) -> None:
+    line = router.start().ready()
+    assert line.startswith(f"ready: {router.url} (2 planes, ")
+    assert answers(router)
+    control_plane = router.control_plane_pid()
+    assert control_plane is not None
+    assert title(router.process.pid) == "routerctl: supervisor"
+    assert title(control_plane) == "routerctl: control plane"
+    assert len({title(pid) for pid in router.plane_pids()}) == 2
+    assert router.stop() == 0
+    assert router.survivors() == []
+    assert list(router.runtime.planes.iterdir()) == []
+    assert list(router.runtime.path.glob("plane-*")) == []
+    assert not router.runtime.supervisor.exists()
+    assert not router.runtime.control_plane.exists()
+
+
+def test_a_killed_plane_is_replaced_and_its_death_told(router: Router) -> None:
+    router.start().ready()
+    before = router.plane_pids()
+    victim = min(before)
+    os.kill(victim, signal.SIGKILL)
+    eventually(lambda: len(router.plane_pids() - before) == 1, "another plane")
+    (new,) = router.plane_pids() - before
+    eventually(lambda: any(f"(pid {new}) serves" in line for line in router.supervisor_lines), "it to serve")
+    assert router.plane_pids() == before - {victim} | {new}
+    (death,) = [line for line in router.supervisor_lines if f"(pid {victim}) was killed by SIGKILL" in line]
+    assert death.endswith("starting another now")
+    assert answers(router)
+
+
+def test_planes_outlive_the_others_and_are_adopted(router: Router) -> None:
+    router.start().ready()
+    planes, control_plane = router.plane_pids(), router.control_plane_pid()
+    assert control_plane is not None
+    router.kill_supervisor()
+    os.kill(control_plane, signal.SIGKILL)
+    eventually(lambda: start_ticks(control_plane) is None, "the control plane's end")
+    assert answers(router)
+    router.start().ready()
+    assert router.plane_pids() == planes
+    assert router.control_plane_pid() not in (None, control_plane)
+    assert answers(router)
+    assert router.stop() == 0
+    assert router.survivors() == []
+
+
+def test_a_control_plane_that_was_left_running_is_replaced(router: Router) -> None:
+    router.start().ready()
+    planes, control_plane = router.plane_pids(), router.control_plane_pid()
+    router.kill_supervisor()
+    router.start().ready()
+    assert router.plane_pids() == planes
+    assert router.control_plane_pid() not in (None, control_plane)
+    # An adopted plane is watched like a child.
+    os.kill(min(planes), signal.SIGKILL)
+    eventually(lambda: len(router.plane_pids() - planes) == 1, "a new plane in place of the adopted one")
+
+
+def test_planes_with_other_settings_are_replaced_and_surplus_ones_stopped(router: Router) -> None:
+    router.start().ready()
+    planes = router.plane_pids()
+    router.kill_supervisor()
+    router.start("--data-planes=1").ready()
+    eventually(lambda: len(router.plane_pids()) == 1, "the surplus plane's end")
+    assert router.plane_pids() < planes
+    router.kill_supervisor()
+    router.start("--data-planes=2", "--shutdown-grace-secs=3").ready()
+    eventually(lambda: len(router.plane_pids()) == 2, "the old plane's end")
+    assert not router.plane_pids() & planes
+    assert answers(router)
+
+
+def test_a_second_router_on_the_same_folder_harms_nothing(router: Router) -> None:
+    router.start().ready()
+    planes = router.plane_pids()
+    command = (sys.executable, "-m", "controlplane.cli", "start", "--runtime-dir", str(router.runtime.path))
+    second = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert second.returncode == 1
+    (line,) = second.stderr.splitlines()
+    assert f"process {router.process.pid}" in line
+    assert "--runtime-dir" in line
+    assert router.plane_pids() == planes
+    assert answers(router)
+
+
+@pytest.mark.parametrize("flag", ["--port", "--admin-port", "--prometheus-port"])
+def test_a_port_that_somebody_has_is_named(router: Router, flag: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+        port = stranger.getsockname()[1]
+        assert router.start(f"{flag}={port}").process.wait(PATIENCE) == 1
+    (line,) = router.errors.splitlines()
+    assert f"can not listen on 127.0.0.1:{port}" in line
+    assert flag in line
+    assert not router.runtime.config.exists()
+
+
+def test_a_start_without_a_ready_worker_gives_up(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        router = Router(tmp_path, "--data-planes=1", "--worker-startup-timeout-secs=1", "--worker-urls", url)
+        try:
+            assert router.start().process.wait(PATIENCE) == 1
+            assert any("no worker became ready within 1 s" in line for line in router.supervisor_lines)
+            assert router.output == ""
+            assert router.survivors() == []
+        finally:
+            router.close()
+
+
+def test_a_stop_waits_for_streams_and_a_second_signal_does_not(tmp_path: Path) -> None:
+    body = {"model": "sim-model", "prompt": "x", "max_tokens": 20, "stream": True, "ignore_eos": True}
+    with simulated_fleet(tmp_path, 1, "--decode-ms=50") as workers:
+        router = Router(tmp_path, "--data-planes=1", "--worker-urls", *workers)
+        try:
+            router.start().ready()
+            with httpx.stream("POST", f"{router.url}/v1/completions", json=body, trust_env=False) as answer:
+                lines = answer.iter_lines()
+                next(lines)
+                router.process.terminate()
+                assert [line for line in lines if line][-1] == "data: [DONE]"
+            assert router.process.wait(PATIENCE) == 0
+
+            router.start().ready()
+            endless = {**body, "max_tokens": 10_000}
+            with httpx.stream("POST", f"{router.url}/v1/completions", json=endless, trust_env=False) as answer:
+                lines = answer.iter_lines()
+                next(lines)
+                router.process.terminate()
+                eventually(lambda: any("SIGTERM: stopping" in line for line in router.supervisor_lines), "the stop")
+                router.process.terminate()
+                with pytest.raises(httpx.TransportError):
+                    list(lines)
+            assert router.process.wait(PATIENCE) == 1
+            assert router.survivors() == []
+        finally:
+            router.close()

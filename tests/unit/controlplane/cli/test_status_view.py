@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import pytest
+
+from controlplane.cli.status_view import PlaneView, ProcessView, RouterView, TableView, WorkerView, as_text, duration
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, "-"),
+        (-1.0, "0.0s"),
+        (0.26, "0.3s"),
+        (9.9, "9.9s"),
+        (59.9, "59s"),
+        (192.0, "3m12s"),
+        (3600.0, "1h0m"),
+        (90_000.0, "1d1h"),
+    ],
+)
+def test_duration(seconds: float | None, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def router(*workers: WorkerView) -> RouterView:
+    table = TableView(epoch=1_790_000_000_000, version=123, hash="0" * 16)
+    plane = PlaneView(
+        id="a" * 16,
+        slot=11,
+        pid=4_194_304,
+        state="draining",
+        version="0.1.0",
+        age=86_399.0,
+        table=table,
+        table_age=86_399.0,
+        active=1234,
+    )
+    return RouterView(
+        supervisor=None,
+        control_plane=ProcessView(pid=4_194_304, state="running", version="0.1.0", age=1.0),
+        planes=[plane, PlaneView(id="b", slot=0, pid=5, state="starting")],
+        workers=list(workers),
+    )
+
+
+def test_it_fits_80_columns() -> None:
+    worker = WorkerView(
+        id="w", url="http://gpu-server-1.rack-2.example.internal:8000", state="unhealthy", reason="x" * 99
+    )
+    lines = as_text(router(worker)).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "plane 11       draining" in lines[3]
+    assert "123 (23h59m)" in lines[3]
+    assert "unhealthy" in lines[-1]
+
+
+def test_why_a_worker_is_left_out_comes_before_its_models() -> None:
+    text = as_text(
+        router(
+            WorkerView(id="a", url="http://a:1", state="unhealthy", reason="refused", models=("m",)),
+            WorkerView(id="b", url="http://b:1", state="ready", models=("m", "n")),
+            WorkerView(id="c", url="http://c:1", state="starting"),
+        )
+    )
+    assert "refused" in text
+    assert "m, n" in text
+
+
+def test_without_workers_it_says_what_to_do() -> None:
+    assert "--worker-urls" in as_text(router())

@@ -1,0 +1,46 @@
+"""Planes and their reports, as tests need them."""
+
+from __future__ import annotations
+
+from shared import catalog
+from shared.messages import CounterReport, CounterSeries, HistogramSeries, PlaneIdentity
+from shared.table import Stamp
+
+STAMP = Stamp(1, 3, 77)
+BUCKETS = len(catalog.LATENCY_BUCKETS) + 1
+
+
+def identity(name: str = "p", *, slot: int = 0, started: float = 0.0) -> PlaneIdentity:
+    return PlaneIdentity(id=name, slot=slot, pid=10 + slot, version="0.1.0", started=started)
+
+
+def report(
+    plane: PlaneIdentity,
+    *,
+    finished: int = 0,
+    active: int = 0,
+    worker_requests: dict[str, int] | None = None,
+    inflight: dict[str, int] | None = None,
+    extra: tuple[CounterSeries, ...] = (),
+    stale: bool = False,
+) -> CounterReport:
+    """A report in which accepted = finished + active, and each finished request took 1.5 s."""
+    counts = [0] * BUCKETS
+    counts[catalog.LATENCY_BUCKETS.index(2.5)] = finished
+    return CounterReport(
+        plane=plane,
+        seq=1,
+        active=active,
+        table=STAMP,
+        table_age=0.5,
+        stale=stale,
+        resyncs=2,
+        inflight=inflight or {},
+        counters=(
+            CounterSeries("accepted_requests", (), finished + active),
+            CounterSeries("finished_requests", (), finished),
+            *(CounterSeries("worker_requests", (key,), count) for key, count in (worker_requests or {}).items()),
+            *extra,
+        ),
+        histograms=(HistogramSeries("request_duration_seconds", ("/v1/models",), tuple(counts), finished * 1.5),),
+    )

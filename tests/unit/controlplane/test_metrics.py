@@ -1,0 +1,92 @@
+from prometheus_client import CollectorRegistry
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+from controlplane.load_page import EngineLoad
+from controlplane.loads import Loads
+from controlplane.metrics import RouterCollector
+from controlplane.planes import Planes
+from controlplane.publication import Publication
+from shared.messages import CounterSeries
+from shared.table import Settings, Worker
+from tests.unit.controlplane.reports import identity, report
+
+
+class FixedClock:
+    def monotonic(self) -> float:
+        return 100.0
+
+    def wall(self) -> float:
+        return 1000.0
+
+
+def scrape() -> dict[str, dict[tuple[str, ...], float]]:
+    """Values by sample name and label values, which OpenMetrics sorts by label name."""
+    publication, planes, loads = Publication(9, Settings()), Planes(), Loads()
+    ready = Worker(id="a", url="http://a", state="ready")
+    publication.change([ready, Worker(id="b", url="http://b")], [], Settings())
+    loads.note(ready, EngineLoad(3.0, 1.0, 0.5), measured=99.0)
+    requests = {"a": 7, "left": 9}
+    planes.counters(
+        report(identity("p", slot=0), finished=2, active=1, worker_requests=requests, inflight={"a": 1}), 99.0
+    )
+    planes.counters(report(identity("old", slot=1, started=1.0), finished=1, stale=True), 99.5)
+    newer = report(
+        identity("new", slot=1, started=2.0),
+        finished=4,
+        inflight={"a": 2},
+        extra=(CounterSeries("requests", ("/v1/models", "GET", "200"), 4),),
+    )
+    planes.counters(newer, 99.5)
+    registry = CollectorRegistry()
+    registry.register(RouterCollector(publication, planes, loads, FixedClock()))
+    text = generate_openmetrics(registry).decode()  # type: ignore[no-untyped-call]
+    samples: dict[str, dict[tuple[str, ...], float]] = {}
+    for family in text_string_to_metric_families(text):  # type: ignore[no-untyped-call]
+        for sample in family.samples:
+            samples.setdefault(sample.name, {})[tuple(sample.labels.values())] = sample.value
+    return samples
+
+
+def test_sums_over_planes() -> None:
+    samples = scrape()
+    assert samples["routerctl_accepted_requests_total"] == {(): 8.0}
+    assert samples["routerctl_finished_requests_total"] == {(): 7.0}
+    assert samples["routerctl_active_requests"] == {(): 1.0}
+    assert samples["routerctl_requests_total"] == {("GET", "/v1/models", "200"): 4.0}
+
+
+def test_histograms_are_cumulative() -> None:
+    samples = scrape()
+    buckets = samples["routerctl_request_duration_seconds_bucket"]
+    assert buckets[("1.0", "/v1/models")] == 0.0
+    assert buckets[("2.5", "/v1/models")] == buckets[("+Inf", "/v1/models")] == 7.0
+    assert samples["routerctl_request_duration_seconds_sum"] == {("/v1/models",): 10.5}
+    assert samples["routerctl_request_duration_seconds_count"] == {("/v1/models",): 7.0}
+
+
+def test_series_of_workers_that_left_are_dropped() -> None:
+    samples = scrape()
+    assert samples["routerctl_worker_requests_total"] == {("a",): 7.0}
+    assert samples["routerctl_worker_up"] == {("a",): 1.0, ("b",): 0.0}
+    assert samples["routerctl_worker_inflight"] == {("a",): 3.0, ("b",): 0.0}
+
+
+def test_planes_by_slot() -> None:
+    samples = scrape()
+    assert samples["routerctl_plane_table_version"] == {("0",): 3.0, ("1",): 3.0}
+    assert samples["routerctl_plane_table_age_seconds"] == {("0",): 1.5, ("1",): 1.0}
+    assert samples["routerctl_plane_stale"] == {("0",): 0.0, ("1",): 0.0}
+    assert samples["routerctl_plane_resyncs_total"] == {("0",): 2.0, ("1",): 2.0}
+
+
+def test_table_engines_and_build() -> None:
+    samples = scrape()
+    assert samples["routerctl_table_version"] == {(): 2.0}
+    assert samples["routerctl_workers"][("ready",)] == samples["routerctl_workers"][("starting",)] == 1.0
+    assert samples["routerctl_workers"][("ejected",)] == 0.0
+    assert samples["routerctl_engine_running"] == {("a",): 3.0}
+    assert samples["routerctl_engine_waiting"] == {("a",): 1.0}
+    assert samples["routerctl_engine_kv_usage"] == {("a",): 0.5}
+    assert samples["routerctl_engine_age_seconds"] == {("a",): 1.0}
+    assert len(samples["routerctl_build_info"]) == 1

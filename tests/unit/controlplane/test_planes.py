@@ -1,0 +1,147 @@
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from controlplane.planes import FOLDED_AFTER, MAX_NACK, MAX_PLANES, SUSPICIOUS_AFTER, Planes
+from shared.messages import Ack, Goodbye, InflightReport, Nack, PlaneIdentity
+from tests.unit.controlplane.reports import STAMP, identity, report
+
+
+def nobody(_plane: PlaneIdentity) -> bool:
+    return False
+
+
+def everybody(_plane: PlaneIdentity) -> bool:
+    return True
+
+
+def finished(planes: Planes) -> float:
+    return planes.totals().counters.get("finished_requests", {}).get((), 0.0)
+
+
+def test_what_a_plane_told() -> None:
+    planes = Planes()
+    planes.acked(Ack(identity(), STAMP), 1.0)
+    planes.inflight(InflightReport(identity(), 4, {"a": 2}), 2.0)
+    assert planes.refused(Nack(identity(), STAMP, "n" * 1000), 3.0)
+    assert not planes.refused(Nack(identity(), STAMP, "n" * 1000), 3.5)
+    (plane,) = planes.present()
+    assert (plane.acked, plane.inflight, plane.inflight_seq, plane.heard) == (STAMP, {"a": 2}, 4, 3.5)
+    assert plane.nack == "n" * MAX_NACK
+    planes.acked(Ack(identity(), STAMP), 4.0)
+    assert planes.present()[0].nack is None
+
+
+def test_in_flight_is_summed_over_planes() -> None:
+    planes = Planes()
+    planes.inflight(InflightReport(identity("p"), 1, {"a": 2, "b": 1}), 1.0)
+    planes.counters(report(identity("q"), inflight={"a": 3}), 1.0)
+    assert planes.inflight_by_worker() == {"a": 5, "b": 1}
+
+
+def test_a_plane_that_died_is_found_dead_soon_and_its_active_requests_are_aborted() -> None:
+    planes = Planes()
+    planes.counters(report(identity(), finished=5, active=2, inflight={"a": 2}), 0.0)
+    assert planes.fold_silent(SUSPICIOUS_AFTER - 0.1, everybody) == ()
+    (lost,) = planes.fold_silent(SUSPICIOUS_AFTER, everybody)
+    assert lost.identity == identity()
+    assert planes.fold_silent(SUSPICIOUS_AFTER + 1, everybody) == ()
+    assert planes.present() == ()
+    assert planes.inflight_by_worker() == {}
+    totals = planes.totals()
+    assert (totals.active, totals.counters["aborted_requests"]) == (0, {("plane",): 2.0})
+    assert finished(planes) == 5
+
+
+def test_a_silent_plane_is_folded_and_counts_once_when_it_speaks_again() -> None:
+    planes = Planes()
+    planes.counters(report(identity(), finished=5, active=2), 0.0)
+    assert planes.fold_silent(FOLDED_AFTER, nobody) == ()
+    (plane,) = planes.present()
+    assert plane.is_folded
+    assert (finished(planes), planes.totals().active) == (5, 2)
+    planes.counters(report(identity(), finished=7), FOLDED_AFTER + 1)
+    assert (finished(planes), planes.totals().active) == (7, 0)
+    assert not planes.present()[0].is_folded
+
+
+def test_a_folded_plane_may_be_found_dead_later() -> None:
+    planes = Planes()
+    planes.counters(report(identity(), active=1), 0.0)
+    planes.fold_silent(FOLDED_AFTER, nobody)
+    assert len(planes.fold_silent(FOLDED_AFTER + 1, everybody)) == 1
+    assert planes.present() == ()
+
+
+def test_goodbye_keeps_the_sums() -> None:
+    planes = Planes()
+    planes.counters(report(identity(), finished=5), 0.0)
+    assert planes.said_goodbye(Goodbye(identity()), 1.0).is_dead
+    assert planes.present() == ()
+    assert finished(planes) == 5
+
+
+def test_planes_stand_by_slot_and_the_newest_of_a_slot_last() -> None:
+    planes = Planes()
+    for name, slot, started in (("new", 0, 9.0), ("other", 1, 0.0), ("old", 0, 1.0)):
+        planes.hear(identity(name, slot=slot, started=started), 0.0)
+    assert [plane.identity.id for plane in planes.present()] == ["old", "new", "other"]
+
+
+def test_the_number_of_planes_is_bounded_and_the_sums_survive() -> None:
+    planes = Planes()
+    for number in range(MAX_PLANES + 200):
+        planes.counters(report(identity(str(number)), finished=1, active=1), float(number))
+    assert finished(planes) == MAX_PLANES + 200
+    assert len(planes.present()) < MAX_PLANES + 100
+
+
+def test_sums_about_workers_that_left_are_dropped_from_what_is_kept_for_ever() -> None:
+    planes = Planes()
+    for number in range(100):
+        plane = identity(str(number))
+        planes.counters(report(plane, worker_requests={"a": 1, "b": 1}), 0.0)
+        planes.said_goodbye(Goodbye(plane), 0.0)
+    planes.forget_workers({"b": None})
+    totals = planes.totals().counters["worker_requests"]
+    assert totals[("b",)] == 100
+    assert totals[("a",)] < 100
+
+
+steps = st.lists(
+    st.tuples(st.integers(0, 3), st.sampled_from(["report", "goodbye", "wait", "silence", "kill"]), st.integers(0, 5)),
+    max_size=40,
+)
+
+
+@settings(deadline=None)
+@given(steps)
+def test_sums_never_fall_and_always_add_up(history: list[tuple[int, str, int]]) -> None:
+    planes = Planes()
+    now, sums = 0.0, dict.fromkeys(range(4), (0, 0))
+    dead: set[str] = set()
+    names = {number: f"{number}-0" for number in range(4)}
+    before = 0.0
+    for number, step, amount in history:
+        now += 0.5
+        if step == "report":
+            done = sums[number][0] + amount
+            sums[number] = (done, amount)
+            planes.counters(report(identity(names[number]), finished=done, active=amount), now)
+        elif step == "goodbye":
+            planes.said_goodbye(Goodbye(identity(names[number])), now)
+            dead.add(names[number])
+        elif step == "kill":
+            dead.add(names[number])
+        else:
+            now += 1.0 if step == "wait" else FOLDED_AFTER
+        planes.fold_silent(now, lambda plane: plane.id in dead)
+        if names[number] in dead:
+            # What died is replaced by a plane of another name that counts from nothing.
+            names[number] += "'"
+            sums[number] = (0, 0)
+        totals = planes.totals()
+        counters = {name: sum(family.values()) for name, family in totals.counters.items()}
+        assert counters.get("finished_requests", 0.0) >= before
+        before = counters.get("finished_requests", 0.0)
+        ended = before + counters.get("aborted_requests", 0.0)
+        assert counters.get("accepted_requests", 0.0) == ended + totals.active

@@ -1,0 +1,118 @@
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from controlplane.discovery.static import static_workers
+from controlplane.health import HealthRules
+from controlplane.prober import Prober
+from controlplane.registry import Change, Registry
+from shared.clock import SystemClock
+from shared.table import Worker
+from tests.unit.controlplane.fake_worker import FakeWorker
+from tests.unit.controlplane.waiting import until
+
+
+class Setting:
+    def __init__(self, worker: FakeWorker) -> None:
+        self.worker = worker
+        self.registry = Registry(HealthRules())
+        self.registry.sync(static_workers([worker.url]), now=SystemClock().monotonic(), wall=0.0)
+        self.changes: list[Change] = []
+        self.prober = Prober(
+            self.registry, endpoint="/health", timeout=5.0, clock=SystemClock(), changed=self.changes.append
+        )
+
+    @property
+    def record(self) -> Worker:
+        record = self.registry.worker(self.worker.url)
+        assert record is not None
+        return record
+
+    async def until_state(self, state: str) -> None:
+        await until(lambda: self.record.state == state)
+
+
+def play(scene: Callable[[Setting], Awaitable[None]]) -> None:
+    async def run() -> None:
+        worker = FakeWorker()
+        await worker.start()
+        setting = Setting(worker)
+        async with asyncio.TaskGroup() as group:
+            probing = group.create_task(setting.prober.run())
+            await scene(setting)
+            probing.cancel()
+        await worker.stop()
+
+    asyncio.run(run())
+
+
+def test_a_worker_becomes_ready_with_its_models_and_version() -> None:
+    async def scene(setting: Setting) -> None:
+        await setting.until_state("ready")
+        assert setting.record.models == ("tiny",)
+        assert setting.registry.members()[0].version == "0.32.0"
+        assert [change.after.state for change in setting.changes] == ["ready"]
+
+    play(scene)
+
+
+def test_a_worker_without_a_list_of_models_may_serve_any() -> None:
+    async def scene(setting: Setting) -> None:
+        setting.worker.answers["/v1/models"] = (401, b'{"error":"Unauthorized"}')
+        setting.worker.answers["/version"] = (404, b"")
+        await setting.until_state("ready")
+        assert setting.record.models is None
+
+    play(scene)
+
+
+def test_an_error_status_is_told_and_the_worker_is_looked_at_again() -> None:
+    async def scene(setting: Setting) -> None:
+        setting.worker.answers["/health"] = (503, b"")
+        await until(lambda: setting.record.reason == "GET /health answered 503")
+        setting.worker.answers["/health"] = (200, b"")
+        await setting.until_state("ready")
+
+    play(scene)
+
+
+def test_evidence_against_a_killed_worker_is_followed_up_at_once_and_its_return_is_seen() -> None:
+    async def scene(setting: Setting) -> None:
+        await setting.until_state("ready")
+        await setting.worker.stop()
+        setting.prober.suspect(setting.worker.url, 1)
+        await setting.until_state("unhealthy")
+        assert setting.record.reason == "connection refused"
+        await setting.worker.start()
+        await setting.until_state("ready")
+        assert (setting.record.epoch, setting.record.models) == (2, ("tiny",))
+
+    play(scene)
+
+
+def test_a_storm_of_false_evidence_causes_few_looks_and_no_change() -> None:
+    async def scene(setting: Setting) -> None:
+        await setting.until_state("ready")
+        before = setting.worker.seen["/health"]
+        turns = 0
+
+        def complain() -> bool:
+            nonlocal turns
+            turns += 1
+            setting.prober.suspect(setting.worker.url, 1)
+            return setting.worker.seen["/health"] >= before + 2
+
+        await until(complain)
+        assert turns > 20
+        assert setting.worker.seen["/health"] <= before + 3
+        assert setting.record.state == "ready"
+
+    play(scene)
+
+
+def test_evidence_about_another_life_or_another_worker_is_ignored() -> None:
+    async def scene(setting: Setting) -> None:
+        await setting.until_state("ready")
+        setting.prober.suspect(setting.worker.url, 7)
+        setting.prober.suspect("http://nobody", 1)
+
+    play(scene)

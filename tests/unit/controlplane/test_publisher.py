@@ -1,0 +1,223 @@
+import asyncio
+import tempfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+import zmq
+
+from controlplane.load_page import EngineLoad
+from controlplane.loads import Loads
+from controlplane.planes import Planes
+from controlplane.publication import Publication
+from controlplane.publisher import Publisher
+from shared.clock import SystemClock
+from shared.messages import (
+    Ack,
+    ControlStatus,
+    ControlStatusRequest,
+    Downward,
+    Evidence,
+    Goodbye,
+    Heartbeat,
+    InflightReport,
+    LoadReport,
+    Message,
+    Nack,
+    PlaneIdentity,
+    PlaneInflight,
+    Snapshot,
+    SnapshotRequest,
+    TableUpdate,
+    decode_downward,
+    encode,
+)
+from shared.runtime_dir import RuntimeDir
+from shared.sockets import WELCOME, Context, control_client, subscriber
+from shared.table import ModelCard, RoutingTable, Settings, Worker, apply
+from tests.unit.controlplane.reports import identity
+from tests.unit.controlplane.waiting import until
+
+WORKER = Worker(id="a", url="http://a", state="ready")
+
+
+class Control:
+    """Stands where the control plane does: gives the content and notes what it is told."""
+
+    def __init__(self) -> None:
+        self.workers: tuple[Worker, ...] = ()
+        self.tables: list[RoutingTable] = []
+        self.complaints: list[Evidence] = []
+
+    def content(self) -> tuple[tuple[Worker, ...], tuple[ModelCard, ...], Settings]:
+        return self.workers, (), Settings()
+
+    def published(self, table: RoutingTable) -> None:
+        self.tables.append(table)
+
+    def evidence(self, evidence: Evidence) -> None:
+        self.complaints.append(evidence)
+
+    def is_dead(self, plane: PlaneIdentity) -> bool:
+        return False
+
+
+class Scene:
+    def __init__(self, context: Context, folder: str) -> None:
+        self.control = Control()
+        self.publication = Publication(7, Settings())
+        self.planes = Planes()
+        self.loads = Loads()
+        runtime = RuntimeDir(Path(folder))
+        self.publisher = Publisher(
+            context, runtime, self.publication, self.planes, self.loads, self.control, SystemClock()
+        )
+        self.updates = subscriber(context, runtime.publish_endpoint)
+        self.dealer = control_client(context, runtime.control_endpoint, b"p")
+
+    async def welcome(self) -> None:
+        while (await self.updates.recv_multipart())[0] != WELCOME:
+            pass
+
+    async def heard(self, kind: type[Downward]) -> Downward:
+        while True:
+            frames = await self.updates.recv_multipart()
+            if len(frames) == 2 and isinstance(message := decode_downward(frames[1]), kind):
+                return message
+
+    async def tell(self, message: Message) -> None:
+        await self.dealer.send(encode(message))
+
+    async def ask(self, message: Message) -> Downward:
+        await self.tell(message)
+        return decode_downward(await self.dealer.recv())
+
+    def close(self) -> None:
+        for socket in (self.updates, self.dealer):
+            socket.close()
+        self.publisher.close()
+
+
+def play(act: Callable[[Scene], Awaitable[None]]) -> None:
+    async def run() -> None:
+        context = Context()
+        with tempfile.TemporaryDirectory() as folder:
+            scene = Scene(context, folder)
+            try:
+                async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+                    task = group.create_task(scene.publisher.run())
+                    await scene.welcome()
+                    await act(scene)
+                    task.cancel()
+            finally:
+                scene.close()
+                context.destroy(linger=0)
+
+    asyncio.run(run())
+
+
+def test_a_plane_is_welcomed_gets_a_snapshot_and_then_every_change() -> None:
+    async def act(scene: Scene) -> None:
+        snapshot = await scene.ask(SnapshotRequest(identity(), 5))
+        assert snapshot == Snapshot(5, scene.publication.table.stamp, (), (), Settings())
+        before = scene.publication.table
+        scene.control.workers = (WORKER,)
+        scene.publisher.changed()
+        update = await scene.heard(TableUpdate)
+        assert isinstance(update, TableUpdate)
+        assert apply(before, update.change) == scene.publication.table
+        assert scene.control.tables == [scene.publication.table]
+
+    play(act)
+
+
+def test_a_burst_of_changes_is_one_version_and_no_change_is_none() -> None:
+    async def act(scene: Scene) -> None:
+        scene.publisher.changed()
+        scene.control.workers = (WORKER,)
+        for _ in range(100):
+            scene.publisher.changed()
+        update = await scene.heard(TableUpdate)
+        assert isinstance(update, TableUpdate)
+        assert update.stamp.version == 2
+        scene.publisher.changed()
+        await scene.heard(Heartbeat)
+        await scene.heard(Heartbeat)
+        assert scene.publication.table.stamp.version == 2
+
+    play(act)
+
+
+def test_heartbeats_carry_the_stamp() -> None:
+    async def act(scene: Scene) -> None:
+        assert await scene.heard(Heartbeat) == Heartbeat(scene.publication.table.stamp)
+
+    play(act)
+
+
+def test_loads_are_published_with_their_age() -> None:
+    async def act(scene: Scene) -> None:
+        scene.control.workers = (WORKER,)
+        scene.publisher.changed()
+        await scene.heard(TableUpdate)
+        scene.loads.note(WORKER, EngineLoad(1.0, 2.0, 0.5), measured=SystemClock().monotonic() - 1.0)
+        scene.publisher.loaded()
+        report = await scene.heard(LoadReport)
+        assert isinstance(report, LoadReport)
+        assert report.seq == 1
+        assert (report.loads["a"].running, report.loads["a"].waiting, report.loads["a"].kv_usage) == (1.0, 2.0, 0.5)
+        assert report.loads["a"].age >= 1.0
+
+    play(act)
+
+
+def test_in_flight_reports_reach_the_others_and_a_plane_that_leaves_has_none() -> None:
+    async def act(scene: Scene) -> None:
+        await scene.tell(InflightReport(identity(), 3, {"a": 2}))
+        stamp = scene.publication.table.stamp
+        assert await scene.heard(PlaneInflight) == PlaneInflight(stamp, "p", 3, {"a": 2})
+        await scene.tell(Goodbye(identity()))
+        assert await scene.heard(PlaneInflight) == PlaneInflight(stamp, "p", 4, {})
+        assert scene.planes.present() == ()
+
+    play(act)
+
+
+def test_acks_refusals_and_evidence_are_taken_in() -> None:
+    async def act(scene: Scene) -> None:
+        stamp = scene.publication.table.stamp
+        await scene.tell(Ack(identity(), stamp))
+        status = await scene.ask(ControlStatusRequest())
+        assert isinstance(status, ControlStatus)
+        assert (status.stamp, status.acked, status.workers) == (stamp, {"p": stamp}, 0)
+        await scene.tell(Nack(identity(), stamp, "no room"))
+        await scene.tell(Evidence(identity(), "a", 1, "connect-failed"))
+        await until(lambda: bool(scene.control.complaints))
+        assert scene.planes.present()[0].nack == "no room"
+        assert scene.control.complaints == [Evidence(identity(), "a", 1, "connect-failed")]
+
+    play(act)
+
+
+def test_what_is_no_message_is_counted_and_dropped(caplog: pytest.LogCaptureFixture) -> None:
+    async def act(scene: Scene) -> None:
+        for number in range(200):
+            await scene.dealer.send_multipart([b"noise"] * (number % 3 + 1))
+        # A message of the other direction is none here either.
+        await scene.tell(Heartbeat(scene.publication.table.stamp))
+        await scene.ask(ControlStatusRequest())
+        assert scene.publisher.malformed == 201
+
+    play(act)
+    assert 1 <= len([record for record in caplog.records if "is none" in record.message]) < 20
+
+
+def test_a_reader_that_does_not_read_holds_nobody_up() -> None:
+    async def act(scene: Scene) -> None:
+        scene.updates.setsockopt(zmq.RCVHWM, 1)
+        for seq in range(3000):
+            await scene.tell(InflightReport(identity(), seq, {"a": seq}))
+        status = await scene.ask(ControlStatusRequest())
+        assert isinstance(status, ControlStatus)
+
+    play(act)

@@ -1,0 +1,171 @@
+import msgspec
+import pytest
+
+from controlplane.discovery.discovered import Discovered
+from controlplane.health import HealthRules, Outcome
+from controlplane.registry import MAX_REASON, Change, ProbeResult, Registry
+from shared.table import ModelCard, Worker, make_table
+
+A = Discovered("http://a:1", "http://a:1")
+B = Discovered("http://b:1", "http://b:1")
+MODELS = {"m": b'{"id":"m"}'}
+
+
+def registry(*found: Discovered) -> Registry:
+    made = Registry(HealthRules())
+    made.sync(found or (A,), now=0.0, wall=100.0)
+    return made
+
+
+def see(made: Registry, *outcomes: Outcome, models: dict[str, bytes] | None = None, wall: float = 101.0) -> Worker:
+    for outcome in outcomes:
+        told = models if outcome == "ok" else None
+        made.probed(A.id, ProbeResult(outcome, f"{outcome} it was", told), now=1.0, wall=wall)
+    worker = made.worker(A.id)
+    assert worker is not None
+    return worker
+
+
+def test_a_found_worker_starts() -> None:
+    assert registry().worker(A.id) == Worker(id=A.id, url=A.url, since=100.0)
+
+
+def test_becoming_ready_brings_the_models_in_the_same_record() -> None:
+    made = registry()
+    change = made.probed(A.id, ProbeResult("ok", models=MODELS, version="0.32.0"), now=1.0, wall=101.0)
+    ready = Worker(id=A.id, url=A.url, state="ready", since=101.0, models=("m",))
+    assert change == Change(Worker(id=A.id, url=A.url, since=100.0), ready)
+    member = made.members()[0]
+    assert (member.cards, member.version) == (MODELS, "0.32.0")
+
+
+def test_a_look_that_finds_nothing_new_is_no_change() -> None:
+    made = registry()
+    see(made, "ok", models=MODELS)
+    assert made.probed(A.id, ProbeResult("ok", models=MODELS), now=2.0, wall=102.0) is None
+    assert made.probed(A.id, ProbeResult("unclear", "slow"), now=3.0, wall=103.0) is None
+
+
+def test_a_worker_that_does_not_tell_its_models_keeps_what_it_told() -> None:
+    made = registry()
+    assert see(made, "ok").models is None
+    assert see(made, "ok", models=MODELS).models == ("m",)
+    assert see(made, "ok").models == ("m",)
+    assert see(made, "ok", models={}).models == ()
+
+
+def test_reasons_are_told_and_bounded() -> None:
+    made = registry()
+    made.probed(A.id, ProbeResult("failed", "x" * 1000), now=1.0, wall=101.0)
+    worker = made.worker(A.id)
+    assert worker is not None
+    assert (worker.state, worker.reason) == ("starting", "x" * MAX_REASON)
+    assert see(made, "ok").reason == ""
+    down = see(made, "failed", "failed", "failed", wall=107.0)
+    assert (down.state, down.reason, down.since) == ("unhealthy", "failed it was", 107.0)
+
+
+def test_a_worker_that_never_started_says_so() -> None:
+    made = registry()
+    change = made.probed(A.id, ProbeResult("refused", "connection refused"), now=600.0, wall=700.0)
+    assert change is not None
+    assert change.after.reason == "not healthy within 600 s of its start: connection refused"
+
+
+def test_refusing_while_it_starts_is_part_of_the_first_life() -> None:
+    assert see(registry(), "refused", "refused", "ok").epoch == 1
+
+
+def test_refusing_and_coming_back_is_a_new_life_once() -> None:
+    made = registry()
+    see(made, "ok", models=MODELS)
+    made.process_started(A.id, 1000.0)
+    back = see(made, "refused", "refused", "refused", "ok", "ok")
+    assert (back.epoch, back.state, back.models) == (2, "ready", None)
+    assert made.members()[0].cards == {}
+    assert made.process_started(A.id, 2000.0) is None
+    assert see(made, "ok").epoch == 2
+
+
+def test_a_restart_between_two_looks_is_seen_when_refused_once() -> None:
+    made = registry()
+    assert see(made, "ok", "refused", "ok").epoch == 2
+
+
+def test_a_changed_process_start_after_doubt_is_a_new_life() -> None:
+    made = registry()
+    see(made, "ok", models=MODELS)
+    assert made.process_started(A.id, 1000.0) is None
+    see(made, "failed", "failed", "failed", "ok", "ok")
+    change = made.process_started(A.id, 2000.0)
+    assert change is not None
+    assert (change.after.epoch, change.after.models) == (2, ("m",))
+    assert made.process_started(A.id, 2000.0) is None
+
+
+def test_evidence_is_doubt_enough() -> None:
+    made = registry()
+    see(made, "ok")
+    made.process_started(A.id, 1000.0)
+    assert made.suspect(A.id, 1)
+    see(made, "ok")
+    assert made.process_started(A.id, 2000.0) is not None
+
+
+def test_a_changed_process_start_without_doubt_is_several_servers_behind_one_url() -> None:
+    made = registry()
+    see(made, "ok")
+    assert [made.process_started(A.id, float(n % 2)) for n in range(6)] == [None] * 6
+
+
+def test_doubt_ends_when_the_process_is_the_same() -> None:
+    made = registry()
+    see(made, "ok")
+    made.process_started(A.id, 1000.0)
+    see(made, "failed", "failed", "failed", "ok", "ok")
+    assert made.process_started(A.id, 1000.0) is None
+    assert made.process_started(A.id, 2000.0) is None
+
+
+def test_evidence_counts_only_against_the_present_life_of_a_ready_worker() -> None:
+    made = registry()
+    assert not made.suspect(A.id, 1)
+    see(made, "ok")
+    assert made.suspect(A.id, 1)
+    assert not made.suspect(A.id, 2)
+    assert not made.suspect("http://nobody", 1)
+
+
+def test_a_worker_that_goes_and_returns_lives_another_life() -> None:
+    made = registry(A, B)
+    gone = made.sync((B,), now=5.0, wall=105.0)
+    assert [(change.after.id, change.after.state) for change in gone] == [(A.id, "gone")]
+    assert made.worker(A.id) is None
+    assert made.pause(A.id) is None
+    assert made.probed(A.id, ProbeResult("ok"), now=6.0, wall=106.0) is None
+    made.sync((B, A), now=7.0, wall=107.0)
+    assert [(member.worker.id, member.worker.epoch) for member in made.members()] == [(B.id, 1), (A.id, 2)]
+
+
+@pytest.mark.parametrize("state", ["ready", "unhealthy"])
+def test_an_earlier_table_is_taken_over(state: str) -> None:
+    old = msgspec.convert(
+        {"id": A.id, "url": A.url, "epoch": 4, "state": state, "since": 50.0, "models": ["m"], "reason": "r"}, Worker
+    )
+    made = registry(A, B)
+    made.restore(make_table(epoch=1, version=9, workers=[old], models=[ModelCard(id="m", card=MODELS["m"])]), now=1.0)
+    assert made.worker(A.id) == old
+    assert made.members()[0].cards == MODELS
+    assert made.members()[1].worker.state == "starting"
+    assert made.pause(A.id) == 0.0
+    if state == "ready":
+        assert see(made, "refused", "ok").epoch == 5
+    else:
+        assert see(made, "ok").state == "unhealthy"
+
+
+def test_an_earlier_tables_starting_and_unknown_workers_are_not_taken_over() -> None:
+    made = registry(A)
+    workers = [Worker(id=A.id, url=A.url, since=1.0), Worker(id=B.id, url=B.url, state="ready")]
+    made.restore(make_table(epoch=1, version=9, workers=workers), now=1.0)
+    assert [member.worker for member in made.members()] == [Worker(id=A.id, url=A.url, since=100.0)]

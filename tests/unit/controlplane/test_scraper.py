@@ -1,0 +1,137 @@
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from controlplane.discovery.static import static_workers
+from controlplane.health import HealthRules
+from controlplane.loads import Loads
+from controlplane.registry import Change, ProbeResult, Registry
+from controlplane.scraper import Scraper
+from shared.clock import SystemClock
+from shared.messages import WorkerLoad
+from tests.unit.controlplane.fake_worker import FakeWorker
+from tests.unit.controlplane.waiting import until
+
+BUSY = b"vllm:num_requests_running 5\nvllm:num_requests_waiting 2\nvllm:kv_cache_usage_perc 0.5\n"
+
+
+class Setting:
+    def __init__(self, workers: list[FakeWorker]) -> None:
+        self.workers = workers
+        self.registry = Registry(HealthRules())
+        self.registry.sync(static_workers(worker.url for worker in workers), now=0.0, wall=0.0)
+        self.loads = Loads()
+        self.loaded = 0
+        self.changes: list[Change] = []
+        self.refusals: list[tuple[str, int]] = []
+        self.scraper = Scraper(
+            self.registry,
+            self.loads,
+            interval=0.05,
+            clock=SystemClock(),
+            loaded=self._count,
+            changed=self.changes.append,
+            refused=lambda worker, epoch: self.refusals.append((worker, epoch)),
+        )
+
+    def _count(self) -> None:
+        self.loaded += 1
+
+    def see(self, outcome: str, times: int = 1) -> None:
+        for worker in self.workers:
+            for _ in range(times):
+                result = ProbeResult("ok") if outcome == "ok" else ProbeResult("failed", "no")
+                self.registry.probed(worker.url, result, now=1.0, wall=1.0)
+
+    def load(self, worker: FakeWorker) -> WorkerLoad | None:
+        workers = {member.worker.id: member.worker for member in self.registry.members()}
+        return self.loads.report(workers, now=SystemClock().monotonic()).get(worker.url)
+
+
+def play(scene: Callable[[Setting], Awaitable[None]], *, workers: int = 1) -> None:
+    async def run() -> None:
+        fakes = [FakeWorker() for _ in range(workers)]
+        for fake in fakes:
+            await fake.start()
+        setting = Setting(fakes)
+        async with asyncio.TaskGroup() as group:
+            scraping = group.create_task(setting.scraper.run())
+            await scene(setting)
+            scraping.cancel()
+        for fake in fakes:
+            await fake.stop()
+
+    asyncio.run(run())
+
+
+def test_figures_arrive_and_follow_the_engine() -> None:
+    async def scene(setting: Setting) -> None:
+        (worker,) = setting.workers
+        setting.see("ok")
+        await until(lambda: setting.load(worker) is not None)
+        worker.answers["/metrics"] = (200, BUSY)
+        await until(lambda: (load := setting.load(worker)) is not None and load.running == 5.0)
+        assert setting.loaded >= 2
+
+    play(scene)
+
+
+def test_a_slow_worker_delays_nobody() -> None:
+    async def scene(setting: Setting) -> None:
+        slow, quick = setting.workers
+        slow.hangs.add("/metrics")
+        setting.see("ok")
+        await until(lambda: quick.seen["/metrics"] >= 4)
+        assert setting.load(quick) is not None
+        assert setting.load(slow) is None
+        assert slow.seen["/metrics"] <= 1
+
+    play(scene, workers=2)
+
+
+def test_workers_that_are_not_ready_are_left_alone() -> None:
+    async def scene(setting: Setting) -> None:
+        starting, ready = setting.workers
+        setting.registry.probed(ready.url, ProbeResult("ok"), now=1.0, wall=1.0)
+        await until(lambda: ready.seen["/metrics"] >= 3)
+        assert starting.seen["/metrics"] == 0
+
+    play(scene, workers=2)
+
+
+def test_a_worker_without_metrics_has_no_load() -> None:
+    async def scene(setting: Setting) -> None:
+        (worker,) = setting.workers
+        del worker.answers["/metrics"]
+        setting.see("ok")
+        await until(lambda: worker.seen["/metrics"] == 1)
+        assert setting.load(worker) is None
+
+    play(scene)
+
+
+def test_another_process_start_after_a_failure_is_a_new_life() -> None:
+    async def scene(setting: Setting) -> None:
+        (worker,) = setting.workers
+        worker.answers["/metrics"] = (200, BUSY + b"process_start_time_seconds 1000\n")
+        setting.see("ok")
+        await until(lambda: setting.load(worker) is not None)
+        setting.see("failed", 3)
+        worker.answers["/metrics"] = (200, BUSY + b"process_start_time_seconds 2000\n")
+        setting.see("ok", 2)
+        await until(lambda: bool(setting.changes))
+        assert setting.changes[0].after.epoch == 2
+
+    play(scene)
+
+
+def test_a_worker_that_refuses_is_reported_with_its_life() -> None:
+    async def scene(setting: Setting) -> None:
+        (worker,) = setting.workers
+        setting.see("ok")
+        await until(lambda: setting.load(worker) is not None)
+        await worker.stop()
+        await until(lambda: bool(setting.refusals))
+        assert setting.refusals[0] == (worker.url, 1)
+        await worker.start()
+
+    play(scene)

@@ -1,0 +1,75 @@
+import msgspec
+import pytest
+
+from controlplane.planes import Planes
+from controlplane.registry import Member
+from controlplane.status_report import SILENT_AFTER, PlaneState, StatusReport, build_report
+from shared.messages import Ack, Nack, WorkerLoad
+from shared.runtime_dir import ProcessRecord
+from shared.table import Worker, make_table
+from tests.unit.controlplane.reports import STAMP, identity, report
+
+OWN = ProcessRecord(pid=5, start_ticks=1, version="0.1.0", started=990.0)
+WORKER = Worker(id="http://a", url="http://a", state="ready", since=900.0, models=("m",), epoch=2)
+
+
+def build(planes: Planes, *, supervisor: ProcessRecord | None = None, now: float = 10.0) -> StatusReport:
+    return build_report(
+        supervisor=supervisor,
+        supervisor_runs=False,
+        own=OWN,
+        table=make_table(epoch=8, version=3, workers=[WORKER]),
+        members=(Member(WORKER, {}, "0.32.0"),),
+        planes=planes,
+        loads={"http://a": WorkerLoad(1.0, 2.0, 0.3, 0.45678)},
+        malformed=0,
+        now=now,
+        wall=1000.0,
+    )
+
+
+def test_the_whole_answer_survives_json() -> None:
+    planes = Planes()
+    planes.counters(report(identity(started=950.0), active=3, inflight={"http://a": 2}), 9.0)
+    planes.acked(Ack(identity(started=950.0), STAMP), 9.5)
+    status = build(planes, supervisor=msgspec.structs.replace(OWN, pid=4))
+    assert msgspec.json.decode(msgspec.json.encode(status), type=StatusReport) == status
+    assert status.supervisor is not None
+    assert (status.supervisor.pid, status.supervisor.state, status.supervisor.age) == (4, "gone", 10.0)
+    assert (status.control_plane.table.epoch, status.control_plane.table.version) == (8, 3)
+    (plane,) = status.planes
+    assert (plane.state, plane.active, plane.inflight, plane.resyncs) == ("serving", 3, 2, 2)
+    assert (plane.age, plane.heard_age, plane.table_age) == (50.0, 0.5, 1.5)
+    assert plane.table is not None
+    assert plane.table.hash == "000000000000004d"
+    (worker,) = status.workers
+    assert (worker.state, worker.version, worker.epoch, worker.age) == ("ready", "0.32.0", 2, 100.0)
+    assert worker.inflight == 2
+    assert worker.load is not None
+    assert worker.load.age == 0.457
+
+
+def test_no_supervisor_and_no_plane() -> None:
+    status = build(Planes())
+    assert status.supervisor is None
+    assert status.planes == ()
+
+
+@pytest.mark.parametrize(
+    ("acks", "nacks", "stale", "silence", "state"),
+    [
+        (False, False, False, 0.0, "starting"),
+        (True, False, False, 0.0, "serving"),
+        (True, True, False, 0.0, "refusing"),
+        (True, False, True, 0.0, "stale"),
+        (True, False, False, SILENT_AFTER + 0.1, "silent"),
+    ],
+)
+def test_the_state_of_a_plane(acks: bool, nacks: bool, stale: bool, silence: float, state: PlaneState) -> None:
+    planes = Planes()
+    planes.counters(report(identity(), stale=stale), 0.0)
+    if acks:
+        planes.acked(Ack(identity(), STAMP), 0.0)
+    if nacks:
+        planes.refused(Nack(identity(), STAMP, "no"), 0.0)
+    assert build(planes, now=silence).planes[0].state == state

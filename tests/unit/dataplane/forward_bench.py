@@ -1,0 +1,213 @@
+"""A forwarder with a fleet, everything that was asked of it, and workers that misbehave in each way there is.
+
+Each test ends with the same question (`Bench.settle`): has every request ended exactly once, is everything
+it held given back, and do the figures add up?
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+from dataplane.accounting import Accounting
+from dataplane.client import Client
+from dataplane.fleet import Fleet, Slot
+from dataplane.forward import Forwarder
+from dataplane.peek import Peek
+from shared.table import ModelCard, Settings, Worker, WorkerState, make_table
+from tests.unit.dataplane.fake_granian import FakeTransaction, Field
+from tests.unit.dataplane.listening import until
+from tests.unit.dataplane.scripted_worker import Asked, Script, ScriptedWorker
+
+BODY = b'{"model":"m","prompt":"x"}'
+
+
+class Bench:
+    """A forwarder with a fleet, and everything that was asked of it."""
+
+    def __init__(self) -> None:
+        self.accounting = Accounting()
+        self.fleet = Fleet(self.accounting, plane_slot=0, rng=random.Random(1))
+        self.evidence: list[tuple[str, int, str]] = []
+        self.forwarder = Forwarder(self.fleet, self.accounting, self._take_evidence, random.Random(1))
+        self.transactions: list[FakeTransaction] = []
+        self.faults: list[dict[str, Any]] = []
+        self._version = 0
+        self._workers: list[Worker] = []
+        self._settings = Settings()
+        self._slots: set[Slot] = set()
+
+    def _take_evidence(self, worker: str, epoch: int, kind: str) -> None:
+        self.evidence.append((worker, epoch, kind))
+
+    def serve(self, *urls: str, state: WorkerState = "ready") -> None:
+        """Forward to these, in this order; their ids are a, b, c ..."""
+        self._workers = [
+            Worker(id="abcdefgh"[number], url=url, epoch=7, state=state, models=("m",))
+            for number, url in enumerate(urls)
+        ]
+        self._adopt()
+
+    def configure(self, **settings: Any) -> None:
+        self._settings = Settings(**settings)
+        self._adopt()
+
+    def _adopt(self) -> None:
+        self._version += 1
+        cards = [ModelCard(id="m", card=b"{}")] if self._workers else []
+        self.fleet.adopt(
+            make_table(epoch=1, version=self._version, workers=self._workers, models=cards, settings=self._settings)
+        )
+        self._slots.update(self.fleet._slots.values())
+
+    def skip_turn(self) -> None:
+        self.fleet.view.policy.pick(self.fleet.view.ready, Peek())
+
+    def inflight(self) -> int:
+        return sum(slot.inflight for slot in self._slots)
+
+    def idle(self) -> int:
+        return sum(slot.pool.idle for slot in self._slots)
+
+    def ask(
+        self, body: bytes | None = BODY, *, method: str = "POST", headers: list[Field] | None = None, query: bytes = b""
+    ) -> FakeTransaction:
+        """Send a request; None as the body: its end is still to come."""
+        fields = [(b"x-request-id", b"mine"), *(headers or [])]
+        if body:
+            fields.append((b"content-length", b"%d" % len(body)))
+        transaction = FakeTransaction(method=method, headers=fields, query=query)
+        self.transactions.append(transaction)
+        self.forwarder.forward(Client(transaction))
+        if body is not None:
+            transaction.give(body)
+        return transaction
+
+    async def ended(self, transaction: FakeTransaction) -> FakeTransaction:
+        await until(lambda: transaction.done_calls > 0)
+        return transaction
+
+    async def answer(self, body: bytes | None = BODY, **more: Any) -> FakeTransaction:
+        return await self.ended(self.ask(body, **more))
+
+    async def settle(self) -> None:
+        """Check what must hold after any history once it is over."""
+        await until(lambda: not self.forwarder._requests)
+        for transaction in self.transactions:
+            assert transaction.done_calls == 1
+            assert not transaction.listening
+            # Whoever reads on after the end must not get more of what was cut off.
+            transaction.read()
+        # Timers that are still to fire must find nothing to do.
+        if self.forwarder._unwatched:
+            await until(lambda: not self.forwarder._unwatched)
+        await asyncio.sleep(0)
+        for transaction in self.transactions:
+            assert transaction.done_calls == 1
+            assert not transaction.late
+        accounting = self.accounting
+        assert accounting.accepted == len(self.transactions)
+        assert accounting.active == 0
+        ended = accounting.finished + sum(accounting.aborted.values()) + sum(accounting.rejected.values())
+        assert ended == accounting.accepted
+        assert accounting.finished == sum(transaction.whole for transaction in self.transactions) - sum(
+            accounting.rejected.values()
+        )
+        assert self.inflight() == 0
+        assert {slot.inflight for slot in self._slots} <= {0}
+        assert not self.faults
+
+
+Test = Callable[[Bench], Awaitable[None]]
+
+
+Run = Callable[[Test], None]
+
+
+@contextlib.asynccontextmanager
+async def workers(*scripts: Script) -> AsyncIterator[list[ScriptedWorker]]:
+    started = [ScriptedWorker(script) for script in scripts]
+    for worker in started:
+        await worker.start()
+    try:
+        yield started
+    finally:
+        for worker in started:
+            await worker.stop()
+
+
+def error_of(transaction: FakeTransaction) -> dict[str, Any]:
+    error: dict[str, Any] = json.loads(transaction.body)["error"]
+    return error
+
+
+# --- scripts ---------------------------------------------------------------------------------------------
+
+
+async def well(asked: Asked) -> None:
+    await asked.answer(b"well", fields=b"x-worker: 1\r\nX-Request-Id: the workers\r\n")
+
+
+async def stream(asked: Asked) -> None:
+    await asked.begin()
+    for number in range(5):
+        await asked.chunk(b"data: %d\n\n" % number)
+    await asked.end()
+
+
+async def close_at_once(asked: Asked) -> None:
+    await asked.close()
+
+
+async def reset_at_once(asked: Asked) -> None:
+    await asked.reset()
+
+
+async def hang(asked: Asked) -> None:
+    await asked.hang()
+
+
+async def begin_and_hang(asked: Asked) -> None:
+    await asked.begin()
+    await asked.chunk(b"data: first\n\n")
+    await asked.hang()
+
+
+async def half_a_small_answer(asked: Asked) -> None:
+    await asked.write(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf")
+    await asked.close()
+
+
+async def half_a_head(asked: Asked) -> None:
+    await asked.write(b"HTTP/1.1 200 OK\r\ncontent-")
+    await asked.close()
+
+
+async def an_interim_answer_only(asked: Asked) -> None:
+    await asked.write(b"HTTP/1.1 102 Processing\r\n\r\n")
+    await asked.close()
+
+
+async def garbage(asked: Asked) -> None:
+    await asked.write(b"this is no HTTP\r\n\r\n")
+    await asked.hang()
+
+
+FLOOD = 400
+CHUNK = b"x" * 10_000
+
+
+async def flood(asked: Asked) -> None:
+    await asked.begin()
+    for number in range(FLOOD):
+        await asked.chunk(b"%06d" % number + CHUNK)
+    await asked.end()
+
+
+async def truncated_by_garbage(asked: Asked) -> None:
+    await asked.write(b"no chunk size\r\n")
+    await asked.hang()

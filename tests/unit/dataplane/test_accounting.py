@@ -1,0 +1,160 @@
+"""A plane's counters: every request is counted once, and in the shape that `shared.catalog` describes."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dataplane.accounting import AbortedBy, Accounting, Histogram
+from shared import catalog
+from shared.errors import RouterError, internal, model_not_found, no_worker, unreachable
+from shared.messages import CounterSeries
+
+CAUSES = get_args(AbortedBy)
+ERRORS = (internal(), no_worker("x"), unreachable(2), model_not_found("m", ()))
+steps = st.lists(
+    st.sampled_from(["accept", "finish", "reject", "abort"]).flatmap(
+        lambda kind: st.tuples(st.just(kind), st.integers(0, 3))
+    ),
+    max_size=60,
+)
+
+
+def value(series: tuple[CounterSeries, ...], metric: catalog.Metric, *labels: str) -> float:
+    return sum(one.value for one in series if one.name == metric.name and one.labels[: len(labels)] == labels)
+
+
+def assert_conserved(accounting: Accounting) -> None:
+    series = accounting.counter_series()
+    ended = sum(value(series, metric) for metric in (catalog.FINISHED, catalog.ABORTED, catalog.REJECTED))
+    assert value(series, catalog.ACCEPTED) == ended + accounting.active
+    assert value(series, catalog.REQUESTS) == value(series, catalog.FINISHED) + value(series, catalog.REJECTED)
+    finished = value(series, catalog.FINISHED)
+    for metric in catalog.HISTOGRAMS:
+        assert sum(sum(one.counts) for one in accounting.histogram_series() if one.name == metric.name) == finished
+
+
+@given(steps)
+def test_every_request_is_counted_exactly_once_at_every_moment(steps: list[tuple[str, int]]) -> None:
+    accounting = Accounting()
+    for kind, choice in steps:
+        if kind == "accept":
+            accounting.accept()
+        elif not accounting.active:
+            continue
+        elif kind == "finish":
+            accounting.finish(f"/r{choice}", "POST", 200 + choice, float(choice), float(choice) / 2)
+        elif kind == "reject":
+            accounting.reject(f"/r{choice}", "POST", ERRORS[choice])
+        else:
+            accounting.abort(CAUSES[choice])
+        assert_conserved(accounting)
+
+
+def full() -> Accounting:
+    """Accounting in which every family has something."""
+    accounting = Accounting()
+    for _ in range(6):
+        accounting.accept()
+    accounting.finish("/v1/models", "GET", 200, 2.0, 1.0)
+    accounting.reject("other", "POST", no_worker("x"))
+    for by in CAUSES:
+        accounting.abort(by)
+    accounting.retries["connect-failed"] += 1
+    accounting.worker_requests["w"] += 3
+    accounting.connections_opened["w"] += 2
+    return accounting
+
+
+def test_each_series_has_the_labels_of_its_family() -> None:
+    accounting = full()
+    counters = {metric.name: metric for metric in catalog.COUNTERS}
+    seen = set()
+    for one in accounting.counter_series():
+        assert len(one.labels) == len(counters[one.name].labels), one
+        assert all(isinstance(label, str) for label in one.labels)
+        seen.add(one.name)
+    assert seen == set(counters)
+    histograms = {metric.name: metric for metric in catalog.HISTOGRAMS}
+    for histogram in accounting.histogram_series():
+        assert len(histogram.labels) == len(histograms[histogram.name].labels)
+        assert len(histogram.counts) == len(catalog.LATENCY_BUCKETS) + 1
+    assert {one.name for one in accounting.histogram_series()} == set(histograms)
+
+
+def test_no_series_is_given_twice() -> None:
+    series = [(one.name, one.labels) for one in full().counter_series()]
+    assert len(series) == len(set(series))
+
+
+def test_the_labels_are_in_the_catalogs_order() -> None:
+    assert catalog.REQUESTS.labels == ("route", "method", "status")
+    assert catalog.ERRORS.labels == ("side", "code")
+    series = full().counter_series()
+    assert value(series, catalog.REQUESTS, "/v1/models", "GET", "200") == 1
+    assert value(series, catalog.REQUESTS, "other", "POST", "503") == 1
+    assert value(series, catalog.ERRORS, "router_error", "no_worker_available") == 1
+    assert value(series, catalog.REJECTED, "no_worker_available") == 1
+    assert value(series, catalog.RETRIES, "connect-failed") == 1
+    assert value(series, catalog.WORKER_REQUESTS, "w") == 3
+    assert value(series, catalog.CONNECTIONS_OPENED, "w") == 2
+
+
+@pytest.mark.parametrize("by", CAUSES)
+def test_a_client_that_leaves_is_no_error(by: AbortedBy) -> None:
+    accounting = Accounting()
+    accounting.accept()
+    accounting.abort(by)
+    errors = value(accounting.counter_series(), catalog.ERRORS)
+    assert errors == (0 if by == "client" else 1)
+
+
+def test_latency_and_first_byte_are_not_mixed_up() -> None:
+    accounting = full()
+    sums = {one.name: one.sum for one in accounting.histogram_series()}
+    assert sums == {catalog.LATENCY.name: 2.0, catalog.FIRST_BYTE.name: 1.0}
+
+
+@given(st.lists(st.floats(0, 1000), max_size=30))
+def test_a_histogram_counts_up_to_and_including_each_bound(observations: list[float]) -> None:
+    histogram = Histogram()
+    for seconds in observations:
+        histogram.observe(seconds)
+    assert sum(histogram.counts) == len(observations)
+    assert histogram.sum == pytest.approx(sum(observations))
+    cumulative = 0
+    for bound, count in zip(catalog.LATENCY_BUCKETS, histogram.counts, strict=False):
+        cumulative += count
+        assert cumulative == sum(seconds <= bound for seconds in observations)
+
+
+@pytest.mark.parametrize("bound", catalog.LATENCY_BUCKETS)
+def test_a_value_on_a_bound_is_inside_it(bound: float) -> None:
+    histogram = Histogram()
+    histogram.observe(bound)
+    assert histogram.counts[bisect_left(catalog.LATENCY_BUCKETS, bound)] == 1
+
+
+def test_workers_that_left_are_forgotten() -> None:
+    accounting = full()
+    accounting.worker_requests["kept"] += 1
+    accounting.forget_workers({"kept"})
+    series = accounting.counter_series()
+    assert value(series, catalog.WORKER_REQUESTS) == value(series, catalog.WORKER_REQUESTS, "kept") == 1
+    assert value(series, catalog.CONNECTIONS_OPENED) == 0
+    assert_conserved(accounting)
+
+
+def test_methods_that_clients_make_up_do_not_grow_the_metrics() -> None:
+    """The server passes any token on as a method; `route_label` promises that clients must not grow the metrics."""
+    accounting = Accounting()
+    for number in range(500):
+        accounting.accept()
+        accounting.reject("other", f"MADEUP{number}", RouterError(404, "model_not_found", "x"))
+        accounting.accept()
+        accounting.finish("other", f"MADEUP{number}", 405, 0.1, 0.1)
+    assert len(accounting.counter_series()) < 50

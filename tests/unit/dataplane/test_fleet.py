@@ -1,0 +1,430 @@
+"""Slots and views: what stays and what goes when the table changes, and whose figures count."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+
+import pytest
+
+from dataplane.accounting import Accounting
+from dataplane.fleet import Fleet, Slot
+from dataplane.policies import policy_names
+from dataplane.upstream.connection import UpstreamConnection
+from shared.messages import LOAD_UNKNOWN_AFTER, LoadReport, PlaneInflight, WorkerLoad
+from shared.table import ModelCard, Role, RoutingTable, Settings, Stamp, Worker, WorkerState, make_table
+from tests.unit.dataplane.listening import listener
+
+STAMP = Stamp(1, 1, 0)
+
+
+class TestFleet(Fleet):
+    """A fleet whose time the test sets."""
+
+    __test__ = False
+
+    def __init__(self) -> None:
+        self.accounting = Accounting()
+        self.time = 100.0
+        super().__init__(self.accounting, plane_slot=0, rng=random.Random(1))
+
+    def now(self) -> float:
+        return self.time
+
+    def slot(self, name: str) -> Slot:
+        return next(slot for slot in self.view.ready if slot.id == name)
+
+    def ids(self, model: str | None) -> list[str]:
+        return [slot.id for slot in self.view.candidates(model)]
+
+
+def with_fleet(test: Callable[[TestFleet], Awaitable[None] | None]) -> None:
+    async def run() -> None:
+        fleet = TestFleet()
+        if (waiting := test(fleet)) is not None:
+            await waiting
+        fleet.close()
+
+    asyncio.run(run())
+
+
+def worker(
+    name: str,
+    *,
+    epoch: int = 1,
+    state: WorkerState = "ready",
+    role: Role = "regular",
+    models: tuple[str, ...] | None = None,
+    url: str | None = None,
+) -> Worker:
+    return Worker(id=name, url=url or f"http://{name}:8000", epoch=epoch, state=state, role=role, models=models)
+
+
+def table(
+    workers: Sequence[Worker] = (), *, models: Sequence[str] = (), version: int = 1, settings: Settings | None = None
+) -> RoutingTable:
+    cards = [ModelCard(id=name, card=b"{}") for name in models]
+    return make_table(epoch=1, version=version, workers=workers, models=cards, settings=settings)
+
+
+# --- adopt -----------------------------------------------------------------------------------------------
+
+
+def test_a_life_keeps_its_slot_over_versions_of_the_table() -> None:
+    def test(fleet: TestFleet) -> None:
+        fleet.adopt(table([worker("a"), worker("b")]))
+        kept = fleet.slot("a")
+        kept.inflight = 2
+        pool = kept.pool
+        fleet.adopt(table([worker("c"), worker("a", models=("m",))], version=2))
+        assert fleet.slot("a") is kept
+        assert fleet.slot("a").pool is pool
+        assert fleet.slot("a").inflight == 2
+        fleet.adopt(table([worker("a", state="unhealthy")], version=3))
+        fleet.adopt(table([worker("a")], version=4))
+        assert fleet.slot("a") is kept
+
+    with_fleet(test)
+
+
+def test_a_new_life_gets_a_new_slot_and_the_old_ones_connections_close() -> None:
+    async def test(fleet: TestFleet) -> None:
+        async with listener() as port:
+            url = f"http://127.0.0.1:{port}"
+            fleet.adopt(table([worker("a", url=url), worker("b", url=url)]))
+            old, gone = fleet.slot("a"), fleet.slot("b")
+            old.inflight = 1
+            idle: list[UpstreamConnection] = []
+            busy: list[UpstreamConnection] = []
+            for slot in (old, gone):
+                idle.append(await slot.pool.connect(5))
+                busy.append(await slot.pool.connect(5))
+                slot.pool._release(idle[-1])
+            fleet.adopt(table([worker("a", url=url, epoch=2)], version=2))
+            new = fleet.slot("a")
+            assert new is not old
+            assert (new.inflight, new.epoch, new.pool.idle) == (0, 2, 0)
+            assert all(connection.closed for connection in idle)
+            # What is in use goes on, and is closed when it comes back.
+            assert not any(connection.closed for connection in busy)
+            for slot, connection in zip((old, gone), busy, strict=True):
+                slot.pool._release(connection)
+                assert connection.closed
+                assert slot.pool.idle == 0
+
+    with_fleet(test)
+
+
+def test_a_view_that_was_pinned_stays_as_it_was() -> None:
+    def test(fleet: TestFleet) -> None:
+        fleet.adopt(table([worker("a"), worker("b")]))
+        pinned = fleet.view
+        fleet.adopt(table([worker("c")], version=2))
+        assert [slot.id for slot in pinned.candidates(None)] == ["a", "b"]
+        assert fleet.ids(None) == ["c"]
+
+    with_fleet(test)
+
+
+def test_lives_that_left_are_kept_until_their_last_request_is_done() -> None:
+    def test(fleet: TestFleet) -> None:
+        fleet.adopt(table([worker("a"), worker("b")]))
+        busy, quiet = fleet.slot("a"), fleet.slot("b")
+        busy.inflight = 1
+        fleet.adopt(table(version=2))
+        fleet.reap()
+        assert busy in fleet._leaving
+        assert quiet not in fleet._leaving
+        busy.inflight = 0
+        fleet.reap()
+        assert not fleet._leaving
+
+    with_fleet(test)
+
+
+def test_counters_of_workers_that_left_are_forgotten() -> None:
+    def test(fleet: TestFleet) -> None:
+        fleet.adopt(table([worker("a"), worker("b")]))
+        fleet.accounting.worker_requests.update({"a": 1, "b": 2})
+        fleet.adopt(table([worker("b", epoch=2)], version=2))
+        assert dict(fleet.accounting.worker_requests) == {"b": 2}
+
+    with_fleet(test)
+
+
+def test_a_connection_is_counted_for_its_worker() -> None:
+    async def test(fleet: TestFleet) -> None:
+        async with listener() as port:
+            url = f"http://127.0.0.1:{port}"
+            fleet.adopt(table([worker("a", url=url), worker("b", url=url)]))
+            connection = await fleet.slot("b").pool.connect(5)
+            assert dict(fleet.accounting.connections_opened) == {"b": 1}
+            connection.abort()
+
+    with_fleet(test)
+
+
+@pytest.mark.parametrize(
+    ("url", "authority", "port"),
+    [
+        ("http://h:8000", b"h:8000", 8000),
+        ("http://h", b"h", 80),
+        ("https://h", b"h", 443),
+        ("https://h:8443/", b"h:8443", 8443),
+        ("http://[::1]:8000", b"[::1]:8000", 8000),
+    ],
+)
+def test_where_a_worker_is(url: str, authority: bytes, port: int) -> None:
+    def test(fleet: TestFleet) -> None:
+        fleet.adopt(table([worker("a", url=url)]))
+        slot = fleet.slot("a")
+        assert slot.authority == authority
+        assert slot.pool._port == port
+        assert (slot.pool._tls is not None) == url.startswith("https")
+
+    with_fleet(test)
+
+
+# --- candidates ------------------------------------------------------------------------------------------
+
+EVERY_STATE: tuple[WorkerState, ...] = ("starting", "ready", "draining", "unhealthy", "ejected", "gone")
+EVERY_ROLE: tuple[Role, ...] = ("regular", "prefill", "decode")
+
+
+def test_only_ready_workers_that_take_whole_requests_are_candidates_in_the_tables_order() -> None:
+    def test(fleet: TestFleet) -> None:
+        workers = [worker(f"{state}-{role}", state=state, role=role) for state in EVERY_STATE for role in EVERY_ROLE]
+        fleet.adopt(table([worker("z"), *workers, worker("b")]))
+        assert fleet.ids(None) == ["z", "ready-regular", "b"]
+        assert fleet.ids("any") == ["z", "ready-regular", "b"]
+
+    with_fleet(test)
+
+
+def test_candidates_by_model() -> None:
+    def test(fleet: TestFleet) -> None:
+        workers = [
+            worker("a", models=("m", "n")),
+            worker("any"),
+            worker("b", models=("m",)),
+            worker("none", models=()),
+            worker("down", models=("m", "o"), state="unhealthy"),
+        ]
+        fleet.adopt(table(workers, models=["m", "n", "o"]))
+        assert fleet.ids(None) == ["a", "any", "b", "none"]
+        assert fleet.ids("m") == ["a", "any", "b"]
+        assert fleet.ids("n") == ["a", "any"]
+        # Nobody that is ready has told of these; one that has told nothing may serve them.
+        assert fleet.ids("o") == ["any"]
+        assert fleet.ids("unheard-of") == ["any"]
+
+    with_fleet(test)
+
+
+def test_a_model_that_a_worker_tells_is_served_even_without_a_card() -> None:
+    def test(fleet: TestFleet) -> None:
+        fleet.adopt(table([worker("a", models=("m",)), worker("b", models=("n",))]))
+        assert fleet.ids("m") == ["a"]
+        assert fleet.ids("x") == []
+
+    with_fleet(test)
+
+
+def test_a_model_is_known_while_some_worker_has_it_ready_or_not() -> None:
+    def test(fleet: TestFleet) -> None:
+        assert not fleet.view.knows("m")
+        fleet.adopt(table([worker("a", models=("m",), state="unhealthy"), worker("b", models=("n",))], models=["m"]))
+        assert fleet.view.knows("m")
+        assert fleet.ids("m") == []
+        assert not fleet.view.knows("x")
+        fleet.adopt(table([worker("b", models=("n",))], version=2))
+        assert not fleet.view.knows("m")
+
+    with_fleet(test)
+
+
+def test_before_the_first_table_there_is_nobody() -> None:
+    def test(fleet: TestFleet) -> None:
+        assert fleet.ids(None) == []
+        assert fleet.ids("m") == []
+        assert fleet.stale
+
+    with_fleet(test)
+
+
+# --- policy ----------------------------------------------------------------------------------------------
+
+
+def test_a_table_with_an_unknown_policy_is_refused() -> None:
+    reason = Fleet.refuse(table(settings=Settings(policy="nonesuch")))
+    assert reason is not None
+    assert "nonesuch" in reason
+    for name in policy_names():
+        assert Fleet.refuse(table(settings=Settings(policy=name))) is None
+
+
+def test_a_policy_remembers_its_turns_for_as_long_as_its_name_stays() -> None:
+    def test(fleet: TestFleet) -> None:
+        fleet.adopt(table([worker("a")]))
+        first = fleet.view.policy
+        fleet.adopt(table([worker("a"), worker("b")], version=2, settings=Settings(connect_timeout=1)))
+        assert fleet.view.policy is first
+        fleet.adopt(table([worker("a")], version=3, settings=Settings(policy="random")))
+        assert fleet.view.policy.name == "random"
+        fleet.adopt(table([worker("a")], version=4))
+        assert fleet.view.policy.name == "round_robin"
+        assert fleet.view.policy is not first
+
+    with_fleet(test)
+
+
+def test_the_settings_and_the_header_names_are_the_tables() -> None:
+    def test(fleet: TestFleet) -> None:
+        settings = Settings(request_id_headers=("a", "b"), max_payload_size=7)
+        fleet.adopt(table(settings=settings))
+        assert fleet.view.settings == settings
+        assert fleet.view.request_id_headers == (b"a", b"b")
+
+    with_fleet(test)
+
+
+# --- engines' figures ------------------------------------------------------------------------------------
+
+
+def engine(running: float, *, age: float = 0.0) -> WorkerLoad:
+    return WorkerLoad(running, 0.0, 0.0, age)
+
+
+def loads(seq: int, running: float, *, epoch: int = 1, age: float = 0.0, name: str = "a") -> LoadReport:
+    return LoadReport(Stamp(epoch, 1, 0), seq, {name: engine(running, age=age)})
+
+
+def test_the_newest_report_of_one_control_plane_wins() -> None:
+    def test(fleet: TestFleet) -> None:
+        fleet.adopt(table([worker("a")]))
+        slot = fleet.slot("a")
+        for report, expected in [
+            (loads(5, 50), 50),
+            (loads(4, 40), 50),
+            (loads(5, 41), 50),
+            (loads(6, 60), 60),
+            (loads(1, 10, epoch=2), 10),
+            (loads(1, 11, epoch=2), 10),
+            (loads(2, 20, epoch=2), 20),
+            # One whose epoch file was lost counts from its own beginning, too.
+            (loads(1, 30), 30),
+            (loads(1, 31), 30),
+        ]:
+            fleet.take_load(report)
+            assert slot.load() == expected
+
+    with_fleet(test)
+
+
+def test_a_report_names_workers_that_are_not_here() -> None:
+    def test(fleet: TestFleet) -> None:
+        fleet.adopt(table([worker("a")]))
+        fleet.take_load(LoadReport(STAMP, 1, {"x": engine(9), "a": engine(3)}))
+        assert fleet.slot("a").load() == 3
+
+    with_fleet(test)
+
+
+def test_a_new_life_has_no_figures_of_the_old_one() -> None:
+    def test(fleet: TestFleet) -> None:
+        fleet.adopt(table([worker("a")]))
+        fleet.take_load(loads(1, 50))
+        fleet.adopt(table([worker("a", epoch=2)], version=2))
+        assert fleet.slot("a").load() == 0
+
+    with_fleet(test)
+
+
+def test_a_figure_ages_from_when_it_was_read_at_the_engine() -> None:
+    def test(fleet: TestFleet) -> None:
+        fleet.adopt(table([worker("a")]))
+        slot = fleet.slot("a")
+        fleet.take_load(loads(1, 50, age=2.0))
+        assert slot.load() == 50
+        fleet.time += LOAD_UNKNOWN_AFTER - 2.0
+        assert slot.load() == 50
+        fleet.time += 0.001
+        assert slot.load() == 0
+        fleet.take_load(loads(2, 51))
+        assert slot.load() == 51
+        fleet.take_load(loads(3, 52, age=LOAD_UNKNOWN_AFTER + 1))
+        assert slot.load() == 0
+
+    with_fleet(test)
+
+
+# --- other planes ----------------------------------------------------------------------------------------
+
+
+def others(plane: str, seq: int, **counts: int) -> PlaneInflight:
+    return PlaneInflight(STAMP, plane, seq, counts)
+
+
+def test_what_the_others_have_is_summed_and_the_newest_report_of_each_counts() -> None:
+    def test(fleet: TestFleet) -> None:
+        fleet.adopt(table([worker("a"), worker("b")]))
+        a, b = fleet.slot("a"), fleet.slot("b")
+        for report, expected in [
+            (others("p", 1, a=2, b=1), (2, 1)),
+            (others("q", 7, a=3), (5, 1)),
+            (others("p", 1, a=9), (5, 1)),
+            (others("p", 2, b=4), (3, 4)),
+            (others("q", 6, a=9), (3, 4)),
+            (others("q", 8), (0, 4)),
+            (others("p", 3, x=8), (0, 0)),
+            (others("p", 4), (0, 0)),
+        ]:
+            fleet.take_plane_inflight(report)
+            assert (a.others, b.others) == expected
+
+    with_fleet(test)
+
+
+def test_an_empty_report_forgets_the_plane() -> None:
+    def test(fleet: TestFleet) -> None:
+        fleet.adopt(table([worker("a")]))
+        fleet.take_plane_inflight(others("p", 1, a=1))
+        fleet.take_plane_inflight(others("p", 2))
+        assert not fleet._others
+
+    with_fleet(test)
+
+
+def test_a_new_slot_starts_with_what_the_others_have_there() -> None:
+    def test(fleet: TestFleet) -> None:
+        fleet.take_plane_inflight(others("p", 1, a=2))
+        fleet.take_plane_inflight(others("q", 1, a=3))
+        fleet.adopt(table([worker("a")]))
+        assert fleet.slot("a").others == 5
+        fleet.take_plane_inflight(others("q", 2))
+        assert fleet.slot("a").others == 2
+
+    with_fleet(test)
+
+
+def test_a_stale_plane_trusts_only_its_own_figures() -> None:
+    def test(fleet: TestFleet) -> None:
+        fleet.adopt(table([worker("a")], settings=Settings(data_planes=4)))
+        slot = fleet.slot("a")
+        slot.inflight = 2
+        fleet.take_plane_inflight(others("p", 1, a=1))
+        assert slot.load() == 8
+        fleet.stale = False
+        assert slot.load() == 3
+
+    with_fleet(test)
+
+
+def test_inflight_names_the_workers_that_have_any() -> None:
+    def test(fleet: TestFleet) -> None:
+        fleet.adopt(table([worker("a"), worker("b"), worker("c", state="unhealthy")]))
+        fleet.slot("b").inflight = 3
+        assert fleet.inflight() == {"b": 3}
+
+    with_fleet(test)

@@ -1,0 +1,133 @@
+"""The router's own paths, by what the table says, and how they are counted."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections.abc import Sequence
+
+import pytest
+
+from dataplane.accounting import Accounting
+from dataplane.app import PlaneApplication
+from dataplane.fleet import Fleet, FleetView
+from dataplane.forward import Forwarder
+from dataplane.own_routes import OWN_ROUTES, health, liveness, models, readiness
+from shared.catalog import KNOWN_ROUTES
+from shared.table import ModelCard, Role, Worker, WorkerState, make_table
+from tests.unit.dataplane.fake_granian import FakeTransaction
+
+
+def worker(name: str, state: WorkerState = "ready", role: Role = "regular") -> Worker:
+    return Worker(id=name, url=f"http://{name}:8000", state=state, role=role)
+
+
+def view(workers: Sequence[Worker] = (), cards: Sequence[ModelCard] = ()) -> FleetView:
+    async def make() -> FleetView:
+        fleet = Fleet(Accounting(), plane_slot=0, rng=random.Random(1))
+        fleet.adopt(make_table(epoch=1, version=1, workers=workers, models=cards))
+        return fleet.view
+
+    return asyncio.run(make())
+
+
+def test_a_plane_that_answers_is_alive() -> None:
+    answer = liveness(view())
+    assert (answer.status, answer.body) == (200, b"OK")
+
+
+def test_ready_with_one_ready_worker() -> None:
+    answer = readiness(view([worker("a"), worker("b", "starting"), worker("c", "ejected")]))
+    assert (answer.status, answer.content_type) == (200, b"application/json")
+    assert json.loads(answer.body) == {"status": "ready", "healthy_workers": 1, "total_workers": 3}
+
+
+@pytest.mark.parametrize(
+    "workers", [[], [worker("a", "unhealthy")], [worker("a", "draining")], [worker("a", "ready", "prefill")]]
+)
+def test_not_ready_without_anybody_for_a_request(workers: list[Worker]) -> None:
+    answer = readiness(view(workers))
+    assert answer.status == 503
+    assert json.loads(answer.body) == {
+        "status": "not_ready",
+        "reason": "no healthy workers available",
+        "total_workers": len(workers),
+    }
+
+
+def test_all_healthy() -> None:
+    answer = health(view([worker("a"), worker("b")]))
+    assert (answer.status, answer.body) == (200, b"All servers healthy")
+
+
+def test_one_dead_worker_does_not_take_the_router_down() -> None:
+    answer = health(view([worker("a"), worker("b", "unhealthy"), worker("c", "starting")]))
+    assert answer.status == 200
+    assert answer.body == b"Unhealthy servers: ['http://b:8000', 'http://c:8000']"
+
+
+def test_unhealthy_when_none_is_ready() -> None:
+    assert health(view([worker("a", "unhealthy"), worker("b", "ejected")])).status == 503
+
+
+def test_models_in_openais_shape_each_byte_for_byte() -> None:
+    cards = [ModelCard(id="a", card=b'{"id": "a",  "x":1.0}'), ModelCard(id="b", card=b'{"id":"b"}')]
+    answer = models(view(cards=cards))
+    assert answer.status == 200
+    assert cards[0].card in answer.body
+    assert json.loads(answer.body) == {"object": "list", "data": [{"id": "a", "x": 1.0}, {"id": "b"}]}
+    assert json.loads(models(view()).body) == {"object": "list", "data": []}
+
+
+def test_each_own_route_has_a_label_of_its_own() -> None:
+    assert set(OWN_ROUTES) <= KNOWN_ROUTES
+
+
+@pytest.mark.parametrize("path", OWN_ROUTES)
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "DELETE"])
+def test_an_own_route_is_answered_and_counted_once(path: str, method: str) -> None:
+    async def run() -> None:
+        accounting = Accounting()
+        fleet = Fleet(accounting, plane_slot=0, rng=random.Random(1))
+        fleet.adopt(make_table(epoch=1, version=1, workers=[worker("a")]))
+        application = PlaneApplication(Forwarder(fleet, accounting, lambda *_: None, random.Random(1)))
+        transaction = FakeTransaction(method=method, path=path, headers=[(b"x-request-id", b"mine")])
+        application.handle(transaction)
+        assert transaction.whole
+        assert transaction.done_calls == 1
+        assert not transaction.late
+        assert (accounting.accepted, accounting.active) == (1, 0)
+        taken = method in ("GET", "HEAD")
+        assert transaction.status == (200 if taken else 405)
+        assert accounting.requests == {(path, method, transaction.status): 1}
+        assert accounting.finished == int(taken)
+        if taken:
+            expected = OWN_ROUTES[path](fleet.view)
+            assert transaction.body == (expected.body if method == "GET" else b"")
+            assert transaction.header(b"content-length") == b"%d" % len(expected.body)
+            assert transaction.header(b"content-type") == expected.content_type
+        else:
+            assert transaction.header(b"allow") == b"GET, HEAD"
+            assert transaction.header(b"x-request-id") == b"mine"
+            assert accounting.rejected == {"method_not_allowed": 1}
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("path", ["/health/", "/Health", "/v1/models/x", "//health", "/"])
+def test_any_other_path_goes_to_a_worker(path: str) -> None:
+    async def run() -> None:
+        accounting = Accounting()
+        fleet = Fleet(accounting, plane_slot=0, rng=random.Random(1))
+        application = PlaneApplication(Forwarder(fleet, accounting, lambda *_: None, random.Random(1)))
+        transaction = FakeTransaction(method="GET", path=path)
+        application.handle(transaction)
+        transaction.give(b"")
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        # There is no worker.
+        assert transaction.status == 503
+        assert accounting.rejected == {"no_worker_available": 1}
+
+    asyncio.run(run())

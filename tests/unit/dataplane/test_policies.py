@@ -1,0 +1,176 @@
+"""The policies: who is chosen, how evenly, and never somebody else than a candidate."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dataplane.policies import make_policy, policy_names
+from dataplane.policies.power_of_two import PowerOfTwo
+from dataplane.policies.random_choice import RandomChoice
+from dataplane.policies.round_robin import RoundRobin
+from shared.table import Settings
+
+
+@dataclass(frozen=True)
+class FakeCandidate:
+    id: str
+    busy: float = 0.0
+
+    def load(self) -> float:
+        return self.busy
+
+
+@dataclass(frozen=True)
+class FakeRequest:
+    model: str | None = None
+
+
+REQUEST = FakeRequest()
+DRAWS = 6000
+
+
+def fleet(*loads: float) -> list[FakeCandidate]:
+    return [FakeCandidate(f"w{number}", load) for number, load in enumerate(loads)]
+
+
+class ScriptedRandom(random.Random):
+    """Draws what a test tells it to."""
+
+    def __init__(self, *draws: float) -> None:
+        super().__init__()
+        self._draws = list(draws)
+
+    def random(self) -> float:
+        return self._draws.pop(0)
+
+
+# --- round robin -----------------------------------------------------------------------------------------
+
+
+@given(st.integers(0, 100), st.integers(1, 12), st.integers(1, 20))
+def test_round_robin_gives_every_worker_its_turn_in_the_tables_order(start: int, workers: int, rounds: int) -> None:
+    policy = RoundRobin(start)
+    candidates = fleet(*[0.0] * workers)
+    picked = [policy.pick(candidates, REQUEST) for _ in range(workers * rounds)]
+    assert set(Counter(picked).values()) == {rounds}
+    first = start % workers
+    assert picked[:workers] == candidates[first:] + candidates[:first]
+
+
+def test_round_robin_starts_at_another_worker_in_each_plane() -> None:
+    candidates = fleet(0, 0, 0, 0)
+    firsts = {
+        make_policy("round_robin", plane_slot=slot, rng=random.Random(1)).pick(candidates, REQUEST).id
+        for slot in range(4)
+    }
+    assert firsts == {"w0", "w1", "w2", "w3"}
+
+
+def test_round_robin_goes_on_when_the_number_of_workers_changes() -> None:
+    policy = RoundRobin()
+    for workers in (3, 1, 5, 2, 4):
+        candidates = fleet(*[0.0] * workers)
+        assert policy.pick(candidates, REQUEST) in candidates
+
+
+# --- power of two ----------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=8), st.integers(0, 2**32))
+def test_power_of_two_never_picks_the_worst_when_it_is_alone_the_worst(loads: list[int], seed: int) -> None:
+    candidates = fleet(*loads)
+    chosen = PowerOfTwo(random.Random(seed)).pick(candidates, REQUEST)
+    assert chosen in candidates
+    if len(loads) > 1:
+        # Whoever is chosen was drawn with somebody who was not better.
+        assert any(other.load() >= chosen.load() for other in candidates if other is not chosen)
+
+
+@pytest.mark.parametrize(
+    ("draws", "loads", "expected"),
+    [
+        ((0.0, 0.0), (1, 2, 3), "w0"),  # w0 and w1
+        ((0.0, 0.0), (2, 1, 3), "w1"),
+        ((0.0, 0.99), (3, 1, 2), "w2"),  # w0 and w2
+        ((0.4, 0.0), (2, 2, 1), "w1"),  # w1 and w0, equal: the first drawn
+        ((0.99, 0.99), (0, 3, 4), "w1"),  # w2 and w1
+        ((0.99, 0.0), (4, 0, 4), "w2"),  # w2 and w0, equal
+    ],
+)
+def test_power_of_two_takes_the_better_of_the_two_drawn(
+    draws: tuple[float, ...], loads: tuple[float, ...], expected: str
+) -> None:
+    assert PowerOfTwo(ScriptedRandom(*draws)).pick(fleet(*loads), REQUEST).id == expected
+
+
+def test_power_of_two_draws_every_pair_of_different_workers_equally_often() -> None:
+    """A pair is seen by who is asked for its load."""
+    asked: list[str] = []
+
+    class Asked(FakeCandidate):
+        def load(self) -> float:
+            asked.append(self.id)
+            return 0.0
+
+    candidates = [Asked(f"w{number}") for number in range(4)]
+    policy = PowerOfTwo(random.Random(7))
+    pairs: Counter[frozenset[str]] = Counter()
+    first: Counter[str] = Counter()
+    for _ in range(DRAWS):
+        asked.clear()
+        first[policy.pick(candidates, REQUEST).id] += 1
+        assert len(asked) == len(set(asked)) == 2
+        pairs[frozenset(asked)] += 1
+    assert len(pairs) == 6
+    # Six standard deviations of a binomial count.
+    assert all(abs(count - DRAWS / 6) < 6 * (DRAWS * (1 / 6) * (5 / 6)) ** 0.5 for count in pairs.values())
+    assert all(abs(count - DRAWS / 4) < 6 * (DRAWS * (1 / 4) * (3 / 4)) ** 0.5 for count in first.values())
+
+
+def test_power_of_two_has_no_choice_with_one_worker() -> None:
+    assert PowerOfTwo(ScriptedRandom()).pick(fleet(9), REQUEST).id == "w0"
+
+
+# --- random ----------------------------------------------------------------------------------------------
+
+
+def test_random_picks_all_equally_often() -> None:
+    policy = RandomChoice(random.Random(3))
+    candidates = fleet(*[0.0] * 5)
+    counts = Counter(policy.pick(candidates, REQUEST).id for _ in range(DRAWS))
+    assert len(counts) == 5
+    assert all(abs(count - DRAWS / 5) < 6 * (DRAWS * 0.2 * 0.8) ** 0.5 for count in counts.values())
+
+
+@pytest.mark.parametrize("draw", [0.0, 1 - 2**-53])
+def test_random_stays_inside_at_the_ends_of_its_draw(draw: float) -> None:
+    candidates = fleet(0, 0, 0)
+    assert RandomChoice(ScriptedRandom(draw)).pick(candidates, REQUEST) in candidates
+    assert PowerOfTwo(ScriptedRandom(draw, draw)).pick(candidates, REQUEST) in candidates
+
+
+# --- names -----------------------------------------------------------------------------------------------
+
+
+def test_every_name_makes_the_policy_of_that_name() -> None:
+    assert len(set(policy_names())) == len(policy_names()) == 3
+    for name in policy_names():
+        policy = make_policy(name, plane_slot=0, rng=random.Random(1))
+        assert policy.name == name
+        assert policy.pick(fleet(1), REQUEST).id == "w0"
+
+
+def test_the_policy_of_new_settings_is_known() -> None:
+    assert Settings().policy in policy_names()
+
+
+@pytest.mark.parametrize("name", ["", "round-robin", "ROUND_ROBIN", "nonesuch"])
+def test_an_unknown_name_is_an_error(name: str) -> None:
+    with pytest.raises(KeyError):
+        make_policy(name, plane_slot=0, rng=random.Random(1))

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from shared.config import ConfigError, StartConfig, check, check_worker_url, join_address, plane_fingerprint
+
+
+def changed(**values: object) -> StartConfig:
+    return msgspec.structs.replace(StartConfig(), **values)
+
+
+def test_the_defaults_are_right() -> None:
+    check(StartConfig())
+
+
+@pytest.mark.parametrize("field", ["host", "port", "shutdown_grace_secs", "log_level"])
+def test_what_a_plane_takes_at_its_start_is_in_its_fingerprint(field: str) -> None:
+    values: dict[str, object] = {"host": "127.0.0.2", "port": 3, "shutdown_grace_secs": 1.5, "log_level": "debug"}
+    assert plane_fingerprint(changed(**{field: values[field]})) != plane_fingerprint(StartConfig())
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("policy", "random"), ("data_planes", 7), ("admin_port", 5), ("worker_urls", ("http://a:1",))]
+)
+def test_what_travels_in_the_table_is_not(field: str, value: object) -> None:
+    assert plane_fingerprint(changed(**{field: value})) == plane_fingerprint(StartConfig())
+
+
+def test_join_address() -> None:
+    assert join_address("127.0.0.1", 80) == "127.0.0.1:80"
+    assert join_address("::1", 80) == "[::1]:80"
+
+
+@pytest.mark.parametrize("url", ["http://a:1", "https://a", "http://[::1]:8000", "http://a.b.c:65535/"])
+def test_worker_urls_that_work(url: str) -> None:
+    check_worker_url("--worker-urls", url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "a:1", "http://", "ftp://a", "http://a:0", "http://a:99999", "http://u:p@a", "http://a/v1", "http://a?x=1"],
+)
+def test_worker_urls_that_do_not(url: str) -> None:
+    with pytest.raises(ConfigError, match="--worker-urls has "):
+        check_worker_url("--worker-urls", url)
+
+
+def test_a_password_in_a_url_is_not_repeated() -> None:
+    with pytest.raises(ConfigError) as caught:
+        check_worker_url("--worker-urls", "http://user:secret@a:1")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"data_planes": 0}, "--data-planes is 0; write a number from 1 to 256"),
+        ({"log_level": "loud"}, "--log-level is 'loud'; choose one of: debug, info"),
+        ({"health_check_endpoint": "health"}, "write a path that starts with /"),
+        ({"worker_urls": ("http://a:1", "http://a:1")}, "names http://a:1 twice"),
+        ({"admin_port": 29000}, "--admin-port and --prometheus-port are both 29000"),
+        ({"request_id_headers": ("x y",)}, "--request-id-headers has 'x y'"),
+    ],
+)
+def test_wrong_values(values: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check(changed(**values))
+    assert message in str(caught.value)

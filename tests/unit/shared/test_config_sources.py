@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pytest
+
+from shared.config import ConfigError, StartConfig
+from shared.config_sources import ConfigFile, nearest, resolve
+
+Flags = Mapping[str, str | Sequence[str]]
+
+
+def test_defaults() -> None:
+    assert resolve({}, {}) == StartConfig()
+
+
+def test_flag_wins_over_environment_wins_over_file() -> None:
+    file = ConfigFile("router.toml", 'port = 1\nadmin_port = 2\npolicy = "random"\n')
+    config = resolve({"port": "3"}, {"ROUTERCTL_PORT": "4", "ROUTERCTL_ADMIN_PORT": "5"}, file)
+    assert (config.port, config.admin_port, config.policy) == (3, 5, "random")
+
+
+@pytest.mark.parametrize("text", ["http://a:1 http://b:2", "http://a:1,http://b:2", " http://a:1,\n http://b:2 "])
+def test_lists_in_the_environment(text: str) -> None:
+    assert resolve({}, {"ROUTERCTL_WORKER_URLS": text}).worker_urls == ("http://a:1", "http://b:2")
+
+
+def test_lists_from_flags_and_from_the_file() -> None:
+    file = ConfigFile("f", 'worker_urls = ["http://a:1"]\nrequest_id_headers = "x-a, x-b"\n')
+    config = resolve({"worker_urls": ["http://b:1", "http://c:1"]}, {}, file)
+    assert config.worker_urls == ("http://b:1", "http://c:1")
+    assert config.request_id_headers == ("x-a", "x-b")
+
+
+def test_an_empty_list_flag_wins_too() -> None:
+    assert resolve({"worker_urls": [""]}, {"ROUTERCTL_WORKER_URLS": "http://a:1"}).worker_urls == ()
+
+
+def test_numbers() -> None:
+    config = resolve({"connect_timeout_secs": "2.5", "shutdown_grace_secs": "0"}, {})
+    assert (config.connect_timeout_secs, config.shutdown_grace_secs) == (2.5, 0.0)
+    assert resolve({}, {}, ConfigFile("f", "connect_timeout_secs = 3")).connect_timeout_secs == 3.0
+
+
+def test_localhost_is_an_address() -> None:
+    assert resolve({"host": "localhost"}, {}).host == "127.0.0.1"
+
+
+def test_an_empty_variable_and_a_service_link_of_kubernetes_are_no_values() -> None:
+    environment = {"ROUTERCTL_PORT": "tcp://10.0.0.1:30000", "ROUTERCTL_POLICY": "", "ROUTERCTL_SERVICE_HOST": "x"}
+    assert resolve({}, environment) == StartConfig()
+
+
+@pytest.mark.parametrize(
+    ("flags", "environment", "toml", "message"),
+    [
+        pytest.param({"port": "abc"}, {}, "", "--port is 'abc'; write a whole number, such as 30000", id="flag"),
+        pytest.param({"port": "1.5"}, {}, "", "--port is '1.5'; write a whole number, such as 30000", id="fraction"),
+        pytest.param({}, {"ROUTERCTL_PORT": "0"}, "", "ROUTERCTL_PORT is 0; write a number from 1", id="environment"),
+        pytest.param({}, {}, "\n\nport = 0", "r.toml:3: port is 0; write a number from 1 to 65535", id="file"),
+        pytest.param({}, {}, 'port = "1"', "r.toml:1: port is '1'; write a whole number without quotes", id="quoted"),
+        pytest.param({}, {}, "policy = 1", "r.toml:1: policy is 1; write a text, such as round_robin", id="no-text"),
+        pytest.param({}, {}, "port = true", "r.toml:1: port is True; write a whole number", id="bool"),
+        pytest.param({}, {}, "worker_urls = [1]", 'such as ["http://host:8000"]', id="list-of-numbers"),
+        pytest.param({}, {}, "a = 1\nprot = 1", "unknown key 'a'", id="first-of-two"),
+        pytest.param({}, {}, "\n prot = 1", "r.toml:2: unknown key 'prot'; did you mean port?", id="near-key"),
+        pytest.param({}, {}, "admin-port = 1", "r.toml:1: unknown key 'admin-port'; did you mean admin_port?", id="-"),
+        pytest.param({}, {}, "x = 1\n[table.y]\n", "r.toml:1: unknown key 'x'", id="table"),
+        pytest.param({}, {}, "port = 1\nx = = 1", "r.toml:2: this is no TOML: ", id="no-toml"),
+        pytest.param({}, {}, "[servers]\nservers = []", "r.toml:1: mvllm's servers.toml is not read", id="mvllm"),
+        pytest.param({}, {}, "x = [", "r.toml", id="cut-off"),
+        pytest.param(
+            {"port": "5"},
+            {"ROUTERCTL_ADMIN_PORT": "5"},
+            "",
+            "--port and ROUTERCTL_ADMIN_PORT are both 5; give them different ports",
+            id="two-places",
+        ),
+        pytest.param({"host": "example"}, {}, "", "--host is 'example'; write an IP address", id="host"),
+        pytest.param({"connect_timeout_secs": "nan"}, {}, "", "--connect-timeout-secs is nan", id="nan"),
+        pytest.param({"worker_urls": ["grpc://a:1"]}, {}, "", "scheme 'grpc' is not http or https", id="grpc"),
+    ],
+)
+def test_a_wrong_value_is_named_by_its_place(
+    flags: Flags, environment: dict[str, str], toml: str, message: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        resolve(flags, environment, ConfigFile("r.toml", toml))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_nearest() -> None:
+    assert nearest("prot", ["port", "host"]) == "port"
+    assert nearest("something-else", ["port", "host"]) is None

@@ -58,7 +58,7 @@ class Client:
     # --- the request -----------------------------------------------------------------------------------
 
     def read_body(self, limit: int, on_body: Callable[[bytes], None], left: Callable[[], None]) -> None:
-        """Call `on_body` with the whole body, or with None when it is over `limit` bytes.
+        """Call `on_body` with the body: all of it, or its beginning once that is over `limit` bytes.
 
         Raises RouterError 413 at once when the declared length is over the limit. A body of known length ends
         with its last byte; the server's own "that was all" is left to `watch`.

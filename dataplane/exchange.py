@@ -21,9 +21,14 @@ _WHOLE_ANSWER = 64 * 1024
 
 
 class Exchange:
-    """Takes the answer (it is the connection's ResponseSink); calls `ended` once with the outcome."""
+    """Takes the answer (it is the connection's ResponseSink).
+
+    Calls `begins` with the answer's status and headers before anything goes to the client: False means that the
+    answer is not wanted, and the exchange was abandoned. Calls `ended` once with the outcome, unless abandoned.
+    """
 
     __slots__ = (
+        "_begins",
         "_client",
         "_connection",
         "_ended",
@@ -45,8 +50,10 @@ class Exchange:
         client: Client,
         request_id: bytes,
         loop: asyncio.AbstractEventLoop,
+        begins: Callable[[int, Headers], bool],
         ended: Callable[[Outcome], None],
     ) -> None:
+        self._begins = begins
         self._client = client
         self._request_id = request_id
         self._loop = loop
@@ -84,6 +91,8 @@ class Exchange:
 
     def on_head(self, status: int, headers: Headers, length: int | None) -> None:
         """Begin the client's answer, or wait for the rest of a small one."""
+        if not self._begins(status, headers):
+            return
         self.first_byte_at = self._loop.time()
         self.status = status
         for field in headers:

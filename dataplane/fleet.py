@@ -12,14 +12,22 @@ import random
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from urllib.parse import urlsplit
 
 from dataplane.accounting import Accounting
+from dataplane.avoidance import Avoidance
 from dataplane.load import load_of
 from dataplane.policies import Policy, make_policy, policy_names
 from dataplane.upstream.pool import Pool
 from shared.messages import LoadReport, PlaneInflight, WorkerLoad
 from shared.table import RoutingTable, Settings, Worker, make_table
+
+
+@cache
+def _trust() -> ssl.SSLContext:
+    # Loading the certificate authorities takes 20 ms of the loop's time: once, not per worker.
+    return ssl.create_default_context()
 
 
 class Slot:
@@ -85,6 +93,7 @@ class Fleet:
         self._loop = asyncio.get_running_loop()
         self._slots: dict[str, Slot] = {}
         self._leaving: list[Slot] = []
+        self.avoidance: Avoidance[Slot] = Avoidance()
         self._others: dict[str, tuple[int, dict[str, int]]] = {}
         self._load_seq = (0, 0)
         self._last_policy: Policy | None = None
@@ -115,6 +124,7 @@ class Fleet:
         for slot in self._leaving:
             slot.pool.close()
         self._slots = slots
+        self.avoidance.forget_all_but(set(slots.values()))
         self._accounting.forget_workers(set(slots))
         self.view = self._compile(table)
 
@@ -128,8 +138,7 @@ class Fleet:
         def count() -> None:
             opened[worker.id] += 1
 
-        tls = ssl.create_default_context() if secure else None
-        pool = Pool(host, port, tls=tls, loop=self._loop, opened=count)
+        pool = Pool(host, port, tls=_trust() if secure else None, loop=self._loop, opened=count)
         slot = Slot(self, worker, pool, parts.netloc.encode())
         slot.others = sum(counts.get(worker.id, 0) for _, counts in self._others.values())
         return slot

@@ -1,23 +1,37 @@
-"""How an attempt can end, and when the request may be sent again: one pure function.
+"""How an attempt can end, and when the request may be sent again: one pure function over plain values.
 
-    outcome            connection  another worker left   next
-    -----------------  ----------  --------------------  ------------------------------------------------
-    connect failed     -           yes                   another worker
-    nothing received   reused      (any)                 the same worker, on a fresh connection
-    nothing received   fresh       yes                   another worker
-    broken, truncated  (any)       (any)                 give up: an engine may have run it
-    (any)              (any)       no, or 5 tried        give up
+`next_step` reads as this table; the first row that fits decides.
+
+    outcome            when                                          next
+    -----------------  --------------------------------------------  ------------------------------------------
+    nothing received   on a connection that was used before          the same worker, on a fresh connection
+    broken, truncated  any                                           give up: an engine may have run it
+    status             not in 408 429 500 502 503 504                (no failure: passed on)
+    status             500 502 504 to a method that is not safe      pass it on: an engine may have run it
+    (any other)        as many attempts as allowed were made         give up
+    (any other)        the retry budget is empty                     give up
+    (any other)        a worker is left that was not tried           that one, at once
+    (any other)        none is left, the wait fits                   any worker, after a pause
+    (any other)        none is left, the wait does not fit           give up
 
 A reused connection that closes without a byte was closed by the worker's keep-alive timer while the
-request was on its way: the worker never read it, and is not at fault.
+request was on its way: the worker never read it, and is not at fault. Only this retry is free of budget.
+
+To give up on a status means to pass the worker's own answer on to the client.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
 
-MAX_ATTEMPTS = 5
-"""Workers tried for one request, as vllm-router's `--retry-max-retries` default."""
+RETRYABLE_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
+"""As vllm-router's."""
+NOT_RUN_STATUSES = frozenset({408, 429, 503})
+"""Statuses that say that the request was refused, not run: a POST may go to another worker."""
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+MAX_WAIT = 1.0
+"""Seconds that one request may spend in pauses between attempts. A longer Retry-After is the client's to heed."""
 
 
 class Outcome(Enum):
@@ -27,6 +41,8 @@ class Outcome(Enum):
     CONNECT_FAILED = "connect-failed"
     NOTHING_RECEIVED = "closed-before-answer"
     """The connection was closed before any byte of an answer: the request may not even have been read."""
+    STATUS = "status"
+    """The answer began with one of `RETRYABLE_STATUSES`; nothing of it was sent to the client."""
     BROKEN = "broken"
     """The answer broke off before anything of it was sent to the client."""
     TRUNCATED = "truncated"
@@ -37,15 +53,97 @@ class Step(Enum):
     """What to do next."""
 
     SAME_WORKER = "same-worker"
-    """Once more, on a fresh connection."""
+    """At once, on a fresh connection."""
     ANOTHER_WORKER = "another-worker"
+    """At once, one that was not tried."""
+    ANY_WORKER_LATER = "any-worker-later"
+    """After a pause; the last one only if it is alone."""
     GIVE_UP = "give-up"
 
 
-def next_step(outcome: Outcome, *, reused: bool, tried: int, others_left: bool) -> Step:
-    """Return the step after an attempt that did not complete; `tried` counts workers, this one included."""
-    if outcome is Outcome.NOTHING_RECEIVED and reused:
+@dataclass(frozen=True)
+class Attempt:
+    """An attempt that did not complete, and what is left.
+
+    `number` counts attempts, this one included; `wait` is the pause in seconds that would come before the
+    next one, `waited` the sum of those before.
+    """
+
+    outcome: Outcome
+    method: str
+    number: int
+    status: int = 0
+    reused: bool = False
+    others_left: bool = False
+    budget_left: bool = True
+    wait: float = 0.0
+    waited: float = 0.0
+
+
+def next_step(attempt: Attempt, *, max_attempts: int) -> Step:
+    """Return the step, by the table above."""
+    outcome = attempt.outcome
+    if outcome is Outcome.NOTHING_RECEIVED and attempt.reused:
         return Step.SAME_WORKER
-    if outcome in (Outcome.CONNECT_FAILED, Outcome.NOTHING_RECEIVED) and others_left and tried < MAX_ATTEMPTS:
+    if outcome in (Outcome.BROKEN, Outcome.TRUNCATED):
+        return Step.GIVE_UP
+    if outcome is Outcome.STATUS and not may_be_sent_again(attempt.status, attempt.method):
+        return Step.GIVE_UP
+    if attempt.number >= max_attempts or not attempt.budget_left:
+        return Step.GIVE_UP
+    if attempt.others_left:
         return Step.ANOTHER_WORKER
+    if attempt.waited + attempt.wait <= MAX_WAIT:
+        return Step.ANY_WORKER_LATER
     return Step.GIVE_UP
+
+
+def may_be_sent_again(status: int, method: str) -> bool:
+    """Whether a worker's status allows another attempt."""
+    return status in NOT_RUN_STATUSES or (status in RETRYABLE_STATUSES and method in SAFE_METHODS)
+
+
+def backoff(number: int, *, initial: float, longest: float, multiplier: float, jitter: float, draw: float) -> float:
+    """Return the pause after attempt `number` (from 1), in seconds: vllm-router's formula.
+
+    initial * multiplier**(number - 1), at most `longest`, then up to `jitter` of itself more or less;
+    `draw` is a random number from 0 to 1.
+    """
+    pause: float = min(initial * multiplier ** (number - 1), longest)
+    return pause * (1 + jitter * (2 * draw - 1))
+
+
+def retry_after(value: bytes) -> float:
+    """Return the seconds that a `Retry-After` field asks for; 0 for a date or anything else."""
+    return float(value) if value.isdigit() and len(value) < 10 else 0.0
+
+
+class RetryBudget:
+    """Retries may add a fifth to a plane's requests, and 10 a second so that a quiet plane can retry at all.
+
+    A bucket of tokens: each request puts 0.2 in, each second 10, a retry takes one; it holds 100 at most, so a
+    storm after a quiet time is bounded, too. Without it, retries multiply the load on a fleet that is failing.
+    """
+
+    SHARE = 0.2
+    PER_SECOND = 10.0
+    MOST = 100.0
+
+    def __init__(self, now: float) -> None:
+        """Begin with one second's worth; times are in seconds on any one clock."""
+        self._tokens = self.PER_SECOND
+        self._filled = now
+
+    def request(self) -> None:
+        """Count a request of a client."""
+        self._tokens = min(self.MOST, self._tokens + self.SHARE)
+
+    def has_token(self, now: float) -> bool:
+        """Whether a retry is allowed."""
+        self._tokens = min(self.MOST, self._tokens + (now - self._filled) * self.PER_SECOND)
+        self._filled = now
+        return self._tokens >= 1.0
+
+    def take(self) -> None:
+        """Pay for a retry that `has_token` allowed."""
+        self._tokens -= 1.0

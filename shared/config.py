@@ -59,6 +59,13 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     # The TCP handshake crosses one data centre; 10 s outlasts two lost SYNs (1 s + 2 s + 4 s).
     connect_timeout_secs: float = 10.0
     request_timeout_secs: float = 1800.0
+    # Attempts in all, the first one included, as vllm-router counts them.
+    retry_max_retries: int = 5
+    retry_initial_backoff_ms: int = 50
+    retry_max_backoff_ms: int = 30000
+    retry_backoff_multiplier: float = 1.5
+    retry_jitter_factor: float = 0.2
+    disable_retries: bool = False
     max_payload_size: int = 536_870_912
     request_id_headers: tuple[str, ...] = ("x-request-id", "x-correlation-id", "x-trace-id", "request-id")
 
@@ -73,6 +80,11 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             data_planes=self.data_planes,
             connect_timeout=float(self.connect_timeout_secs),
             request_timeout=float(self.request_timeout_secs),
+            max_attempts=1 if self.disable_retries else max(1, self.retry_max_retries),
+            retry_initial_backoff=self.retry_initial_backoff_ms / 1000,
+            retry_max_backoff=self.retry_max_backoff_ms / 1000,
+            retry_backoff_multiplier=self.retry_backoff_multiplier,
+            retry_jitter_factor=self.retry_jitter_factor,
             max_payload_size=self.max_payload_size,
             request_id_headers=tuple(name.lower() for name in self.request_id_headers),
         )
@@ -131,6 +143,11 @@ def check(config: StartConfig) -> None:
         ("--load-interval-ms", config.load_interval_ms, 50, 60000),
         ("--connect-timeout-secs", config.connect_timeout_secs, 0.01, 600),
         ("--request-timeout-secs", config.request_timeout_secs, 0.1, 604800),
+        ("--retry-max-retries", config.retry_max_retries, 0, 100),
+        ("--retry-initial-backoff-ms", config.retry_initial_backoff_ms, 0, 60000),
+        ("--retry-max-backoff-ms", config.retry_max_backoff_ms, 0, 600000),
+        ("--retry-backoff-multiplier", config.retry_backoff_multiplier, 1, 100),
+        ("--retry-jitter-factor", config.retry_jitter_factor, 0, 1),
         ("--max-payload-size", config.max_payload_size, 1, 1 << 40),
         ("--shutdown-grace-secs", config.shutdown_grace_secs, 0, 86400),
     ):

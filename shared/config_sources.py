@@ -19,6 +19,7 @@ from shared.config import ConfigError, StartConfig, check
 ENVIRONMENT_PREFIX = "ROUTERCTL_"
 FIELDS = {field.name: field for field in msgspec.structs.fields(StartConfig)}
 LISTS = frozenset(name for name, field in FIELDS.items() if field.type == tuple[str, ...])
+BOOLEANS = frozenset(name for name, field in FIELDS.items() if field.type is bool)
 _ADDRESSES = ("host", "admin_host", "prometheus_host")
 _FLAG = re.compile(r"--[a-z][a-z-]*[a-z]")
 # Kubernetes gives every pod SERVICENAME_PORT=tcp://... for each service; ours is likely called routerctl.
@@ -123,11 +124,11 @@ def _converted(field: str, given: _Given) -> Any:
     # A quoted number in a TOML file is a mistake that its author wants to know of.
     from_file = not given.where.startswith(("--", ENVIRONMENT_PREFIX))
     try:
-        if kind is int or kind is float:
+        if kind in (int, float, bool):
             return msgspec.convert(given.value, kind, strict=from_file or not is_text)
         return msgspec.convert(given.value, kind)
     except msgspec.ValidationError:
-        expected = {int: "a whole number", float: "a number"}.get(kind, "a text")
+        expected = {int: "a whole number", float: "a number", bool: "true or false"}.get(kind, "a text")
         if is_text and from_file:
             expected += " without quotes"
         example = _example(field)
@@ -136,7 +137,7 @@ def _converted(field: str, given: _Given) -> Any:
 
 def _example(field: str) -> str:
     default = FIELDS[field].default
-    return f", such as {default}" if isinstance(default, int | float | str) else ""
+    return f", such as {default}" if isinstance(default, int | float | str) and field not in BOOLEANS else ""
 
 
 def _as_list(field: str, given: _Given) -> tuple[str, ...]:

@@ -63,9 +63,13 @@ class RuntimeDir:
     def prepare(self) -> None:
         """Create the folder, or check the one that is there. Raises RuntimeDirError."""
         try:
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # mkdir's own `parents` would make them with the umask's mode.
+            for folder in (*reversed(self.path.parents), self.path):
+                if not folder.exists():
+                    folder.mkdir(mode=0o700, exist_ok=True)
             self.planes.mkdir(mode=0o700, exist_ok=True)
             info = self.path.stat()
+            above = self.path.parent.stat()
         except OSError as error:
             raise RuntimeDirError(
                 f"runtime folder {self.path}: {error.strerror}; give another one with --runtime-dir"
@@ -79,6 +83,12 @@ class RuntimeDir:
             raise RuntimeDirError(
                 f"runtime folder {self.path} can be entered by other users (mode "
                 f"{stat.S_IMODE(info.st_mode):04o}); run: chmod 700 {self.path}"
+            )
+        others_may_replace_it = above.st_mode & 0o022 and not above.st_mode & stat.S_ISVTX
+        if above.st_uid not in (0, os.getuid()) or others_may_replace_it:
+            raise RuntimeDirError(
+                f"runtime folder {self.path}: other users may replace it, as {self.path.parent} belongs to user id "
+                f"{above.st_uid} with mode {stat.S_IMODE(above.st_mode):04o}; give another one with --runtime-dir"
             )
         longest = len(os.fsencode(self.path)) + 1 + _LONGEST_NAME
         if longest > _MAX_SOCKET_PATH:

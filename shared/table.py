@@ -62,11 +62,24 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     data_planes: int = 1
     connect_timeout: float = 10.0
     request_timeout: float = 1800.0
+    max_attempts: int = 5
+    retry_initial_backoff: float = 0.05
+    retry_max_backoff: float = 30.0
+    retry_backoff_multiplier: float = 1.5
+    retry_jitter_factor: float = 0.2
     max_payload_size: int = 536_870_912
     request_id_headers: tuple[str, ...] = ("x-request-id", "x-correlation-id", "x-trace-id", "request-id")
 
     def __post_init__(self) -> None:
-        _as_floats(self, "connect_timeout", "request_timeout")
+        _as_floats(
+            self,
+            "connect_timeout",
+            "request_timeout",
+            "retry_initial_backoff",
+            "retry_max_backoff",
+            "retry_backoff_multiplier",
+            "retry_jitter_factor",
+        )
 
 
 class Stamp(msgspec.Struct, frozen=True, array_like=True):

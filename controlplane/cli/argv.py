@@ -6,10 +6,11 @@ import re
 from collections.abc import Sequence
 
 from controlplane.cli.vllm_router_flags import NOT_OFFERED
-from shared.config_sources import FIELDS, LISTS, flag_of, nearest
+from shared.config_sources import BOOLEANS, FIELDS, LISTS, flag_of, nearest
 
 START_FLAGS = frozenset({*map(flag_of, FIELDS), "--config"})
 _LIST_FLAGS = frozenset(map(flag_of, LISTS))
+_BOOLEAN_FLAGS = frozenset(map(flag_of, BOOLEANS))
 _NEGATIVE_NUMBER = re.compile(r"-\.?\d")
 
 
@@ -37,6 +38,9 @@ def normalise(argv: Sequence[str], switches: frozenset[str] = frozenset()) -> li
             raise UsageProblem(f"unexpected argument {word!r}; every value stands behind a flag, see --help")
         if flag not in START_FLAGS:
             raise UsageProblem(_unknown(flag, START_FLAGS | switches))
+        if flag in _BOOLEAN_FLAGS and not tied:
+            # As with argparse: the flag alone means yes.
+            tied, value = "=", "true"
         values = [value] if tied else _values(rest, many=flag in _LIST_FLAGS)
         if not values and flag in _LIST_FLAGS:
             # As with argparse: an empty list is a list.

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import typer
 
-from shared.config_sources import FIELDS, flag_of
+from shared.config_sources import BOOLEANS, FIELDS, flag_of
 
 HELP: dict[str, tuple[str, str]] = {
     "host": ("ADDRESS", "Listen address of the data port; 0.0.0.0 is every address."),
@@ -40,6 +40,12 @@ HELP: dict[str, tuple[str, str]] = {
     "load_interval_ms": ("MILLISECONDS", "Time between readings of one worker's load from its /metrics."),
     "connect_timeout_secs": ("SECONDS", "Longest wait for a connection to a worker; then another one is tried."),
     "request_timeout_secs": ("SECONDS", "Longest time that one request may take at a worker."),
+    "retry_max_retries": ("N", "Attempts for one request in all, the first one included."),
+    "retry_initial_backoff_ms": ("MILLISECONDS", "Pause before a worker is tried again, when no other is left."),
+    "retry_max_backoff_ms": ("MILLISECONDS", "Longest such pause."),
+    "retry_backoff_multiplier": ("FACTOR", "How much longer each further pause is."),
+    "retry_jitter_factor": ("FACTOR", "How much of a pause is random, from 0 to 1."),
+    "disable_retries": ("", "Make one attempt only (and one more on a connection that had gone stale)."),
     "max_payload_size": ("BYTES", "Largest request body taken."),
     "request_id_headers": ("NAME...", "Request headers that may hold a request's id; the first found wins."),
     "shutdown_grace_secs": ("SECONDS", "Time for running requests to finish at a stop; Kubernetes kills after 30."),
@@ -53,6 +59,8 @@ def option(field: str) -> Any:
     It takes the text as given: `shared.config_sources` converts and checks texts from all sources alike.
     """
     metavar, text = HELP[field]
+    if field in BOOLEANS:
+        return typer.Option(flag_of(field), help=text, show_default=False, metavar="[true|false]")
     # typer would put parentheses around a default that it did not convert itself.
     return typer.Option(flag_of(field), metavar=metavar, help=text + _default_text(field), show_default=False)
 

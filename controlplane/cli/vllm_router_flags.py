@@ -12,9 +12,9 @@ NOT_OFFERED = frozenset(
         "--balance-abs-threshold", "--balance-rel-threshold", "--eviction-interval-secs", "--max-tree-size",
         "--wasm-middleware", "--wasm-middleware-sha256", "--wasm-middleware-route", "--intra-node-data-parallel-size",
         "--enable-igw", "--api-key", "--log-dir", "--service-discovery", "--selector", "--service-discovery-port",
-        "--service-discovery-namespace", "--prefill-selector", "--decode-selector", "--retry-max-retries",
-        "--retry-initial-backoff-ms", "--retry-max-backoff-ms", "--retry-backoff-multiplier", "--retry-jitter-factor",
-        "--disable-retries", "--cb-failure-threshold", "--cb-success-threshold", "--cb-timeout-duration-secs",
+        "--service-discovery-namespace", "--prefill-selector", "--decode-selector",
+
+        "--cb-failure-threshold", "--cb-success-threshold", "--cb-timeout-duration-secs",
         "--cb-window-duration-secs", "--disable-circuit-breaker", "--max-concurrent-requests", "--queue-size",
         "--queue-timeout-secs", "--rate-limit-tokens-per-second", "--cors-allowed-origins",
     }

@@ -17,7 +17,7 @@ from dataplane.accounting import Accounting
 from dataplane.client import Client
 from dataplane.fleet import Fleet, Slot
 from dataplane.forward import Forwarder
-from dataplane.peek import Peek
+from dataplane.peek import peek
 from shared.table import ModelCard, Settings, Worker, WorkerState, make_table
 from tests.unit.dataplane.fake_granian import FakeTransaction, Field
 from tests.unit.dataplane.listening import until
@@ -65,7 +65,7 @@ class Bench:
         self._slots.update(self.fleet._slots.values())
 
     def skip_turn(self) -> None:
-        self.fleet.view.policy.pick(self.fleet.view.ready, Peek())
+        self.fleet.view.policy.pick(self.fleet.view.ready, peek(BODY))
 
     def inflight(self) -> int:
         return sum(slot.inflight for slot in self._slots)

@@ -70,6 +70,33 @@ def test_the_answer_completes_while_the_client_is_waited_for(run: Run, chunks: i
     run(test)
 
 
+def test_a_client_that_stalls_again_after_the_worker_is_done_stalls_nobody_else(run: Run) -> None:
+    """The connection belongs to others by then: it must not be paused for the sake of the client before."""
+
+    async def script(asked: Asked) -> None:
+        parts = b"".join(b"1\r\n%x\r\n" % number for number in range(15))
+        await asked.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + parts + b"0\r\n\r\n")
+
+    async def test(bench: Bench) -> None:
+        async with workers(script) as (worker,):
+            bench.serve(worker.url)
+            transaction = bench.ask()
+            transaction.stalled = True
+            await until(lambda: bench.idle() == 1)
+            worker.script = well
+            for _ in range(3):
+                assert transaction.waiting_for_room
+                transaction.read_some()
+                await until(lambda: transaction.waiting_for_room)
+                assert (await bench.answer()).body == b"well"
+            transaction.read()
+            await bench.ended(transaction)
+            assert transaction.body == b"0123456789abcde"
+            assert worker.connections == 1
+
+    run(test)
+
+
 def test_a_client_that_leaves_after_the_worker_is_done_costs_no_connection(run: Run) -> None:
     async def script(asked: Asked) -> None:
         await asked.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 8 + b"0\r\n\r\n")

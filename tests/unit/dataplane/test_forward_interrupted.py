@@ -7,7 +7,7 @@ from typing import get_args
 
 import pytest
 
-from dataplane.forward import Interruption
+from dataplane.request import Interruption
 from tests.unit.dataplane.forward_bench import (
     BODY,
     Bench,

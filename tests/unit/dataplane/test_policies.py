@@ -174,3 +174,19 @@ def test_the_policy_of_new_settings_is_known() -> None:
 def test_an_unknown_name_is_an_error(name: str) -> None:
     with pytest.raises(KeyError):
         make_policy(name, plane_slot=0, rng=random.Random(1))
+
+
+def test_alternating_models_each_meet_all_their_workers() -> None:
+    policy = RoundRobin()
+    met: dict[str, set[str]] = {"x": set(), "y": set()}
+    for turn in range(8):
+        model = "xy"[turn % 2]
+        met[model].add(policy.pick(fleet(0.0, 0.0), FakeRequest(model)).id)
+    assert met == {"x": {"w0", "w1"}, "y": {"w0", "w1"}}
+
+
+def test_made_up_models_do_not_grow_it() -> None:
+    policy = RoundRobin()
+    for number in range(5000):
+        policy.pick(fleet(0.0, 0.0), FakeRequest(f"model-{number}"))
+    assert len(policy._next) <= 1024

@@ -93,3 +93,14 @@ def test_a_wrong_value_is_named_by_its_place(
 def test_nearest() -> None:
     assert nearest("prot", ["port", "host"]) == "port"
     assert nearest("something-else", ["port", "host"]) is None
+
+
+@pytest.mark.parametrize(("text", "value"), [("true", True), ("1", True), ("false", False), ("0", False)])
+def test_a_switch_takes_the_usual_words(text: str, value: bool) -> None:
+    assert resolve({}, {"ROUTERCTL_DISABLE_RETRIES": text}).disable_retries is value
+    assert resolve({"disable_retries": text}, {}).disable_retries is value
+
+
+def test_a_switch_that_is_no_switch_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"^ROUTERCTL_DISABLE_RETRIES is 'perhaps'; write true or false$"):
+        resolve({}, {"ROUTERCTL_DISABLE_RETRIES": "perhaps"})

@@ -111,8 +111,8 @@ def test_a_path_too_long_for_sockets_is_refused_by_how_much(tmp_path: Path) -> N
 
 
 def test_the_length_counts_bytes_not_characters(tmp_path: Path) -> None:
-    path = of_length(tmp_path, 85)
-    with pytest.raises(RuntimeDirError, match="too long"):
+    path = of_length(tmp_path, 107 - len(f"/plane-{PLANE_ID}.ipc"))
+    with pytest.raises(RuntimeDirError, match=f"is {len(path.name)} bytes too long"):
         RuntimeDir(path.with_name("ä" * len(path.name))).prepare()
 
 
@@ -218,3 +218,20 @@ def test_a_missing_record_is_none(tmp_path: Path) -> None:
     assert read_record(tmp_path / "p", ProcessRecord) is None
     (tmp_path / "d").mkdir()
     assert read_record(tmp_path / "d", ProcessRecord) is None
+
+
+def test_folders_on_the_way_are_private_too(tmp_path: Path) -> None:
+    RuntimeDir(tmp_path / "a" / "b" / "run").prepare()
+    assert [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("a", "a/b", "a/b/run")] == [0o700] * 3
+
+
+@pytest.mark.parametrize(("mode", "safe"), [(0o755, True), (0o1777, True), (0o777, False), (0o775, False)])
+def test_a_folder_that_others_may_replace_is_refused(tmp_path: Path, mode: int, safe: bool) -> None:
+    above = tmp_path / "above"
+    above.mkdir()
+    above.chmod(mode)
+    if safe:
+        RuntimeDir(above / "run").prepare()
+    else:
+        with pytest.raises(RuntimeDirError, match="other users may replace it"):
+            RuntimeDir(above / "run").prepare()

@@ -15,6 +15,8 @@ from controlplane.cli.vllm_router_flags import NOT_OFFERED
         pytest.param(
             "--worker-urls a --worker-urls b c", "--worker-urls=a --worker-urls=b --worker-urls=c", id="again"
         ),
+        pytest.param("--disable-retries --port 5", "--disable-retries=true --port=5", id="switch"),
+        pytest.param("--disable-retries=false", "--disable-retries=false", id="switch-with-value"),
         pytest.param("--worker-urls --port 5", "--worker-urls= --port=5", id="empty-list"),
         pytest.param("--request-id-headers x-a x-b", "--request-id-headers=x-a --request-id-headers=x-b", id="headers"),
         pytest.param("--port -5", "--port=-5", id="negative-number"),

@@ -1,0 +1,357 @@
+"""One request, from its body to its account: a state machine that callbacks move.
+
+    receiving -> [connecting ->] answering -> ended
+                      ^              |
+                      +-- [pause] <--+   retry.py decides
+
+From every phase it can go to `ended` at once, because the client left, time is up, or the plane ends:
+`Request.interrupt`. However it ends, it ends in `Request._end`, the one place that gives back what the
+request held and accounts for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Literal
+
+from dataplane.accounting import AbortedBy
+from dataplane.client import Client, Headers
+from dataplane.exchange import Exchange
+from dataplane.fleet import FleetView, Slot
+from dataplane.peek import Peek, peek
+from dataplane.retry import Attempt, Outcome, Step, may_be_sent_again, next_step, retry_after
+from dataplane.upstream.connection import UpstreamConnection
+from dataplane.upstream.head import field_lines, request_line
+from shared.catalog import route_label
+from shared.errors import (
+    RouterError,
+    bad_answer,
+    error_body,
+    internal,
+    model_not_found,
+    no_worker,
+    payload_too_large,
+    unreachable,
+    worker_timeout,
+)
+from shared.messages import EvidenceKind
+
+if TYPE_CHECKING:
+    from dataplane.forward import Forwarder
+
+logger = logging.getLogger(__name__)
+
+Interruption = Literal["client", "timeout", "shutdown"]
+
+_EVIDENCE: dict[Outcome, EvidenceKind] = {
+    Outcome.CONNECT_FAILED: "connect-failed",
+    Outcome.NOTHING_RECEIVED: "closed-before-answer",
+    Outcome.BROKEN: "bad-answer",
+    Outcome.TRUNCATED: "bad-answer",
+}
+
+
+class Request:
+    """One request on its way. A policy sees its `model`."""
+
+    __slots__ = (
+        "_body",
+        "_connecting",
+        "_ended",
+        "_exchange",
+        "_fields",
+        "_forwarder",
+        "_line",
+        "_number",
+        "_pause",
+        "_peek",
+        "_slot",
+        "_tried",
+        "_waited",
+        "arrived",
+        "client",
+        "id",
+    )
+
+    def __init__(self, forwarder: Forwarder, client: Client, request_id: bytes) -> None:
+        self._forwarder = forwarder
+        self.client = client
+        self.id = request_id
+        self.arrived = forwarder.loop.time()
+        self._peek = Peek()
+        self._body = b""
+        self._line = b""
+        self._fields = b""
+        self._tried: list[Slot] = []
+        self._number = 0
+        self._waited = 0.0
+        self._pause: asyncio.TimerHandle | None = None
+        self._slot: Slot | None = None
+        self._connecting: asyncio.Task[UpstreamConnection] | None = None
+        self._exchange: Exchange | None = None
+        self._ended = False
+
+    @property
+    def model(self) -> str | None:
+        """The model that the body names."""
+        return self._peek.model
+
+    # --- receiving -------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Read the body."""
+        limit = self._forwarder.fleet.view.settings.max_payload_size
+        try:
+            self.client.read_body(limit, self._received, self._client_left)
+        except RouterError as error:
+            self._refuse(error)
+
+    def _received(self, body: bytes) -> None:
+        try:
+            limit = self._forwarder.fleet.view.settings.max_payload_size
+            if len(body) > limit:
+                raise payload_too_large(limit)
+            client = self.client
+            scope = client.scope
+            self._body = body
+            self._peek = peek(body)
+            self._line = request_line(client.method, scope["raw_path"], scope["query_string"])
+            self._fields = field_lines(client.headers, self.id, client.method, len(body))
+            self._to_another_worker()
+            self._forwarder.watch_soon(self)
+        except RouterError as error:
+            self._refuse(error)
+        except Exception:
+            logger.exception("request %s", self.id.decode("latin-1"))
+            self._refuse(internal())
+
+    # --- connecting and answering ----------------------------------------------------------------------
+
+    def _to_another_worker(self) -> None:
+        """Choose by the newest table among those that were not tried. Raises RouterError when there is nobody."""
+        view = self._forwarder.fleet.view
+        candidates = self._candidates(view)
+        if not candidates:
+            raise nobody(view, self.model)
+        slot = view.policy.pick(candidates, self)
+        self._tried.append(slot)
+        self._hold(slot)
+        connection = slot.pool.take()
+        if connection is None:
+            self._connect(slot)
+        else:
+            self._send(slot, connection)
+
+    def _candidates(self, view: FleetView) -> tuple[Slot, ...]:
+        candidates = view.candidates(self.model)
+        if self._tried:
+            candidates = tuple(slot for slot in candidates if slot not in self._tried)
+        return self._forwarder.fleet.avoidance.preferred(candidates, self._forwarder.loop.time())
+
+    def _hold(self, slot: Slot) -> None:
+        self._forwarder.accounting.worker_requests[slot.id] += 1
+        slot.inflight += 1
+        self._slot = slot
+        self._number += 1
+
+    def _let_go(self) -> None:
+        slot, self._slot = self._slot, None
+        if slot is not None:
+            slot.inflight -= 1
+
+    def _connect(self, slot: Slot) -> None:
+        timeout = self._forwarder.fleet.view.settings.connect_timeout
+        self._connecting = self._forwarder.loop.create_task(slot.pool.connect(timeout))
+        self._connecting.add_done_callback(self._connected)
+
+    def _connected(self, task: asyncio.Task[UpstreamConnection]) -> None:
+        self._connecting = None
+        if task.cancelled():
+            return
+        error = task.exception()
+        if self._ended:
+            # The connection came in the moment in which the request ended.
+            if error is None:
+                task.result().abort()
+            return
+        slot = self._slot
+        if error is None and slot is not None:
+            self._send(slot, task.result())
+            return
+        if not isinstance(error, OSError):
+            logger.error("connecting to a worker failed unexpectedly", exc_info=error)
+        self._attempt_ended(Outcome.CONNECT_FAILED)
+
+    def _send(self, slot: Slot, connection: UpstreamConnection) -> None:
+        exchange = Exchange(self.client, self.id, self._forwarder.loop, self._answer_begins, self._attempt_ended)
+        self._exchange = exchange
+        exchange.send(connection, b"%b%b\r\n%b" % (self._line, slot.authority, self._fields), self._body)
+
+    def _answer_begins(self, status: int, headers: Headers) -> bool:
+        """Look at an answer before the client sees it; False when another attempt is made instead."""
+        slot = self._slot
+        if slot is not None:
+            self._forwarder.fleet.avoidance.reached(slot)
+        if not may_be_sent_again(status, self.client.method):
+            return True
+        asked = max((retry_after(value) for name, value in headers if name == b"retry-after"), default=0.0)
+        step, wait = self._next_step(Outcome.STATUS, status=status, asked=asked)
+        if step is Step.GIVE_UP:
+            return True
+        # Closing the connection makes sure that the worker is done with this attempt.
+        self._abandon_attempt()
+        self._again(step, wait, f"status-{status}")
+        return False
+
+    def _attempt_ended(self, outcome: Outcome) -> None:
+        if outcome is Outcome.COMPLETE:
+            self._end(None)
+            return
+        slot = self._slot
+        assert slot is not None  # noqa: S101 - held since the attempt began
+        step, wait = self._next_step(outcome)
+        if step is not Step.SAME_WORKER:
+            self._forwarder.evidence(slot.id, slot.epoch, _EVIDENCE[outcome])
+            if outcome in (Outcome.CONNECT_FAILED, Outcome.NOTHING_RECEIVED):
+                self._forwarder.fleet.avoidance.failed(slot, self._forwarder.loop.time())
+        if step is Step.GIVE_UP:
+            self._give_up(outcome)
+            return
+        self._abandon_attempt()
+        self._again(step, wait, outcome.value)
+
+    def _next_step(self, outcome: Outcome, *, status: int = 0, asked: float = 0.0) -> tuple[Step, float]:
+        """Return what to do after a failed attempt, and the pause before it if there is one."""
+        forwarder = self._forwarder
+        view = forwarder.fleet.view
+        wait = max(forwarder.pause_after(self._number), asked)
+        attempt = Attempt(
+            outcome,
+            self.client.method,
+            self._number,
+            status=status,
+            reused=self._exchange is not None and self._exchange.reused,
+            others_left=bool(self._candidates(view)),
+            budget_left=forwarder.budget.has_token(forwarder.loop.time()),
+            wait=wait,
+            waited=self._waited,
+        )
+        return next_step(attempt, max_attempts=view.settings.max_attempts), wait
+
+    def _again(self, step: Step, wait: float, cause: str) -> None:
+        """Make another attempt."""
+        self._forwarder.accounting.retries[cause] += 1
+        if step is Step.SAME_WORKER:
+            slot = self._tried[-1]
+            self._hold(slot)
+            self._connect(slot)
+            return
+        self._forwarder.budget.take()
+        if step is Step.ANY_WORKER_LATER:
+            self._waited += wait
+            self._pause = self._forwarder.loop.call_later(wait, self._after_pause)
+        else:
+            self._choose_again()
+
+    def _after_pause(self) -> None:
+        self._pause = None
+        # Everybody was tried: begin anew, but not with the one that failed last if there is another.
+        self._tried = self._tried[-1:]
+        if not self._candidates(self._forwarder.fleet.view):
+            self._tried = []
+        self._choose_again()
+
+    def _choose_again(self) -> None:
+        try:
+            self._to_another_worker()
+        except RouterError as error:
+            self._refuse(error)
+
+    def _abandon_attempt(self) -> None:
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.abandon()
+        self._let_go()
+
+    # --- ends ------------------------------------------------------------------------------------------
+
+    def _give_up(self, outcome: Outcome) -> None:
+        if outcome is Outcome.TRUNCATED:
+            self._truncate(bad_answer("broke off"))
+            self._end("worker")
+        elif outcome is Outcome.BROKEN and self._exchange is not None:
+            self._refuse(bad_answer(self._exchange.reason))
+        else:
+            self._refuse(unreachable(self._number))
+
+    def _client_left(self) -> None:
+        self.interrupt("client")
+
+    def interrupt(self, by: Interruption) -> None:
+        """End the request now, in whatever phase it is; the worker's connection is closed at once."""
+        if self._ended:
+            return
+        if by == "client":
+            self._end("client")
+            return
+        settings = self._forwarder.fleet.view.settings
+        error = worker_timeout(settings.request_timeout) if by == "timeout" else no_worker("The router is stopping.")
+        if not self.client.started:
+            self._refuse(error)
+            return
+        self._truncate(error)
+        self._end(by)
+
+    def _truncate(self, error: RouterError) -> None:
+        """Make a break visible: an SSE client gets an error event; nobody gets a clean end of the body."""
+        exchange = self._exchange
+        if exchange is not None and any(
+            name == b"content-type" and value.startswith(b"text/event-stream") for name, value in exchange.headers
+        ):
+            self.client.send(b"data: %b\n\n" % error_body(error, self.id.decode("latin-1")), more=True)
+
+    def _refuse(self, error: RouterError) -> None:
+        self.client.answer_error(error, self.id)
+        self._end(error)
+
+    def _end(self, ended: AbortedBy | RouterError | None) -> None:
+        """Give back what is held and account; None means that the client got a worker's whole answer."""
+        self._ended = True
+        client = self.client
+        forwarder = self._forwarder
+        # The exchange refers back to us; taking it out lets both go without the garbage collector.
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.abandon()
+        if self._connecting is not None:
+            self._connecting.cancel()
+        if self._pause is not None:
+            self._pause.cancel()
+        self._let_go()
+        client.close()
+        forwarder.forget(self)
+        accounting = forwarder.accounting
+        if ended is None and exchange is not None:
+            accounting.finish(
+                route_label(client.path),
+                client.method,
+                exchange.status,
+                forwarder.loop.time() - self.arrived,
+                exchange.first_byte_at - self.arrived,
+            )
+        elif isinstance(ended, RouterError):
+            accounting.reject(route_label(client.path), client.method, ended)
+        elif ended is not None:
+            accounting.abort(ended)
+
+
+def nobody(view: FleetView, model: str | None) -> RouterError:
+    """Return why no worker can take a request: an unknown model, or nobody ready for it."""
+    if model is not None and view.ready and not view.knows(model):
+        return model_not_found(model, tuple(view.table.models))
+    if not view.table.workers:
+        return no_worker("No workers are configured (--worker-urls).")
+    if model is not None and view.ready:
+        return no_worker(f"No worker that serves `{model}` is ready.")
+    return no_worker("No worker is ready.")

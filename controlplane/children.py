@@ -106,7 +106,13 @@ def _spawn(command: tuple[str, ...]) -> Process:
     record = ProcessRecord(
         pid=popen.pid, start_ticks=start_ticks(popen.pid) or 0, version=__version__, started=time.time()
     )
-    return Process(record, os.pidfd_open(popen.pid), popen)
+    try:
+        return Process(record, os.pidfd_open(popen.pid), popen)
+    except OSError:
+        # Nobody could watch it, and the next attempt would start another one beside it.
+        popen.kill()
+        popen.wait()
+        raise
 
 
 def _note(path: Path, record: msgspec.Struct) -> None:

@@ -63,6 +63,7 @@ class ControlPlane:
             )
         )
         now = clock.monotonic()
+        self._planes.expect(living_planes(runtime), now)
         self._registry.sync(static_workers(config.worker_urls), now=now, wall=round(clock.wall(), 3))
         if earlier_table is not None:
             self._registry.restore(earlier_table, now=now)
@@ -190,6 +191,12 @@ class ControlPlane:
             now=now,
             wall=self._clock.wall(),
         )
+
+
+def living_planes(runtime: RuntimeDir) -> set[str]:
+    """Return the ids of the planes that run, as the runtime folder knows them."""
+    records = (read_record(path, PlaneRecord) for path in runtime.planes.glob("*.json"))
+    return {record.identity.id for record in records if record is not None and is_alive(record.process)}
 
 
 def _load(*modules: str) -> None:

@@ -16,14 +16,16 @@ and what follows, by state (`pause` is the time until the next look, never above
     starting   ready                                 starting; the pause doubles from 0.1 s to the longest one;
                                                      unhealthy once the start-up time is over
     ready      ready, no longer suspected            unhealthy at the failure threshold, else ready with a pause
-                                                     of 0.25 s (refused, or suspected), 1 s (failed), or the
-                                                     whole interval (unclear)
+                                                     of 0.25 s (refused, or failed and suspected), 1 s (failed),
+                                                     or the whole interval (unclear)
     unhealthy  ready at the success threshold (a     unhealthy; the pause doubles from 1 s to 5 s
                never ready worker: at once)
 
 A suspicion comes from a plane or the scraper that could not reach the worker. It makes looks quick until one of
 them decides, so a killed worker is out within a second, while one that is only slow keeps its ordinary pace: three
-timeouts a minute apart before anyone calls it unhealthy.
+timeouts a minute apart before anyone calls it unhealthy. Suspicions do not change that, or one busy engine, or a
+name server that is away for a second, would cost the fleet its workers: of the looks that they cause, `unclear`
+ones count as one per half an interval.
 """
 
 from __future__ import annotations
@@ -65,6 +67,8 @@ class Health:
     successes: int = 0
     suspected: bool = False
     pause: float = 0.0
+    unclear_until: float = 0.0
+    """Monotonic seconds until which another `unclear` look says nothing new."""
 
 
 def judge(health: Health, outcome: Outcome, rules: HealthRules, now: float) -> Health:
@@ -94,15 +98,19 @@ def _failed(health: Health, outcome: Outcome, rules: HealthRules, now: float) ->
     if health.state == "unhealthy":
         pause = min(max(health.pause * 2, FAILED_PAUSE), LONGEST_UNHEALTHY_PAUSE, rules.interval)
         return replace(health, successes=0, pause=pause)
+    if outcome == "unclear":
+        if now < health.unclear_until:
+            return replace(health, pause=health.unclear_until - now)
+        health = replace(health, unclear_until=now + rules.interval / 2)
     failures = health.failures + 1
     if failures >= rules.failure_threshold:
         return _unhealthy(health, rules)
-    if outcome == "refused" or health.suspected:
-        pause = QUICK_PAUSE
-    elif outcome == "failed":
-        pause = FAILED_PAUSE
-    else:
+    if outcome == "unclear":
         pause = rules.interval
+    elif outcome == "refused" or health.suspected:
+        pause = QUICK_PAUSE
+    else:
+        pause = FAILED_PAUSE
     return replace(health, failures=failures, pause=min(pause, rules.interval))
 
 

@@ -29,7 +29,11 @@ _BOUNDS = (*map(str, catalog.LATENCY_BUCKETS), "+Inf")
 
 
 class RouterCollector(Collector):
-    """Gives prometheus-client every family. Series of workers that are not in the table are left out."""
+    """Gives prometheus-client every family. Series of workers that are not in the table are left out.
+
+    So are the planes' counters until all planes have told theirs: a sum that falls counts as a restart from zero,
+    and all of it as new, while one that is missing for a second is only missing.
+    """
 
     def __init__(self, publication: Publication, planes: Planes, loads: Loads, clock: Clock) -> None:
         self._publication = publication
@@ -40,11 +44,12 @@ class RouterCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield every family with its present values."""
         table = self._publication.table
-        totals = self._planes.totals()
         yield InfoMetricFamily(_PREFIX + "build", "The router's version.", value={"version": __version__})
-        yield _gauge("active_requests", "Client requests taken in and not ended.", totals.active)
-        yield from _counters(totals, table)
-        yield from _histograms(totals)
+        if self._planes.is_complete(self._clock.monotonic()):
+            totals = self._planes.totals()
+            yield _gauge("active_requests", "Client requests taken in and not ended.", totals.active)
+            yield from _counters(totals, table)
+            yield from _histograms(totals)
         yield from _table_gauges(table)
         yield from self._plane_gauges()
         yield from self._worker_gauges(table)

@@ -27,6 +27,7 @@ class ModelListError(ValueError):
 
 _read_answer = msgspec.json.Decoder(_Answer).decode
 _read_named = msgspec.json.Decoder(_Named).decode
+_read_any = msgspec.json.Decoder().decode
 _encode_sorted = msgspec.json.Encoder(order="deterministic").encode
 
 
@@ -35,6 +36,9 @@ def read_models(body: bytes) -> dict[str, bytes]:
     try:
         entries = _read_answer(body).data
         cards = {_read_named(entry).id: bytes(entry) for entry in entries[:MAX_MODELS]}
+        # Reading the names skips the rest, which must be sound too: clients get it, and `merge_known` reads it.
+        for card in cards.values():
+            _read_any(card)
     except DECODE_ERRORS as error:
         raise ModelListError(str(error)) from error
     return {model: card for model, card in cards.items() if 0 < len(model) <= MAX_ID_LENGTH}
@@ -53,7 +57,11 @@ def merge_known(known: Mapping[str, bytes], told: Mapping[str, bytes]) -> dict[s
 
 
 def _lasting(card: bytes) -> bytes:
-    entry = msgspec.json.decode(card)
+    try:
+        entry = _read_any(card)
+    except DECODE_ERRORS:
+        # From the table of an earlier version that took anything.
+        return card
     entry.pop("created", None)
     entry.pop("permission", None)
     return _encode_sorted(entry)

@@ -53,6 +53,17 @@ class Planes:
         self._planes: dict[str, Plane] = {}
         self._folded: OrderedDict[str, Plane] = OrderedDict()
         self._base = Totals()
+        self._awaited: set[str] = set()
+        self._awaited_until = 0.0
+
+    def expect(self, plane_ids: Iterable[str], now: float) -> None:
+        """Name planes that have counted for an earlier control plane, and are about to report here."""
+        self._awaited = set(plane_ids)
+        self._awaited_until = now + FOLDED_AFTER
+
+    def is_complete(self, now: float) -> bool:
+        """Whether the sums hold every plane that is expected. Before, they are too small, and would seem to fall."""
+        return not self._awaited or now >= self._awaited_until
 
     def hear(self, identity: PlaneIdentity, now: float) -> Plane:
         """Note a sign of life."""
@@ -86,6 +97,7 @@ class Planes:
         """Note a plane's figures."""
         plane = self.hear(message.plane, now)
         plane.report, plane.reported, plane.inflight = message, now, message.inflight
+        self._awaited.discard(message.plane.id)
 
     def said_goodbye(self, message: Goodbye, now: float) -> Plane:
         """Note that a plane has ended by request. Returns it, folded."""

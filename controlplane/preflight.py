@@ -35,7 +35,10 @@ class Survey(msgspec.Struct, frozen=True):
 
 def take_lock(runtime: RuntimeDir) -> BinaryIO:
     """Make this process the folder's one supervisor for as long as the returned file is open."""
-    file = open(runtime.lock, "a+b")  # noqa: SIM115 - it stays open as long as the process lives
+    try:
+        file = open(runtime.lock, "a+b")  # noqa: SIM115 - it stays open as long as the process lives
+    except OSError as error:
+        raise CanNotStart(f"{runtime.lock}: {error.strerror}; give another folder with --runtime-dir") from None
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -47,9 +50,10 @@ def take_lock(runtime: RuntimeDir) -> BinaryIO:
             f"a router already runs on runtime folder {runtime.path} (supervisor: {by}); "
             "stop it, or give this one another --runtime-dir and --port"
         ) from None
-    file.truncate(0)
-    file.write(str(os.getpid()).encode())
-    file.flush()
+    # Only for the message above: a full disk does not keep a router from starting.
+    with suppress(OSError):
+        file.truncate(0)
+        os.write(file.fileno(), str(os.getpid()).encode())
     return file
 
 

@@ -132,7 +132,7 @@ class Supervisor:
             return
         log.warning("%s again: killing everything", number.name)
         self._killed = True
-        for watched in self._everything():
+        for watched in self._to_end(self._ending.result()):
             watched.send(signal.SIGKILL)
 
     def _give_up(self, code: int, reason: str) -> None:
@@ -294,12 +294,15 @@ class Supervisor:
 
     # --- ending ------------------------------------------------------------------------------------------
 
-    def _everything(self) -> list[Watched]:
+    def _planes_to_end(self, ending: Ending) -> list[Watched]:
+        return [plane for plane in self._planes.values() if plane.is_own_child or not ending.leaves_adopted]
+
+    def _to_end(self, ending: Ending) -> list[Watched]:
         control = [self._control_plane] if self._control_plane is not None else []
-        return [*self._planes.values(), *control]
+        return [*self._planes_to_end(ending), *control]
 
     async def _close(self, ending: Ending) -> int:
-        planes = [w for w in self._planes.values() if w.is_own_child or not ending.leaves_adopted]
+        planes = self._planes_to_end(ending)
         grace = self._config.shutdown_grace_secs + KILL_MARGIN
         clean = await asyncio.gather(*(plane.end(grace) for plane in planes))
         # The control plane goes last: the planes' last figures are for it.

@@ -21,6 +21,9 @@ from controlplane.health import Outcome
 
 # vLLM's server closes idle connections after 5 s.
 _MAX_IDLE = 3.0
+# httpcore closes a socket whose TLS handshake it ends itself, and forgets one whose handshake is cancelled: its own
+# limit must come before ours.
+_CONNECT_SHARE = 0.95
 
 log = logging.getLogger(__name__)
 
@@ -73,19 +76,21 @@ class WorkerClient:
 
         async def note(event: str, _: object) -> None:
             nonlocal connected
-            connected = connected or event.startswith("http11.")
+            # With TLS the handshake comes in between: a busy server is slow at that too.
+            connected = connected or event == "connection.connect_tcp.complete" or event.startswith("http11.")
 
         try:
             async with asyncio.timeout(timeout):
+                extensions = {"trace": note, "timeout": {"connect": timeout * _CONNECT_SHARE}}
                 try:
-                    return await self._get(path, limit, note)
+                    return await self._get(path, limit, extensions)
                 except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError) as error:
                     if not self._keep_alive:
                         raise
                     # As a rule the worker had just closed the idle connection; a new one shows whether it is well.
                     log.debug("GET %s on a kept connection to %s: %s", path, self._http.base_url, error)
-                    return await self._get(path, limit, note)
-        except TimeoutError:
+                    return await self._get(path, limit, extensions)
+        except (TimeoutError, httpx.ConnectTimeout):
             if connected:
                 raise FetchError("unclear", f"no answer within {timeout:g} s") from None
             raise FetchError("failed", f"no connection within {timeout:g} s") from None
@@ -98,9 +103,9 @@ class WorkerClient:
         except httpx.TransportError as error:
             raise FetchError("failed", "connection reset") from error
 
-    async def _get(self, path: str, limit: int, trace: object) -> Answer:
+    async def _get(self, path: str, limit: int, extensions: dict[str, object]) -> Answer:
         headers = {} if self._keep_alive else {"connection": "close"}
-        async with self._http.stream("GET", path, headers=headers, extensions={"trace": trace}) as answer:
+        async with self._http.stream("GET", path, headers=headers, extensions=extensions) as answer:
             body = bytearray()
             if limit:
                 async for part in answer.aiter_raw():

@@ -55,6 +55,11 @@ class Client:
         self._limit = 0
         self._expected: int | None = None
 
+    @property
+    def received(self) -> int:
+        """Bytes of the body that came so far."""
+        return self._size
+
     # --- the request -----------------------------------------------------------------------------------
 
     def read_body(self, limit: int, on_body: Callable[[bytes], None], left: Callable[[], None]) -> None:

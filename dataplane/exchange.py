@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataplane.client import Client, Headers
 from dataplane.retry import Outcome
 from dataplane.server import FutureLike
+from dataplane.timeouts import Phase, Place
 from dataplane.upstream.connection import UpstreamConnection
 
 # An answer of known length up to this size is sent to the client in one piece when it is complete.
@@ -40,6 +41,7 @@ class Exchange:
         "_whole",
         "first_byte_at",
         "headers",
+        "parts",
         "reason",
         "reused",
         "status",
@@ -59,6 +61,7 @@ class Exchange:
         self._loop = loop
         self._ended = ended
         self.reused = False
+        self.parts = 0
         self.status = 0
         self.headers: Headers = []
         self.reason = ""
@@ -87,10 +90,16 @@ class Exchange:
             self._over = True
             connection.abort()
 
+    def place(self) -> Place:
+        """Where the attempt is."""
+        if self._waiting:
+            return Place(Phase.BLOCKED, self.parts)
+        return Place(Phase.ANSWERING if self.parts else Phase.WAITING, self.parts)
+
     # --- ResponseSink ----------------------------------------------------------------------------------
 
     def on_head(self, status: int, headers: Headers, length: int | None) -> None:
-        """Begin the client's answer, or wait for the rest of a small one."""
+        """Keep the head; it goes to the client with the first part of the body, so that a break before can be told."""
         if not self._begins(status, headers):
             return
         self.first_byte_at = self._loop.time()
@@ -103,14 +112,16 @@ class Exchange:
         self.headers = headers
         if length is not None and length <= _WHOLE_ANSWER:
             self._whole = []
-        else:
-            self._client.start(status, headers)
 
     def on_body(self, data: bytes) -> None:
         """Pass a part on."""
+        self.parts += 1
         if self._whole is not None:
             self._whole.append(data)
-        elif self._waiting:
+            return
+        if not self._client.started:
+            self._client.start(self.status, self.headers)
+        if self._waiting:
             if self._pending is None:
                 self._pending = deque()
             self._pending.append(data)
@@ -120,8 +131,8 @@ class Exchange:
     def on_complete(self) -> None:
         """End the client's answer."""
         self._over = True
-        parts = self._whole
-        if parts is not None:
+        if not self._client.started:
+            parts = self._whole or []
             self._client.answer(self.status, self.headers, parts[0] if len(parts) == 1 else b"".join(parts))
             self._ended(Outcome.COMPLETE)
         elif not self._waiting:

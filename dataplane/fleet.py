@@ -20,7 +20,8 @@ from dataplane.avoidance import Avoidance
 from dataplane.load import load_of
 from dataplane.policies import Policy, make_policy, policy_names
 from dataplane.upstream.pool import Pool
-from shared.messages import LoadReport, PlaneInflight, WorkerLoad
+from shared.errors import RouterError, model_not_found, no_worker
+from shared.messages import INFLIGHT_UNKNOWN_AFTER, LoadReport, PlaneInflight, WorkerLoad
 from shared.table import RoutingTable, Settings, Worker, make_table
 
 
@@ -82,6 +83,16 @@ class FleetView:
         """Whether some worker, ready or not, has told that it serves the model."""
         return model in self.table.models
 
+    def refusal(self, model: str | None) -> RouterError:
+        """Return why no worker can take a request: an unknown model, or nobody ready for it."""
+        if model is not None and self.ready and not self.knows(model):
+            return model_not_found(model, tuple(self.table.models))
+        if not self.table.workers:
+            return no_worker("No workers are configured (--worker-urls).")
+        if model is not None and self.ready:
+            return no_worker(f"No worker that serves `{model}` is ready.")
+        return no_worker("No worker is ready.")
+
 
 class Fleet:
     """Owns the slots; applies tables and load reports to them."""
@@ -94,7 +105,8 @@ class Fleet:
         self._slots: dict[str, Slot] = {}
         self._leaving: list[Slot] = []
         self.avoidance: Avoidance[Slot] = Avoidance()
-        self._others: dict[str, tuple[int, dict[str, int]]] = {}
+        # What each other plane told last, and when.
+        self._others: dict[str, tuple[PlaneInflight, float]] = {}
         self._load_seq = (0, 0)
         self._last_policy: Policy | None = None
         self.stale = True
@@ -140,7 +152,7 @@ class Fleet:
 
         pool = Pool(host, port, tls=_trust() if secure else None, loop=self._loop, opened=count)
         slot = Slot(self, worker, pool, parts.netloc.encode())
-        slot.others = sum(counts.get(worker.id, 0) for _, counts in self._others.values())
+        slot.others = sum(told.counts.get(worker.id, 0) for told, _ in self._others.values())
         return slot
 
     def _compile(self, table: RoutingTable) -> FleetView:
@@ -185,26 +197,40 @@ class Fleet:
 
     def take_plane_inflight(self, report: PlaneInflight) -> None:
         """Keep what another plane has in flight, newest wins; a plane without any is forgotten."""
-        seq, before = self._others.get(report.plane, (-1, {}))
-        if report.seq <= seq:
-            return
+        if report.plane in self._others:
+            told, _ = self._others[report.plane]
+            if report.seq <= told.seq:
+                return
+            self._forget_plane(report.plane)
         if report.counts:
-            self._others[report.plane] = (report.seq, report.counts)
-        else:
-            self._others.pop(report.plane, None)
-        for worker in before.keys() | report.counts.keys():
+            self._others[report.plane] = (report, self.now())
+            self._add_others(report.counts, 1)
+
+    def _forget_silent_planes(self) -> None:
+        # A plane that dies together with the control plane is mourned by nobody: the next one never heard of it.
+        oldest = self.now() - INFLIGHT_UNKNOWN_AFTER
+        for plane in [plane for plane, (_, heard) in self._others.items() if heard < oldest]:
+            self._forget_plane(plane)
+
+    def _forget_plane(self, plane: str) -> None:
+        told, _ = self._others.pop(plane)
+        self._add_others(told.counts, -1)
+
+    def _add_others(self, counts: Mapping[str, int], sign: int) -> None:
+        for worker, count in counts.items():
             if (slot := self._slots.get(worker)) is not None:
-                slot.others += report.counts.get(worker, 0) - before.get(worker, 0)
+                slot.others += sign * count
 
     def inflight(self) -> dict[str, int]:
         """This plane's requests per worker; workers without any are left out."""
         return {slot.id: slot.inflight for slot in self._slots.values() if slot.inflight}
 
     def reap(self) -> None:
-        """Close connections that were idle for too long, and forget lives that have ended. About once a second."""
+        """Close connections that were idle for too long, and forget who has ended. About once a second."""
         for slot in self._slots.values():
             slot.pool.reap()
         self._leaving = [slot for slot in self._leaving if slot.inflight]
+        self._forget_silent_planes()
 
     def close(self) -> None:
         """Close all idle connections."""

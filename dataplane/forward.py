@@ -75,12 +75,10 @@ class Forwarder:
             request.client.watch()
 
     def expire(self) -> None:
-        """End requests that are older than the request timeout. Called about once a second."""
-        oldest = self.loop.time() - self.fleet.view.settings.request_timeout
+        """End requests that stand still or last for too long. Called about once a second."""
+        now = self.loop.time()
         for request in list(self._requests):
-            if request.arrived > oldest:
-                break
-            request.interrupt("timeout")
+            request.check(now)
 
     def interrupt_all(self) -> None:
         """End every request: the grace time is over."""

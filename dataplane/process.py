@@ -123,10 +123,14 @@ class Plane:
             loop.add_signal_handler(number, stop.set)
         context = zmq.asyncio.Context()
         record = self._runtime_dir.plane(self._identity.id)
-        write_record(
-            record,
-            PlaneRecord(process=own_record(), identity=self._identity, fingerprint=self._fingerprint),
-        )
+        try:
+            write_record(
+                record,
+                PlaneRecord(process=own_record(), identity=self._identity, fingerprint=self._fingerprint),
+            )
+        except OSError as error:
+            # The supervisor has noted us down too; clients need us more than the record does.
+            logger.error("can not write %s: %s", record, error.strerror)
         status = StatusSocket(context, self._runtime_dir.plane_endpoint(self._identity.id), self._status)
         try:
             async with asyncio.TaskGroup() as background:

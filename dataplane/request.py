@@ -21,18 +21,21 @@ from dataplane.exchange import Exchange
 from dataplane.fleet import FleetView, Slot
 from dataplane.peek import Peek, peek
 from dataplane.retry import Attempt, Outcome, Step, may_be_sent_again, next_step, retry_after
+from dataplane.timeouts import Phase, Place, Progress
 from dataplane.upstream.connection import UpstreamConnection
 from dataplane.upstream.head import field_lines, request_line
 from shared.catalog import route_label
 from shared.errors import (
+    CLIENT,
     RouterError,
     bad_answer,
+    body_timeout,
     error_body,
     internal,
-    model_not_found,
     no_worker,
     payload_too_large,
     unreachable,
+    worker_stalled,
     worker_timeout,
 )
 from shared.messages import EvidenceKind
@@ -66,6 +69,8 @@ class Request:
         "_number",
         "_pause",
         "_peek",
+        "_progress",
+        "_received_all",
         "_slot",
         "_tried",
         "_waited",
@@ -79,6 +84,8 @@ class Request:
         self.client = client
         self.id = request_id
         self.arrived = forwarder.loop.time()
+        self._received_all = False
+        self._progress = Progress(self.arrived)
         self._peek = Peek()
         self._body = b""
         self._line = b""
@@ -108,6 +115,7 @@ class Request:
             self._refuse(error)
 
     def _received(self, body: bytes) -> None:
+        self._received_all = True
         try:
             limit = self._forwarder.fleet.view.settings.max_payload_size
             if len(body) > limit:
@@ -133,7 +141,7 @@ class Request:
         view = self._forwarder.fleet.view
         candidates = self._candidates(view)
         if not candidates:
-            raise nobody(view, self.model)
+            raise view.refusal(self.model)
         slot = view.policy.pick(candidates, self)
         self._tried.append(slot)
         self._hold(slot)
@@ -288,6 +296,44 @@ class Request:
     def _client_left(self) -> None:
         self.interrupt("client")
 
+    def _place(self) -> Place:
+        if not self._received_all:
+            return Place(Phase.RECEIVING, self.client.received)
+        if self._exchange is None:
+            return Place(Phase.CONNECTING, self._number)
+        return self._exchange.place()
+
+    def check(self, now: float) -> None:
+        """End the request if its time is up, in whole or in the phase that it is in; see `timeouts.py`."""
+        settings = self._forwarder.fleet.view.settings
+        if self._ended:
+            return
+        if now - self.arrived >= settings.request_timeout:
+            self.interrupt("timeout")
+            return
+        match self._progress.overdue(self._place(), now, settings):
+            case Phase.RECEIVING:
+                self._refuse(body_timeout(settings.client_body_timeout))
+            case Phase.WAITING:
+                limit = settings.response_header_timeout
+                self._stalled(worker_stalled("did not begin", limit, "--response-header-timeout-secs"))
+            case Phase.ANSWERING:
+                self._stalled(worker_stalled("stood still", settings.stream_idle_timeout, "--stream-idle-timeout-secs"))
+            case Phase.BLOCKED:
+                # Nothing more can be said to a client that takes nothing: its connection is cut.
+                self._forwarder.accounting.errors[(CLIENT, "write_timeout")] += 1
+                self._end("client")
+
+    def _stalled(self, error: RouterError) -> None:
+        slot = self._slot
+        if slot is not None:
+            self._forwarder.evidence(slot.id, slot.epoch, "stalled")
+        if self.client.started:
+            self._truncate(error)
+            self._end("worker")
+        else:
+            self._refuse(error)
+
     def interrupt(self, by: Interruption) -> None:
         """End the request now, in whatever phase it is; the worker's connection is closed at once."""
         if self._ended:
@@ -344,14 +390,3 @@ class Request:
             accounting.reject(route_label(client.path), client.method, ended)
         elif ended is not None:
             accounting.abort(ended)
-
-
-def nobody(view: FleetView, model: str | None) -> RouterError:
-    """Return why no worker can take a request: an unknown model, or nobody ready for it."""
-    if model is not None and view.ready and not view.knows(model):
-        return model_not_found(model, tuple(view.table.models))
-    if not view.table.workers:
-        return no_worker("No workers are configured (--worker-urls).")
-    if model is not None and view.ready:
-        return no_worker(f"No worker that serves `{model}` is ready.")
-    return no_worker("No worker is ready.")

@@ -59,6 +59,13 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     # The TCP handshake crosses one data centre; 10 s outlasts two lost SYNs (1 s + 2 s + 4 s).
     connect_timeout_secs: float = 10.0
     request_timeout_secs: float = 1800.0
+    # Off: the head of an answer that is not streamed comes with its last token, as late as the request may last.
+    response_header_timeout_secs: float = 0.0
+    # An engine that preempts a sequence for want of KV cache may leave it for minutes.
+    stream_idle_timeout_secs: float = 300.0
+    # nginx's defaults for both: a client that is alive moves a byte a minute.
+    client_body_timeout_secs: float = 60.0
+    client_write_timeout_secs: float = 60.0
     # Attempts in all, the first one included, as vllm-router counts them.
     retry_max_retries: int = 5
     retry_initial_backoff_ms: int = 50
@@ -80,6 +87,10 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             data_planes=self.data_planes,
             connect_timeout=float(self.connect_timeout_secs),
             request_timeout=float(self.request_timeout_secs),
+            response_header_timeout=float(self.response_header_timeout_secs),
+            stream_idle_timeout=float(self.stream_idle_timeout_secs),
+            client_body_timeout=float(self.client_body_timeout_secs),
+            client_write_timeout=float(self.client_write_timeout_secs),
             max_attempts=1 if self.disable_retries else max(1, self.retry_max_retries),
             retry_initial_backoff=self.retry_initial_backoff_ms / 1000,
             retry_max_backoff=self.retry_max_backoff_ms / 1000,
@@ -143,6 +154,10 @@ def check(config: StartConfig) -> None:
         ("--load-interval-ms", config.load_interval_ms, 50, 60000),
         ("--connect-timeout-secs", config.connect_timeout_secs, 0.01, 600),
         ("--request-timeout-secs", config.request_timeout_secs, 0.1, 604800),
+        ("--response-header-timeout-secs", config.response_header_timeout_secs, 0, 604800),
+        ("--stream-idle-timeout-secs", config.stream_idle_timeout_secs, 0, 604800),
+        ("--client-body-timeout-secs", config.client_body_timeout_secs, 0, 604800),
+        ("--client-write-timeout-secs", config.client_write_timeout_secs, 0, 604800),
         ("--retry-max-retries", config.retry_max_retries, 0, 100),
         ("--retry-initial-backoff-ms", config.retry_initial_backoff_ms, 0, 60000),
         ("--retry-max-backoff-ms", config.retry_max_backoff_ms, 0, 600000),

@@ -109,6 +109,24 @@ def bad_answer(what: str) -> RouterError:
     return RouterError(502, "bad_worker_answer", f"The worker's answer {what}. Try again.", side=WORKER)
 
 
+def body_timeout(seconds: float) -> RouterError:
+    """The client stopped in the middle of its request's body."""
+    return RouterError(
+        408,
+        "request_body_timeout",
+        f"Nothing came of the request body for {seconds:g} s (--client-body-timeout-secs). Send it without a pause.",
+        side=CLIENT,
+        close=True,
+    )
+
+
+def worker_stalled(what: str, seconds: float, flag: str) -> RouterError:
+    """The worker's answer stands still."""
+    return RouterError(
+        504, "worker_stalled", f"The worker's answer {what} for {seconds:g} s ({flag}). Try again.", side=WORKER
+    )
+
+
 def worker_timeout(seconds: float) -> RouterError:
     """The answer did not begin within the time a request may take."""
     return RouterError(

@@ -29,6 +29,8 @@ STALE_AFTER = 1.0
 """Seconds of silence after which a plane trusts only its own figures."""
 INFLIGHT_INTERVAL = 0.1
 COUNTER_INTERVAL = 1.0
+INFLIGHT_UNKNOWN_AFTER = 3.0
+"""Seconds after which another plane's in-flight is no longer counted; it is told each `COUNTER_INTERVAL` at least."""
 LOAD_UNKNOWN_AFTER = 3.0
 """Seconds after which an engine's figure is no longer used."""
 MAX_MESSAGE_SIZE = 64 * 1024 * 1024
@@ -130,14 +132,17 @@ class Nack(msgspec.Struct, frozen=True, tag="nack"):
 
 
 class InflightReport(msgspec.Struct, frozen=True, tag="inflight"):
-    """In-flight requests per worker id, at most every `INFLIGHT_INTERVAL` and only when changed."""
+    """In-flight requests per worker id: every `INFLIGHT_INTERVAL` when changed, else every `COUNTER_INTERVAL`.
+
+    The repetition is for planes that have just started, and shows that those told of still live.
+    """
 
     plane: PlaneIdentity
     seq: int
     counts: dict[str, int]
 
 
-EvidenceKind = Literal["connect-failed", "closed-before-answer", "bad-answer"]
+EvidenceKind = Literal["connect-failed", "closed-before-answer", "bad-answer", "stalled"]
 
 
 class Evidence(msgspec.Struct, frozen=True, tag="evidence"):

@@ -62,6 +62,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     data_planes: int = 1
     connect_timeout: float = 10.0
     request_timeout: float = 1800.0
+    response_header_timeout: float = 0.0
+    stream_idle_timeout: float = 300.0
+    client_body_timeout: float = 60.0
+    client_write_timeout: float = 60.0
     max_attempts: int = 5
     retry_initial_backoff: float = 0.05
     retry_max_backoff: float = 30.0
@@ -75,6 +79,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             self,
             "connect_timeout",
             "request_timeout",
+            "response_header_timeout",
+            "stream_idle_timeout",
+            "client_body_timeout",
+            "client_write_timeout",
             "retry_initial_backoff",
             "retry_max_backoff",
             "retry_backoff_multiplier",

@@ -40,6 +40,13 @@ HELP: dict[str, tuple[str, str]] = {
     "load_interval_ms": ("MILLISECONDS", "Time between readings of one worker's load from its /metrics."),
     "connect_timeout_secs": ("SECONDS", "Longest wait for a connection to a worker; then another one is tried."),
     "request_timeout_secs": ("SECONDS", "Longest time that one request may take at a worker."),
+    "response_header_timeout_secs": (
+        "SECONDS",
+        "Longest wait for the beginning of an answer; 0 is no limit. One that is not streamed begins when it ends.",
+    ),
+    "stream_idle_timeout_secs": ("SECONDS", "Longest pause of a worker within an answer; 0 is no limit."),
+    "client_body_timeout_secs": ("SECONDS", "Longest pause of a client within its request's body; 0 is no limit."),
+    "client_write_timeout_secs": ("SECONDS", "Longest time that a client may take nothing; 0 is no limit."),
     "retry_max_retries": ("N", "Attempts for one request in all, the first one included."),
     "retry_initial_backoff_ms": ("MILLISECONDS", "Pause before a worker is tried again, when no other is left."),
     "retry_max_backoff_ms": ("MILLISECONDS", "Longest such pause."),

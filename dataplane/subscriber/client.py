@@ -259,6 +259,8 @@ class SubscriberClient:
         while True:
             await self._fresh.wait()
             self._send_counters()
+            # Planes that started since know nothing of what has not changed.
+            self._reported = None
             await asyncio.sleep(COUNTER_INTERVAL)
 
     def _send_counters(self) -> None:

@@ -38,19 +38,22 @@ def exits(code: int) -> tuple[str, ...]:
 class Harness:
     """Runs a supervisor in this process over stand-in commands."""
 
-    def __init__(self, folder: Path, control_plane: tuple[str, ...], plane: tuple[str, ...]) -> None:
+    def __init__(
+        self, folder: Path, control_plane: tuple[str, ...], plane: tuple[str, ...], config: StartConfig = CONFIG
+    ) -> None:
         self.runtime = RuntimeDir(folder / "run")
         self.runtime.prepare()
         self.early = EarlySignals()
-        self._spawner = Spawner(self.runtime, Commands(control_plane, plane), plane_fingerprint(CONFIG))
-        self.opening: Opening = open_router(CONFIG, self.runtime, survey(self.runtime), self._spawner)
+        self._config = config
+        self._spawner = Spawner(self.runtime, Commands(control_plane, plane), plane_fingerprint(config))
+        self.opening: Opening = open_router(config, self.runtime, survey(self.runtime), self._spawner)
 
-    def run(self, until: Callable[[], bool] = lambda: False, config: StartConfig = CONFIG) -> int:
+    def run(self, until: Callable[[], bool] = lambda: False) -> int:
         """Run until it ends by itself, or `until` holds and it gets SIGTERM; return the exit code."""
-        return asyncio.run(self._run(until, config))
+        return asyncio.run(self._run(until))
 
-    async def _run(self, until: Callable[[], bool], config: StartConfig) -> int:
-        supervisor = Supervisor(config, self.runtime, self._spawner, self.opening)
+    async def _run(self, until: Callable[[], bool]) -> int:
+        supervisor = Supervisor(self._config, self.runtime, self._spawner, self.opening)
         running = asyncio.create_task(supervisor.run(self.early))
         async with asyncio.timeout(PATIENCE):
             while not running.done() and not until():  # noqa: ASYNC110 - the state is told by files and logs
@@ -112,6 +115,32 @@ def test_a_failed_start_leaves_planes_that_served_before(tmp_path: Path, caplog:
         assert second.run() == 2
         assert start_ticks(pids[1]) is not None
         assert "goes on as before" in caplog.text
+    finally:
+        for process in (first.opening.control_plane, first.opening.planes[0].process):
+            assert process is not None
+            assert process.popen is not None
+            process.popen.kill()
+            process.popen.wait()
+
+
+def test_a_signal_while_a_failed_start_ends_leaves_them_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    first = Harness(tmp_path, SLEEPS, SLEEPS)
+    pids = first.pids()
+    deaf = tmp_path / "deaf"
+    waits_and_refuses = (
+        f"import os, time\nwhile not os.path.exists({str(deaf)!r}): time.sleep(0.01)\nraise SystemExit(2)"
+    )
+    try:
+        second = Harness(
+            tmp_path,
+            (sys.executable, "-S", "-c", waits_and_refuses),
+            (*IGNORES_SIGTERM, str(deaf)),
+            msgspec.structs.replace(CONFIG, data_planes=2),
+        )
+        assert second.run(until=lambda: "refuses its configuration" in caplog.text) == 2
+        assert "SIGTERM again" in caplog.text
+        assert start_ticks(second.opening.planes[1].process.pid) is None
+        assert start_ticks(pids[1]) is not None
     finally:
         for process in (first.opening.control_plane, first.opening.planes[0].process):
             assert process is not None

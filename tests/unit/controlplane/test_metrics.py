@@ -90,3 +90,19 @@ def test_table_engines_and_build() -> None:
     assert samples["routerctl_engine_kv_usage"] == {("a",): 0.5}
     assert samples["routerctl_engine_age_seconds"] == {("a",): 1.0}
     assert len(samples["routerctl_build_info"]) == 1
+
+
+def test_a_new_control_plane_shows_no_sum_before_all_planes_have_told_theirs() -> None:
+    publication, planes = Publication(9, Settings()), Planes()
+    planes.expect({"p", "q"}, 99.0)
+    collector = RouterCollector(publication, planes, Loads(), FixedClock())
+
+    def names() -> set[str]:
+        return {family.name for family in collector.collect()}
+
+    planes.counters(report(identity("p"), finished=3), 99.5)
+    sums = {"routerctl_accepted_requests", "routerctl_active_requests", "routerctl_request_duration_seconds"}
+    assert not names() & sums
+    assert "routerctl_table_version" in names()
+    planes.counters(report(identity("q"), finished=4), 99.5)
+    assert names() >= sums

@@ -17,6 +17,26 @@ def test_order_is_the_workers_own() -> None:
     assert list(read_models(b'{"data":[{"id":"b"},{"id":"a"}]}')) == ["b", "a"]
 
 
+UNREADABLE = [
+    b'{"id":"m","x":"\xff"}',
+    b'{"id":"m","x":1e999}',
+    b'{"id":"m","x":' + b"9" * 5000 + b"}",
+]
+"""Cards whose name can be read, and whose rest can not."""
+
+
+@pytest.mark.parametrize("card", UNREADABLE)
+def test_a_card_that_can_not_be_read_whole_is_refused(card: bytes) -> None:
+    with pytest.raises(ModelListError):
+        read_models(b'{"data":[' + card + b"]}")
+
+
+@pytest.mark.parametrize("card", UNREADABLE)
+def test_a_known_card_that_can_not_be_read_gives_way(card: bytes) -> None:
+    told = {"m": b'{"id":"m"}'}
+    assert merge_known({"m": card}, told) == told
+
+
 @pytest.mark.parametrize("body", [b"", b"{}", b"[]", b'{"data":[{"name":"x"}]}', b'{"data":[{"id":1}]}', b"\xff"])
 def test_anything_else_is_refused(body: bytes) -> None:
     with pytest.raises(ModelListError):

@@ -145,3 +145,16 @@ def test_sums_never_fall_and_always_add_up(history: list[tuple[int, str, int]]) 
         before = counters.get("finished_requests", 0.0)
         ended = before + counters.get("aborted_requests", 0.0)
         assert counters.get("accepted_requests", 0.0) == ended + totals.active
+
+
+def test_sums_are_complete_when_those_that_are_expected_have_reported_or_do_not_come() -> None:
+    planes = Planes()
+    assert planes.is_complete(0.0)
+    planes.expect({"p", "q"}, 1.0)
+    planes.hear(identity("p"), 1.0)
+    planes.counters(report(identity("p")), 1.0)
+    planes.hear(identity("q"), 1.0)
+    assert not planes.is_complete(2.0)
+    assert planes.is_complete(1.0 + FOLDED_AFTER)
+    planes.counters(report(identity("q")), 2.0)
+    assert planes.is_complete(2.0)

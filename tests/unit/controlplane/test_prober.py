@@ -116,3 +116,15 @@ def test_evidence_about_another_life_or_another_worker_is_ignored() -> None:
         setting.prober.suspect("http://nobody", 1)
 
     play(scene)
+
+
+def test_a_list_of_models_that_can_not_be_read_costs_the_list_and_not_the_prober() -> None:
+    async def scene(setting: Setting) -> None:
+        setting.worker.answers["/v1/models"] = (200, b'{"data":[{"id":"m","x":"\xff"}]}')
+        await setting.until_state("ready")
+        looks = setting.worker.seen["/v1/models"]
+        setting.prober.suspect(setting.worker.url, 1)
+        await until(lambda: setting.worker.seen["/v1/models"] > looks)
+        assert setting.record.models is None
+
+    play(scene)

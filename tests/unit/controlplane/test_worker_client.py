@@ -141,6 +141,30 @@ def test_a_slow_answer_is_not_a_dead_worker() -> None:
     play(act)
 
 
+def test_a_slow_tls_handshake_is_not_a_dead_worker() -> None:
+    async def run() -> None:
+        closed = asyncio.Event()
+
+        async def stay_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            with suppress(ConnectionError):
+                await reader.read()
+            writer.close()
+            closed.set()
+
+        server = await asyncio.start_server(stay_silent, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        async with server, WorkerClient(f"https://127.0.0.1:{port}", keep_alive=False) as client:
+            try:
+                await client.get("/", limit=0, timeout=0.2)
+            finally:
+                # A handshake that is given up must not leave its connection open.
+                await asyncio.wait_for(closed.wait(), 10)
+
+    with pytest.raises(FetchError) as caught:
+        asyncio.run(run())
+    assert (caught.value.outcome, caught.value.reason) == ("unclear", "no answer within 0.2 s")
+
+
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "a..b", "x" * 70])
 def test_a_name_that_does_not_resolve(host: str) -> None:
     async def run() -> None:

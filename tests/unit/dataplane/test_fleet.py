@@ -12,7 +12,7 @@ from dataplane.accounting import Accounting
 from dataplane.fleet import Fleet, Slot
 from dataplane.policies import policy_names
 from dataplane.upstream.connection import UpstreamConnection
-from shared.messages import LOAD_UNKNOWN_AFTER, LoadReport, PlaneInflight, WorkerLoad
+from shared.messages import INFLIGHT_UNKNOWN_AFTER, LOAD_UNKNOWN_AFTER, LoadReport, PlaneInflight, WorkerLoad
 from shared.table import ModelCard, Role, RoutingTable, Settings, Stamp, Worker, WorkerState, make_table
 from tests.unit.dataplane.listening import listener
 
@@ -426,5 +426,23 @@ def test_inflight_names_the_workers_that_have_any() -> None:
         fleet.adopt(table([worker("a"), worker("b"), worker("c", state="unhealthy")]))
         fleet.slot("b").inflight = 3
         assert fleet.inflight() == {"b": 3}
+
+    with_fleet(test)
+
+
+def test_a_plane_that_fell_silent_is_no_longer_counted() -> None:
+    def test(fleet: TestFleet) -> None:
+        fleet.adopt(table([worker("a"), worker("b")]))
+        fleet.take_plane_inflight(PlaneInflight(STAMP, "dead", 1, {"a": 5}))
+        fleet.take_plane_inflight(PlaneInflight(STAMP, "living", 1, {"a": 1, "b": 2}))
+        fleet.time += INFLIGHT_UNKNOWN_AFTER - 1
+        fleet.take_plane_inflight(PlaneInflight(STAMP, "living", 2, {"a": 1, "b": 2}))
+        fleet.reap()
+        assert (fleet.slot("a").others, fleet.slot("b").others) == (6, 2)
+        fleet.time += 2
+        fleet.reap()
+        assert (fleet.slot("a").others, fleet.slot("b").others) == (1, 2)
+        fleet.take_plane_inflight(PlaneInflight(STAMP, "dead", 2, {"a": 3}))
+        assert fleet.slot("a").others == 4
 
     with_fleet(test)

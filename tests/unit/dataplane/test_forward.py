@@ -286,7 +286,7 @@ def test_a_request_outlives_its_worker_in_the_table(run: Run) -> None:
         async with workers(script) as (worker,):
             bench.serve(worker.url)
             transaction = bench.ask()
-            await until(lambda: bool(transaction.sent))
+            await until(lambda: bool(worker.asked))
             bench.serve()
             bench.fleet.reap()
             gate.set()

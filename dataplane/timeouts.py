@@ -1,0 +1,74 @@
+"""How long a request may stand still in each phase, and how that is noticed.
+
+Nothing is timed per chunk. About once a second each open request is asked where it is; a place that has not
+changed for longer than its phase allows is overdue. So a limit is kept to within a second or two, and costs a
+stream nothing while it flows.
+
+    phase       what must move on                      limit                             side
+    ----------  -------------------------------------  --------------------------------  ------
+    receiving   bytes of the request's body            --client-body-timeout-secs        client
+    waiting     the first part of the worker's answer  --response-header-timeout-secs    worker
+    answering   parts of the worker's answer           --stream-idle-timeout-secs        worker
+    blocked     room for the next part at the client   --client-write-timeout-secs       client
+
+Connecting has a limit of its own (`Pool.connect`), and the whole request has `--request-timeout-secs`.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import NamedTuple
+
+from shared.table import Settings
+
+
+class Phase(Enum):
+    """Where a request is."""
+
+    RECEIVING = "receiving"
+    CONNECTING = "connecting"
+    """Or in the pause before another attempt."""
+    WAITING = "waiting"
+    ANSWERING = "answering"
+    BLOCKED = "blocked"
+
+
+class Place(NamedTuple):
+    """A phase and how far the request has come in it (bytes, or parts)."""
+
+    phase: Phase
+    mark: int
+
+
+class Progress:
+    """The last place in which a request was seen, and since when it is there (seconds)."""
+
+    __slots__ = ("place", "since")
+
+    def __init__(self, now: float) -> None:
+        self.place = Place(Phase.RECEIVING, 0)
+        self.since = now
+
+    def overdue(self, place: Place, now: float, settings: Settings) -> Phase | None:
+        """Note where the request is; return the phase when it has stood there for too long."""
+        if place != self.place:
+            self.place = place
+            self.since = now
+            return None
+        limit = limit_of(place.phase, settings)
+        return place.phase if 0 < limit < now - self.since else None
+
+
+def limit_of(phase: Phase, settings: Settings) -> float:
+    """Return the limit in seconds; 0 for none."""
+    match phase:
+        case Phase.RECEIVING:
+            return settings.client_body_timeout
+        case Phase.WAITING:
+            return settings.response_header_timeout
+        case Phase.ANSWERING:
+            return settings.stream_idle_timeout
+        case Phase.BLOCKED:
+            return settings.client_write_timeout
+        case Phase.CONNECTING:
+            return 0.0

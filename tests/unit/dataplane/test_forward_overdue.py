@@ -1,0 +1,140 @@
+"""Requests that stand still for longer than their phase allows."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from tests.unit.dataplane.fake_granian import FakeTransaction
+from tests.unit.dataplane.forward_bench import BODY, Bench, Run, error_of, workers
+from tests.unit.dataplane.listening import until
+from tests.unit.dataplane.scripted_worker import Asked
+
+SOON = 0.02
+
+
+async def hang(asked: Asked) -> None:
+    await asked.hang()
+
+
+async def stop_in_the_middle(asked: Asked) -> None:
+    await asked.begin()
+    await asked.chunk(b"data: first\n\n")
+    await asked.hang()
+
+
+async def stop_in_a_small_answer(asked: Asked) -> None:
+    await asked.write(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf")
+    await asked.hang()
+
+
+async def more_than_anyone_reads(asked: Asked) -> None:
+    await asked.begin()
+    while True:
+        await asked.chunk(b"x" * 60_000)
+
+
+async def overdue(bench: Bench, transaction: FakeTransaction) -> None:
+    """Look at the request as the plane's housekeeping does, until it is ended."""
+
+    def looked() -> bool:
+        bench.forwarder.expire()
+        return transaction.done_calls > 0
+
+    await until(looked)
+
+
+@pytest.mark.parametrize(
+    ("script", "limit", "code"),
+    [
+        (hang, {"response_header_timeout": SOON}, "worker_stalled"),
+        (stop_in_a_small_answer, {"stream_idle_timeout": SOON}, "worker_stalled"),
+    ],
+)
+def test_a_worker_that_stands_still_before_the_client_heard_is_504(
+    run: Run, script: Any, limit: dict[str, float], code: str
+) -> None:
+    async def test(bench: Bench) -> None:
+        async with workers(script) as (worker,):
+            bench.configure(**limit)
+            bench.serve(worker.url)
+            transaction = bench.ask()
+            await overdue(bench, transaction)
+            assert (transaction.status, error_of(transaction)["code"]) == (504, code)
+            assert bench.evidence == [("a", 7, "stalled")]
+            await until(lambda: worker.open == 0)
+
+    run(test)
+
+
+def test_a_stream_that_stands_still_is_ended_visibly(run: Run) -> None:
+    async def test(bench: Bench) -> None:
+        async with workers(stop_in_the_middle) as (worker,):
+            bench.configure(stream_idle_timeout=SOON)
+            bench.serve(worker.url)
+            transaction = bench.ask()
+            await overdue(bench, transaction)
+            assert not transaction.whole
+            assert b"worker_stalled" in transaction.parts[-1]
+            assert bench.accounting.aborted == {"worker": 1}
+            assert bench.evidence == [("a", 7, "stalled")]
+            await until(lambda: worker.open == 0)
+
+    run(test)
+
+
+def test_a_client_that_takes_nothing_is_cut_off(run: Run) -> None:
+    async def test(bench: Bench) -> None:
+        async with workers(more_than_anyone_reads) as (worker,):
+            bench.configure(client_write_timeout=SOON, stream_idle_timeout=1000)
+            bench.serve(worker.url)
+            transaction = bench.ask()
+            transaction.stalled = True
+            await overdue(bench, transaction)
+            assert not transaction.whole
+            assert bench.accounting.aborted == {"client": 1}
+            assert bench.accounting.errors[("invalid_request_error", "write_timeout")] == 1
+            assert not bench.evidence
+            await until(lambda: worker.open == 0)
+
+    run(test)
+
+
+def test_a_body_that_stops_is_408(run: Run) -> None:
+    async def test(bench: Bench) -> None:
+        bench.configure(client_body_timeout=SOON)
+        transaction = bench.ask(None)
+        transaction.give(BODY[:5], more=True)
+        await overdue(bench, transaction)
+        assert (transaction.status, error_of(transaction)["code"]) == (408, "request_body_timeout")
+        assert transaction.header(b"connection") == b"close"
+
+    run(test)
+
+
+def test_what_moves_is_left_alone(run: Run) -> None:
+    async def slow(asked: Asked) -> None:
+        await asked.begin()
+        for number in range(10):
+            await asyncio.sleep(0.02)
+            await asked.chunk(b"data: %d\n\n" % number)
+        await asked.end()
+
+    async def test(bench: Bench) -> None:
+        async with workers(slow) as (worker,):
+            bench.configure(stream_idle_timeout=0.15, response_header_timeout=0.15, client_write_timeout=0.15)
+            bench.serve(worker.url)
+            transaction = bench.ask()
+
+            def looked() -> bool:
+                transaction.read()
+                bench.forwarder.expire()
+                return transaction.done_calls > 0
+
+            await until(looked)
+            assert transaction.whole
+            assert len(transaction.parts) >= 10
+
+    run(test)

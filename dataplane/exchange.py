@@ -19,6 +19,7 @@ from dataplane.upstream.connection import UpstreamConnection
 
 # An answer of known length up to this size is sent to the client in one piece when it is complete.
 _WHOLE_ANSWER = 64 * 1024
+_LAST_EVENT = b"data: [DONE]\n\n"
 
 
 class Exchange:
@@ -33,6 +34,7 @@ class Exchange:
         "_client",
         "_connection",
         "_ended",
+        "_last_event",
         "_loop",
         "_over",
         "_pending",
@@ -71,6 +73,7 @@ class Exchange:
         self._pending: deque[bytes] | None = None
         self._waiting = False
         self._over = False
+        self._last_event = False
 
     def send(self, connection: UpstreamConnection, head: bytes, body: bytes) -> None:
         """Send the request on `connection`, which is ours until the outcome or `abandon`."""
@@ -89,6 +92,20 @@ class Exchange:
         if connection is not None and not self._over:
             self._over = True
             connection.abort()
+
+    def let_finish(self) -> bool:
+        """Leave the connection to itself if the answer's last event has gone to the client; whether it has.
+
+        Clients of streams stop reading at `[DONE]` and may leave before the last chunk, which is empty.
+        """
+        connection = self._connection
+        if not self._last_event or self._waiting or connection is None:
+            return False
+        self._connection = None
+        if not self._over:
+            connection.finish_alone(self._loop)
+        self._client.send(b"", more=False)
+        return True
 
     def place(self) -> Place:
         """Where the attempt is."""
@@ -121,6 +138,8 @@ class Exchange:
             return
         if not self._client.started:
             self._client.start(self.status, self.headers)
+        if data.endswith(_LAST_EVENT):
+            self._last_event = True
         if self._waiting:
             if self._pending is None:
                 self._pending = deque()

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from dataplane.accounting import Accounting
 from dataplane.client import Client
+from dataplane.failure_log import FailureLog
 from dataplane.fleet import Fleet
 from dataplane.peek import request_id
 from dataplane.request import Request
@@ -34,6 +35,7 @@ class Forwarder:
         self._requests: dict[Request, None] = {}
         self._unwatched: list[Request] = []
         self.budget = RetryBudget(self.loop.time())
+        self.failures = FailureLog(self.loop.time())
 
     def forward(self, client: Client) -> None:
         """Take a request in."""

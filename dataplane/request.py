@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Literal
 from dataplane.accounting import AbortedBy
 from dataplane.client import Client, Headers
 from dataplane.exchange import Exchange
+from dataplane.failure_log import SAID
 from dataplane.fleet import FleetView, Slot
 from dataplane.peek import Peek, peek
-from dataplane.retry import Attempt, Outcome, Step, may_be_sent_again, next_step, retry_after
+from dataplane.retry import EVIDENCE, Attempt, Outcome, Step, may_be_sent_again, next_step, retry_after
 from dataplane.timeouts import Phase, Place, Progress
 from dataplane.upstream.connection import UpstreamConnection
 from dataplane.upstream.head import field_lines, request_line
@@ -38,7 +39,6 @@ from shared.errors import (
     worker_stalled,
     worker_timeout,
 )
-from shared.messages import EvidenceKind
 
 if TYPE_CHECKING:
     from dataplane.forward import Forwarder
@@ -46,13 +46,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Interruption = Literal["client", "timeout", "shutdown"]
-
-_EVIDENCE: dict[Outcome, EvidenceKind] = {
-    Outcome.CONNECT_FAILED: "connect-failed",
-    Outcome.NOTHING_RECEIVED: "closed-before-answer",
-    Outcome.BROKEN: "bad-answer",
-    Outcome.TRUNCATED: "bad-answer",
-}
 
 
 class Request:
@@ -207,6 +200,7 @@ class Request:
         step, wait = self._next_step(Outcome.STATUS, status=status, asked=asked)
         if step is Step.GIVE_UP:
             return True
+        self._tell(f"status {status}", gave_up=False)
         # Closing the connection makes sure that the worker is done with this attempt.
         self._abandon_attempt()
         self._again(step, wait, f"status-{status}")
@@ -220,14 +214,23 @@ class Request:
         assert slot is not None  # noqa: S101 - held since the attempt began
         step, wait = self._next_step(outcome)
         if step is not Step.SAME_WORKER:
-            self._forwarder.evidence(slot.id, slot.epoch, _EVIDENCE[outcome])
+            self._forwarder.evidence(slot.id, slot.epoch, EVIDENCE[outcome])
             if outcome in (Outcome.CONNECT_FAILED, Outcome.NOTHING_RECEIVED):
                 self._forwarder.fleet.avoidance.failed(slot, self._forwarder.loop.time())
+            self._tell(SAID[outcome], gave_up=step is Step.GIVE_UP)
         if step is Step.GIVE_UP:
             self._give_up(outcome)
             return
         self._abandon_attempt()
         self._again(step, wait, outcome.value)
+
+    def _tell(self, what: str, *, gave_up: bool) -> None:
+        """Log a failure of the worker at hand; one that the client does not notice is worth less."""
+        slot = self._slot
+        level = logging.WARNING if gave_up else logging.INFO
+        text = what if gave_up else f"{what}; another attempt follows"
+        forwarder = self._forwarder
+        forwarder.failures.tell(forwarder.loop.time(), level, self.id, slot.id if slot is not None else "", text)
 
     def _next_step(self, outcome: Outcome, *, status: int = 0, asked: float = 0.0) -> tuple[Step, float]:
         """Return what to do after a failed attempt, and the pause before it if there is one."""
@@ -328,6 +331,7 @@ class Request:
         slot = self._slot
         if slot is not None:
             self._forwarder.evidence(slot.id, slot.epoch, "stalled")
+        self._tell("the answer stands still", gave_up=True)
         if self.client.started:
             self._truncate(error)
             self._end("worker")
@@ -339,9 +343,11 @@ class Request:
         if self._ended:
             return
         if by == "client":
-            self._end("client")
+            has_all = self._exchange is not None and self._exchange.let_finish()
+            self._end(None if has_all else "client")
             return
         settings = self._forwarder.fleet.view.settings
+        self._tell("the request's time is up" if by == "timeout" else "the plane ends", gave_up=True)
         error = worker_timeout(settings.request_timeout) if by == "timeout" else no_worker("The router is stopping.")
         if not self.client.started:
             self._refuse(error)

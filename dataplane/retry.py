@@ -25,6 +25,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from shared.messages import EvidenceKind
+
 RETRYABLE_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 """As vllm-router's."""
 NOT_RUN_STATUSES = frozenset({408, 429, 503})
@@ -47,6 +49,15 @@ class Outcome(Enum):
     """The answer broke off before anything of it was sent to the client."""
     TRUNCATED = "truncated"
     """The answer broke off after its beginning went to the client."""
+
+
+EVIDENCE: dict[Outcome, EvidenceKind] = {
+    Outcome.CONNECT_FAILED: "connect-failed",
+    Outcome.NOTHING_RECEIVED: "closed-before-answer",
+    Outcome.BROKEN: "bad-answer",
+    Outcome.TRUNCATED: "bad-answer",
+}
+"""What an outcome says against its worker. A status says nothing: 429 and 503 are a busy worker's good right."""
 
 
 class Step(Enum):

@@ -17,6 +17,7 @@ from shared.table import Settings
 from shared.version import __version__
 
 POLICIES = ("round_robin", "random", "power_of_two")
+LATER_POLICIES = ("cache_aware", "kv_aware", "consistent_hash", "sticky_least_loaded")
 
 
 class ConfigError(Exception):
@@ -130,13 +131,19 @@ def check(config: StartConfig) -> None:
         raise ConfigError(f"--port and {other} are both {config.port}; give them different ports")
     if config.admin_port == config.prometheus_port:
         raise ConfigError(f"--admin-port and --prometheus-port are both {config.admin_port}; give them different ports")
+    seen: dict[tuple[str, str, int], str] = {}
     for url in config.worker_urls:
         check_worker_url("--worker-urls", url)
-    if len(set(config.worker_urls)) != len(config.worker_urls):
-        twice = next(url for url in config.worker_urls if config.worker_urls.count(url) > 1)
-        raise ConfigError(f"--worker-urls names {twice} twice; name each worker once")
+        before = seen.get(origin(url))
+        if before is not None:
+            what = f"{url} twice" if before == url else f"{before} and {url}, which are the same"
+            raise ConfigError(f"--worker-urls names {what}; name each worker once")
+        seen[origin(url)] = url
+    if config.runtime_dir == "":
+        raise ConfigError("--runtime-dir is empty; write a folder's path, or leave the flag out")
     if config.policy not in POLICIES:
-        raise ConfigError(f"--policy is {config.policy!r}; choose one of: {', '.join(POLICIES)}")
+        later = " (vllm-router's, not in this version)" if config.policy in LATER_POLICIES else ""
+        raise ConfigError(f"--policy is {config.policy!r}{later}; choose one of: {', '.join(POLICIES)}")
     if config.log_level not in LEVELS:
         raise ConfigError(f"--log-level is {config.log_level!r}; choose one of: {', '.join(LEVELS)}")
     if not config.health_check_endpoint.startswith("/"):
@@ -168,8 +175,14 @@ def check(config: StartConfig) -> None:
     ):
         _check_range(flag, number, low, high)
     for name in config.request_id_headers:
-        if not name or not all(c.isalnum() or c in "!#$%&'*+-.^_`|~" for c in name):
+        if not name.isascii() or not name or not all(c.isalnum() or c in "!#$%&'*+-.^_`|~" for c in name):
             raise ConfigError(f"--request-id-headers has {name!r}; write header names, such as x-request-id")
+
+
+def origin(url: str) -> tuple[str, str, int]:
+    """Return scheme, host and port of a checked URL: equal for URLs that mean the same server."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
 
 
 def check_worker_url(where: str, url: str) -> None:

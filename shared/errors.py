@@ -98,7 +98,7 @@ def unreachable(attempts: int) -> RouterError:
     return RouterError(
         503,
         "workers_unreachable",
-        f"No worker could be reached in {attempts} attempts. Try again shortly.",
+        f"No worker could be reached in {attempts} attempt{'s' * (attempts != 1)}. Try again shortly.",
         side=WORKER,
         retry_after=1,
     )

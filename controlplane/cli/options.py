@@ -21,7 +21,7 @@ HELP: dict[str, tuple[str, str]] = {
         "that has died takes over its planes.",
     ),
     "admin_host": ("ADDRESS", "Listen address of the admin API; whoever reaches it commands the router."),
-    "admin_port": ("PORT", "Port of the admin API and web page."),
+    "admin_port": ("PORT", "Port of the admin API: GET /status."),
     "prometheus_host": ("ADDRESS", "Listen address of /metrics."),
     "prometheus_port": ("PORT", "Port of /metrics."),
     "worker_startup_timeout_secs": (

@@ -59,7 +59,8 @@ def start(
 
     Every flag can also be set as ROUTERCTL_<FLAG> in the environment or in a TOML file (--config).
     """
-    given = {field: value for field, value in context.params.items() if field in FIELDS and value}
+    # An empty text was given and is looked at; an empty tuple is how typer says that a list was not given.
+    given = {field: value for field, value in context.params.items() if field in FIELDS and value not in (None, ())}
     return run(resolve(given, os.environ, read_config_file(config or os.environ.get("ROUTERCTL_CONFIG"))))
 
 

@@ -54,11 +54,16 @@ def status(
     # Who names a folder on the command line means that router, whatever the environment says.
     given = admin or (None if runtime_dir else os.environ.get("ROUTERCTL_ADMIN"))
     url = _checked(given) if given else _admin_url(runtime)
-    found = (_from_admin(url) if url else None) or _from_runtime_dir(runtime)
+    found = _from_admin(url) if url else None
+    # Who names an address only must not be shown the router of some folder instead.
+    ask_folder = runtime_dir is not None or admin is None
+    if found is None and ask_folder:
+        found = _from_runtime_dir(runtime)
     if found is None:
-        nothing = f"nothing answers at {url} and none runs" if url else "none runs"
+        at_url = f"no admin API of a router answers at {url}" if url else ""
+        in_folder = f"none runs on runtime folder {runtime.path}" if ask_folder else ""
         print(
-            f"routerctl: error: no router found: {nothing} on runtime folder {runtime.path}; "
+            f"routerctl: error: no router found: {' and '.join(filter(None, (at_url, in_folder)))}; "
             "start one with `routerctl start`, or name it with --admin URL or --runtime-dir FOLDER",
             file=sys.stderr,
         )
@@ -81,8 +86,9 @@ def _admin_url(runtime: RuntimeDir) -> str | None:
     """Return where the router on this folder has its admin API; None when its control plane is down."""
     config = read_record(runtime.config, StartConfig)
     if config is None:
-        config = StartConfig()
-    elif (record := read_record(runtime.control_plane, ProcessRecord)) is None or not is_alive(record):
+        # Nobody has started a router there, so no port is known to be its own.
+        return None
+    if (record := read_record(runtime.control_plane, ProcessRecord)) is None or not is_alive(record):
         # The port that it had may be another router's by now.
         return None
     return f"http://{join_address(config.admin_host, config.admin_port)}"

@@ -19,6 +19,9 @@ from dataplane.upstream.head import HOP_BY_HOP, connection_tokens
 # does not become our memory.
 _MAX_HELD_CHUNK = 64 * 1024
 
+# Seconds for the end of an answer whose last event has come: it is on its way already.
+_LAST_WORDS = 1.0
+
 
 class ResponseSink(Protocol):
     """What a connection tells of the answer to the request that was sent on it, in this order."""
@@ -34,6 +37,25 @@ class ResponseSink(Protocol):
 
     def on_broken(self, reason: str) -> None:
         """Know that the answer will not be completed; `reason` ends the sentence "the worker's answer ..."."""
+
+
+class _Nobody:
+    """Takes what nobody wants."""
+
+    def on_head(self, status: int, headers: list[tuple[bytes, bytes]], length: int | None) -> None:
+        pass
+
+    def on_body(self, data: bytes) -> None:
+        pass
+
+    def on_complete(self) -> None:
+        pass
+
+    def on_broken(self, reason: str) -> None:
+        pass
+
+
+_NOBODY = _Nobody()
 
 
 class _NotUnderstoodError(Exception):
@@ -122,6 +144,16 @@ class UpstreamConnection(asyncio.Protocol):
         if self._paused and not self.transport.is_closing():
             self._paused = False
             self.transport.resume_reading()
+
+    def finish_alone(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Read the rest of an answer that nobody wants any more, and be free again; it must come soon."""
+        self._sink = _NOBODY
+        self.resume()
+        loop.call_later(_LAST_WORDS, self._give_up_alone)
+
+    def _give_up_alone(self) -> None:
+        if self._sink is _NOBODY:
+            self.abort()
 
     def abort(self) -> None:
         """Close at once and say nothing more to the sink: this is how vLLM learns to free the GPU."""

@@ -44,9 +44,9 @@ def fault(request: pytest.FixtureRequest, fleet: list[str]) -> Iterator[dict[str
     httpx.delete(f"{fleet[0]}/sim/faults", trust_env=False).raise_for_status()
 
 
+# A stream that lacks only its last chunk is whole for this client: it reads no further than [DONE].
+@pytest.mark.parametrize("fault", [one for one in FAULTS if one["name"] != "short_body"], indirect=True)
 def test_g_trunc_1_the_official_client_raises(router: Router, fault: dict[str, object]) -> None:
-    if fault["name"] == "short_body":
-        pytest.skip("it lacks only the last chunk, and the client reads no further than [DONE]")
     with openai.OpenAI(base_url=f"{router.url}/v1", api_key="none", max_retries=0) as api:
         stream = api.chat.completions.create(model="sim-model", messages=QUESTION, max_tokens=20, stream=True)
         with pytest.raises(openai.APIError):

@@ -65,6 +65,16 @@ def test_status_tells_of_the_router_also_without_a_control_plane(router: Router)
     assert max(map(len, text.splitlines())) <= 80
 
 
+def test_status_shows_no_other_router_than_the_one_named(router: Router, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROUTERCTL_RUNTIME_DIR", str(router.runtime.path))
+    assert routerctl("status").returncode == 0
+    elsewhere = routerctl("status", "--admin", "http://127.0.0.1:1")
+    assert elsewhere.returncode == 1
+    assert "no admin API of a router answers at http://127.0.0.1:1;" in elsewhere.stderr
+    other_folder = routerctl("status", "--runtime-dir", str(router.folder / "nothing"))
+    assert other_folder.returncode == 1
+
+
 def test_status_without_a_router(tmp_path: Path) -> None:
     (port,) = free_ports(1)
     result = routerctl("status", "--runtime-dir", str(tmp_path), "--admin", f"http://127.0.0.1:{port}")

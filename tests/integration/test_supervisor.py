@@ -8,13 +8,14 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
 import pytest
 
 from shared.process import start_ticks
-from tests.integration.routers import PATIENCE, Router, eventually, simulated_fleet
+from tests.integration.routers import PATIENCE, Router, eventually, free_ports, simulated_fleet
 
 
 @pytest.fixture(scope="module")
@@ -177,3 +178,31 @@ def test_a_stop_waits_for_streams_and_a_second_signal_does_not(tmp_path: Path) -
             assert router.survivors() == []
         finally:
             router.close()
+
+
+def test_a_stopped_routers_table_is_not_served_by_the_next(tmp_path: Path, workers: list[str]) -> None:
+    """The workers of before may be somebody else's by now; and they must not make the new router look ready."""
+    first = Router(tmp_path, "--data-planes=1", "--worker-urls", *workers)
+    try:
+        first.start().ready()
+        assert first.stop() == 0
+    finally:
+        first.close()
+    nowhere = [f"http://127.0.0.1:{port}" for port in free_ports(2)]
+    second = Router(tmp_path, "--data-planes=1", "--worker-startup-timeout-secs=2", "--worker-urls", *nowhere)
+    try:
+        second.start()
+        statuses: set[int] = set()
+
+        def gave_up() -> bool:
+            with suppress(httpx.HTTPError):
+                answer = httpx.post(f"{second.url}/v1/completions", json={"model": "sim-model"}, trust_env=False)
+                statuses.add(answer.status_code)
+            return second.process.poll() is not None
+
+        eventually(gave_up, "the start to fail")
+        assert second.process.returncode == 1
+        assert second.output == ""
+        assert statuses == {503}
+    finally:
+        second.close()

@@ -125,7 +125,6 @@ def test_a_failed_start_leaves_planes_that_served_before(tmp_path: Path, caplog:
 
 def test_a_signal_while_a_failed_start_ends_leaves_them_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     first = Harness(tmp_path, SLEEPS, SLEEPS)
-    pids = first.pids()
     deaf = tmp_path / "deaf"
     waits_and_refuses = (
         f"import os, time\nwhile not os.path.exists({str(deaf)!r}): time.sleep(0.01)\nraise SystemExit(2)"
@@ -140,7 +139,10 @@ def test_a_signal_while_a_failed_start_ends_leaves_them_too(tmp_path: Path, capl
         assert second.run(until=lambda: "refuses its configuration" in caplog.text) == 2
         assert "SIGTERM again" in caplog.text
         assert start_ticks(second.opening.planes[1].process.pid) is None
-        assert start_ticks(pids[1]) is not None
+        left = first.opening.planes[0].process.popen
+        assert left is not None
+        left.terminate()
+        assert left.wait() == -signal.SIGTERM, "it was killed before"
     finally:
         for process in (first.opening.control_plane, first.opening.planes[0].process):
             assert process is not None

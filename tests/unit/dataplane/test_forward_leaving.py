@@ -199,3 +199,55 @@ def test_the_client_leaves_while_another_worker_is_tried(run: Run) -> None:
             assert bench.accounting.aborted == {"client": 1}
 
     run(test)
+
+
+def test_a_client_that_leaves_after_the_last_event_has_its_whole_answer(run: Run) -> None:
+    """The official client stops reading at [DONE]; the last chunk, which is empty, may still be on its way."""
+    gate = asyncio.Event()
+
+    async def script(asked: Asked) -> None:
+        await asked.begin()
+        await asked.chunk(b"data: x\n\n")
+        await asked.chunk(b"data: [DONE]\n\n")
+        await gate.wait()
+        await asked.end()
+
+    async def test(bench: Bench) -> None:
+        async with workers(script) as (worker,):
+            bench.serve(worker.url)
+            transaction = bench.ask()
+            await until(lambda: len(transaction.parts) == 2)
+            await until(lambda: transaction.listening)
+            transaction.leave()
+            await bench.ended(transaction)
+            assert bench.accounting.finished == 1
+            assert not bench.accounting.aborted
+            gate.set()
+            # The worker's connection was not thrown away.
+            await until(lambda: bench.idle() == 1)
+            assert worker.connections == 1
+
+    run(test)
+
+
+def test_a_worker_that_never_ends_after_the_last_event_is_not_waited_for(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dataplane.upstream.connection._LAST_WORDS", 0.02)
+
+    async def script(asked: Asked) -> None:
+        await asked.begin()
+        await asked.chunk(b"data: [DONE]\n\n")
+        await asked.hang()
+
+    async def test(bench: Bench) -> None:
+        async with workers(script) as (worker,):
+            bench.serve(worker.url)
+            transaction = bench.ask()
+            await until(lambda: len(transaction.parts) == 1)
+            await until(lambda: transaction.listening)
+            transaction.leave()
+            await bench.ended(transaction)
+            await until(lambda: worker.open == 0)
+
+    run(test)

@@ -1,0 +1,42 @@
+"""Failures of requests, in the log: a line each, with the request's id, but never a flood of them."""
+
+from __future__ import annotations
+
+import logging
+
+from dataplane.retry import Outcome
+
+logger = logging.getLogger("dataplane.failures")
+
+SAID = {
+    Outcome.CONNECT_FAILED: "no connection",
+    Outcome.NOTHING_RECEIVED: "closed the connection without an answer",
+    Outcome.BROKEN: "the answer broke off before the client got any of it",
+    Outcome.TRUNCATED: "the answer broke off in the middle",
+}
+LINES_PER_SECOND = 10.0
+"""Enough to see what goes on; an outage at 10,000 requests per second must not fill the disk as well."""
+
+
+class FailureLog:
+    """A bucket of lines; what does not fit is counted and told with the next line that does."""
+
+    def __init__(self, now: float) -> None:
+        """Begin with a full bucket; times are in seconds on any one clock."""
+        self._lines = LINES_PER_SECOND
+        self._filled = now
+        self._left_out = 0
+
+    def tell(self, now: float, level: int, request_id: bytes, worker: str, what: str) -> None:
+        """Log one failure. `what` is a short text without anything that a client sent."""
+        self._lines = min(LINES_PER_SECOND, self._lines + (now - self._filled) * LINES_PER_SECOND)
+        self._filled = now
+        if self._lines < 1.0:
+            self._left_out += 1
+            return
+        self._lines -= 1.0
+        left_out, self._left_out = self._left_out, 0
+        more = f" ({left_out} such lines left out)" if left_out else ""
+        # A client chooses its id: it must not be able to write lines of its own.
+        shown = request_id.decode("latin-1")[:100].encode("ascii", "backslashreplace").decode()
+        logger.log(level, "request %s: worker %s: %s%s", shown, worker or "-", what, more)

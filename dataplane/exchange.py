@@ -136,10 +136,9 @@ class Exchange:
         if self._whole is not None:
             self._whole.append(data)
             return
-        if not self._client.started:
+        if self.parts == 1:
             self._client.start(self.status, self.headers)
-        if data.endswith(_LAST_EVENT):
-            self._last_event = True
+        self._last_event = data.endswith(_LAST_EVENT)
         if self._waiting:
             if self._pending is None:
                 self._pending = deque()

@@ -75,7 +75,6 @@ class UpstreamConnection(asyncio.Protocol):
         "_connection_values",
         "_head_done",
         "_headers",
-        "_held",
         "_informational",
         "_keep_alive",
         "_length",
@@ -118,8 +117,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._skip_body = False
         self._complete = False
         self._out_of_step = False
-        self._chunk: list[bytes] = []
-        self._held = 0
+        self._chunk = b""
 
     # --- used by the exchange --------------------------------------------------------------------------
 
@@ -262,21 +260,19 @@ class UpstreamConnection(asyncio.Protocol):
             raise _NotUnderstoodError("has a body before its head")
         elif not self._chunked:
             self._sink.on_body(data)
+        elif not self._chunk and len(data) <= _MAX_HELD_CHUNK:
+            self._chunk = data
         else:
-            self._chunk.append(data)
-            self._held += len(data)
-            if self._held > _MAX_HELD_CHUNK:
+            self._chunk += data
+            if len(self._chunk) > _MAX_HELD_CHUNK:
                 self.on_chunk_complete()
 
     def on_chunk_complete(self) -> None:
         """Pass the chunk on, as one part."""
-        chunk = self._chunk
-        if not chunk or self._sink is None:
-            return
-        data = chunk[0] if len(chunk) == 1 else b"".join(chunk)
-        self._chunk = []
-        self._held = 0
-        self._sink.on_body(data)
+        data = self._chunk
+        if data and self._sink is not None:
+            self._chunk = b""
+            self._sink.on_body(data)
 
     def on_message_complete(self) -> None:
         """Note the end; `data_received` acts on it when the parser has seen all bytes."""

@@ -52,9 +52,10 @@ def chat_answers(port: int) -> bool:
             answer = b""
             while not answer.endswith(canned.CHAT_JSON):
                 data = sock.recv(65536)
+                answer += data
+                # A router that is up before its workers are known answers 503, and keeps the connection.
                 if not data or not answer.startswith(b"HTTP/1.1 200"[: len(answer)]):
                     return False
-                answer += data
     except OSError:
         return False
     return answer.startswith(b"HTTP/1.1 200")

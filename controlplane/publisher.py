@@ -197,7 +197,8 @@ class Publisher:
                     log.warning("plane %d refuses the table: %s", message.plane.slot, message.reason[:MAX_NACK])
             case InflightReport():
                 self._planes.inflight(message, now)
-                self._publish(TOPIC_INFLIGHT, self._publication.inflight(message))
+                if len(self._planes.present()) > 1:
+                    self._publish(TOPIC_INFLIGHT, self._publication.inflight(message))
             case Evidence():
                 self._planes.hear(message.plane, now)
                 self._source.evidence(message)

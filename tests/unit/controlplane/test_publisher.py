@@ -3,6 +3,7 @@ import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 import zmq
 
@@ -173,12 +174,15 @@ def test_loads_are_published_with_their_age() -> None:
 
 def test_in_flight_reports_reach_the_others_and_a_plane_that_leaves_has_none() -> None:
     async def act(scene: Scene) -> None:
-        await scene.tell(InflightReport(identity(), 3, {"a": 2}))
         stamp = scene.publication.table.stamp
+        # As long as it is alone there is nobody to tell.
+        await scene.tell(InflightReport(identity(), 2, {"a": 1}))
+        await scene.tell(Ack(msgspec.structs.replace(identity(), id="other", slot=1), stamp))
+        await scene.tell(InflightReport(identity(), 3, {"a": 2}))
         assert await scene.heard(PlaneInflight) == PlaneInflight(stamp, "p", 3, {"a": 2})
         await scene.tell(Goodbye(identity()))
         assert await scene.heard(PlaneInflight) == PlaneInflight(stamp, "p", 4, {})
-        assert scene.planes.present() == ()
+        assert [plane.identity.id for plane in scene.planes.present()] == ["other"]
 
     play(act)
 

@@ -216,7 +216,6 @@ class Publisher:
             stamp=table.stamp,
             workers=len(table.workers),
             ready_workers=sum(worker.state == "ready" for worker in table.workers.values()),
-            acked={plane.identity.id: plane.acked for plane in self._planes.present() if plane.acked is not None},
         )
 
     def _tell_gone(self, plane: Plane) -> None:

@@ -201,14 +201,13 @@ class ControlStatusRequest(msgspec.Struct, frozen=True, tag="control-status-requ
 
 
 class ControlStatus(msgspec.Struct, frozen=True, tag="control-status", kw_only=True):
-    """`acked` holds, per plane id, the stamp it serves from; `ready_workers` counts routable workers."""
+    """How the control plane is, told by itself; `ready_workers` counts routable workers."""
 
     pid: int
     version: str
     stamp: Stamp
     workers: int
     ready_workers: int
-    acked: dict[str, Stamp]
 
 
 # --- a plane's own socket ----------------------------------------------------------------------------------

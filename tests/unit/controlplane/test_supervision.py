@@ -34,7 +34,7 @@ def plane(*, listening: bool = True, table: Stamp | None = TABLE, ready_workers:
     )
 
 
-CONTROL = ControlStatus(pid=1, version="0.1.0", stamp=Stamp(7, 3, 0), workers=4, ready_workers=2, acked={})
+CONTROL = ControlStatus(pid=1, version="0.1.0", stamp=Stamp(7, 3, 0), workers=4, ready_workers=2)
 
 
 class TestAfterDeath:

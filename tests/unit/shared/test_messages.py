@@ -58,7 +58,7 @@ DOWNWARD: list[Downward] = [
     PlaneInflight(STAMP, "p", 4, {"w": 3}),
     PlaneInflight(STAMP, "p", 5, {}),
     Snapshot(1, STAMP, (WORKER, Worker(id="b", url="b")), (CARD,), Settings(policy="random")),
-    ControlStatus(pid=1, version="v", stamp=STAMP, workers=2, ready_workers=1, acked={"p": STAMP}),
+    ControlStatus(pid=1, version="v", stamp=STAMP, workers=2, ready_workers=1),
 ]
 UPWARD: list[Upward] = [
     SnapshotRequest(PLANE, 5),

@@ -19,7 +19,7 @@ from controlplane.table_builder import build
 from shared.clock import Clock
 from shared.config import StartConfig
 from shared.messages import Evidence, PlaneIdentity
-from shared.process import is_alive
+from shared.process import is_alive, living_planes
 from shared.runtime_dir import PlaneRecord, ProcessRecord, RuntimeDir, read_record
 from shared.sockets import Context
 from shared.table import ModelCard, RoutingTable, Settings, Worker
@@ -63,7 +63,7 @@ class ControlPlane:
             )
         )
         now = clock.monotonic()
-        self._planes.expect(living_planes(runtime), now)
+        self._planes.expect({record.identity.id for record in living_planes(runtime)}, now)
         self._registry.sync(static_workers(config.worker_urls), now=now, wall=round(clock.wall(), 3))
         if earlier_table is not None:
             self._registry.restore(earlier_table, now=now)
@@ -191,12 +191,6 @@ class ControlPlane:
             now=now,
             wall=self._clock.wall(),
         )
-
-
-def living_planes(runtime: RuntimeDir) -> set[str]:
-    """Return the ids of the planes that run, as the runtime folder knows them."""
-    records = (read_record(path, PlaneRecord) for path in runtime.planes.glob("*.json"))
-    return {record.identity.id for record in records if record is not None and is_alive(record.process)}
 
 
 def _load(*modules: str) -> None:

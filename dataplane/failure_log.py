@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from dataplane.retry import Outcome
+from dataplane.token_bucket import TokenBucket
 
 logger = logging.getLogger("dataplane.failures")
 
@@ -23,18 +24,15 @@ class FailureLog:
 
     def __init__(self, now: float) -> None:
         """Begin with a full bucket; times are in seconds on any one clock."""
-        self._lines = LINES_PER_SECOND
-        self._filled = now
+        self._lines = TokenBucket(now, tokens=LINES_PER_SECOND, per_second=LINES_PER_SECOND, most=LINES_PER_SECOND)
         self._left_out = 0
 
     def tell(self, now: float, level: int, request_id: bytes, worker: str, what: str) -> None:
         """Log one failure. `what` is a short text without anything that a client sent."""
-        self._lines = min(LINES_PER_SECOND, self._lines + (now - self._filled) * LINES_PER_SECOND)
-        self._filled = now
-        if self._lines < 1.0:
+        if not self._lines.has_token(now):
             self._left_out += 1
             return
-        self._lines -= 1.0
+        self._lines.take()
         left_out, self._left_out = self._left_out, 0
         more = f" ({left_out} such lines left out)" if left_out else ""
         # A client chooses its id: it must not be able to write lines of its own.

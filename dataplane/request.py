@@ -280,6 +280,7 @@ class Request:
             self._refuse(error)
 
     def _abandon_attempt(self) -> None:
+        # The exchange refers back to us; taking it out lets both go without the garbage collector.
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.abandon()
@@ -372,15 +373,12 @@ class Request:
         self._ended = True
         client = self.client
         forwarder = self._forwarder
-        # The exchange refers back to us; taking it out lets both go without the garbage collector.
-        exchange, self._exchange = self._exchange, None
-        if exchange is not None:
-            exchange.abandon()
+        exchange = self._exchange
+        self._abandon_attempt()
         if self._connecting is not None:
             self._connecting.cancel()
         if self._pause is not None:
             self._pause.cancel()
-        self._let_go()
         client.close()
         forwarder.forget(self)
         accounting = forwarder.accounting

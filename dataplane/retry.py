@@ -25,6 +25,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from dataplane.token_bucket import TokenBucket
 from shared.messages import EvidenceKind
 
 RETRYABLE_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
@@ -129,11 +130,11 @@ def retry_after(value: bytes) -> float:
     return float(value) if value.isdigit() and len(value) < 10 else 0.0
 
 
-class RetryBudget:
+class RetryBudget(TokenBucket):
     """Retries may add a fifth to a plane's requests, and 10 a second so that a quiet plane can retry at all.
 
-    A bucket of tokens: each request puts 0.2 in, each second 10, a retry takes one; it holds 100 at most, so a
-    storm after a quiet time is bounded, too. Without it, retries multiply the load on a fleet that is failing.
+    Each request puts 0.2 tokens in, each second 10, a retry takes one; it holds 100 at most, so a storm after a
+    quiet time is bounded, too. Without it, retries multiply the load on a fleet that is failing.
     """
 
     SHARE = 0.2
@@ -142,19 +143,8 @@ class RetryBudget:
 
     def __init__(self, now: float) -> None:
         """Begin with one second's worth; times are in seconds on any one clock."""
-        self._tokens = self.PER_SECOND
-        self._filled = now
+        super().__init__(now, tokens=self.PER_SECOND, per_second=self.PER_SECOND, most=self.MOST)
 
     def request(self) -> None:
         """Count a request of a client."""
-        self._tokens = min(self.MOST, self._tokens + self.SHARE)
-
-    def has_token(self, now: float) -> bool:
-        """Whether a retry is allowed."""
-        self._tokens = min(self.MOST, self._tokens + (now - self._filled) * self.PER_SECOND)
-        self._filled = now
-        return self._tokens >= 1.0
-
-    def take(self) -> None:
-        """Pay for a retry that `has_token` allowed."""
-        self._tokens -= 1.0
+        self.add(self.SHARE)

@@ -6,7 +6,7 @@ import os
 import time
 from pathlib import Path
 
-from shared.runtime_dir import ProcessRecord
+from shared.runtime_dir import PlaneRecord, ProcessRecord, RuntimeDir, read_record
 from shared.version import __version__
 
 
@@ -32,3 +32,9 @@ def own_record() -> ProcessRecord:
 def is_alive(record: ProcessRecord) -> bool:
     """Whether that very process still runs."""
     return start_ticks(record.pid) == record.start_ticks
+
+
+def living_planes(runtime: RuntimeDir) -> list[PlaneRecord]:
+    """Return the planes that run, as the runtime folder knows them, in the order of their ids."""
+    records = (read_record(path, PlaneRecord) for path in sorted(runtime.planes.glob("*.json")))
+    return [record for record in records if record is not None and is_alive(record.process)]

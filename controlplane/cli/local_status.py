@@ -8,7 +8,7 @@ from controlplane.cli.status_view import PlaneView, ProcessView, RouterView, Tab
 from controlplane.inquiry import control_status, plane_status
 from shared.clock import Clock
 from shared.messages import MessageError, PlaneStatus, decode_table
-from shared.process import is_alive
+from shared.process import is_alive, living_planes
 from shared.runtime_dir import PlaneRecord, ProcessRecord, RuntimeDir, read_record
 from shared.sockets import Context
 from shared.table import Stamp
@@ -19,8 +19,7 @@ ASK_TIMEOUT = 1.0
 
 async def local_status(runtime: RuntimeDir, clock: Clock) -> RouterView | None:
     """Return what the folder and the planes know; None when nothing of a router runs there."""
-    records = [read_record(path, PlaneRecord) for path in sorted(runtime.planes.glob("*.json"))]
-    planes = [record for record in records if record is not None and is_alive(record.process)]
+    planes = living_planes(runtime)
     supervisor = _process(read_record(runtime.supervisor, ProcessRecord), clock, otherwise="gone")
     control_plane = _process(read_record(runtime.control_plane, ProcessRecord), clock, otherwise="down")
     if not planes and supervisor.pid is None and control_plane.pid is None:

@@ -201,6 +201,14 @@ def test_the_client_leaves_while_another_worker_is_tried(run: Run) -> None:
     run(test)
 
 
+async def leave_after_parts(bench: Bench, number: int) -> None:
+    """Ask, and leave when so many parts of the answer have come."""
+    transaction = bench.ask()
+    await until(lambda: len(transaction.parts) == number and transaction.listening)
+    transaction.leave()
+    await bench.ended(transaction)
+
+
 def test_a_client_that_leaves_after_the_last_event_has_its_whole_answer(run: Run) -> None:
     """The official client stops reading at [DONE]; the last chunk, which is empty, may still be on its way."""
     gate = asyncio.Event()
@@ -215,11 +223,7 @@ def test_a_client_that_leaves_after_the_last_event_has_its_whole_answer(run: Run
     async def test(bench: Bench) -> None:
         async with workers(script) as (worker,):
             bench.serve(worker.url)
-            transaction = bench.ask()
-            await until(lambda: len(transaction.parts) == 2)
-            await until(lambda: transaction.listening)
-            transaction.leave()
-            await bench.ended(transaction)
+            await leave_after_parts(bench, 2)
             assert bench.accounting.finished == 1
             assert not bench.accounting.aborted
             gate.set()
@@ -243,11 +247,7 @@ def test_a_worker_that_never_ends_after_the_last_event_is_not_waited_for(
     async def test(bench: Bench) -> None:
         async with workers(script) as (worker,):
             bench.serve(worker.url)
-            transaction = bench.ask()
-            await until(lambda: len(transaction.parts) == 1)
-            await until(lambda: transaction.listening)
-            transaction.leave()
-            await bench.ended(transaction)
+            await leave_after_parts(bench, 1)
             await until(lambda: worker.open == 0)
 
     run(test)

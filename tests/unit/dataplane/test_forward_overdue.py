@@ -8,21 +8,11 @@ from typing import Any
 import pytest
 
 from tests.unit.dataplane.fake_granian import FakeTransaction
-from tests.unit.dataplane.forward_bench import BODY, Bench, Run, error_of, workers
+from tests.unit.dataplane.forward_bench import BODY, Bench, Run, begin_and_hang, error_of, hang, workers
 from tests.unit.dataplane.listening import until
 from tests.unit.dataplane.scripted_worker import Asked
 
 SOON = 0.02
-
-
-async def hang(asked: Asked) -> None:
-    await asked.hang()
-
-
-async def stop_in_the_middle(asked: Asked) -> None:
-    await asked.begin()
-    await asked.chunk(b"data: first\n\n")
-    await asked.hang()
 
 
 async def stop_in_a_small_answer(asked: Asked) -> None:
@@ -71,7 +61,7 @@ def test_a_worker_that_stands_still_before_the_client_heard_is_504(
 
 def test_a_stream_that_stands_still_is_ended_visibly(run: Run) -> None:
     async def test(bench: Bench) -> None:
-        async with workers(stop_in_the_middle) as (worker,):
+        async with workers(begin_and_hang) as (worker,):
             bench.configure(stream_idle_timeout=SOON)
             bench.serve(worker.url)
             transaction = bench.ask()

@@ -10,7 +10,6 @@ import asyncio
 from dataplane.client import Client
 from dataplane.forward import Forwarder
 from dataplane.own_routes import OWN_ROUTES, Answer
-from dataplane.server import Transaction
 from shared.errors import method_not_allowed
 
 
@@ -21,9 +20,8 @@ class PlaneApplication:
         self._forwarder = forwarder
         self._loop = asyncio.get_running_loop()
 
-    def handle(self, transaction: Transaction) -> None:
+    def handle(self, client: Client) -> None:
         """Take a request in."""
-        client = Client(transaction)
         route = OWN_ROUTES.get(client.path)
         if route is None:
             self._forwarder.forward(client)

@@ -19,6 +19,8 @@ class Client:
     """
 
     __slots__ = (
+        "_arrived",
+        "_early",
         "_expected",
         "_left",
         "_limit",
@@ -47,6 +49,8 @@ class Client:
         self._transaction = transaction
         self._receive: Callable[[], Any] = proto.receive
         self._send: Callable[[ASGIMessage], Any] = proto.send
+        self._arrived: Callable[[Client], None] | None = None
+        self._early: FutureLike | None = None
         self._watch: FutureLike | None = None
         self._left: Callable[[], None] | None = None
         self._on_body: Callable[[bytes], None] | None = None
@@ -62,6 +66,25 @@ class Client:
 
     # --- the request -----------------------------------------------------------------------------------
 
+    def listen_early(self, arrived: Callable[[Client], None]) -> None:
+        """Ask for the body before `read_body` does; `arrived` is called when its first part is there.
+
+        May be called in another thread than the event loop's, before anybody else knows of this client.
+        """
+        self._arrived = arrived
+        operation: FutureLike = self._receive()
+        self._watch = operation
+        operation.add_done_callback(self._heard_early)
+
+    def _heard_early(self, operation: FutureLike) -> None:
+        arrived, self._arrived = self._arrived, None
+        if self._on_body is not None:
+            self._heard(operation)
+        elif operation is self._watch and arrived is not None:
+            self._watch = None
+            self._early = operation
+            arrived(self)
+
     def read_body(self, limit: int, on_body: Callable[[bytes], None], left: Callable[[], None]) -> None:
         """Call `on_body` with the body: all of it, or its beginning once that is over `limit` bytes.
 
@@ -76,7 +99,10 @@ class Client:
         self._limit = limit
         self._on_body = on_body
         self._left = left
-        self._listen()
+        if self._early is not None:
+            self._take_in(self._early.result())
+        elif self._watch is None:
+            self._listen()
 
     def watch(self) -> None:
         """Call `left` as soon as the client has left."""
@@ -95,7 +121,9 @@ class Client:
         if operation is not self._watch:
             return
         self._watch = None
-        message: ASGIMessage = operation.result()
+        self._take_in(operation.result())
+
+    def _take_in(self, message: ASGIMessage) -> None:
         if message["type"] != "http.request":
             self._leave()
             return

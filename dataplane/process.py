@@ -17,6 +17,7 @@ import zmq.asyncio
 
 from dataplane.accounting import Accounting
 from dataplane.app import PlaneApplication
+from dataplane.arrivals import Arrivals
 from dataplane.fleet import Fleet
 from dataplane.forward import Forwarder
 from dataplane.server import HttpServer, connection_limit, raise_descriptor_limit
@@ -60,8 +61,9 @@ class Plane:
             counters=self._counters,
         )
         self._forwarder = Forwarder(self._fleet, self._accounting, self._subscriber.report_evidence, rng)
+        self._arrivals = Arrivals(PlaneApplication(self._forwarder).handle)
         self._server = HttpServer(
-            PlaneApplication(self._forwarder).handle,
+            self._arrivals.announce,
             host=config.host,
             port=config.port,
             connections=connection_limit(raise_descriptor_limit()),
@@ -170,6 +172,7 @@ class Plane:
         done, _ = await asyncio.wait((serving,), timeout=self._config.shutdown_grace_secs)
         if not done:
             logger.warning("grace time is over: ending %d open requests", self._accounting.active)
+            self._arrivals.take_late(all_of_them=True)
             self._forwarder.interrupt_all()
             await asyncio.wait((serving,), timeout=1.0)
         serving.cancel()
@@ -180,6 +183,7 @@ class Plane:
         while True:
             await asyncio.sleep(_HOUSEKEEPING_INTERVAL)
             self._fleet.reap()
+            self._arrivals.take_late()
             self._forwarder.expire()
 
 

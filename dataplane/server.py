@@ -11,7 +11,7 @@ What we rely on in granian's ASGI implementation, each held by `tests/integratio
 5. A half-close by the client is taken as its leaving.
 
 granian runs an ASGI application as one task per request. A request here is a state machine moved by
-callbacks (`forward.py`), so `_Scheduler` calls it directly: a task, its three wrapping coroutines and their
+callbacks (`forward.py`), so `_Scheduler` hands it on directly: a task, its three wrapping coroutines and their
 wake-ups cost more than half as much again as forwarding itself.
 """
 
@@ -73,7 +73,7 @@ class Transaction(Protocol):
         ...
 
 
-Handler = Callable[[Transaction], None]
+Announce = Callable[[Transaction], None]
 
 
 # Asking a class once is three times as fast as asking each object; there are two classes.
@@ -103,27 +103,22 @@ def connection_limit(descriptors: int) -> int:
 
 
 class _Scheduler(_granian.CallbackScheduler):  # type: ignore[misc]
-    """Takes each request from granian's thread into the event loop."""
+    """Hands each request on, in granian's thread."""
 
-    def __new__(cls, loop: asyncio.AbstractEventLoop, handler: Handler) -> _Scheduler:
-        scheduler: _Scheduler = super().__new__(cls, loop, handler, None, None, None)
+    def __new__(cls, loop: asyncio.AbstractEventLoop, announce: Announce) -> _Scheduler:
+        scheduler: _Scheduler = super().__new__(cls, loop, announce, None, None, None)
         return scheduler
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, handler: Handler) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, announce: Announce) -> None:
         super().__init__()
-        call = loop.call_soon_threadsafe
-
-        def schedule(transaction: Transaction) -> None:
-            call(handler, transaction)
-
-        self._schedule_fn = schedule
+        self._schedule_fn = announce
 
 
 @AsyncWorker.wrap_target  # type: ignore[untyped-decorator]
 async def _serve_directly(
     worker_id: int,
     shutdown_event: Any,
-    handler: Handler,
+    announce: Announce,
     sock: Any,
     loop: asyncio.AbstractEventLoop,
     runtime_threads: int,
@@ -161,17 +156,20 @@ async def _serve_directly(
         *ssl_ctx,
         (None, None),
     )
-    worker.serve_async(_Scheduler(loop, handler), loop, shutdown_event)
+    worker.serve_async(_Scheduler(loop, announce), loop, shutdown_event)
     await stopped
 
 
 class HttpServer:
-    """Serves on a port that other planes share (SO_REUSEPORT). `handler` is called once per request."""
+    """Serves on a port that other planes share (SO_REUSEPORT).
 
-    def __init__(self, handler: Handler, *, host: str, port: int, connections: int) -> None:
+    `announce` is called once per request, in granian's thread: see `arrivals.py`. It must not raise.
+    """
+
+    def __init__(self, announce: Announce, *, host: str, port: int, connections: int) -> None:
         """Describe the server; `connections` is the limit of open client connections."""
         self._server = Server(
-            handler,
+            announce,
             address=host,
             port=port,
             interface=Interfaces.ASGINL,

@@ -27,8 +27,12 @@ def body(data: bytes, *, more: bool) -> dict[str, Any]:
 def serving(handler: Callable[[Transaction], None]) -> Iterator[int]:
     """Serve with `handler` in a loop of another thread; yields the port."""
     (port,) = free_ports(1)
-    server = HttpServer(handler, host="127.0.0.1", port=port, connections=256)
     loops: list[asyncio.AbstractEventLoop] = []
+
+    def announce(transaction: Transaction) -> None:
+        loops[0].call_soon_threadsafe(handler, transaction)
+
+    server = HttpServer(announce, host="127.0.0.1", port=port, connections=256)
 
     async def main() -> None:
         loops.append(asyncio.get_running_loop())

@@ -11,6 +11,7 @@ import pytest
 
 from dataplane.accounting import Accounting
 from dataplane.app import PlaneApplication
+from dataplane.client import Client
 from dataplane.fleet import Fleet, FleetView
 from dataplane.forward import Forwarder
 from dataplane.own_routes import OWN_ROUTES, health, liveness, models, readiness
@@ -93,7 +94,7 @@ def test_an_own_route_is_answered_and_counted_once(path: str, method: str) -> No
         fleet.adopt(make_table(epoch=1, version=1, workers=[worker("a")]))
         application = PlaneApplication(Forwarder(fleet, accounting, lambda *_: None, random.Random(1)))
         transaction = FakeTransaction(method=method, path=path, headers=[(b"x-request-id", b"mine")])
-        application.handle(transaction)
+        application.handle(Client(transaction))
         assert transaction.whole
         assert transaction.done_calls == 1
         assert not transaction.late
@@ -122,7 +123,7 @@ def test_any_other_path_goes_to_a_worker(path: str) -> None:
         fleet = Fleet(accounting, plane_slot=0, rng=random.Random(1))
         application = PlaneApplication(Forwarder(fleet, accounting, lambda *_: None, random.Random(1)))
         transaction = FakeTransaction(method="GET", path=path)
-        application.handle(transaction)
+        application.handle(Client(transaction))
         transaction.give(b"")
         await asyncio.sleep(0)
         await asyncio.sleep(0)

@@ -20,6 +20,7 @@ from dataplane.app import PlaneApplication
 from dataplane.arrivals import Arrivals
 from dataplane.fleet import Fleet
 from dataplane.forward import Forwarder
+from dataplane.placement import Placement
 from dataplane.server import HttpServer, connection_limit, raise_descriptor_limit
 from dataplane.status_socket import StatusSocket
 from dataplane.subscriber.client import SubscriberClient, load_last_known_good
@@ -123,6 +124,8 @@ class Plane:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
+        # Before ZeroMQ and the server start their threads, which stay where this one is.
+        placement = Placement(self._identity.slot) if self._config.plane_affinity == "core" else None
         context = zmq.asyncio.Context()
         record = self._runtime_dir.plane(self._identity.id)
         try:
@@ -139,7 +142,7 @@ class Plane:
                 tasks = [
                     background.create_task(self._subscriber.run(context)),
                     background.create_task(status.run()),
-                    background.create_task(self._housekeeping()),
+                    background.create_task(self._housekeeping(placement)),
                 ]
                 await self._serve(stop)
                 for task in tasks:
@@ -179,12 +182,14 @@ class Plane:
         with contextlib.suppress(asyncio.CancelledError):
             await serving
 
-    async def _housekeeping(self) -> None:
+    async def _housekeeping(self, placement: Placement | None) -> None:
         while True:
             await asyncio.sleep(_HOUSEKEEPING_INTERVAL)
             self._fleet.reap()
             self._arrivals.take_late()
             self._forwarder.expire()
+            if placement is not None:
+                placement.adjust()
 
 
 def run(runtime_dir: RuntimeDir, *, slot: int, plane_id: str) -> int:

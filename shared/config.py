@@ -7,7 +7,9 @@ default are its own.
 from __future__ import annotations
 
 import ipaddress
+import math
 import os
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import msgspec
@@ -17,6 +19,7 @@ from shared.table import Settings
 from shared.version import __version__
 
 POLICIES = ("round_robin", "random", "power_of_two")
+PLANE_AFFINITIES = ("core", "none")
 LATER_POLICIES = ("cache_aware", "kv_aware", "consistent_hash", "sticky_least_loaded")
 
 
@@ -25,8 +28,13 @@ class ConfigError(Exception):
 
 
 def usable_cores() -> int:
-    """How many cores this process may run on (a container's or taskset's limit counts)."""
-    return len(os.sched_getaffinity(0))
+    """How many cores this process may use: taskset's limit counts, and a container's (cgroup v2), rounded up."""
+    cores = len(os.sched_getaffinity(0))
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+    except (OSError, ValueError):
+        return cores
+    return cores if quota == "max" else min(cores, max(1, math.ceil(int(quota) / int(period))))
 
 
 class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -38,6 +46,8 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     policy: str = "round_robin"
 
     data_planes: int = msgspec.field(default_factory=usable_cores)
+    # A quarter less CPU per request than with threads spread over cores (dataplane/placement.py).
+    plane_affinity: str = "core"
     runtime_dir: str | None = None
     admin_host: str = "127.0.0.1"
     admin_port: int = 30080
@@ -106,7 +116,7 @@ def plane_fingerprint(config: StartConfig) -> str:
     """Return what a plane takes only at its start. A plane is adopted when its own is equal, else replaced."""
     return (
         f"{__version__} {join_address(config.host, config.port)} "
-        f"grace={config.shutdown_grace_secs:g} log={config.log_level}"
+        f"grace={config.shutdown_grace_secs:g} log={config.log_level} affinity={config.plane_affinity}"
     )
 
 
@@ -144,6 +154,10 @@ def check(config: StartConfig) -> None:
     if config.policy not in POLICIES:
         later = " (vllm-router's, not in this version)" if config.policy in LATER_POLICIES else ""
         raise ConfigError(f"--policy is {config.policy!r}{later}; choose one of: {', '.join(POLICIES)}")
+    if config.plane_affinity not in PLANE_AFFINITIES:
+        raise ConfigError(
+            f"--plane-affinity is {config.plane_affinity!r}; choose one of: {', '.join(PLANE_AFFINITIES)}"
+        )
     if config.log_level not in LEVELS:
         raise ConfigError(f"--log-level is {config.log_level!r}; choose one of: {', '.join(LEVELS)}")
     if not config.health_check_endpoint.startswith("/"):

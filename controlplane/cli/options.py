@@ -15,6 +15,11 @@ HELP: dict[str, tuple[str, str]] = {
     "worker_urls": ("URL...", "Workers, as http(s)://host:port."),
     "policy": ("NAME", "How a worker is chosen: round_robin, random, power_of_two (the less loaded of two drawn)."),
     "data_planes": ("N", "Processes that forward requests; each can use one core."),
+    "plane_affinity": (
+        "core|none",
+        "core: all threads of a plane stay on one core, which costs less, and leave it when others need it; "
+        "none: they run wherever the system likes.",
+    ),
     "runtime_dir": (
         "FOLDER",
         "Private folder for sockets and records; by default one per port. A router started on the folder of one "

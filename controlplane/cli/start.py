@@ -24,6 +24,7 @@ def start(
     worker_urls: Annotated[Texts, option("worker_urls")] = None,
     policy: Annotated[Text, option("policy")] = None,
     data_planes: Annotated[Text, option("data_planes")] = None,
+    plane_affinity: Annotated[Text, option("plane_affinity")] = None,
     config: Annotated[Text, CONFIG] = None,
     runtime_dir: Annotated[Text, option("runtime_dir")] = None,
     admin_host: Annotated[Text, option("admin_host")] = None,

@@ -56,6 +56,7 @@ def test_a_password_in_a_url_is_not_repeated() -> None:
     ("values", "message"),
     [
         ({"data_planes": 0}, "--data-planes is 0; write a number from 1 to 256"),
+        ({"plane_affinity": "gpu"}, "--plane-affinity is 'gpu'; choose one of: core, none"),
         ({"log_level": "loud"}, "--log-level is 'loud'; choose one of: debug, info"),
         ({"health_check_endpoint": "health"}, "write a path that starts with /"),
         ({"worker_urls": ("http://a:1", "http://a:1")}, "names http://a:1 twice"),

@@ -12,6 +12,8 @@ from collections import deque
 from collections.abc import Callable
 
 from dataplane.client import Client, Headers
+from dataplane.first_event import PREFIX as EARLY_ERROR
+from dataplane.first_event import EarlyError, early_error
 from dataplane.retry import Outcome
 from dataplane.server import FutureLike
 from dataplane.timeouts import Phase, Place
@@ -137,6 +139,9 @@ class Exchange:
             self._whole.append(data)
             return
         if self.parts == 1:
+            if data.startswith(EARLY_ERROR) and (error := early_error(data)) is not None:
+                self._fail_early(error)
+                return
             self._client.start(self.status, self.headers)
         self._last_event = data.endswith(_LAST_EVENT)
         if self._waiting:
@@ -145,6 +150,19 @@ class Exchange:
             self._pending.append(data)
         else:
             self._pass_on(data)
+
+    def _fail_early(self, error: EarlyError) -> None:
+        """Take a stream that begins with an error for an answer with that status."""
+        if not self._begins(error.status, self.headers):
+            return
+        self.status = error.status
+        headers = [field for field in self.headers if field[0] not in (b"content-type", b"content-length")]
+        headers += [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(error.body))]
+        self._client.answer(error.status, headers, error.body)
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.finish_alone(self._loop)
+        self._ended(Outcome.COMPLETE)
 
     def on_complete(self) -> None:
         """End the client's answer."""

@@ -20,8 +20,9 @@ from dataplane.client import Client, Headers
 from dataplane.exchange import Exchange
 from dataplane.failure_log import SAID
 from dataplane.fleet import FleetView, Slot
-from dataplane.peek import Peek, peek
+from dataplane.peek import KV_TRANSFER, Peek, peek
 from dataplane.retry import EVIDENCE, Attempt, Outcome, Step, may_be_sent_again, next_step, retry_after
+from dataplane.splice import without_members
 from dataplane.timeouts import Phase, Place, Progress
 from dataplane.upstream.connection import UpstreamConnection
 from dataplane.upstream.head import field_lines, request_line
@@ -117,6 +118,8 @@ class Request:
             scope = client.scope
             self._body = body
             self._peek = peek(body)
+            if self._peek.hands_over and not self._forwarder.fleet.view.settings.trust_kv_transfer_params:
+                body = self._body = without_members(body, KV_TRANSFER)
             self._line = request_line(client.method, scope["raw_path"], scope["query_string"])
             self._fields = field_lines(client.headers, self.id, client.method, len(body))
             self._to_another_worker()

@@ -85,6 +85,8 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     retry_jitter_factor: float = 0.2
     disable_retries: bool = False
     max_payload_size: int = 536_870_912
+    # Wrong ones end a vLLM engine, and clients have no use for them.
+    trust_kv_transfer_params: bool = False
     request_id_headers: tuple[str, ...] = ("x-request-id", "x-correlation-id", "x-trace-id", "request-id")
 
     # Long enough for most answers to end, shorter than Kubernetes' 30 s before it kills.
@@ -108,6 +110,7 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             retry_backoff_multiplier=self.retry_backoff_multiplier,
             retry_jitter_factor=self.retry_jitter_factor,
             max_payload_size=self.max_payload_size,
+            trust_kv_transfer_params=self.trust_kv_transfer_params,
             request_id_headers=tuple(name.lower() for name in self.request_id_headers),
         )
 

@@ -109,6 +109,17 @@ def bad_answer(what: str) -> RouterError:
     return RouterError(502, "bad_worker_answer", f"The worker's answer {what}. Try again.", side=WORKER)
 
 
+def unreadable_body() -> RouterError:
+    """A large body that looks like JSON and is none."""
+    return RouterError(
+        400,
+        "unreadable_body",
+        "The request body begins like JSON and is not valid JSON. Check for NaN, a byte order mark, an encoding "
+        "other than UTF-8, or a missing end.",
+        side=CLIENT,
+    )
+
+
 def body_timeout(seconds: float) -> RouterError:
     """The client stopped in the middle of its request's body."""
     return RouterError(

@@ -72,6 +72,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     retry_backoff_multiplier: float = 1.5
     retry_jitter_factor: float = 0.2
     max_payload_size: int = 536_870_912
+    trust_kv_transfer_params: bool = False
     request_id_headers: tuple[str, ...] = ("x-request-id", "x-correlation-id", "x-trace-id", "request-id")
 
     def __post_init__(self) -> None:

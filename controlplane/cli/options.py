@@ -59,6 +59,10 @@ HELP: dict[str, tuple[str, str]] = {
     "retry_jitter_factor": ("FACTOR", "How much of a pause is random, from 0 to 1."),
     "disable_retries": ("", "Make one attempt only (and one more on a connection that had gone stale)."),
     "max_payload_size": ("BYTES", "Largest request body taken."),
+    "trust_kv_transfer_params": (
+        "",
+        "Forward clients' kv_transfer_params; by default they are taken out, as wrong ones end a vLLM engine.",
+    ),
     "request_id_headers": ("NAME...", "Request headers that may hold a request's id; the first found wins."),
     "shutdown_grace_secs": ("SECONDS", "Time for running requests to finish at a stop; Kubernetes kills after 30."),
     "log_level": ("LEVEL", "debug, info, warning, error or critical."),

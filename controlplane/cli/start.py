@@ -52,6 +52,7 @@ def start(
     retry_jitter_factor: Annotated[Text, option("retry_jitter_factor")] = None,
     disable_retries: Annotated[Text, option("disable_retries")] = None,
     max_payload_size: Annotated[Text, option("max_payload_size")] = None,
+    trust_kv_transfer_params: Annotated[Text, option("trust_kv_transfer_params")] = None,
     request_id_headers: Annotated[Texts, option("request_id_headers")] = None,
     shutdown_grace_secs: Annotated[Text, option("shutdown_grace_secs")] = None,
     log_level: Annotated[Text, option("log_level")] = None,

@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataplane.peek import Peek, peek, request_id
+from dataplane.peek import KV_TRANSFER, Peek, peek, request_id
+from dataplane.splice import without_members
+from shared.errors import RouterError
 
 NOTHING = Peek()
 NAMES = (b"x-request-id", b"x-correlation-id", b"request-id")
@@ -50,6 +52,61 @@ def test_of_several_models_the_last_counts_as_for_the_worker(models: list[str]) 
 def test_a_model_that_is_no_text_is_none(value: object) -> None:
     body = json.dumps({"model": value, "stream": True}).encode()
     assert peek(body).model == (value if isinstance(value, str) else None)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'\xef\xbb\xbf{"model":"m"}',
+        b'{"model":"m","temperature":NaN}',
+        b' {"seed":-Infinity, "model":"m"}',
+        *(
+            '{"model":"m","x":"\u00e9"}'.encode(name)
+            for name in ("utf-16", "utf-16-be", "utf-16-le", "utf-32", "utf-32-le")
+        ),
+    ],
+)
+def test_what_vllm_takes_beyond_the_standard_is_read_too(body: bytes) -> None:
+    assert json.loads(body)["model"] == "m"
+    assert peek(body).model == "m"
+
+
+def test_a_large_body_that_is_no_json_is_refused_and_a_large_one_that_is_other_things_is_not() -> None:
+    filler = b" " * (1 << 20)
+    with pytest.raises(RouterError) as refused:
+        peek(b'{"model":"m","x":NaN}' + filler)
+    assert (refused.value.status, refused.value.code) == (400, "unreadable_body")
+    assert peek(b'{"model":"m"}' + filler).model == "m"
+    assert peek(b"--boundary\r\n" + filler) == NOTHING
+
+
+PLACES = (
+    '{"kv_transfer_params":%s}',
+    '{"vllm_xargs":{"kv_transfer_params":%s}}',
+    '{"sampling_params":{"extra_args":{"kv_transfer_params":%s}}}',
+)
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("value", ["null", "{}", '{"do_remote_prefill":true}', "NaN", '"x"'])
+@pytest.mark.parametrize("name", ["kv_transfer_params", "kv_transfer\\u005fparams"])
+def test_orders_for_moving_kv_cache_are_seen_wherever_vllm_takes_them(place: str, value: str, name: str) -> None:
+    body = (place % value).replace("kv_transfer_params", name).encode()
+    assert peek(body).hands_over
+    assert not peek(without_members(body, KV_TRANSFER)).hands_over
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"model":"m"}',
+        b'{"vllm_xargs":null,"sampling_params":{}}',
+        b'{"vllm_xargs":5,"sampling_params":{"extra_args":[]}}',
+        b'{"messages":[{"kv_transfer_params":1}],"x":"kv_transfer_params"}',
+    ],
+)
+def test_the_name_elsewhere_is_no_order(body: bytes) -> None:
+    assert not peek(body).hands_over
 
 
 @given(st.binary(max_size=80))
@@ -99,8 +156,6 @@ def test_numbers_that_fit_no_type_are_the_workers_business(number: str) -> None:
         b'{"model":"\\ud800"}',
         b"model=m&x=1",
         b"--boundary\r\n\r\nmodel",
-        b'\xef\xbb\xbf{"model":"m"}',
-        '{"model":"m"}'.encode("utf-16"),
         b"{" * 100,
         b"\x00" * 100,
     ],

@@ -33,11 +33,12 @@ class Arrivals:
         """Take a request from granian."""
         client = Client(transaction)
         self._waiting[client] = None
-        if any(name == b"expect" for name, _ in client.headers):
-            # To ask for the body is to send "100 Continue": whether it is wanted must be known first.
-            self._call(self._take, client)
-        else:
-            client.listen_early(self._take)
+        for name, _ in client.headers:
+            if name == b"expect":
+                # To ask for the body is to send "100 Continue": whether it is wanted must be known first.
+                self._call(self._take, client)
+                return
+        client.listen_early(self._take)
 
     def _take(self, client: Client) -> None:
         if client in self._waiting:

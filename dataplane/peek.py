@@ -35,13 +35,13 @@ class Peek(msgspec.Struct, frozen=True):
     @property
     def hands_over(self) -> bool:
         """Whether the body gives an engine orders for moving KV cache: see `KV_TRANSFER`."""
-        if self.kv_transfer_params is not msgspec.UNSET:
+        unset = msgspec.UNSET
+        if self.kv_transfer_params is not unset:
+            return True
+        if self.vllm_xargs is not None and self.vllm_xargs.kv_transfer_params is not unset:
             return True
         extra = self.sampling_params.extra_args if self.sampling_params is not None else None
-        return any(
-            arguments is not None and arguments.kv_transfer_params is not msgspec.UNSET
-            for arguments in (self.vllm_xargs, extra)
-        )
+        return extra is not None and extra.kv_transfer_params is not unset
 
 
 KV_TRANSFER: Names = {
@@ -101,8 +101,12 @@ def _peek_slowly(body: bytes) -> Peek:
 
 def request_id(headers: Headers, names: Sequence[bytes], rng: random.Random) -> bytes:
     """Return the request's id: the value of the first of `names` that is given, or a new one of 24 hex digits."""
-    given = {name: value for name, value in headers if name in names}
-    for name in names:
-        if value := given.get(name):
-            return value
+    given = {}
+    for name, value in headers:
+        if name in names and value:
+            given[name] = value
+    if given:
+        for name in names:
+            if name in given:
+                return given[name]
     return b"%024x" % rng.getrandbits(96)

@@ -96,6 +96,10 @@ def test_orders_for_moving_kv_cache_are_seen_wherever_vllm_takes_them(place: str
     assert not peek(without_members(body, KV_TRANSFER)).hands_over
 
 
+def test_orders_in_the_last_place_are_seen_beside_empty_ones_in_the_others() -> None:
+    assert peek(b'{"vllm_xargs":{},"sampling_params":{"extra_args":{"kv_transfer_params":{}}}}').hands_over
+
+
 @pytest.mark.parametrize(
     "body",
     [

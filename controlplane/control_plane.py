@@ -117,6 +117,7 @@ class ControlPlane:
     async def _watch_workers(self, publisher: Publisher) -> None:
         # Planes get the table while the rest is being loaded.
         await asyncio.to_thread(_load, "controlplane.prober", "controlplane.scraper")
+        from controlplane.pacing import Pacing
         from controlplane.prober import Prober
         from controlplane.scraper import Scraper
 
@@ -136,6 +137,7 @@ class ControlPlane:
             self._registry,
             self._loads,
             interval=config.load_interval_ms / 1000,
+            pacing=Pacing(config.load_cpu_percent / 100, self._clock),
             clock=self._clock,
             loaded=publisher.loaded,
             changed=changed,

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from controlplane.load_page import LoadPage, read_load_page
 from controlplane.loads import Loads
+from controlplane.pacing import Pacing
 from controlplane.registry import Change, Registry
 from controlplane.worker_client import FetchError, WorkerClient
 from shared.clock import Clock
@@ -36,15 +37,17 @@ class Scraper:
         loads: Loads,
         *,
         interval: float,
+        pacing: Pacing,
         clock: Clock,
         loaded: Callable[[], None],
         changed: Callable[[Change], None],
         refused: Callable[[str, int], None],
     ) -> None:
-        """`interval` is in seconds between two readings of one worker."""
+        """`interval` is in seconds between two readings of one worker; `pacing` may make it longer."""
         self._registry = registry
         self._loads = loads
         self._interval = interval
+        self._pacing = pacing
         self._clock = clock
         self._loaded = loaded
         self._changed = changed
@@ -65,16 +68,16 @@ class Scraper:
         failures = 0
         await asyncio.sleep(random.uniform(0, self._interval))
         while (worker := self._registry.worker(worker_id)) is not None:
-            pause = self._interval
+            self._pacing.look(self._interval)
+            interval = pause = self._interval * self._pacing.stretch
             if worker.state in ("ready", "draining"):
                 page = await self._read(client, worker)
                 if page is None:
                     failures += 1
-                    longest = max(self._interval, _LONGEST_FAILURE_PAUSE)
-                    pause = min(self._interval * 2 ** min(failures, 10), longest)
+                    pause = min(interval * 2 ** min(failures, 10), max(interval, _LONGEST_FAILURE_PAUSE))
                 else:
                     failures = 0
-                    pause = self._interval if page.load else _NO_LOAD_PAUSE
+                    pause = interval if page.load else _NO_LOAD_PAUSE
             await asyncio.sleep(pause * random.uniform(0.9, 1.1))
 
     async def _read(self, client: WorkerClient, worker: Worker) -> LoadPage | None:

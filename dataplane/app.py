@@ -1,6 +1,7 @@
 """What a plane does with a request: its own paths it answers itself, all others go to a worker.
 
-The path of a request: `arrivals.py` -> here -> `forward.py` -> `request.py` -> `policies/` -> `exchange.py` -> `upstream/`.
+The path of a request: `arrivals.py` -> here -> `forward.py` -> `request.py` -> `policies/` -> `exchange.py` ->
+`upstream/`.
 """
 
 from __future__ import annotations

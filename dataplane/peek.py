@@ -101,10 +101,7 @@ def _peek_slowly(body: bytes) -> Peek:
 
 def request_id(headers: Headers, names: Sequence[bytes], rng: random.Random) -> bytes:
     """Return the request's id: the value of the first of `names` that is given, or a new one of 24 hex digits."""
-    given = {}
-    for name, value in headers:
-        if name in names and value:
-            given[name] = value
+    given = {name: value for name, value in headers if name in names and value}
     if given:
         for name in names:
             if name in given:

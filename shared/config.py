@@ -64,8 +64,10 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     health_check_timeout_secs: int = 5
     health_check_interval_secs: int = 60
     health_check_endpoint: str = "/health"
-    # Fresh enough to balance on, and 1,000 workers still fit a core.
+    # Fresh enough to balance on.
     load_interval_ms: int = 500
+    # 500 workers are read twice a second within it; a larger fleet is read less often.
+    load_cpu_percent: int = 20
 
     # The TCP handshake crosses one data centre; 10 s outlasts two lost SYNs (1 s + 2 s + 4 s).
     connect_timeout_secs: float = 10.0
@@ -176,6 +178,7 @@ def check(config: StartConfig) -> None:
         ("--health-check-timeout-secs", config.health_check_timeout_secs, 1, 3600),
         ("--health-check-interval-secs", config.health_check_interval_secs, 1, 86400),
         ("--load-interval-ms", config.load_interval_ms, 50, 60000),
+        ("--load-cpu-percent", config.load_cpu_percent, 1, 100),
         ("--connect-timeout-secs", config.connect_timeout_secs, 0.01, 600),
         ("--request-timeout-secs", config.request_timeout_secs, 0.1, 604800),
         ("--response-header-timeout-secs", config.response_header_timeout_secs, 0, 604800),

@@ -43,6 +43,10 @@ HELP: dict[str, tuple[str, str]] = {
     "health_check_interval_secs": ("SECONDS", "Time between checks of one worker."),
     "health_check_endpoint": ("PATH", "What a check asks for; the answer 200 is good."),
     "load_interval_ms": ("MILLISECONDS", "Time between readings of one worker's load from its /metrics."),
+    "load_cpu_percent": (
+        "PERCENT",
+        "Share of one core that the control plane may use; where reading all loads takes more, it is done less often.",
+    ),
     "connect_timeout_secs": ("SECONDS", "Longest wait for a connection to a worker; then another one is tried."),
     "request_timeout_secs": ("SECONDS", "Longest time that one request may take at a worker."),
     "response_header_timeout_secs": (

@@ -39,6 +39,7 @@ def start(
     health_check_interval_secs: Annotated[Text, option("health_check_interval_secs")] = None,
     health_check_endpoint: Annotated[Text, option("health_check_endpoint")] = None,
     load_interval_ms: Annotated[Text, option("load_interval_ms")] = None,
+    load_cpu_percent: Annotated[Text, option("load_cpu_percent")] = None,
     connect_timeout_secs: Annotated[Text, option("connect_timeout_secs")] = None,
     request_timeout_secs: Annotated[Text, option("request_timeout_secs")] = None,
     response_header_timeout_secs: Annotated[Text, option("response_header_timeout_secs")] = None,

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from controlplane.discovery.static import static_workers
 from controlplane.health import HealthRules
 from controlplane.loads import Loads
+from controlplane.pacing import Pacing
 from controlplane.registry import Change, ProbeResult, Registry
 from controlplane.scraper import Scraper
 from shared.clock import SystemClock
@@ -27,6 +28,7 @@ class Setting:
             self.registry,
             self.loads,
             interval=0.05,
+            pacing=Pacing(1.0, SystemClock()),
             clock=SystemClock(),
             loaded=self._count,
             changed=self.changes.append,

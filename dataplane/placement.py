@@ -1,9 +1,13 @@
 """Which core a plane runs on: one for all of its threads, as long as nobody else needs that one.
 
 A plane's threads hand each request to one another and share the interpreter's lock, so they hardly ever run at
-the same time; on one core the hand-over is a cheap switch, between cores it wakes the other core each time.
-Measured: a quarter less CPU per request, and more requests per second. But a process that is bound to a core
-waits there for others while the next core is idle, so the plane looks each second: `place` is the rule.
+the same time; on one core the hand-over is a cheap switch, between cores it wakes the other core each time. As
+SCHED_BATCH threads (sched(7)) they do not interrupt one another either: each does all that has gathered, and then
+the next one does. Measured: a quarter less CPU per request and streamed chunk, and more of both per second.
+
+But a process that is bound to a core waits there for others while the next core is idle, and a SCHED_BATCH thread
+waits for others' turns to end. So the plane looks each second, and where others crowd the cores it runs like any
+other process: `place` is the rule.
 """
 
 from __future__ import annotations
@@ -110,8 +114,10 @@ class Placement:
         if not self._active or core == self._core:
             return
         try:
-            for thread in os.listdir("/proc/self/task"):
-                os.sched_setaffinity(int(thread), self._allowed if core is None else {core})
+            policy = os.SCHED_OTHER if core is None else os.SCHED_BATCH
+            for thread in map(int, os.listdir("/proc/self/task")):
+                os.sched_setaffinity(thread, self._allowed if core is None else {core})
+                os.sched_setscheduler(thread, policy, os.sched_param(0))
         except OSError as error:
             # A thread that has ended meanwhile is one cause; the next look tries again.
             logger.debug("can not move to core %s: %s", core, error.strerror)

@@ -19,6 +19,10 @@ from dataplane.upstream.head import HOP_BY_HOP, connection_tokens
 # does not become our memory.
 _MAX_HELD_CHUNK = 64 * 1024
 
+# Of all heads up to the final answer's, interim ones included. vLLM's have some 200 bytes; a limit there must be,
+# as the server that passes them on ends its process at 24,576 fields and knows no name of 64 KB.
+_MAX_HEAD = 64 * 1024
+
 # Seconds for the end of an answer whose last event has come: it is on its way already.
 _LAST_WORDS = 1.0
 
@@ -56,6 +60,7 @@ class _Nobody:
 
 
 _NOBODY = _Nobody()
+_TOO_LONG = f"has a head of more than {_MAX_HEAD // 1024} KB"
 
 
 class _NotUnderstoodError(Exception):
@@ -74,6 +79,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_complete",
         "_connection_values",
         "_head_done",
+        "_head_read",
         "_headers",
         "_informational",
         "_keep_alive",
@@ -113,6 +119,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._until_close = False
         self._informational = False
         self._head_done = False
+        self._head_read = 0
         self._keep_alive = False
         self._skip_body = False
         self._complete = False
@@ -173,8 +180,13 @@ class UpstreamConnection(asyncio.Protocol):
             self.abort()
             return
         self.answering = True
+        if not self._head_done:
+            self._head_read += len(data)
         try:
             self._parser.feed_data(data)
+            if self._head_read > _MAX_HEAD and not self._head_done:
+                self._break(_TOO_LONG)
+                return
         except httptools.HttpParserUpgrade:
             self._break("switched protocols, which was not asked for")
             return
@@ -213,11 +225,13 @@ class UpstreamConnection(asyncio.Protocol):
             return
         name = name.lower()
         if name not in HOP_BY_HOP:
-            self._headers.append((name, value))
+            # White space after a value is none of it (RFC 9112 section 5.1); llhttp takes away only what is before.
+            self._headers.append((name, value.rstrip()))
             if name == b"content-length":
                 self._length = int(value)
         elif name == b"transfer-encoding":
-            if value.lower() != b"chunked":
+            # Spaces, but no tab: llhttp itself would not take that for chunks.
+            if value.rstrip(b" ").lower() != b"chunked":
                 raise _NotUnderstoodError("uses a transfer coding that was not asked for")
             self._chunked = True
         elif name == b"connection":
@@ -233,8 +247,10 @@ class UpstreamConnection(asyncio.Protocol):
         if status < 200:
             self._informational = True
             return
-        self._head_done = True
         headers = self._headers
+        if self._head_read > _MAX_HEAD and sum(len(name) + len(value) + 4 for name, value in headers) > _MAX_HEAD:
+            raise _NotUnderstoodError(_TOO_LONG)
+        self._head_done = True
         for value in self._connection_values:
             if value.lower() not in (b"keep-alive", b"close"):
                 named = connection_tokens(self._connection_values)

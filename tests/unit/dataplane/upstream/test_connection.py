@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dataplane.upstream.connection import _MAX_HELD_CHUNK
+from dataplane.upstream.connection import _MAX_HEAD, _MAX_HELD_CHUNK
 from tests.unit.dataplane.upstream.fake_transport import Sink, Wire
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -143,6 +143,58 @@ def test_a_body_that_a_reset_ends_is_broken() -> None:
     wire.receive(OK + b"\r\n", b"one")
     wire.lose(ConnectionResetError())
     assert sink.events == "hbx"
+
+
+@pytest.mark.parametrize("framing", [b"transfer-encoding: chunked  ", b"content-length: 4 ", b"content-length: 4\t"])
+def test_white_space_after_a_value_is_none_of_it(framing: bytes) -> None:
+    wire = Wire()
+    sink = wire.ask()
+    body = b"4\r\nbody\r\n0\r\n\r\n" if framing.startswith(b"transfer") else b"body"
+    wire.receive(OK + b"x-a:  a  b \t \r\n" + framing + b"\r\n\r\n" + body)
+    assert (sink.events, sink.body) == ("hbc", b"body")
+    assert sink.headers[0] == (b"x-a", b"a  b")
+    assert sink.headers[1:] in ([], [(b"content-length", b"4")])
+    assert wire.released == [wire.connection]
+
+
+def fields_of(count: int, size: int) -> bytes:
+    """Fields whose names and values have `size` bytes each, with what stands between."""
+    return b"".join(b"x%05d: %b\r\n" % (number, b"v" * (size - 10)) for number in range(count))
+
+
+@pytest.mark.parametrize("interim", [b"", b"HTTP/1.1 103 X\r\nlink: x\r\n\r\n"])
+@pytest.mark.parametrize("body", [b"", b"x" * 2 * _MAX_HEAD])
+def test_a_long_head_is_passed_on_whole(interim: bytes, body: bytes) -> None:
+    answer = interim + with_length(body, extra=fields_of(_MAX_HEAD // 100 - 2, 100))
+    for pieces in ([answer], cut(answer, list(range(0, len(answer), 5000)))):
+        wire = Wire()
+        sink = wire.ask()
+        wire.receive(*pieces)
+        assert sink.events == ("hbc" if body else "hc")
+        assert len(sink.headers) == _MAX_HEAD // 100 - 1
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        OK + fields_of(_MAX_HEAD // 100 + 1, 100),
+        OK + b"x:\r\n" * (_MAX_HEAD // 4),
+        OK + b"n" * (_MAX_HEAD + 1) + b": 1\r\n",
+        OK + b"x: " + b"v" * (_MAX_HEAD + 1),
+        OK[:-2] + b"o" * 2 * _MAX_HEAD,
+        b"HTTP/1.1 103 X\r\nlink: x\r\n\r\n" * (_MAX_HEAD // 10),
+    ],
+    ids=["many fields", "tiny fields", "a name", "a value", "a reason", "interim answers"],
+)
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_head_without_end_is_given_up(head: bytes, at_once: bool) -> None:
+    wire = Wire()
+    sink = wire.ask()
+    wire.receive(*([head] if at_once else cut(head, list(range(0, len(head), 5000)))), b"\r\n\r\n")
+    assert sink.events == "x"
+    assert sink.reason == "has a head of more than 64 KB"
+    assert wire.transport.closing
+    assert not wire.released
 
 
 # --- whether it may be used again ------------------------------------------------------------------------
@@ -327,7 +379,7 @@ def test_a_close_on_a_connection_that_was_used_before_is_told_as_nothing_receive
     assert not wire.connection.answering
 
 
-@pytest.mark.parametrize("coding", [b"gzip", b"gzip, chunked", b"chunked, chunked", b"identity"])
+@pytest.mark.parametrize("coding", [b"gzip", b"gzip, chunked", b"chunked, chunked", b"identity", b"chunked\t"])
 def test_a_transfer_coding_that_was_not_asked_for_breaks_the_answer(coding: bytes) -> None:
     """We sent no TE, and could not undo a coding whose field must not be passed on."""
     wire = Wire()

@@ -8,7 +8,9 @@ after the end, or an unfinished request or answer is closed, never used again.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol, cast
 
 import httptools
@@ -22,6 +24,8 @@ _MAX_HELD_CHUNK = 64 * 1024
 # Of all heads up to the final answer's, interim ones included. vLLM's have some 200 bytes; a limit there must be,
 # as the server that passes them on ends its process at 24,576 fields and knows no name of 64 KB.
 _MAX_HEAD = 64 * 1024
+
+_LAST_READ = 64 * 1024
 
 # Seconds for the end of an answer whose last event has come: it is on its way already.
 _LAST_WORDS = 1.0
@@ -201,6 +205,8 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End the answer: complete if only the close could end it, broken otherwise."""
+        if exc is not None and self._sink is not None and not self._paused:
+            self._read_what_is_left()
         self.closed = True
         sink, self._sink = self._sink, None
         if sink is None:
@@ -211,6 +217,19 @@ class UpstreamConnection(asyncio.Protocol):
             sink.on_broken("ended before it was complete")
         else:
             sink.on_broken("did not begin: the connection was closed")
+
+    def _read_what_is_left(self) -> None:
+        """Read what the kernel still holds after writing failed.
+
+        A worker that refuses a request without reading all of it answers and resets, and to a large body that is
+        still being written the reset shows first. (The transport closes its socket after `connection_lost`.)
+        """
+        raw = self.transport.get_extra_info("socket")
+        if raw is None or self.transport.get_extra_info("sslcontext") is not None:
+            return
+        with suppress(OSError):
+            while self._sink is not None and (data := os.read(raw.fileno(), _LAST_READ)):
+                self.data_received(data)
 
     # --- httptools -------------------------------------------------------------------------------------
 

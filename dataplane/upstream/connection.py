@@ -21,8 +21,9 @@ from dataplane.upstream.head import HOP_BY_HOP, connection_tokens
 # does not become our memory.
 _MAX_HELD_CHUNK = 64 * 1024
 
-# Of all heads up to the final answer's, interim ones included. vLLM's have some 200 bytes; a limit there must be,
-# as the server that passes them on ends its process at 24,576 fields and knows no name of 64 KB.
+# Of all heads up to the final answer's, interim ones included, and of what stands between two parts of the body
+# (chunk extensions) or after the last (trailers). vLLM's heads have some 200 bytes. A limit there must be: the parser
+# holds a field until it ends, and the server that passes heads on ends its process at 24,576 fields.
 _MAX_HEAD = 64 * 1024
 
 _LAST_READ = 64 * 1024
@@ -64,7 +65,8 @@ class _Nobody:
 
 
 _NOBODY = _Nobody()
-_TOO_LONG = f"has a head of more than {_MAX_HEAD // 1024} KB"
+_LONG_HEAD = f"has a head of more than {_MAX_HEAD // 1024} KB"
+_LONG_PAUSE = f"has more than {_MAX_HEAD // 1024} KB between the parts of its body"
 
 
 class _NotUnderstoodError(Exception):
@@ -78,12 +80,12 @@ class UpstreamConnection(asyncio.Protocol):
     """
 
     __slots__ = (
+        "_bodiless",
         "_chunk",
         "_chunked",
         "_complete",
         "_connection_values",
         "_head_done",
-        "_head_read",
         "_headers",
         "_informational",
         "_keep_alive",
@@ -123,7 +125,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._until_close = False
         self._informational = False
         self._head_done = False
-        self._head_read = 0
+        # Bytes since the answer's beginning, or since the last of its body.
+        self._bodiless = 0
         self._keep_alive = False
         self._skip_body = False
         self._complete = False
@@ -184,13 +187,9 @@ class UpstreamConnection(asyncio.Protocol):
             self.abort()
             return
         self.answering = True
-        if not self._head_done:
-            self._head_read += len(data)
+        self._bodiless += len(data)
         try:
             self._parser.feed_data(data)
-            if self._head_read > _MAX_HEAD and not self._head_done:
-                self._break(_TOO_LONG)
-                return
         except httptools.HttpParserUpgrade:
             self._break("switched protocols, which was not asked for")
             return
@@ -202,6 +201,8 @@ class UpstreamConnection(asyncio.Protocol):
             self._out_of_step = True
         if self._complete:
             self._finish()
+        elif self._bodiless > _MAX_HEAD:
+            self._break(_LONG_PAUSE if self._head_done else _LONG_HEAD)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End the answer: complete if only the close could end it, broken otherwise."""
@@ -267,9 +268,10 @@ class UpstreamConnection(asyncio.Protocol):
             self._informational = True
             return
         headers = self._headers
-        if self._head_read > _MAX_HEAD and sum(len(name) + len(value) + 4 for name, value in headers) > _MAX_HEAD:
-            raise _NotUnderstoodError(_TOO_LONG)
+        if self._bodiless > _MAX_HEAD and sum(len(name) + len(value) + 4 for name, value in headers) > _MAX_HEAD:
+            raise _NotUnderstoodError(_LONG_HEAD)
         self._head_done = True
+        self._bodiless = 0
         for value in self._connection_values:
             if value.lower() not in (b"keep-alive", b"close"):
                 named = connection_tokens(self._connection_values)
@@ -287,6 +289,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def on_body(self, data: bytes) -> None:
         """Pass on what is not chunked; hold a chunk until it is whole."""
+        self._bodiless = 0
         if self._complete:
             self._out_of_step = True
         elif self._sink is None:

@@ -158,6 +158,26 @@ def test_extensions_of_chunks_and_trailers_end_at_the_router(
     assert client.ask(request()).chunks == [b"abc"]
 
 
+@pytest.mark.parametrize("endless", [b"0\r\nx: ", b"1;"], ids=["trailer", "extension"])
+def test_what_is_no_body_has_a_limit(router: Router, worker: RawWorker, client: RawClient, endless: bytes) -> None:
+    """It is the router's memory until it ends; the client sees the break, and nobody else does."""
+
+    def script(asked: Asked) -> None:
+        _ = asked.body
+        asked.line.send(bodiless(b"200 OK", [STREAM, CHUNKED]) + chunk(b"data: a\n\n") + endless)
+        for _ in range(1000):
+            asked.line.send(b"v" * 10_000)
+
+    worker.script = script
+    client.send(request())
+    assert client.read_head().status == 200
+    assert client.read_chunk() == b"data: a\n\n"
+    assert not client.read_rest().endswith(b"0\r\n\r\n")
+    worker.script = saying(answer(b"next"))
+    with RawClient(router.port) as another:
+        assert another.ask(request()).body == b"next"
+
+
 # --- answers without a body ------------------------------------------------------------------------------
 
 

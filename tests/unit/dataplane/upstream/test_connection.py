@@ -197,6 +197,33 @@ def test_a_head_without_end_is_given_up(head: bytes, at_once: bool) -> None:
     assert not wire.released
 
 
+@pytest.mark.parametrize(
+    "endless",
+    [b"0\r\nx: " + b"v" * 2 * _MAX_HEAD, b"0\r\n" + b"x:\r\n" * _MAX_HEAD, b"1;" + b"e" * 2 * _MAX_HEAD],
+    ids=["a trailer", "trailers", "a chunk's extension"],
+)
+@pytest.mark.parametrize("before", [b"", b"3\r\nabc\r\n"])
+def test_what_is_no_body_must_end_too(before: bytes, endless: bytes) -> None:
+    """A trailer without end became the router's memory, and each of its bytes cost more time than the last."""
+    wire = Wire()
+    sink = wire.ask()
+    wire.receive(OK + b"transfer-encoding: chunked\r\n\r\n" + before)
+    wire.receive(*cut(endless, list(range(0, len(endless), 5000))))
+    assert sink.events == ("hbx" if before else "hx")
+    assert "64 KB" in sink.reason
+    assert wire.transport.closing
+
+
+def test_long_parts_beside_the_body_may_be_many() -> None:
+    extension = b";" + b"e" * (_MAX_HEAD - 1000)
+    parts = [b"%x%b\r\n%d\r\n" % (1, extension, number % 10) for number in range(50)]
+    wire = Wire()
+    sink = wire.ask()
+    wire.receive(OK + b"transfer-encoding: chunked\r\n\r\n", *parts, b"0\r\nx: " + extension + b"\r\n\r\n")
+    assert (sink.events, len(sink.parts)) == ("hbc", 50)
+    assert wire.released == [wire.connection]
+
+
 # --- whether it may be used again ------------------------------------------------------------------------
 
 

@@ -134,9 +134,14 @@ class Client:
         if part := message["body"]:
             self._parts.append(part)
             self._size += len(part)
-        if self._size <= self._limit and message["more_body"] and self._size != self._expected:
-            self._listen()
-            return
+        if self._size <= self._limit and self._size != self._expected:
+            if message["more_body"]:
+                self._listen()
+                return
+            if self._expected is not None:
+                # HTTP/2's NO_ERROR in the middle of a body: proxies cancel so, and the server takes it for the end.
+                self._leave()
+                return
         self._on_body = None
         parts, self._parts = self._parts, []
         on_body(parts[0] if len(parts) == 1 else b"".join(parts))

@@ -168,6 +168,19 @@ def test_a_client_that_has_left_before_it_is_read() -> None:
     in_loop(test)
 
 
+def test_a_body_that_ends_before_its_declared_length_is_a_leaving() -> None:
+    async def test() -> None:
+        reading = Reading(length(5))
+        reading.begin()
+        reading.transaction.give(b"ab", more=True)
+        await settle()
+        reading.transaction.give(b"", more=False)
+        await settle()
+        assert (reading.left, reading.bodies) == (1, [])
+
+    in_loop(test)
+
+
 @pytest.mark.parametrize("before", [True, False])
 def test_a_watched_client_leaves(before: bool) -> None:
     async def test() -> None:

@@ -9,6 +9,11 @@ What we rely on in granian's ASGI implementation, each held by `tests/integratio
 3. A response whose last body message never came is cut off: TCP is closed without the final chunk.
 4. `backpressure` counts connections, idle ones included; past it, new clients wait in the kernel unseen.
 5. A half-close by the client is taken as its leaving.
+6. HTTP/2 by prior knowledge: a stream that is reset is a leaving of its request only, in whatever phase, and the
+   end of the connection one of all its requests. (granian 2.8.1 did neither.) A stream that is reset with
+   NO_ERROR in the middle of its body looks as if the body had ended; the leaving follows. An answer that was cut off
+   is a reset stream.
+7. A client on HTTP/1.1 that has sent more than its request is seen to leave only when something is sent to it.
 
 granian runs an ASGI application as one task per request. A request here is a state machine moved by
 callbacks (`forward.py`), so `_Scheduler` hands it on directly: a task, its three wrapping coroutines and their

@@ -9,8 +9,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import h2.connection
+import h2.events
 import pytest
 import uvloop
+from h2.errors import ErrorCodes
 
 from dataplane.server import HttpServer, Transaction, waiting
 from tests.integration.routers import eventually, free_ports
@@ -165,6 +168,37 @@ def test_a_half_close_is_a_leaving() -> None:
         eventually(lambda: heard == ["http.request", "http.disconnect"], "the leaving")
 
 
+def test_a_client_that_sent_ahead_is_seen_to_leave_only_when_it_is_answered() -> None:
+    """The next request, or whatever it is, lies in the server's buffer, and while it does nothing more is read."""
+    transactions: list[Transaction] = []
+    heard: list[str] = []
+
+    def handler(transaction: Transaction) -> None:
+        def note(operation: Any) -> None:
+            heard.append(operation.result()["type"])
+            if len(heard) == 1:
+                transaction.proto.receive().add_done_callback(note)
+
+        transactions.append(transaction)
+        transaction.proto.receive().add_done_callback(note)
+        transaction.proto.send(SSE)
+        loops.append(asyncio.get_running_loop())
+
+    loops: list[asyncio.AbstractEventLoop] = []
+    with serving(handler) as port:
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            connection.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n" * 2)
+            eventually(lambda: heard == ["http.request"], "the request")
+        assert heard == ["http.request"]
+
+        def answer() -> bool:
+            loops[0].call_soon_threadsafe(transactions[0].proto.send, body(b"more", more=True))
+            return heard == ["http.request", "http.disconnect"]
+
+        eventually(answer, "the leaving")
+        loops[0].call_soon_threadsafe(transactions[0].done)
+
+
 def test_the_raw_path_is_what_the_client_wrote() -> None:
     paths: list[bytes] = []
 
@@ -178,3 +212,137 @@ def test_the_raw_path_is_what_the_client_wrote() -> None:
         ask(port, b"GET /a%2Fb/%C3%A9?q=1 HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
 
     assert paths == [b"/a%2Fb/%C3%A9"]
+
+
+# --- HTTP/2 ------------------------------------------------------------------------------------------------
+
+
+class Http2:
+    """A client that speaks HTTP/2 by prior knowledge."""
+
+    def __init__(self, port: int) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port))
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.h2 = h2.connection.H2Connection()
+        self.h2.initiate_connection()
+
+    def ask(self, path: str, body: bytes = b"", *, whole: bool = True) -> int:
+        stream = self.h2.get_next_available_stream_id()
+        headers = [(":method", "POST"), (":path", path), (":scheme", "http"), (":authority", "x")]
+        self.h2.send_headers(stream, headers, end_stream=whole and not body)
+        if body:
+            self.h2.send_data(stream, body, end_stream=whole)
+        self.flush()
+        return stream
+
+    def reset(self, stream: int, code: ErrorCodes = ErrorCodes.CANCEL) -> None:
+        self.h2.reset_stream(stream, code)
+        self.flush()
+
+    def flush(self) -> None:
+        self.socket.sendall(self.h2.data_to_send())
+
+    def events(self) -> list[h2.events.Event]:
+        return self.h2.receive_data(self.socket.recv(65536))
+
+
+class Listening:
+    """Notes what each request hears, by its path; begins to answer those under /stream."""
+
+    def __init__(self) -> None:
+        self.heard: dict[str, list[str]] = {}
+
+    def __call__(self, transaction: Transaction) -> None:
+        path: str = transaction.scope["path"]
+        heard = self.heard[path] = []
+
+        def listen() -> None:
+            operation = waiting(transaction.proto.receive())
+            assert operation is not None
+            operation.add_done_callback(note)
+
+        def note(operation: Any) -> None:
+            message = operation.result()
+            more = message.get("more_body")
+            heard.append({True: "part", False: "end", None: "left"}[more])
+            if more is None:
+                transaction.done()
+            else:
+                listen()
+
+        listen()
+        if path.startswith("/stream"):
+            transaction.proto.send(SSE)
+            transaction.proto.send(body(b"first", more=True))
+
+    def hears(self, path: str, *what: str) -> None:
+        eventually(lambda: self.heard.get(path) == list(what), f"{path} to hear {what}")
+
+
+@pytest.mark.parametrize("path", ["/silent", "/stream"])
+def test_a_stream_that_is_reset_is_a_leaving_of_its_request_only(path: str) -> None:
+    listening = Listening()
+    with serving(listening) as port:
+        client = Http2(port)
+        client.ask("/stream/other")
+        stream = client.ask(path)
+        for each in ("/stream/other", path):
+            listening.hears(each, "end")
+        client.reset(stream)
+        listening.hears(path, "end", "left")
+        client.ask("/stream/later")
+        listening.hears("/stream/later", "end")
+        assert listening.heard["/stream/other"] == ["end"]
+        client.socket.close()
+
+
+def test_a_stream_that_is_reset_in_its_body_is_a_leaving() -> None:
+    listening = Listening()
+    with serving(listening) as port:
+        client = Http2(port)
+        stream = client.ask("/half", b"half", whole=False)
+        listening.hears("/half", "part")
+        client.reset(stream)
+        listening.hears("/half", "part", "left")
+        client.socket.close()
+
+
+def test_a_stream_that_is_reset_without_an_error_in_its_body_looks_ended_and_has_left() -> None:
+    listening = Listening()
+    with serving(listening) as port:
+        client = Http2(port)
+        stream = client.ask("/half", b"half", whole=False)
+        listening.hears("/half", "part")
+        client.reset(stream, ErrorCodes.NO_ERROR)
+        listening.hears("/half", "part", "end", "left")
+        client.socket.close()
+
+
+def test_a_connection_that_is_closed_is_a_leaving_of_all_its_requests() -> None:
+    listening = Listening()
+    paths = [f"{kind}/{number}" for kind in ("/silent", "/stream") for number in range(20)]
+    with serving(listening) as port:
+        client = Http2(port)
+        for path in paths:
+            client.ask(path)
+        for path in paths:
+            listening.hears(path, "end")
+        client.socket.close()
+        for path in paths:
+            listening.hears(path, "end", "left")
+
+
+def test_an_answer_that_is_not_ended_is_a_reset_stream() -> None:
+    def handler(transaction: Transaction) -> None:
+        transaction.proto.send(SSE)
+        transaction.proto.send(body(b"half", more=True))
+        asyncio.get_running_loop().call_later(0.05, transaction.done)
+
+    with serving(handler) as port:
+        client = Http2(port)
+        client.ask("/")
+        seen: list[h2.events.Event] = []
+        while not any(isinstance(event, h2.events.StreamReset | h2.events.StreamEnded) for event in seen):
+            seen += client.events()
+        assert isinstance(seen[-1], h2.events.StreamReset)
+        client.socket.close()

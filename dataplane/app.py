@@ -11,7 +11,8 @@ import asyncio
 from dataplane.client import Client
 from dataplane.forward import Forwarder
 from dataplane.own_routes import OWN_ROUTES, Answer
-from shared.errors import method_not_allowed
+from shared.catalog import route_label
+from shared.errors import RouterError, method_not_allowed
 
 
 class PlaneApplication:
@@ -23,11 +24,23 @@ class PlaneApplication:
 
     def handle(self, client: Client) -> None:
         """Take a request in."""
+        try:
+            client.check()
+        except RouterError as error:
+            self._refuse(client, error)
+            return
         route = OWN_ROUTES.get(client.path)
         if route is None:
             self._forwarder.forward(client)
         else:
             self._answer_itself(client, route(self._forwarder.fleet.view))
+
+    def _refuse(self, client: Client, error: RouterError) -> None:
+        accounting = self._forwarder.accounting
+        accounting.accept()
+        client.answer_error(error, self._forwarder.request_id(client))
+        accounting.reject(route_label(client.path), client.method, error)
+        client.close()
 
     def _answer_itself(self, client: Client, answer: Answer) -> None:
         arrived = self._loop.time()

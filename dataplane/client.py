@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 from dataplane.server import ASGIMessage, FutureLike, Scope, Transaction, waiting
-from shared.errors import RouterError, error_body, payload_too_large
+from shared.errors import RouterError, bad_request, error_body, payload_too_large
 
 Headers = list[tuple[bytes, bytes]]
+
+_is_authority = re.compile(rb"(?:[\w\-.~!$&'()*+,;=%]+|\[[\da-fA-F:.]+\])(?::\d*)?").fullmatch
+"""Host and port (RFC 3986 section 3.2), without the user that it must not have in a `Host` field."""
 
 
 class Client:
@@ -30,6 +34,7 @@ class Client:
         "_send",
         "_size",
         "_transaction",
+        "_unreadable",
         "_watch",
         "headers",
         "method",
@@ -58,6 +63,7 @@ class Client:
         self._size = 0
         self._limit = 0
         self._expected: int | None = None
+        self._unreadable = False
 
     @property
     def received(self) -> int:
@@ -65,6 +71,30 @@ class Client:
         return self._size
 
     # --- the request -----------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Raise RouterError 400 for what the server lets through although RFC 9112 has it refused.
+
+        Another server on the way may have read such a request otherwise than ours did (request smuggling).
+        """
+        method = self.method
+        path = self.scope["raw_path"]
+        if method == "CONNECT":
+            raise bad_request("asks for a tunnel")
+        if path[:1] != b"/" and not (path == b"*" and method == "OPTIONS"):
+            raise bad_request("has a target that is no path")
+        hosts = codings = 0
+        for name, value in self.headers:
+            if name == b"host":
+                hosts += 1
+                # The server makes an empty one where there was none, which only HTTP/1.1 forbids.
+                if hosts > 1 or (not _is_authority(value) and (value or self.scope["http_version"] == "1.1")):
+                    raise bad_request("must have one Host field with one valid host")
+            elif name == b"transfer-encoding":
+                codings += 1
+                # The server undoes the last coding only, and the field does not go on to the worker.
+                if codings > 1 or value.lower() != b"chunked":
+                    raise bad_request("has a transfer coding other than chunked, once")
 
     def listen_early(self, arrived: Callable[[Client], None]) -> None:
         """Ask for the body before `read_body` does; `arrived` is called when its first part is there.
@@ -125,6 +155,8 @@ class Client:
 
     def _take_in(self, message: ASGIMessage) -> None:
         if message["type"] != "http.request":
+            if self._on_body is not None:
+                self._note_whether_unreadable()
             self._leave()
             return
         on_body = self._on_body
@@ -145,6 +177,14 @@ class Client:
         self._on_body = None
         parts, self._parts = self._parts, []
         on_body(parts[0] if len(parts) == 1 else b"".join(parts))
+
+    def _note_whether_unreadable(self) -> None:
+        # A body that is not valid HTTP is reported as the client's leaving. Of one that has really left the
+        # server then knows at once; otherwise it would wait for it.
+        again = waiting(self._receive())
+        if again is not None:
+            again.cancel()
+            self._unreadable = True
 
     def _leave(self) -> None:
         left, self._left = self._left, None
@@ -194,4 +234,7 @@ class Client:
     def close(self) -> None:
         """Let go of the request: an answer that was not ended is cut off, so that the client sees the break."""
         self.unwatch()
+        if self._unreadable and not self.started:
+            # As bare as the server's own answer to a head that it can not read.
+            self.answer(400, [(b"content-length", b"0"), (b"connection", b"close")], b"")
         self._transaction.done()

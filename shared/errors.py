@@ -71,6 +71,11 @@ def method_not_allowed(path: str, allow: str) -> RouterError:
     return RouterError(405, "method_not_allowed", f"{path} takes {allow} only.", side=CLIENT, allow=allow)
 
 
+def bad_request(what: str) -> RouterError:
+    """The request is not what HTTP allows; what follows on its connection can not be trusted either."""
+    return RouterError(400, "bad_request", f"The request {what}. Send what RFC 9112 allows.", side=CLIENT, close=True)
+
+
 def internal() -> RouterError:
     """The router itself failed; its log has the cause."""
     return RouterError(500, "internal_error", "The router failed. Its log has the cause, under this request's id.")

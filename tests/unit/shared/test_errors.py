@@ -14,6 +14,7 @@ from shared.errors import (
     WORKER,
     RouterError,
     bad_answer,
+    bad_request,
     error_body,
     internal,
     method_not_allowed,
@@ -26,6 +27,7 @@ from shared.errors import (
 
 EVERY = [
     (model_not_found("m", ("a", "b")), 404, "model_not_found", CLIENT),
+    (bad_request("has two bodies"), 400, "bad_request", CLIENT),
     (method_not_allowed("/health", "GET, HEAD"), 405, "method_not_allowed", CLIENT),
     (internal(), 500, "internal_error", ROUTER),
     (no_worker("No worker is ready."), 503, "no_worker_available", ROUTER),

@@ -27,6 +27,8 @@ _MAX_HELD_CHUNK = 64 * 1024
 _MAX_HEAD = 64 * 1024
 
 _LAST_READ = 64 * 1024
+_MAX_FIELDS = 256
+_END_OF_HEAD = b"\r\n\r\n"
 
 # Seconds for the end of an answer whose last event has come: it is on its way already.
 _LAST_WORDS = 1.0
@@ -97,6 +99,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_sink",
         "_skip_body",
         "_until_close",
+        "_without_body",
         "answering",
         "closed",
         "idle_since",
@@ -132,6 +135,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._complete = False
         self._out_of_step = False
         self._chunk = b""
+        self._without_body = 0
 
     # --- used by the exchange --------------------------------------------------------------------------
 
@@ -200,6 +204,9 @@ class UpstreamConnection(asyncio.Protocol):
                 return
             self._out_of_step = True
         if self._complete:
+            if self._skip_body and not _END_OF_HEAD.endswith(data[-len(_END_OF_HEAD) :]):
+                # Also half a chunk line, of which the parser says nothing.
+                self._out_of_step = True
             self._finish()
         elif self._bodiless > _MAX_HEAD:
             self._break(_LONG_PAUSE if self._head_done else _LONG_HEAD)
@@ -251,7 +258,7 @@ class UpstreamConnection(asyncio.Protocol):
                 self._length = int(value)
         elif name == b"transfer-encoding":
             # Spaces, but no tab: llhttp itself would not take that for chunks.
-            if value.rstrip(b" ").lower() != b"chunked":
+            if self._chunked or value.rstrip(b" ").lower() != b"chunked":
                 raise _NotUnderstoodError("uses a transfer coding that was not asked for")
             self._chunked = True
         elif name == b"connection":
@@ -262,12 +269,21 @@ class UpstreamConnection(asyncio.Protocol):
         if self._complete:
             return
         status = self._parser.get_status_code()
-        if status < 100 or status == 101:
+        if status < 100 or status == 101 or status > 599:
             raise _NotUnderstoodError("has a status that was not asked for")
+        version = self._parser.get_http_version()
+        if version != "1.1" and (version != "1.0" or self._chunked):
+            raise _NotUnderstoodError(f"is not framed as HTTP/{version} allows")
+        headers = self._headers
+        if len(headers) > _MAX_FIELDS:
+            raise _NotUnderstoodError(f"has more than {_MAX_FIELDS} fields")
+        framed = self._chunked or bool(self._length)
         if status < 200:
+            # It has no body; whether one follows all the same is anybody's guess.
+            if framed:
+                raise _NotUnderstoodError("has an interim answer with a body")
             self._informational = True
             return
-        headers = self._headers
         if self._bodiless > _MAX_HEAD and sum(len(name) + len(value) + 4 for name, value in headers) > _MAX_HEAD:
             raise _NotUnderstoodError(_LONG_HEAD)
         self._head_done = True
@@ -281,11 +297,14 @@ class UpstreamConnection(asyncio.Protocol):
         self._until_close = not (bodiless or self._chunked or self._length is not None)
         assert self._sink is not None  # noqa: S101 - only called while an answer is expected
         self._sink.on_head(status, headers, 0 if bodiless else self._length)
-        if self._skip_body:
-            # llhttp can not be told that this answer has no body, so its state is of no use any more.
+        if bodiless:
+            # llhttp can not be told that an answer has no body, so its state is of no use any more.
             self._keep_alive = self._parser.should_keep_alive()
             self._parser = httptools.HttpResponseParser(self)
+            self._skip_body = True
             self._complete = True
+            # Unlike 304 and the answer to HEAD, 204 has nothing that a length could tell.
+            self._out_of_step = framed and status == 204
 
     def on_body(self, data: bytes) -> None:
         """Pass on what is not chunked; hold a chunk until it is whole."""
@@ -315,6 +334,8 @@ class UpstreamConnection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """Note the end; `data_received` acts on it when the parser has seen all bytes."""
         if self._complete:
+            # Of an answer without a body: the parser found the end of one that has chunks.
+            self._out_of_step = self._out_of_step or self._chunked
             return
         if self._informational:
             self._informational = False

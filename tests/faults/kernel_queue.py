@@ -18,7 +18,10 @@ _ANY_COOKIE = 0xFFFFFFFFFFFFFFFF
 
 def unread(stream: socket.socket) -> int:
     """Return how many bytes wait at the other end of a loopback connection; 0 when that end is gone."""
-    (here, here_port), (there, there_port) = stream.getsockname(), stream.getpeername()
+    try:
+        (here, here_port), (there, there_port) = stream.getsockname(), stream.getpeername()
+    except OSError:
+        return 0
     request = _REQUEST.pack(
         _REQUEST.size, _SOCK_DIAG_BY_FAMILY, 1, 0, 0,
         socket.AF_INET, socket.IPPROTO_TCP, 0, 0, _ALL_STATES,

@@ -79,7 +79,7 @@ SCALARS = [
 ]
 KEYS = [
     *("model", "stream", "messages", "prompt", "chat_template_kwargs", "tools", "temperature", "user", ""),
-    *("\\u006dodel", "mod\\u0065l", "Model", "x_unknown", "kv_transfer_params", "\u00e9", "__proto__", "request_id"),
+    *("\\u006dodel", "mod\\u0065l", "Model", "x_unknown", "\u00e9", "__proto__", "request_id"),
 ]
 SPACES = ["", "", "", " ", "  ", "\t", "\n", "\r\n", " \t\r\n", "\v", "\f", "\u00a0", "/* no */"]
 EDGES = [

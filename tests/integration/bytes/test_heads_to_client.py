@@ -97,13 +97,13 @@ def test_the_workers_own_id_of_a_request_gives_way_to_the_clients(worker: RawWor
 
 @pytest.mark.parametrize("method", [b"GET", b"POST", b"HEAD"])
 def test_g_bytes_2_every_status(worker: RawWorker, client: RawClient, method: bytes) -> None:
-    for status in range(200, 1000):
+    for status in range(200, 600):
         without_body = method == b"HEAD" or status in (204, 304)
         line = b"%d Of No Kind" % status
         worker.script = saying(bodiless(line) if without_body else answer(b"body", status=line))
         told = client.ask(request(method=method))
         assert (told.status, told.body) == (status, b"" if without_body else b"body")
-    assert len(worker.take()) == 800
+    assert len(worker.take()) == 400
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_reason_phrases_are_the_servers_own(worker: RawWorker, client: RawClient
 
 @pytest.mark.parametrize(
     "given",
-    [[(b"x-long", b"v" * 60_000)], [(b"n" * 60_000, b"1")], [(b"x-%d" % number, b"1") for number in range(4000)]],
+    [[(b"x-long", b"v" * 60_000)], [(b"n" * 60_000, b"1")], [(b"x-%d" % number, b"1") for number in range(250)]],
 )
 @pytest.mark.parametrize("streamed", [False, True])
 def test_g_bytes_2_long_heads(worker: RawWorker, client: RawClient, given: list[Field], *, streamed: bool) -> None:

@@ -97,7 +97,6 @@ TARGETS = [
         b"/a;p=1;q",
         b"/a:80",
         b"/[]",
-        b"*",
     ),
     *(b"/%2e%2E%2F%2f%00%0d%0a", b"/%", b"/%zz", b"/%e9", b"/\xc3\xa9", b"/a'()!$&+,=@~", b'/"{}|\\^'),
     *(
@@ -119,6 +118,11 @@ def test_g_bytes_1_the_target_is_what_the_client_wrote(worker: RawWorker, client
     # One thing is lost: the server does not tell an empty query from none.
     expected = target.removesuffix(b"?") if target == b"/?" else target
     assert worker.taken().request_line == b"GET %b HTTP/1.1" % expected
+
+
+def test_g_bytes_1_options_may_ask_about_the_server_itself(worker: RawWorker, client: RawClient) -> None:
+    client.ask(request(b"*", method=b"OPTIONS"))
+    assert worker.taken().request_line == b"OPTIONS * HTTP/1.1"
 
 
 @steady

@@ -165,19 +165,19 @@ def fields_of(count: int, size: int) -> bytes:
 @pytest.mark.parametrize("interim", [b"", b"HTTP/1.1 103 X\r\nlink: x\r\n\r\n"])
 @pytest.mark.parametrize("body", [b"", b"x" * 2 * _MAX_HEAD])
 def test_a_long_head_is_passed_on_whole(interim: bytes, body: bytes) -> None:
-    answer = interim + with_length(body, extra=fields_of(_MAX_HEAD // 100 - 2, 100))
+    answer = interim + with_length(body, extra=fields_of(_MAX_HEAD // 400 - 2, 400))
     for pieces in ([answer], cut(answer, list(range(0, len(answer), 5000)))):
         wire = Wire()
         sink = wire.ask()
         wire.receive(*pieces)
         assert sink.events == ("hbc" if body else "hc")
-        assert len(sink.headers) == _MAX_HEAD // 100 - 1
+        assert len(sink.headers) == _MAX_HEAD // 400 - 1
 
 
 @pytest.mark.parametrize(
     "head",
     [
-        OK + fields_of(_MAX_HEAD // 100 + 1, 100),
+        OK + fields_of(_MAX_HEAD // 400 + 1, 400),
         OK + b"x:\r\n" * (_MAX_HEAD // 4),
         OK + b"n" * (_MAX_HEAD + 1) + b": 1\r\n",
         OK + b"x: " + b"v" * (_MAX_HEAD + 1),
@@ -414,6 +414,41 @@ def test_a_transfer_coding_that_was_not_asked_for_breaks_the_answer(coding: byte
     wire.receive(OK + b"transfer-encoding: %b\r\n\r\n" % coding, b"one", b"two")
     assert sink.events == "x"
     assert not wire.released
+
+
+@pytest.mark.parametrize(
+    "endless",
+    [
+        b"HTTP/1.1 200 " + b"a" * 1000,
+        OK + b"x: " + b"a" * 1000,
+        b"HTTP/1.1 102 X\r\n\r\n" * 50,
+        OK + b"transfer-encoding: chunked\r\n\r\n" + b"0" * 1000,
+        OK + b"transfer-encoding: chunked\r\n\r\n0\r\nx: " + b"a" * 1000,
+    ],
+)
+def test_what_is_no_body_is_not_held_without_end(endless: bytes) -> None:
+    wire = Wire()
+    sink = wire.ask()
+    wire.receive(endless)
+    received = len(endless)
+    while not wire.transport.closing:
+        # What goes on as it began: a byte of a value, or a whole interim answer.
+        more = endless if endless.endswith(b"\r\n") else endless[-1000:]
+        wire.receive(more)
+        received += len(more)
+        assert received <= _MAX_HEAD + 2 * len(endless)
+    assert sink.events.endswith("x")
+    assert "more than 64 KB" in sink.reason
+
+
+def test_a_long_stream_is_not_taken_for_a_long_head() -> None:
+    wire = Wire()
+    sink = wire.ask()
+    wire.receive(OK + b"transfer-encoding: chunked\r\n\r\n")
+    for _ in range(20_000):
+        wire.receive(b"1\r\n", b"x\r\n")
+    wire.receive(b"0\r\n\r\n")
+    assert (sink.events, len(sink.body)) == ("hbc", 20_000)
 
 
 @pytest.mark.parametrize("before", [b"", OK[:5], OK, OK + b"content-length: 9\r\n\r\n", OK + b"\r\nbody"])

@@ -99,11 +99,18 @@ def _peek_slowly(body: bytes) -> Peek:
     )
 
 
+_is_usable_id = re.compile(rb"[ -~]{1,256}").fullmatch
+"""It goes into logs, errors and the answer's head, so nothing in it may steer a terminal or fill them up."""
+
+
 def request_id(headers: Headers, names: Sequence[bytes], rng: random.Random) -> bytes:
-    """Return the request's id: the value of the first of `names` that is given, or a new one of 24 hex digits."""
-    given = {name: value for name, value in headers if name in names and value}
+    """Return the request's id: the value of the first of `names` that has one, or a new one of 24 hex digits.
+
+    One that is not printable ASCII or has more than 256 characters is passed over.
+    """
+    given = {name: value for name, value in headers if name in names}
     if given:
         for name in names:
-            if name in given:
+            if name in given and _is_usable_id(given[name]):
                 return given[name]
     return b"%024x" % rng.getrandbits(96)

@@ -210,6 +210,17 @@ def test_an_empty_id_is_none() -> None:
     assert len(request_id(headers[:1], NAMES, random.Random(1))) == 24
 
 
+@pytest.mark.parametrize("odd", [b"a\tb", b"caf\xc3\xa9", b"\x1b[2J", b"\xc2\x85", b"\x9b2J", b"a" * 257])
+def test_an_id_that_could_harm_a_log_is_passed_over(odd: bytes) -> None:
+    assert request_id([(b"x-request-id", odd), (b"request-id", b"mine")], NAMES, random.Random(1)) == b"mine"
+    assert re.fullmatch(rb"[0-9a-f]{24}", request_id([(b"x-request-id", odd)], NAMES, random.Random(1)))
+
+
+@pytest.mark.parametrize("usual", [b"a", b"a" * 256, b"00-4bf92f3577b34da6-01", b"~ !"])
+def test_any_other_id_is_the_clients(usual: bytes) -> None:
+    assert request_id([(b"x-request-id", usual)], NAMES, random.Random(1)) == usual
+
+
 def test_a_name_that_is_not_configured_is_not_used() -> None:
     assert len(request_id([(b"x-request-id", b"a")], (), random.Random(1))) == 24
     assert len(request_id([(b"x-request", b"a")], NAMES, random.Random(1))) == 24

@@ -119,13 +119,16 @@ class Client:
         """Call `on_body` with the body: all of it, or its beginning once that is over `limit` bytes.
 
         Raises RouterError 413 at once when the declared length is over the limit. A body of known length ends
-        with its last byte; the server's own "that was all" is left to `watch`.
+        with its last byte; the server's own "that was all" is left to `watch`, except in HTTP/2.
         """
         for name, value in self.headers:
             if name == b"content-length":
-                self._expected = int(value)
-                if self._expected > limit:
+                length = int(value)
+                if length > limit:
                     raise payload_too_large(limit)
+                # In HTTP/2 more may follow, and only its end tells that the length was true.
+                if self.scope.get("http_version") != "2":
+                    self._expected = length
         self._limit = limit
         self._on_body = on_body
         self._left = left

@@ -24,6 +24,7 @@ class Client:
 
     __slots__ = (
         "_arrived",
+        "_declared",
         "_early",
         "_expected",
         "_left",
@@ -62,6 +63,7 @@ class Client:
         self._parts: list[bytes] = []
         self._size = 0
         self._limit = 0
+        self._declared: int | None = None
         self._expected: int | None = None
         self._unreadable = False
 
@@ -126,6 +128,7 @@ class Client:
                 length = int(value)
                 if length > limit:
                     raise payload_too_large(limit)
+                self._declared = length
                 # In HTTP/2 more may follow, and only its end tells that the length was true.
                 if self.scope.get("http_version") != "2":
                     self._expected = length
@@ -173,7 +176,7 @@ class Client:
             if message["more_body"]:
                 self._listen()
                 return
-            if self._expected is not None:
+            if self._declared is not None and self._size < self._declared:
                 # HTTP/2's NO_ERROR in the middle of a body: proxies cancel so, and the server takes it for the end.
                 self._leave()
                 return

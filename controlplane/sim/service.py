@@ -109,7 +109,7 @@ class Service:
             listener.close()
 
     async def _serve(self, worker: Worker, listener: Listener, served: socket.socket) -> None:
-        server = await self.loop.create_server(lambda: Connection(worker), sock=served)
+        server = await self.loop.create_server(lambda: Connection(worker), sock=served, backlog=_BACKLOG)
         listener.serve(server, served)
 
     def close(self) -> None:

@@ -115,7 +115,7 @@ _CODINGS = [
     _right("te-chunked", _coding(b"chunked")),
     _right("te-upper-case", _coding(b"CHUNKED")),
     _right("te-spaces-before", _coding(b" \tchunked")),
-    _wrong("te-space-after", _coding(b"chunked ")),
+    _right("te-space-after", _coding(b"chunked ")),
     _right(
         "te-hop-by-hop",
         _OK + b"connection: transfer-encoding\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n" + _END,

@@ -120,18 +120,21 @@ class ControlPlane:
         from controlplane.pacing import Pacing
         from controlplane.prober import Prober
         from controlplane.scraper import Scraper
+        from shared.tls import WorkerTls, tls_config
 
         def changed(change: Change) -> None:
             _log_change(change)
             publisher.changed()
 
         config = self._config
+        tls = WorkerTls(tls_config(config))
         self._prober = Prober(
             self._registry,
             endpoint=config.health_check_endpoint,
             timeout=config.health_check_timeout_secs,
             clock=self._clock,
             changed=changed,
+            tls=tls,
         )
         scraper = Scraper(
             self._registry,
@@ -142,6 +145,7 @@ class ControlPlane:
             loaded=publisher.loaded,
             changed=changed,
             refused=self._prober.suspect,
+            tls=tls,
         )
         async with asyncio.TaskGroup() as group:
             group.create_task(self._prober.run())

@@ -19,6 +19,7 @@ from controlplane.worker_client import FetchError, WorkerClient
 from shared.clock import Clock
 from shared.decoding import DECODE_ERRORS
 from shared.table import Worker
+from shared.tls import WorkerTls
 
 MAX_MODELS_BYTES = 4 * 1024 * 1024
 _MAX_VERSION_BYTES = 64 * 1024
@@ -42,13 +43,18 @@ class Prober:
         timeout: float,
         clock: Clock,
         changed: Callable[[Change], None],
+        tls: WorkerTls | None = None,
     ) -> None:
-        """`endpoint` is the path that tells health; `timeout` is in seconds for each of a look's requests."""
+        """`endpoint` is the path that tells health; `timeout` is in seconds for each of a look's requests.
+
+        `tls` is for https workers, as in `WorkerClient`.
+        """
         self._registry = registry
         self._endpoint = endpoint
         self._timeout = timeout
         self._clock = clock
         self._changed = changed
+        self._tls = tls
         self._wakes = {member.worker.id: asyncio.Event() for member in registry.members()}
         self._no_models: set[str] = set()
 
@@ -85,7 +91,7 @@ class Prober:
 
     async def _look(self, worker: Worker) -> ProbeResult:
         # A new connection each time: whether the worker takes one is half of the question.
-        async with WorkerClient(worker.url, keep_alive=False) as client:
+        async with WorkerClient(worker.url, keep_alive=False, tls=self._tls) as client:
             try:
                 answer = await client.get(self._endpoint, limit=0, timeout=self._timeout)
             except FetchError as error:

@@ -15,6 +15,7 @@ from controlplane.worker_client import FetchError, WorkerClient
 from shared.clock import Clock
 from shared.messages import LOAD_UNKNOWN_AFTER
 from shared.table import Worker
+from shared.tls import WorkerTls
 
 MAX_PAGE_BYTES = 16 * 1024 * 1024
 _LONGEST_FAILURE_PAUSE = 5.0
@@ -42,8 +43,12 @@ class Scraper:
         loaded: Callable[[], None],
         changed: Callable[[Change], None],
         refused: Callable[[str, int], None],
+        tls: WorkerTls | None = None,
     ) -> None:
-        """`interval` is in seconds between two readings of one worker; `pacing` may make it longer."""
+        """`interval` is in seconds between two readings of one worker; `pacing` may make it longer.
+
+        `tls` is for https workers, as in `WorkerClient`.
+        """
         self._registry = registry
         self._loads = loads
         self._interval = interval
@@ -52,6 +57,7 @@ class Scraper:
         self._loaded = loaded
         self._changed = changed
         self._refused = refused
+        self._tls = tls
         self._silent: set[str] = set()
 
     async def run(self) -> None:
@@ -61,7 +67,7 @@ class Scraper:
                 group.create_task(self._watch(member.worker))
 
     async def _watch(self, found: Worker) -> None:
-        async with WorkerClient(found.url, keep_alive=True) as client:
+        async with WorkerClient(found.url, keep_alive=True, tls=self._tls) as client:
             await self._keep_reading(client, found.id)
 
     async def _keep_reading(self, client: WorkerClient, worker_id: str) -> None:

@@ -18,12 +18,15 @@ from typing import NamedTuple, Self
 import httpx
 
 from controlplane.health import Outcome
+from shared.tls import CLIENT_CERT_FLAG, TlsFileError, WorkerTls, explain
 
 # vLLM's server closes idle connections after 5 s.
 _MAX_IDLE = 3.0
 # httpcore closes a socket whose TLS handshake it ends itself, and forgets one whose handshake is cancelled: its own
 # limit must come before ours.
 _CONNECT_SHARE = 0.95
+_CLOSED = "connection closed before the answer"
+_RESET = "connection reset"
 
 log = logging.getLogger(__name__)
 
@@ -47,15 +50,25 @@ class FetchError(Exception):
 class WorkerClient:
     """Asks one worker, one request at a time. An async context manager that closes its connection."""
 
-    def __init__(self, url: str, *, keep_alive: bool) -> None:
-        """`keep_alive` keeps the connection for the next request; without it each request makes its own."""
+    def __init__(self, url: str, *, keep_alive: bool, tls: WorkerTls | None = None) -> None:
+        """`keep_alive` keeps the connection for the next request; without it each request makes its own.
+
+        `tls` is for an https URL; None: the system's authorities, and no client certificate.
+        """
+        self._url = url
         self._keep_alive = keep_alive
-        self._http = httpx.AsyncClient(
-            base_url=url,
-            verify=_trust(url.startswith("https:")),
+        self._tls = (tls or _system_tls()) if url.startswith("https:") else None
+        self._context = _no_tls()
+        self._http = self._make_http()
+
+    def _make_http(self) -> httpx.AsyncClient:
+        # It never follows a redirect, so it is never led from https to http.
+        return httpx.AsyncClient(
+            base_url=self._url,
+            verify=self._context,
             trust_env=False,
             timeout=None,  # noqa: S113 - `get` limits the whole request
-            limits=httpx.Limits(max_keepalive_connections=int(keep_alive), keepalive_expiry=_MAX_IDLE),
+            limits=httpx.Limits(max_keepalive_connections=int(self._keep_alive), keepalive_expiry=_MAX_IDLE),
             headers={"user-agent": "routerctl", "accept-encoding": "identity"},
         )
 
@@ -72,6 +85,8 @@ class WorkerClient:
 
         `timeout` is in seconds for all of it. Raises FetchError.
         """
+        if self._tls is not None:
+            await self._renew_trust(self._tls)
         connected = False
 
         async def note(event: str, _: object) -> None:
@@ -82,9 +97,11 @@ class WorkerClient:
         try:
             async with asyncio.timeout(timeout):
                 extensions = {"trace": note, "timeout": {"connect": timeout * _CONNECT_SHARE}}
+                if self._tls is not None and self._tls.server_name is not None:
+                    extensions["sni_hostname"] = self._tls.server_name
                 try:
                     return await self._get(path, limit, extensions)
-                except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError) as error:
+                except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError, ssl.SSLError) as error:
                     if not self._keep_alive:
                         raise
                     # As a rule the worker had just closed the idle connection; a new one shows whether it is well.
@@ -99,9 +116,31 @@ class WorkerClient:
         except httpx.ConnectError as error:
             raise _explain_connecting(error) from error
         except httpx.RemoteProtocolError as error:
-            raise _explain_breaking(error) from error
+            raise self._hinting(_explain_breaking(error)) from error
         except httpx.TransportError as error:
-            raise FetchError("failed", "connection reset") from error
+            raise self._hinting(FetchError("failed", _RESET)) from error
+        except ssl.SSLError as error:
+            # With TLS 1.3 a worker refuses a client only after the client took the handshake for done, and of what
+            # comes then httpcore makes no error of its own.
+            raise FetchError("failed", explain(error)) from error
+
+    async def _renew_trust(self, tls: WorkerTls) -> None:
+        """Make new connections with what the TLS files hold now. Raises FetchError when they are of no use."""
+        try:
+            context = tls.context()
+        except TlsFileError as error:
+            raise FetchError("unclear", f"TLS failed: {error}") from error
+        if context is not self._context:
+            self._context = context
+            old, self._http = self._http, self._make_http()
+            await old.aclose()
+
+    def _hinting(self, error: FetchError) -> FetchError:
+        # Some servers close without the alert that would say so.
+        if self._tls is not None and error.reason in (_CLOSED, _RESET):
+            hint = f"does the worker ask for a client certificate? {CLIENT_CERT_FLAG}"
+            return FetchError(error.outcome, f"{error.reason} ({hint})")
+        return error
 
     async def _get(self, path: str, limit: int, extensions: dict[str, object]) -> Answer:
         headers = {} if self._keep_alive else {"connection": "close"}
@@ -116,9 +155,14 @@ class WorkerClient:
 
 
 @cache
-def _trust(is_tls: bool) -> ssl.SSLContext:
+def _system_tls() -> WorkerTls:
+    return WorkerTls()
+
+
+@cache
+def _no_tls() -> ssl.SSLContext:
     # Loading the certificate authorities takes 20 ms; a fleet without TLS needs none, and then trusts none.
-    return ssl.create_default_context() if is_tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -143,10 +187,8 @@ def _explain_connecting(error: Exception) -> FetchError:
             return FetchError("unclear", f"host name does not resolve: {cause.strerror}")
         if isinstance(cause, UnicodeError):
             return FetchError("unclear", f"host name does not resolve: {cause}")
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return FetchError("failed", f"TLS failed: {cause.verify_message}")
         if isinstance(cause, ssl.SSLError):
-            return FetchError("failed", f"TLS failed: {cause.reason or cause}")
+            return FetchError("failed", explain(cause))
         if isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE):
             text = "the control plane has no file descriptor left (raise its limit of open files)"
             return FetchError("unclear", text)
@@ -159,5 +201,5 @@ def _explain_breaking(error: httpx.RemoteProtocolError) -> FetchError:
     # httpx has one class for both; h11 says which it was.
     text = str(error)
     if "disconnected" in text or "closed connection" in text:
-        return FetchError("failed", "connection closed before the answer")
+        return FetchError("failed", _CLOSED)
     return FetchError("failed", f"no HTTP answer: {text}")

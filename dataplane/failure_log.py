@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
+import ssl
 
 from dataplane.retry import Outcome
 from dataplane.token_bucket import TokenBucket
+from shared.tls import TlsFileError, explain
 
 logger = logging.getLogger("dataplane.failures")
 
@@ -17,6 +20,19 @@ SAID = {
 }
 LINES_PER_SECOND = 10.0
 """Enough to see what goes on; an outage at 10,000 requests per second must not fill the disk as well."""
+
+
+def why_no_connection(error: BaseException | None) -> str:
+    """Return the cause in words."""
+    if isinstance(error, ssl.SSLError):
+        return explain(error)
+    if isinstance(error, TlsFileError):
+        return f"TLS failed: {error}"
+    if isinstance(error, TimeoutError):
+        return "it took too long"
+    if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno).lower()
+    return str(error) or type(error).__name__
 
 
 class FailureLog:

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-import ssl
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
 from urllib.parse import urlsplit
 
 from dataplane.accounting import Accounting
@@ -23,12 +22,7 @@ from dataplane.upstream.pool import Pool
 from shared.errors import RouterError, model_not_found, no_worker
 from shared.messages import INFLIGHT_UNKNOWN_AFTER, LoadReport, PlaneInflight, WorkerLoad
 from shared.table import RoutingTable, Settings, Worker, make_table
-
-
-@cache
-def _trust() -> ssl.SSLContext:
-    # Loading the certificate authorities takes 20 ms of the loop's time: once, not per worker.
-    return ssl.create_default_context()
+from shared.tls import TlsFileError, WorkerTls, tls_config
 
 
 class Slot:
@@ -104,6 +98,7 @@ class Fleet:
         self._loop = asyncio.get_running_loop()
         self._slots: dict[str, Slot] = {}
         self._leaving: list[Slot] = []
+        self._tls = WorkerTls()
         self.avoidance: Avoidance[Slot] = Avoidance()
         # What each other plane told last, and when.
         self._others: dict[str, tuple[PlaneInflight, float]] = {}
@@ -125,6 +120,7 @@ class Fleet:
 
     def adopt(self, table: RoutingTable) -> None:
         """Serve from `table` as of now. Requests that pinned the view before keep theirs."""
+        self._tls.use(tls_config(table.settings))
         slots: dict[str, Slot] = {}
         for worker in table.workers.values():
             slot = self._slots.pop(worker.id, None)
@@ -150,7 +146,11 @@ class Fleet:
         def count() -> None:
             opened[worker.id] += 1
 
-        pool = Pool(host, port, tls=_trust() if secure else None, loop=self._loop, opened=count)
+        if secure:
+            # This takes 20 ms; better now than in a request's time. If it can not be done, connecting says so.
+            with suppress(TlsFileError):
+                self._tls.context()
+        pool = Pool(host, port, tls=self._tls if secure else None, loop=self._loop, opened=count)
         slot = Slot(self, worker, pool, parts.netloc.encode())
         slot.others = sum(told.counts.get(worker.id, 0) for told, _ in self._others.values())
         return slot
@@ -226,7 +226,8 @@ class Fleet:
         return {slot.id: slot.inflight for slot in self._slots.values() if slot.inflight}
 
     def reap(self) -> None:
-        """Close connections that were idle for too long, and forget who has ended. About once a second."""
+        """Close what was idle for too long, forget who has ended, see replaced TLS files. About once a second."""
+        self._tls.refresh()
         for slot in self._slots.values():
             slot.pool.reap()
         self._leaving = [slot for slot in self._leaving if slot.inflight]

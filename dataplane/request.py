@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal
 from dataplane.accounting import AbortedBy
 from dataplane.client import Client, Headers
 from dataplane.exchange import Exchange
-from dataplane.failure_log import SAID
+from dataplane.failure_log import SAID, why_no_connection
 from dataplane.fleet import FleetView, Slot
 from dataplane.peek import KV_TRANSFER, Peek, peek
 from dataplane.retry import EVIDENCE, Attempt, Outcome, Step, may_be_sent_again, next_step, retry_after
@@ -185,7 +185,7 @@ class Request:
             return
         if not isinstance(error, OSError):
             logger.error("connecting to a worker failed unexpectedly", exc_info=error)
-        self._attempt_ended(Outcome.CONNECT_FAILED)
+        self._attempt_ended(Outcome.CONNECT_FAILED, why_no_connection(error))
 
     def _send(self, slot: Slot, connection: UpstreamConnection) -> None:
         exchange = Exchange(self.client, self.id, self._forwarder.loop, self._answer_begins, self._attempt_ended)
@@ -209,7 +209,7 @@ class Request:
         self._again(step, wait, f"status-{status}")
         return False
 
-    def _attempt_ended(self, outcome: Outcome) -> None:
+    def _attempt_ended(self, outcome: Outcome, why: str = "") -> None:
         if outcome is Outcome.COMPLETE:
             self._end(None)
             return
@@ -220,7 +220,8 @@ class Request:
             self._forwarder.evidence(slot.id, slot.epoch, EVIDENCE[outcome])
             if outcome in (Outcome.CONNECT_FAILED, Outcome.NOTHING_RECEIVED):
                 self._forwarder.fleet.avoidance.failed(slot, self._forwarder.loop.time())
-            self._tell(SAID[outcome], gave_up=step is Step.GIVE_UP)
+            why = why or (self._exchange.reason if self._exchange is not None else "")
+            self._tell(f"{SAID[outcome]} ({why})", gave_up=step is Step.GIVE_UP)
         if step is Step.GIVE_UP:
             self._give_up(outcome)
             return

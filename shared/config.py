@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import math
 import os
+import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,6 +21,7 @@ from shared.version import __version__
 
 POLICIES = ("round_robin", "random", "power_of_two")
 PLANE_AFFINITIES = ("core", "none")
+PATHS = ("runtime_dir", "worker_ca_file", "worker_client_cert", "worker_client_key")
 LATER_POLICIES = ("cache_aware", "kv_aware", "consistent_hash", "sticky_least_loaded")
 
 
@@ -71,6 +73,11 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     # The TCP handshake crosses one data centre; 10 s outlasts two lost SYNs (1 s + 2 s + 4 s).
     connect_timeout_secs: float = 10.0
+    # None: the system's authorities, no client certificate, the host of the worker's URL.
+    worker_ca_file: str | None = None
+    worker_client_cert: str | None = None
+    worker_client_key: str | None = None
+    worker_server_name: str | None = None
     request_timeout_secs: float = 1800.0
     # Off: the head of an answer that is not streamed comes with its last token, as late as the request may last.
     response_header_timeout_secs: float = 0.0
@@ -114,7 +121,19 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             max_payload_size=self.max_payload_size,
             trust_kv_transfer_params=self.trust_kv_transfer_params,
             request_id_headers=tuple(name.lower() for name in self.request_id_headers),
+            worker_ca_file=self.worker_ca_file,
+            worker_client_cert=self.worker_client_cert,
+            worker_client_key=self.worker_client_key,
+            worker_server_name=self.worker_server_name,
         )
+
+    def with_absolute_paths(self) -> StartConfig:
+        """Return the same with paths that mean the same wherever a process of the router was started."""
+        return msgspec.structs.replace(self, **{name: _absolute(getattr(self, name)) for name in PATHS})
+
+
+def _absolute(path: str | None) -> str | None:
+    return str(Path(path).absolute()) if path else path
 
 
 def plane_fingerprint(config: StartConfig) -> str:
@@ -197,6 +216,27 @@ def check(config: StartConfig) -> None:
     for name in config.request_id_headers:
         if not name.isascii() or not name or not all(c.isalnum() or c in "!#$%&'*+-.^_`|~" for c in name):
             raise ConfigError(f"--request-id-headers has {name!r}; write header names, such as x-request-id")
+    _check_tls(config)
+
+
+def _check_tls(config: StartConfig) -> None:
+    name = config.worker_server_name
+    if name is not None and not re.fullmatch(r"[A-Za-z0-9_.:-]{1,253}", name):
+        raise ConfigError(
+            f"--worker-server-name is {name!r}; write the name in the workers' certificates, such as vllm.internal"
+        )
+    files = (config.worker_ca_file, config.worker_client_cert, config.worker_client_key)
+    for flag, path in zip(("--worker-ca-file", "--worker-client-cert", "--worker-client-key"), files, strict=True):
+        if path == "":
+            raise ConfigError(f"{flag} is empty; write a file's path, or leave it out")
+    if any(files):
+        # Only for those who use it: it takes a while to import.
+        from shared.tls import TlsFileError, load, tls_config
+
+        try:
+            load(tls_config(config))
+        except TlsFileError as error:
+            raise ConfigError(str(error)) from None
 
 
 def origin(url: str) -> tuple[str, str, int]:

@@ -1,6 +1,6 @@
 """Where a router's configuration comes from: flags, environment variables, a TOML file, defaults; in that order.
 
-One pure function, `resolve`, puts them together. Each value is remembered with the place it came from, so that
+One function, `resolve`, puts them together. Each value is remembered with the place it came from, so that
 a wrong one is named by what its author has to change.
 """
 

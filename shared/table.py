@@ -74,6 +74,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_payload_size: int = 536_870_912
     trust_kv_transfer_params: bool = False
     request_id_headers: tuple[str, ...] = ("x-request-id", "x-correlation-id", "x-trace-id", "request-id")
+    worker_ca_file: str | None = None
+    """A path, absolute as all of them here: planes may have been started in another folder."""
+    worker_client_cert: str | None = None
+    worker_client_key: str | None = None
+    worker_server_name: str | None = None
 
     def __post_init__(self) -> None:
         _as_floats(

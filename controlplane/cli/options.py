@@ -48,6 +48,13 @@ HELP: dict[str, tuple[str, str]] = {
         "Share of one core that the control plane may use; where reading all loads takes more, it is done less often.",
     ),
     "connect_timeout_secs": ("SECONDS", "Longest wait for a connection to a worker; then another one is tried."),
+    "worker_ca_file": (
+        "FILE",
+        "Authorities (PEM) that sign https workers' certificates, instead of the system's.",
+    ),
+    "worker_client_cert": ("FILE", "Certificate (PEM, with its chain) by which the router proves itself to workers."),
+    "worker_client_key": ("FILE", "Its private key (PEM, not encrypted), where it is not in the same file."),
+    "worker_server_name": ("NAME", "Name that https workers' certificates must have, instead of the URL's host."),
     "request_timeout_secs": ("SECONDS", "Longest time that one request may take at a worker."),
     "response_header_timeout_secs": (
         "SECONDS",

@@ -41,6 +41,10 @@ def start(
     load_interval_ms: Annotated[Text, option("load_interval_ms")] = None,
     load_cpu_percent: Annotated[Text, option("load_cpu_percent")] = None,
     connect_timeout_secs: Annotated[Text, option("connect_timeout_secs")] = None,
+    worker_ca_file: Annotated[Text, option("worker_ca_file")] = None,
+    worker_client_cert: Annotated[Text, option("worker_client_cert")] = None,
+    worker_client_key: Annotated[Text, option("worker_client_key")] = None,
+    worker_server_name: Annotated[Text, option("worker_server_name")] = None,
     request_timeout_secs: Annotated[Text, option("request_timeout_secs")] = None,
     response_header_timeout_secs: Annotated[Text, option("response_header_timeout_secs")] = None,
     stream_idle_timeout_secs: Annotated[Text, option("stream_idle_timeout_secs")] = None,
@@ -87,9 +91,8 @@ def run(config: StartConfig) -> int:
     from shared.logs import configure_logging
     from shared.runtime_dir import RuntimeDir, RuntimeDirError, default_runtime_dir
 
-    runtime = RuntimeDir(
-        Path(config.runtime_dir).absolute() if config.runtime_dir else default_runtime_dir(config.port)
-    )
+    config = config.with_absolute_paths()
+    runtime = RuntimeDir(Path(config.runtime_dir) if config.runtime_dir else default_runtime_dir(config.port))
     try:
         runtime.prepare()
         lock = take_lock(runtime)

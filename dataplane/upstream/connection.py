@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol, cast
@@ -16,6 +17,7 @@ from typing import Protocol, cast
 import httptools
 
 from dataplane.upstream.head import HOP_BY_HOP, connection_tokens
+from shared.tls import explain
 
 # A chunk is passed on whole; one larger than this is passed on in pieces, so that a worker's huge chunk
 # does not become our memory.
@@ -79,6 +81,9 @@ class UpstreamConnection(asyncio.Protocol):
     """A connection that carries one request at a time.
 
     `idle_since` is the loop's time at which it became idle; `used` tells whether it carried a request before.
+
+    With TLS, a body that only the close ends is complete when the worker said so (close_notify): anybody on the way
+    can end a TCP connection. uvloop calls `eof_received` for that alone; asyncio's own loop does for either end.
     """
 
     __slots__ = (
@@ -87,6 +92,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_chunked",
         "_complete",
         "_connection_values",
+        "_end_was_told",
         "_head_done",
         "_headers",
         "_informational",
@@ -98,8 +104,8 @@ class UpstreamConnection(asyncio.Protocol):
         "_release",
         "_sink",
         "_skip_body",
+        "_tls",
         "_until_close",
-        "_without_body",
         "answering",
         "closed",
         "idle_since",
@@ -107,9 +113,11 @@ class UpstreamConnection(asyncio.Protocol):
         "used",
     )
 
-    def __init__(self, release: Callable[[UpstreamConnection], None]) -> None:
+    def __init__(self, release: Callable[[UpstreamConnection], None], *, tls: bool = False) -> None:
         """Make an unconnected one; `release` is called when it is free for another request."""
         self._release = release
+        self._tls = tls
+        self._end_was_told = not tls
         self.transport: asyncio.Transport
         self.closed = False
         self.used = False
@@ -183,6 +191,10 @@ class UpstreamConnection(asyncio.Protocol):
         """Keep the transport."""
         # A cast, not a check: uvloop's transports do not derive from asyncio's.
         self.transport = cast("asyncio.Transport", transport)
+        if self._tls:
+            # While we are paused the loop reads on into a buffer of its own, and at the connection's end uvloop throws
+            # that away. With these limits it stops reading as soon as there is something that we do not take.
+            transport.set_read_buffer_limits(high=1, low=0)  # type: ignore[attr-defined]
 
     def data_received(self, data: bytes) -> None:
         """Parse; then, if the answer ended with these bytes, be free again or close."""
@@ -211,6 +223,10 @@ class UpstreamConnection(asyncio.Protocol):
         elif self._bodiless > _MAX_HEAD:
             self._break(_LONG_PAUSE if self._head_done else _LONG_HEAD)
 
+    def eof_received(self) -> None:
+        """Know that the worker sends nothing more; the transport closes."""
+        self._end_was_told = True
+
     def connection_lost(self, exc: Exception | None) -> None:
         """End the answer: complete if only the close could end it, broken otherwise."""
         if exc is not None and self._sink is not None and not self._paused:
@@ -219,10 +235,13 @@ class UpstreamConnection(asyncio.Protocol):
         sink, self._sink = self._sink, None
         if sink is None:
             return
-        if self._head_done and self._until_close and exc is None:
+        if self._head_done and self._until_close and exc is None and self._end_was_told:
             sink.on_complete()
         elif self.answering:
             sink.on_broken("ended before it was complete")
+        elif isinstance(exc, ssl.SSLError):
+            # With TLS 1.3 a worker refuses a client only after the client took the handshake for done.
+            sink.on_broken(f"did not begin: {explain(exc)}")
         else:
             sink.on_broken("did not begin: the connection was closed")
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable
+from functools import partial
 
 from dataplane.upstream.connection import UpstreamConnection
+from shared.tls import WorkerTls
 
 IDLE_LIMIT = 3.0
 """Seconds: under the 5 s at which vLLM's server closes."""
@@ -24,11 +26,11 @@ class Pool:
         host: str,
         port: int,
         *,
-        tls: ssl.SSLContext | None,
+        tls: WorkerTls | None,
         loop: asyncio.AbstractEventLoop,
         opened: Callable[[], None],
     ) -> None:
-        """Connect to host:port, with TLS when a context is given; `opened` counts new connections."""
+        """Connect to host:port, with TLS (and never without) when `tls` is given; `opened` counts new connections."""
         self._host = host
         self._port = port
         self._tls = tls
@@ -57,18 +59,28 @@ class Pool:
     async def connect(self, timeout: float) -> UpstreamConnection:
         """Open a connection. Raises OSError (TimeoutError after `timeout` seconds, ssl.SSLError) when it can not."""
         async with asyncio.timeout(timeout):
-            _, connection = await self._loop.create_connection(
-                lambda: UpstreamConnection(self._release),
-                self._host,
-                self._port,
-                ssl=self._tls,
-                server_hostname=self._host if self._tls else None,
-            )
+            if self._tls is None:
+                _, connection = await self._loop.create_connection(
+                    lambda: UpstreamConnection(self._release), self._host, self._port
+                )
+            else:
+                context = self._tls.context()
+                release = partial(self._release, context=context)
+                _, connection = await self._loop.create_connection(
+                    lambda: UpstreamConnection(release, tls=True),
+                    self._host,
+                    self._port,
+                    ssl=context,
+                    server_hostname=self._tls.server_name or self._host,
+                    # The limit above is the one that counts.
+                    ssl_handshake_timeout=timeout + 1,
+                )
         self._opened()
         return connection
 
-    def _release(self, connection: UpstreamConnection) -> None:
-        if self._closed:
+    def _release(self, connection: UpstreamConnection, context: ssl.SSLContext | None = None) -> None:
+        # One that was made with files since replaced must not live on for as long as it is busy.
+        if self._closed or (self._tls is not None and not self._tls.is_current(context)):
             connection.abort()
             return
         connection.idle_since = self._loop.time()

@@ -41,6 +41,12 @@ def routerctl(*arguments: str, cwd: Path, **environment: str) -> subprocess.Comp
         ("start --config .", {}, ["--config .", "Is a directory"]),
         ("start --cb-failure-threshold 3", {}, ["--cb-failure-threshold of vllm-router is not offered"]),
         ("start --worker-urls localhost:8000", {}, ["--worker-urls has 'localhost:8000'", "http://host:port"]),
+        ("start --worker-ca-file absent.pem", {}, ["--worker-ca-file absent.pem: No such file", "PEM"]),
+        ("start --worker-ca-file=", {}, ["--worker-ca-file is empty"]),
+        ("start", {"ROUTERCTL_WORKER_CA_FILE": "wrong.toml"}, ["ROUTERCTL_WORKER_CA_FILE wrong.toml holds no cert"]),
+        ("start --worker-client-key wrong.toml", {}, ["--worker-client-key is given without --worker-client-cert"]),
+        ("start --config tls.toml", {}, ["tls.toml:1: worker_client_cert tls.toml holds no certificate in PEM"]),
+        ("start --worker-server-name a/b", {}, ["--worker-server-name is 'a/b'", "vllm.internal"]),
         ("start now", {}, ["unexpected argument 'now'"]),
         ("demo --prot 5", {}, ["unknown flag --prot", "--port"]),
         ("demo --port abc", {}, ["--port is 'abc'"]),
@@ -54,6 +60,7 @@ def routerctl(*arguments: str, cwd: Path, **environment: str) -> subprocess.Comp
 )
 def test_wrong_usage(arguments: str, environment: dict[str, str], parts: list[str], tmp_path: Path) -> None:
     (tmp_path / "wrong.toml").write_text('port = 31000\npolicy = "best"\n')
+    (tmp_path / "tls.toml").write_text('worker_client_cert = "tls.toml"\n')
     (tmp_path / "unknown.toml").write_text("polcy = 1\n")
     result = routerctl(*arguments.split(), cwd=tmp_path, **environment)
     assert result.returncode == 2

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import errno
 import logging
+import ssl
 
 import pytest
 
-from dataplane.failure_log import LINES_PER_SECOND, FailureLog
+from dataplane.failure_log import LINES_PER_SECOND, FailureLog, why_no_connection
+from shared.tls import TlsFileError
 
 
 @pytest.fixture
@@ -35,3 +38,18 @@ def test_an_id_can_not_write_lines_of_its_own(said: pytest.LogCaptureFixture) ->
     assert len(said.messages[0]) < 200
     assert said.messages[0].isascii()
     assert "worker -:" in said.messages[0]
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ConnectionRefusedError(errno.ECONNREFUSED, "Connect call failed ('10.0.0.1', 80)"), "connection refused"),
+        (TimeoutError(), "it took too long"),
+        (ssl.SSLError("no luck"), "TLS failed: no luck"),
+        (TlsFileError("--worker-ca-file /x: gone"), "TLS failed: --worker-ca-file /x: gone"),
+        (ConnectionResetError(), "ConnectionResetError"),
+        (OSError("several at once"), "several at once"),
+    ],
+)
+def test_why_there_is_no_connection(error: OSError, text: str) -> None:
+    assert why_no_connection(error) == text

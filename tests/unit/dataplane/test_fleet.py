@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 
 import pytest
+import trustme
 
 from dataplane.accounting import Accounting
 from dataplane.fleet import Fleet, Slot
@@ -14,6 +16,7 @@ from dataplane.policies import policy_names
 from dataplane.upstream.connection import UpstreamConnection
 from shared.messages import INFLIGHT_UNKNOWN_AFTER, LOAD_UNKNOWN_AFTER, LoadReport, PlaneInflight, WorkerLoad
 from shared.table import ModelCard, Role, RoutingTable, Settings, Stamp, Worker, WorkerState, make_table
+from shared.tls import TlsFileError
 from tests.unit.dataplane.listening import listener
 
 STAMP = Stamp(1, 1, 0)
@@ -182,6 +185,30 @@ def test_where_a_worker_is(url: str, authority: bytes, port: int) -> None:
         assert slot.authority == authority
         assert slot.pool._port == port
         assert (slot.pool._tls is not None) == url.startswith("https")
+
+    with_fleet(test)
+
+
+def test_what_workers_must_prove_may_change_with_the_table(tmp_path: Path) -> None:
+    def test(fleet: TestFleet) -> None:
+        trustme.CA().cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+        workers = [worker("a", url="https://a"), worker("b", url="https://b")]
+        fleet.adopt(table(workers))
+        tls = fleet.slot("a").pool._tls
+        assert tls is not None
+        first = tls.context()
+        fleet.adopt(table(workers, version=2))
+        assert tls.is_current(first)
+        settings = Settings(worker_ca_file=str(tmp_path / "ca.pem"), worker_server_name="vllm.test")
+        fleet.adopt(table(workers, version=3, settings=settings))
+        assert not tls.is_current(first)
+        assert tls.context().cert_store_stats()["x509_ca"] == 1
+        assert tls.server_name == "vllm.test"
+        assert fleet.slot("b").pool._tls is tls
+        # A file that is not there keeps nobody from taking the table: connecting will say so.
+        fleet.adopt(table([*workers, worker("c", url="https://c")], settings=Settings(worker_ca_file="/no/file")))
+        with pytest.raises(TlsFileError):
+            tls.context()
 
     with_fleet(test)
 

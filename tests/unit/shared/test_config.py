@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 import pytest
 
@@ -68,3 +70,17 @@ def test_wrong_values(values: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         check(changed(**values))
     assert message in str(caught.value)
+
+
+def test_paths_mean_the_same_for_a_process_that_was_started_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = StartConfig(
+        worker_ca_file="ca.pem", worker_client_cert="/own.pem", runtime_dir="run"
+    ).with_absolute_paths()
+    assert config.settings().worker_ca_file == f"{tmp_path}/ca.pem"
+    assert config.settings().worker_client_cert == "/own.pem"
+    assert config.settings().worker_client_key is None
+    assert config.runtime_dir == f"{tmp_path}/run"
+    assert config.with_absolute_paths() == config

@@ -143,7 +143,6 @@ class UpstreamConnection(asyncio.Protocol):
         self._complete = False
         self._out_of_step = False
         self._chunk = b""
-        self._without_body = 0
 
     # --- used by the exchange --------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from dataplane.server import ASGIMessage, FutureLike, Scope, Transaction, waiting
-from shared.errors import RouterError, bad_request, error_body, payload_too_large
+from shared.errors import WORKER_HEADER, RouterError, bad_request, error_body, payload_too_large
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -233,6 +233,8 @@ class Client:
             headers.append((b"retry-after", b"%d" % error.retry_after))
         if error.allow is not None:
             headers.append((b"allow", error.allow.encode()))
+        if error.worker is not None:
+            headers.append((WORKER_HEADER, error.worker.encode()))
         if error.close:
             headers.append((b"connection", b"close"))
         self.answer(error.status, headers, body if self.method != "HEAD" else b"")

@@ -41,8 +41,8 @@ def health(view: FleetView) -> Answer:
     unhealthy = [worker.url for worker in view.table.workers.values() if worker.state != "ready"]
     if not unhealthy:
         return Answer(200, TEXT, b"All servers healthy")
-    text = f"Unhealthy servers: {unhealthy}".encode()
-    return Answer(200 if view.ready else 503, TEXT, text)
+    told = unhealthy if view.settings.expose_worker else f"{len(unhealthy)} of {len(view.table.workers)}"
+    return Answer(200 if view.ready else 503, TEXT, f"Unhealthy servers: {told}".encode())
 
 
 def models(view: FleetView) -> Answer:

@@ -28,7 +28,7 @@ from dataplane.upstream.connection import UpstreamConnection
 from dataplane.upstream.head import field_lines, request_line
 from shared.catalog import route_label
 from shared.errors import (
-    CLIENT,
+    WORKER_HEADER,
     RouterError,
     bad_answer,
     body_timeout,
@@ -197,6 +197,9 @@ class Request:
         slot = self._slot
         if slot is not None:
             self._forwarder.fleet.avoidance.reached(slot)
+            if self._forwarder.fleet.view.settings.expose_worker:
+                headers[:] = [field for field in headers if field[0] != WORKER_HEADER]
+                headers.append((WORKER_HEADER, slot.id.encode()))
         if not may_be_sent_again(status, self.client.method):
             return True
         asked = max((retry_after(value) for name, value in headers if name == b"retry-after"), default=0.0)
@@ -329,7 +332,7 @@ class Request:
                 self._stalled(worker_stalled("stood still", settings.stream_idle_timeout, "--stream-idle-timeout-secs"))
             case Phase.BLOCKED:
                 # Nothing more can be said to a client that takes nothing: its connection is cut.
-                self._forwarder.accounting.errors[(CLIENT, "write_timeout")] += 1
+                self._forwarder.accounting.errors[("client", "write_timeout")] += 1
                 self._end("client")
 
     def _stalled(self, error: RouterError) -> None:
@@ -353,15 +356,23 @@ class Request:
             return
         settings = self._forwarder.fleet.view.settings
         self._tell("the request's time is up" if by == "timeout" else "the plane ends", gave_up=True)
-        error = worker_timeout(settings.request_timeout) if by == "timeout" else no_worker("The router is stopping.")
+        if by == "timeout":
+            error = worker_timeout(settings.request_timeout)
+        else:
+            error = no_worker("The router is stopping.", blamed="router")
         if not self.client.started:
             self._refuse(error)
             return
         self._truncate(error)
         self._end(by)
 
+    def _name_worker(self, error: RouterError) -> None:
+        if self._tried and self._forwarder.fleet.view.settings.expose_worker:
+            error.worker = self._tried[-1].id
+
     def _truncate(self, error: RouterError) -> None:
         """Make a break visible: an SSE client gets an error event; nobody gets a clean end of the body."""
+        self._name_worker(error)
         exchange = self._exchange
         if exchange is not None and any(
             name == b"content-type" and value.startswith(b"text/event-stream") for name, value in exchange.headers
@@ -369,6 +380,7 @@ class Request:
             self.client.send(b"data: %b\n\n" % error_body(error, self.id.decode("latin-1")), more=True)
 
     def _refuse(self, error: RouterError) -> None:
+        self._name_worker(error)
         self.client.answer_error(error, self.id)
         self._end(error)
 

@@ -97,6 +97,8 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     # Wrong ones end a vLLM engine, and clients have no use for them.
     trust_kv_transfer_params: bool = False
     request_id_headers: tuple[str, ...] = ("x-request-id", "x-correlation-id", "x-trace-id", "request-id")
+    # Off: where the workers are is no business of a client's.
+    expose_worker: bool = False
 
     # Long enough for most answers to end, shorter than Kubernetes' 30 s before it kills.
     shutdown_grace_secs: float = 25.0
@@ -125,6 +127,7 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             worker_client_cert=self.worker_client_cert,
             worker_client_key=self.worker_client_key,
             worker_server_name=self.worker_server_name,
+            expose_worker=self.expose_worker,
         )
 
     def with_absolute_paths(self) -> StartConfig:

@@ -6,15 +6,29 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 CLIENT = "invalid_request_error"
 ROUTER = "router_error"
 WORKER = "worker_error"
 
+Side = Literal["client", "router", "worker"]
+"""Whose fault a failure is, in the metrics."""
+_SIDES: dict[str, Side] = {CLIENT: "client", ROUTER: "router", WORKER: "worker"}
+
+
+WORKER_HEADER = b"x-routerctl-worker"
+"""Names the worker in answers, with --expose-worker."""
+
 
 class RouterError(Exception):
-    """An answer that the router gives in a worker's place."""
+    """An answer that the router gives in a worker's place.
+
+    `blamed` is the side whose fault it is, for the metrics: that of `side`, unless said otherwise. `worker` is the
+    one that it is about, when clients may know (--expose-worker).
+    """
 
     def __init__(
         self,
@@ -27,6 +41,7 @@ class RouterError(Exception):
         retry_after: int | None = None,
         close: bool = False,
         allow: str | None = None,
+        blamed: Side | None = None,
     ) -> None:
         """Describe the answer; `retry_after` is in whole seconds, `close` ends the client's connection."""
         super().__init__(message)
@@ -38,6 +53,8 @@ class RouterError(Exception):
         self.retry_after = retry_after
         self.close = close
         self.allow = allow
+        self.blamed: Side = blamed or _SIDES[side]
+        self.worker: str | None = None
 
 
 class _Error(msgspec.Struct):
@@ -53,7 +70,8 @@ class _Body(msgspec.Struct):
 
 def error_body(error: RouterError, request_id: str) -> bytes:
     """Return the JSON body."""
-    message = f"{error.message} (request id: {request_id})"
+    worker = f" Worker: {error.worker}." if error.worker is not None else ""
+    message = f"{error.message}{worker} (request id: {request_id})"
     return msgspec.json.encode(_Body(_Error(message, error.side, error.param, error.code)))
 
 
@@ -81,9 +99,9 @@ def internal() -> RouterError:
     return RouterError(500, "internal_error", "The router failed. Its log has the cause, under this request's id.")
 
 
-def no_worker(reason: str) -> RouterError:
-    """Nobody can take the request now."""
-    return RouterError(503, "no_worker_available", f"{reason} Try again shortly.", retry_after=1)
+def no_worker(reason: str, *, blamed: Side = "worker") -> RouterError:
+    """Nobody can take the request now; as a rule that is the workers' fault."""
+    return RouterError(503, "no_worker_available", f"{reason} Try again shortly.", retry_after=1, blamed=blamed)
 
 
 def payload_too_large(limit: int) -> RouterError:

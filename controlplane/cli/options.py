@@ -75,6 +75,10 @@ HELP: dict[str, tuple[str, str]] = {
         "Forward clients' kv_transfer_params; by default they are taken out, as wrong ones end a vLLM engine.",
     ),
     "request_id_headers": ("NAME...", "Request headers that may hold a request's id; the first found wins."),
+    "expose_worker": (
+        "",
+        "Tell clients which worker answered (header x-routerctl-worker), or failed.",
+    ),
     "shutdown_grace_secs": ("SECONDS", "Time for running requests to finish at a stop; Kubernetes kills after 30."),
     "log_level": ("LEVEL", "debug, info, warning, error or critical."),
 }

@@ -59,6 +59,7 @@ def start(
     max_payload_size: Annotated[Text, option("max_payload_size")] = None,
     trust_kv_transfer_params: Annotated[Text, option("trust_kv_transfer_params")] = None,
     request_id_headers: Annotated[Texts, option("request_id_headers")] = None,
+    expose_worker: Annotated[Text, option("expose_worker")] = None,
     shutdown_grace_secs: Annotated[Text, option("shutdown_grace_secs")] = None,
     log_level: Annotated[Text, option("log_level")] = None,
 ) -> int:

@@ -85,7 +85,7 @@ def test_a_client_that_takes_nothing_is_cut_off(run: Run) -> None:
             await overdue(bench, transaction)
             assert not transaction.whole
             assert bench.accounting.aborted == {"client": 1}
-            assert bench.accounting.errors[("invalid_request_error", "write_timeout")] == 1
+            assert bench.accounting.errors[("client", "write_timeout")] == 1
             assert not bench.evidence
             await until(lambda: worker.open == 0)
 

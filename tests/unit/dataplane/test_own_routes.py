@@ -16,7 +16,7 @@ from dataplane.fleet import Fleet, FleetView
 from dataplane.forward import Forwarder
 from dataplane.own_routes import OWN_ROUTES, health, liveness, models, readiness
 from shared.catalog import KNOWN_ROUTES
-from shared.table import ModelCard, Role, Worker, WorkerState, make_table
+from shared.table import ModelCard, Role, Settings, Worker, WorkerState, make_table
 from tests.unit.dataplane.fake_granian import FakeTransaction
 
 
@@ -24,10 +24,11 @@ def worker(name: str, state: WorkerState = "ready", role: Role = "regular") -> W
     return Worker(id=name, url=f"http://{name}:8000", state=state, role=role)
 
 
-def view(workers: Sequence[Worker] = (), cards: Sequence[ModelCard] = ()) -> FleetView:
+def view(workers: Sequence[Worker] = (), cards: Sequence[ModelCard] = (), *, expose_worker: bool = False) -> FleetView:
     async def make() -> FleetView:
         fleet = Fleet(Accounting(), plane_slot=0, rng=random.Random(1))
-        fleet.adopt(make_table(epoch=1, version=1, workers=workers, models=cards))
+        settings = Settings(expose_worker=expose_worker)
+        fleet.adopt(make_table(epoch=1, version=1, workers=workers, models=cards, settings=settings))
         return fleet.view
 
     return asyncio.run(make())
@@ -63,9 +64,12 @@ def test_all_healthy() -> None:
 
 
 def test_one_dead_worker_does_not_take_the_router_down() -> None:
-    answer = health(view([worker("a"), worker("b", "unhealthy"), worker("c", "starting")]))
+    workers = [worker("a"), worker("b", "unhealthy"), worker("c", "starting")]
+    answer = health(view(workers, expose_worker=True))
     assert answer.status == 200
     assert answer.body == b"Unhealthy servers: ['http://b:8000', 'http://c:8000']"
+    hidden = health(view(workers))
+    assert (hidden.status, hidden.body) == (200, b"Unhealthy servers: 2 of 3")
 
 
 def test_unhealthy_when_none_is_ready() -> None:

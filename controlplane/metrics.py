@@ -100,10 +100,8 @@ def _counters(totals: Totals, table: RoutingTable) -> Iterator[Metric]:
     for metric in catalog.COUNTERS:
         family = CounterMetricFamily(_PREFIX + metric.name, metric.help, labels=metric.labels)
         about = metric.labels.index("worker") if "worker" in metric.labels else None
-        values = totals.counters.get(metric.name, {})
-        if not metric.labels:
-            # A counter that shows up only with its first event hides that event from `rate()`.
-            values = {(): 0.0, **values}
+        always = metric.always if metric.labels else ((),)
+        values = {**dict.fromkeys(always, 0.0), **totals.counters.get(metric.name, {})}
         for labels, value in values.items():
             if about is None or labels[about] in table.workers:
                 family.add_metric(labels, value)

@@ -51,7 +51,7 @@ class Totals:
             self.active += report.active
         elif report.active:
             self._count(catalog.ABORTED.name, (_LOST_BY,), report.active)
-            self._count(catalog.ERRORS.name, (_LOST_BY, "truncated"), report.active)
+            self._count(catalog.ERRORS.name, ("router", "plane_lost"), report.active)
 
     def keep_workers(self, known: frozenset[str]) -> None:
         """Drop every series about a worker that is not among the known ones."""

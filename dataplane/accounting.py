@@ -11,10 +11,18 @@ from collections import Counter
 from typing import Literal
 
 from shared import catalog
-from shared.errors import RouterError
+from shared.errors import RouterError, Side
 from shared.messages import CounterSeries, HistogramSeries
 
 AbortedBy = Literal["client", "worker", "timeout", "shutdown"]
+
+
+# A client that leaves is no failure.
+_CUT_OFF: dict[AbortedBy, tuple[Side, str]] = {
+    "worker": ("worker", "truncated"),
+    "timeout": ("worker", "worker_timeout"),
+    "shutdown": ("router", "shutdown"),
+}
 
 
 class Histogram:
@@ -42,7 +50,7 @@ class Accounting:
         self.aborted: Counter[str] = Counter()
         self.rejected: Counter[str] = Counter()
         self.requests: Counter[tuple[str, str, int]] = Counter()
-        self.errors: Counter[tuple[str, str]] = Counter()
+        self.errors: Counter[tuple[Side, str]] = Counter()
         self.retries: Counter[str] = Counter()
         self.worker_requests: Counter[str] = Counter()
         self.connections_opened: Counter[str] = Counter()
@@ -67,14 +75,14 @@ class Accounting:
         self.active -= 1
         self.rejected[error.code] += 1
         self.requests[(route, catalog.method_label(method), error.status)] += 1
-        self.errors[(error.side, error.code)] += 1
+        self.errors[(error.blamed, error.code)] += 1
 
     def abort(self, by: AbortedBy) -> None:
         """End a request whose client got no whole answer."""
         self.active -= 1
         self.aborted[by] += 1
         if by != "client":
-            self.errors[(by, "truncated")] += 1
+            self.errors[_CUT_OFF[by]] += 1
 
     @staticmethod
     def _histogram(family: dict[str, Histogram], route: str) -> Histogram:

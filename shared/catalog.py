@@ -11,11 +11,16 @@ LATENCY_BUCKETS = (
 
 
 class Metric(NamedTuple):
-    """One family. `name` is without the `routerctl_` prefix and the suffix that its kind adds."""
+    """One family. `name` is without the `routerctl_` prefix and the suffix that its kind adds.
+
+    `always` are labels of series that are shown before anything was counted: a series that begins with its first
+    event hides that event from `rate()`.
+    """
 
     name: str
     help: str
     labels: tuple[str, ...] = ()
+    always: tuple[tuple[str, ...], ...] = ()
 
 
 ACCEPTED = Metric("accepted_requests", "Client requests taken in.")
@@ -23,7 +28,28 @@ FINISHED = Metric("finished_requests", "Client requests answered to their last b
 ABORTED = Metric("aborted_requests", "Client requests ended by the client or by a failure in mid-answer.", ("by",))
 REJECTED = Metric("rejected_requests", "Client requests that the router itself refused.", ("code",))
 REQUESTS = Metric("requests", "Answers to clients by route, method and status.", ("route", "method", "status"))
-ERRORS = Metric("request_errors", "Requests that failed, by the side that failed and the cause.", ("side", "code"))
+ERRORS = Metric(
+    "request_errors",
+    "Requests that failed, by the side whose fault it was (client, router, worker) and the cause.",
+    ("side", "code"),
+    (
+        ("client", "model_not_found"),
+        ("client", "method_not_allowed"),
+        ("client", "request_body_timeout"),
+        ("client", "payload_too_large"),
+        ("client", "write_timeout"),
+        ("router", "internal_error"),
+        ("router", "no_worker_available"),
+        ("router", "plane_lost"),
+        ("router", "shutdown"),
+        ("worker", "bad_worker_answer"),
+        ("worker", "no_worker_available"),
+        ("worker", "truncated"),
+        ("worker", "worker_stalled"),
+        ("worker", "worker_timeout"),
+        ("worker", "workers_unreachable"),
+    ),
+)
 RETRIES = Metric("retries", "Requests sent again to another worker.", ("cause",))
 WORKER_REQUESTS = Metric("worker_requests", "Requests sent to a worker.", ("worker",))
 CONNECTIONS_OPENED = Metric("worker_connections_opened", "Connections opened to a worker.", ("worker",))

@@ -18,7 +18,7 @@ def test_what_a_lost_plane_had_active_was_aborted() -> None:
     totals.add(report(identity(), finished=3, active=2), lost=True)
     assert totals.active == 0
     assert totals.counters["aborted_requests"] == {("plane",): 2.0}
-    assert totals.counters["request_errors"] == {("plane", "truncated"): 2.0}
+    assert totals.counters["request_errors"] == {("router", "plane_lost"): 2.0}
 
 
 def test_series_that_the_catalog_does_not_have_are_left_out() -> None:

@@ -97,7 +97,7 @@ def test_the_labels_are_in_the_catalogs_order() -> None:
     series = full().counter_series()
     assert value(series, catalog.REQUESTS, "/v1/models", "GET", "200") == 1
     assert value(series, catalog.REQUESTS, "other", "POST", "503") == 1
-    assert value(series, catalog.ERRORS, "router_error", "no_worker_available") == 1
+    assert value(series, catalog.ERRORS, "worker", "no_worker_available") == 1
     assert value(series, catalog.REJECTED, "no_worker_available") == 1
     assert value(series, catalog.RETRIES, "connect-failed") == 1
     assert value(series, catalog.WORKER_REQUESTS, "w") == 3
@@ -111,6 +111,13 @@ def test_a_client_that_leaves_is_no_error(by: AbortedBy) -> None:
     accounting.abort(by)
     errors = value(accounting.counter_series(), catalog.ERRORS)
     assert errors == (0 if by == "client" else 1)
+    assert set(accounting.errors) <= set(catalog.ERRORS.always)
+    assert {side for side, _ in accounting.errors} == {
+        "client": set(),
+        "worker": {"worker"},
+        "timeout": {"worker"},
+        "shutdown": {"router"},
+    }[by]
 
 
 def test_latency_and_first_byte_are_not_mixed_up() -> None:

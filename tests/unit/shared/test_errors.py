@@ -91,6 +91,20 @@ def test_figures_are_in_the_text() -> None:
     assert "answer broke off." in bad_answer("broke off").message
 
 
+def test_the_fleet_is_blamed_when_none_of_it_is_ready_and_the_router_when_it_has_none() -> None:
+    for error, _, _, side in EVERY:
+        assert error.blamed == {CLIENT: "client", ROUTER: "router", WORKER: "worker"}[side] or error.status == 503
+    assert no_worker("No worker is ready.").blamed == "worker"
+    assert no_worker("The router is stopping.", blamed="router").blamed == "router"
+
+
+def test_the_worker_is_named_when_clients_may_know() -> None:
+    error = bad_answer("broke off")
+    error.worker = "http://w:1"
+    text = json.loads(error_body(error, "x"))["error"]["message"]
+    assert text == "The worker's answer broke off. Try again. Worker: http://w:1. (request id: x)"
+
+
 @given(st.binary(max_size=50))
 def test_the_requests_id_may_be_any_bytes(request_id: bytes) -> None:
     text = request_id.decode("latin-1")

@@ -62,6 +62,9 @@ class RouterCollector(Collector):
         age = _family("plane_table_age_seconds", "How long ago a plane knew its table to be current.", "plane")
         stale = _family("plane_stale", "1 when a plane has lost touch with the control plane.", "plane")
         heard = _family("plane_report_age_seconds", "How long ago a plane's last figures came.", "plane")
+        clients = _family("plane_client_connections", "Clients connected to a plane, idle ones included.", "plane")
+        most = _family("plane_client_connection_limit", "Most clients that a plane takes; others wait.", "plane")
+        workers = _family("plane_worker_connections", "Connections of a plane to workers, idle ones included.", "plane")
         resyncs = CounterMetricFamily(
             _PREFIX + "plane_resyncs", "Times a plane had to ask for the whole table.", labels=("plane",)
         )
@@ -74,8 +77,11 @@ class RouterCollector(Collector):
             age.add_metric((slot,), report.table_age + silence)
             stale.add_metric((slot,), report.stale)
             heard.add_metric((slot,), silence)
+            clients.add_metric((slot,), report.client_connections)
+            most.add_metric((slot,), report.client_connection_limit)
+            workers.add_metric((slot,), report.worker_connections)
             resyncs.add_metric((slot,), report.resyncs)
-        yield from (version, age, stale, heard, resyncs)
+        yield from (version, age, stale, heard, clients, most, workers, resyncs)
 
     def _worker_gauges(self, table: RoutingTable) -> Iterator[Metric]:
         inflight_counts = self._planes.inflight_by_worker()

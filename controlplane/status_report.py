@@ -61,6 +61,8 @@ class PlaneStatus(msgspec.Struct, frozen=True, kw_only=True):
     refused: str | None
     active: int
     inflight: int
+    client_connections: int
+    client_connection_limit: int
     resyncs: int
 
 
@@ -154,6 +156,8 @@ def _plane_status(plane: Plane, now: float, wall: float) -> PlaneStatus:
         refused=plane.nack,
         active=report.active if report is not None else 0,
         inflight=sum(plane.inflight.values()),
+        client_connections=report.client_connections if report is not None else 0,
+        client_connection_limit=report.client_connection_limit if report is not None else 0,
         resyncs=report.resyncs if report is not None else 0,
     )
 

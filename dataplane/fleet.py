@@ -16,13 +16,18 @@ from urllib.parse import urlsplit
 
 from dataplane.accounting import Accounting
 from dataplane.avoidance import Avoidance
+from dataplane.descriptors import Allowance
 from dataplane.load import load_of
 from dataplane.policies import Policy, make_policy, policy_names
+from dataplane.upstream.connection import UpstreamConnection
 from dataplane.upstream.pool import Pool
 from shared.errors import RouterError, model_not_found, no_worker
 from shared.messages import INFLIGHT_UNKNOWN_AFTER, LoadReport, PlaneInflight, WorkerLoad
 from shared.table import RoutingTable, Settings, Worker, make_table
 from shared.tls import TlsFileError, WorkerTls, tls_config
+
+MANY_CONNECTIONS = 65536
+"""Connections to workers, where nobody says how many there may be."""
 
 
 class Slot:
@@ -91,11 +96,20 @@ class FleetView:
 class Fleet:
     """Owns the slots; applies tables and load reports to them."""
 
-    def __init__(self, accounting: Accounting, *, plane_slot: int, rng: random.Random) -> None:
+    def __init__(
+        self,
+        accounting: Accounting,
+        *,
+        plane_slot: int,
+        rng: random.Random,
+        connections: int = MANY_CONNECTIONS,
+    ) -> None:
+        """Know no worker yet; at most so many `connections` to workers are open at a time."""
         self._accounting = accounting
         self._plane_slot = plane_slot
         self._rng = rng
         self._loop = asyncio.get_running_loop()
+        self.allowance: Allowance[UpstreamConnection] = Allowance(connections, self._close_an_idle_connection)
         self._slots: dict[str, Slot] = {}
         self._leaving: list[Slot] = []
         self._tls = WorkerTls()
@@ -150,7 +164,14 @@ class Fleet:
             # This takes 20 ms; better now than in a request's time. If it can not be done, connecting says so.
             with suppress(TlsFileError):
                 self._tls.context()
-        pool = Pool(host, port, tls=self._tls if secure else None, loop=self._loop, opened=count)
+        pool = Pool(
+            host,
+            port,
+            tls=self._tls if secure else None,
+            loop=self._loop,
+            opened=count,
+            allowance=self.allowance,
+        )
         slot = Slot(self, worker, pool, parts.netloc.encode())
         slot.others = sum(told.counts.get(worker.id, 0) for told, _ in self._others.values())
         return slot
@@ -181,6 +202,10 @@ class Fleet:
         if self._last_policy is None or self._last_policy.name != name:
             self._last_policy = make_policy(name, plane_slot=self._plane_slot, rng=self._rng)
         return self._last_policy
+
+    def _close_an_idle_connection(self) -> bool:
+        slots = self._slots.values()
+        return bool(slots) and max((slot.pool for slot in slots), key=lambda pool: pool.idle).close_oldest()
 
     # --- load ------------------------------------------------------------------------------------------
 

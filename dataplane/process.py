@@ -18,10 +18,12 @@ import zmq.asyncio
 from dataplane.accounting import Accounting
 from dataplane.app import PlaneApplication
 from dataplane.arrivals import Arrivals
+from dataplane.client_connections import ClientConnections
+from dataplane.descriptors import raise_descriptor_limit, share_out
 from dataplane.fleet import Fleet
 from dataplane.forward import Forwarder
 from dataplane.placement import Placement
-from dataplane.server import HttpServer, connection_limit, raise_descriptor_limit
+from dataplane.server import HttpServer
 from dataplane.status_socket import StatusSocket
 from dataplane.subscriber.client import SubscriberClient, load_last_known_good
 from shared.config import StartConfig, plane_fingerprint
@@ -48,7 +50,9 @@ class Plane:
         self._fingerprint = plane_fingerprint(config)
         self._accounting = Accounting()
         rng = random.Random()
-        self._fleet = Fleet(self._accounting, plane_slot=identity.slot, rng=rng)
+        shares = share_out(raise_descriptor_limit())
+        self._clients = ClientConnections(config.port, shares.clients)
+        self._fleet = Fleet(self._accounting, plane_slot=identity.slot, rng=rng, connections=shares.workers)
         self._subscriber = SubscriberClient(
             runtime_dir,
             identity,
@@ -67,7 +71,7 @@ class Plane:
             self._arrivals.announce,
             host=config.host,
             port=config.port,
-            connections=connection_limit(raise_descriptor_limit()),
+            connections=shares.clients,
         )
         self._first_table = asyncio.Event()
         if self._subscriber.table is not None:
@@ -98,6 +102,9 @@ class Plane:
             stale=self._fleet.stale,
             resyncs=self._subscriber.resyncs,
             inflight=self._fleet.inflight(),
+            client_connections=self._clients.open,
+            client_connection_limit=self._clients.limit,
+            worker_connections=self._fleet.allowance.taken,
             counters=self._accounting.counter_series(),
             histograms=self._accounting.histogram_series(),
         )
@@ -114,6 +121,8 @@ class Plane:
             ready_workers=len(self._fleet.view.ready),
             stale=self._fleet.stale,
             active=self._accounting.active,
+            client_connections=self._clients.open,
+            client_connection_limit=self._clients.limit,
         )
 
     # --- life ------------------------------------------------------------------------------------------
@@ -143,6 +152,7 @@ class Plane:
                     background.create_task(self._subscriber.run(context)),
                     background.create_task(status.run()),
                     background.create_task(self._housekeeping(placement)),
+                    background.create_task(self._clients.run()),
                 ]
                 await self._serve(stop)
                 for task in tasks:

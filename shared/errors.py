@@ -127,6 +127,17 @@ def unreachable(attempts: int) -> RouterError:
     )
 
 
+def out_of_descriptors() -> RouterError:
+    """The router can open no connection to any worker: its own limit, and no worker's fault."""
+    return RouterError(
+        503,
+        "out_of_descriptors",
+        "The router has no file descriptor left for a connection to a worker. Try again shortly; "
+        "its operator can raise the limit of open files.",
+        retry_after=1,
+    )
+
+
 def bad_answer(what: str) -> RouterError:
     """The worker's answer broke off or was no HTTP before anything of it went to the client."""
     return RouterError(502, "bad_worker_answer", f"The worker's answer {what}. Try again.", side=WORKER)

@@ -176,6 +176,7 @@ class CounterReport(msgspec.Struct, frozen=True, tag="counters", kw_only=True):
 
     `active` is the number of client requests accepted and not ended; it belongs to the same instant as the
     counters, so accepted = finished + aborted + rejected + active holds in every report. Ages in seconds.
+    Connections are those that are open, idle ones included.
     """
 
     plane: PlaneIdentity
@@ -186,6 +187,9 @@ class CounterReport(msgspec.Struct, frozen=True, tag="counters", kw_only=True):
     stale: bool
     resyncs: int
     inflight: dict[str, int]
+    client_connections: int
+    client_connection_limit: int
+    worker_connections: int
     counters: tuple[CounterSeries, ...]
     histograms: tuple[HistogramSeries, ...]
 
@@ -229,6 +233,8 @@ class PlaneStatus(msgspec.Struct, frozen=True, tag="plane-status", kw_only=True)
     ready_workers: int
     stale: bool
     active: int
+    client_connections: int
+    client_connection_limit: int
 
 
 Downward = Heartbeat | TableUpdate | LoadReport | PlaneInflight | Snapshot | ControlStatus

@@ -64,6 +64,8 @@ def _plane(record: PlaneRecord, status: PlaneStatus | None, clock: Clock) -> Pla
         view.table_age = status.table_age
         view.ready_workers = status.ready_workers
         view.active = status.active
+        view.client_connections = status.client_connections
+        view.client_connection_limit = status.client_connection_limit
     return view
 
 

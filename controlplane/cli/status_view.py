@@ -29,7 +29,10 @@ class TableView(msgspec.Struct, kw_only=True):
 
 
 class PlaneView(msgspec.Struct, kw_only=True):
-    """One plane. `age` and `table_age` are in seconds, `active` counts client requests."""
+    """One plane. `age` and `table_age` are in seconds, `active` counts client requests.
+
+    `client_connections` are those that are open, of at most `client_connection_limit`.
+    """
 
     id: str
     slot: int
@@ -41,6 +44,8 @@ class PlaneView(msgspec.Struct, kw_only=True):
     table_age: float | None = None
     ready_workers: int | None = None
     active: int | None = None
+    client_connections: int | None = None
+    client_connection_limit: int | None = None
 
 
 class WorkerView(msgspec.Struct, kw_only=True):
@@ -71,16 +76,19 @@ _WIDTH = 80
 
 def as_text(report: RouterView) -> str:
     """Return the report as a table for people."""
-    rows = [("PROCESS", "STATE", "PID", "VERSION", "AGE", "TABLE", "ACTIVE")]
+    rows = [("PROCESS", "STATE", "PID", "VERSION", "AGE", "TABLE", "ACTIVE", "CLIENTS")]
     supervisor = report.supervisor or ProcessView(state="gone")
     for name, process in (("supervisor", supervisor), ("control plane", report.control_plane)):
         pid = "-" if process.pid is None else str(process.pid)
-        rows.append((name, process.state, pid, process.version or "-", duration(process.age), "", ""))
+        rows.append((name, process.state, pid, process.version or "-", duration(process.age), "", "", ""))
     for plane in report.planes:
         table = "-" if plane.table is None else f"{plane.table.version} ({duration(plane.table_age)})"
         active = "-" if plane.active is None else str(plane.active)
         head = (f"plane {plane.slot}", plane.state, str(plane.pid), plane.version or "-")
-        rows.append((*head, duration(plane.age), table, active))
+        most = plane.client_connection_limit
+        # How near the limit is matters; both numbers would not fit beside all else.
+        clients = f"{(plane.client_connections or 0) / most:.0%}" if most else "-"
+        rows.append((*head, duration(plane.age), table, active, clients))
     lines = _aligned(rows)
     lines.append("")
     if report.workers:

@@ -11,11 +11,32 @@ import ssl
 from collections.abc import Callable
 from functools import partial
 
+from dataplane.descriptors import OUT_OF_DESCRIPTORS, Allowance
 from dataplane.upstream.connection import UpstreamConnection
+from dataplane.upstream.resolver import Resolver, is_address, system_lookup
 from shared.tls import WorkerTls
 
 IDLE_LIMIT = 3.0
 """Seconds: under the 5 s at which vLLM's server closes."""
+
+
+class PooledConnection(UpstreamConnection):
+    """A connection that counts as open until its transport is gone."""
+
+    __slots__ = ("_allowance",)
+
+    def __init__(
+        self, release: Callable[[UpstreamConnection], None], allowance: Allowance[UpstreamConnection], *, tls: bool
+    ) -> None:
+        """Make an unconnected one, counted already. Raises OSError when there may be none more."""
+        super().__init__(release, tls=tls)
+        self._allowance = allowance
+        allowance.take(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Give the descriptor back."""
+        self._allowance.give_back(self)
+        super().connection_lost(exc)
 
 
 class Pool:
@@ -29,13 +50,19 @@ class Pool:
         tls: WorkerTls | None,
         loop: asyncio.AbstractEventLoop,
         opened: Callable[[], None],
+        allowance: Allowance[UpstreamConnection],
     ) -> None:
-        """Connect to host:port, with TLS (and never without) when `tls` is given; `opened` counts new connections."""
+        """Connect to host:port, with TLS (and never without) when `tls` is given; `opened` counts new connections.
+
+        `allowance` is what all pools of a plane share.
+        """
         self._host = host
         self._port = port
         self._tls = tls
         self._loop = loop
         self._opened = opened
+        self._allowance = allowance
+        self._resolver = None if is_address(host) else Resolver(loop, system_lookup(loop, host))
         self._idle: list[UpstreamConnection] = []
         self._closed = False
 
@@ -59,22 +86,33 @@ class Pool:
     async def connect(self, timeout: float) -> UpstreamConnection:
         """Open a connection. Raises OSError (TimeoutError after `timeout` seconds, ssl.SSLError) when it can not."""
         async with asyncio.timeout(timeout):
-            if self._tls is None:
-                _, connection = await self._loop.create_connection(
-                    lambda: UpstreamConnection(self._release), self._host, self._port
-                )
-            else:
-                context = self._tls.context()
-                release = partial(self._release, context=context)
-                _, connection = await self._loop.create_connection(
-                    lambda: UpstreamConnection(release, tls=True),
-                    self._host,
-                    self._port,
-                    ssl=context,
-                    server_hostname=self._tls.server_name or self._host,
-                    # The limit above is the one that counts.
-                    ssl_handshake_timeout=timeout + 1,
-                )
+            *others, last = (self._host,) if self._resolver is None else await self._resolver.addresses()
+            for address in others:
+                try:
+                    return await self._connect(address, timeout)
+                except OSError as error:
+                    if error.errno in OUT_OF_DESCRIPTORS:
+                        raise
+            return await self._connect(last, timeout)
+
+    async def _connect(self, address: str, timeout: float) -> UpstreamConnection:
+        tls = self._tls
+        context = tls.context() if tls is not None else None
+        release = self._release if tls is None else partial(self._release, context=context)
+        connection = PooledConnection(release, self._allowance, tls=tls is not None)
+        try:
+            await self._loop.create_connection(
+                lambda: connection,
+                address,
+                self._port,
+                ssl=context,
+                server_hostname=(tls.server_name or self._host) if tls is not None else None,
+                # The limit above is the one that counts.
+                ssl_handshake_timeout=timeout + 1 if tls is not None else None,
+            )
+        except BaseException:
+            self._allowance.give_back(connection)
+            raise
         self._opened()
         return connection
 
@@ -85,6 +123,15 @@ class Pool:
             return
         connection.idle_since = self._loop.time()
         self._idle.append(connection)
+
+    def close_oldest(self) -> bool:
+        """Close the connection that is idle for longest, for its descriptor; False when none is idle."""
+        while self._idle:
+            connection = self._idle.pop(0)
+            if not connection.closed:
+                connection.abort()
+                return True
+        return False
 
     def reap(self) -> None:
         """Close what was idle for too long. Called about once a second."""
@@ -107,3 +154,5 @@ class Pool:
         for connection in self._idle:
             connection.abort()
         self._idle.clear()
+        if self._resolver is not None:
+            self._resolver.close()

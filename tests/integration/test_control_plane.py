@@ -223,6 +223,9 @@ def test_status_and_metrics(runtime: RuntimeDir) -> None:
                 stale=False,
                 resyncs=0,
                 inflight={worker.url: 2},
+                client_connections=12,
+                client_connection_limit=400,
+                worker_connections=7,
                 counters=(CounterSeries("accepted_requests", (), 7), CounterSeries("finished_requests", (), 5)),
                 histograms=(),
             )

@@ -144,6 +144,9 @@ class World:
             stale=self.client.stale,
             resyncs=self.client.resyncs,
             inflight=dict(self.inflight),
+            client_connections=12,
+            client_connection_limit=400,
+            worker_connections=7,
             counters=(),
             histograms=(),
         )

@@ -36,6 +36,9 @@ def report(
         stale=stale,
         resyncs=2,
         inflight=inflight or {},
+        client_connections=12,
+        client_connection_limit=400,
+        worker_connections=7,
         counters=(
             CounterSeries("accepted_requests", (), finished + active),
             CounterSeries("finished_requests", (), finished),

@@ -77,6 +77,9 @@ def test_planes_by_slot() -> None:
     assert samples["routerctl_plane_table_version"] == {("0",): 3.0, ("1",): 3.0}
     assert samples["routerctl_plane_table_age_seconds"] == {("0",): 1.5, ("1",): 1.0}
     assert samples["routerctl_plane_stale"] == {("0",): 0.0, ("1",): 0.0}
+    assert samples["routerctl_plane_client_connections"] == {("0",): 12.0, ("1",): 12.0}
+    assert samples["routerctl_plane_client_connection_limit"] == {("0",): 400.0, ("1",): 400.0}
+    assert samples["routerctl_plane_worker_connections"] == {("0",): 7.0, ("1",): 7.0}
     assert samples["routerctl_plane_resyncs_total"] == {("0",): 2.0, ("1",): 2.0}
 
 

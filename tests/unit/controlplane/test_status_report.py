@@ -39,6 +39,7 @@ def test_the_whole_answer_survives_json() -> None:
     assert (status.control_plane.table.epoch, status.control_plane.table.version) == (8, 3)
     (plane,) = status.planes
     assert (plane.state, plane.active, plane.inflight, plane.resyncs) == ("serving", 3, 2, 2)
+    assert (plane.client_connections, plane.client_connection_limit) == (12, 400)
     assert (plane.age, plane.heard_age, plane.table_age) == (50.0, 0.5, 1.5)
     assert plane.table is not None
     assert plane.table.hash == "000000000000004d"

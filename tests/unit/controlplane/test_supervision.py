@@ -31,6 +31,8 @@ def plane(*, listening: bool = True, table: Stamp | None = TABLE, ready_workers:
         ready_workers=ready_workers,
         stale=False,
         active=0,
+        client_connections=0,
+        client_connection_limit=400,
     )
 
 

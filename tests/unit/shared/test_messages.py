@@ -75,6 +75,9 @@ UPWARD: list[Upward] = [
         stale=True,
         resyncs=0,
         inflight={"w": 1},
+        client_connections=12,
+        client_connection_limit=400,
+        worker_connections=7,
         counters=(CounterSeries("requests", ("a", "b", "200"), 5.0),),
         histograms=(HistogramSeries("x", ("r",), (0, 1, 2), 3.5),),
     ),
@@ -93,6 +96,8 @@ PLANE_SOCKET: list[PlaneSocket] = [
         ready_workers=1,
         stale=False,
         active=0,
+        client_connections=0,
+        client_connection_limit=400,
     ),
 ]
 

@@ -34,6 +34,8 @@ def router(*workers: WorkerView) -> RouterView:
         table=table,
         table_age=86_399.0,
         active=1234,
+        client_connections=9872,
+        client_connection_limit=9872,
     )
     return RouterView(
         supervisor=None,
@@ -51,6 +53,8 @@ def test_it_fits_80_columns() -> None:
     assert max(map(len, lines)) <= 80
     assert "plane 11       draining" in lines[3]
     assert "123 (23h59m)" in lines[3]
+    assert lines[3].endswith("100%")
+    assert lines[4].endswith("-")
     assert "unhealthy" in lines[-1]
 
 

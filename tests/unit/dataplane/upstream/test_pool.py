@@ -7,9 +7,10 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from dataplane.descriptors import Allowance
 from dataplane.upstream.connection import UpstreamConnection
 from dataplane.upstream.pool import IDLE_LIMIT, Pool
-from tests.unit.dataplane.listening import blackhole_port, listener, refusing_port
+from tests.unit.dataplane.listening import blackhole_port, listener, refusing_port, until
 from tests.unit.dataplane.upstream.fake_transport import FakeTransport, Sink
 
 
@@ -26,7 +27,9 @@ class Bench:
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.opened = 0
-        self.pool = Pool("127.0.0.1", 1, tls=None, loop=clock, opened=self._count)
+        self.pool = Pool(
+            "127.0.0.1", 1, tls=None, loop=clock, opened=self._count, allowance=Allowance(9, lambda: False)
+        )
 
     def _count(self) -> None:
         self.opened += 1
@@ -148,7 +151,9 @@ def in_loop(test: Callable[[], Awaitable[None]]) -> None:
 
 def real_pool(port: int, opened: list[int]) -> Pool:
     loop = asyncio.get_running_loop()
-    return Pool("127.0.0.1", port, tls=None, loop=loop, opened=lambda: opened.append(1))
+    return Pool(
+        "127.0.0.1", port, tls=None, loop=loop, opened=lambda: opened.append(1), allowance=Allowance(9, lambda: False)
+    )
 
 
 def test_connect_opens_and_counts() -> None:
@@ -183,3 +188,48 @@ def test_a_host_that_does_not_answer_is_given_up_after_the_timeout() -> None:
         assert not opened
 
     in_loop(test)
+
+
+def test_a_connection_counts_as_open_until_its_descriptor_is_free() -> None:
+    async def test() -> None:
+        allowance: Allowance[UpstreamConnection] = Allowance(9, lambda: False)
+        loop = asyncio.get_running_loop()
+        with refusing_port() as refusing:
+            pool = Pool("127.0.0.1", refusing, tls=None, loop=loop, opened=lambda: None, allowance=allowance)
+            with pytest.raises(OSError):
+                await pool.connect(5)
+        with blackhole_port() as hole:
+            pool = Pool("127.0.0.1", hole, tls=None, loop=loop, opened=lambda: None, allowance=allowance)
+            connecting = asyncio.create_task(pool.connect(5))
+            await until(lambda: allowance.taken == 1)
+            connecting.cancel()
+            await until(lambda: allowance.taken == 0)
+        async with listener() as port:
+            pool = Pool("127.0.0.1", port, tls=None, loop=loop, opened=lambda: None, allowance=allowance)
+            connection = await pool.connect(5)
+            assert allowance.taken == 1
+            connection.abort()
+            await until(lambda: allowance.taken == 0)
+
+    in_loop(test)
+
+
+def test_a_name_is_resolved() -> None:
+    async def test() -> None:
+        async with listener() as port:
+            allowance: Allowance[UpstreamConnection] = Allowance(9, lambda: False)
+            loop = asyncio.get_running_loop()
+            pool = Pool("localhost", port, tls=None, loop=loop, opened=lambda: None, allowance=allowance)
+            connection = await pool.connect(5)
+            connection.abort()
+            pool.close()
+
+    in_loop(test)
+
+
+def test_the_connection_that_is_idle_for_longest_makes_room(bench: Bench) -> None:
+    first, second = bench.idle(), bench.idle()
+    assert bench.pool.close_oldest()
+    assert (first.closed, second.closed, bench.pool.idle) == (True, False, 1)
+    second.abort()
+    assert not bench.pool.close_oldest()

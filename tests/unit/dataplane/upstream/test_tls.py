@@ -12,6 +12,7 @@ import pytest
 import trustme
 import uvloop
 
+from dataplane.descriptors import Allowance
 from dataplane.upstream.connection import UpstreamConnection
 from dataplane.upstream.pool import Pool
 from shared.tls import CHECK_INTERVAL, TlsConfig, WorkerTls
@@ -55,7 +56,9 @@ def on_uvloop(test: Callable[[], Awaitable[None]]) -> None:
 
 
 def pool_for(port: int, tls: WorkerTls) -> Pool:
-    return Pool("127.0.0.1", port, tls=tls, loop=asyncio.get_running_loop(), opened=lambda: None)
+    loop = asyncio.get_running_loop()
+    allowance: Allowance[UpstreamConnection] = Allowance(9, lambda: False)
+    return Pool("127.0.0.1", port, tls=tls, loop=loop, opened=lambda: None, allowance=allowance)
 
 
 async def ask(connection: UpstreamConnection, sink: Sink | None = None) -> Sink:

@@ -1,0 +1,72 @@
+"""How a plane shares its file descriptors out, so that neither side can take what the other needs.
+
+Clients are limited by granian, connections to workers by `Allowance`; the rest is for the plane itself. So no
+accept ever fails for want of a descriptor: granian would try again at once, for ever, on a whole core.
+"""
+
+from __future__ import annotations
+
+import errno
+import resource
+from collections.abc import Callable
+from typing import Generic, NamedTuple, TypeVar
+
+_MOST_CLIENTS = 65536
+# A plane has about 40 open files of its own, and some more while it is asked how it is or looks a name up.
+_LEAST_RESERVED = 64
+_MOST_RESERVED = 256
+
+OUT_OF_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
+"""What the kernel says when this process, or the machine, has no descriptor left: nothing about a worker."""
+
+T = TypeVar("T")
+
+
+class Shares(NamedTuple):
+    """How many connections there may be, to each side."""
+
+    clients: int
+    workers: int
+
+
+def raise_descriptor_limit() -> int:
+    """Raise this process's limit of open files as far as it may go; return the limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+def share_out(descriptors: int) -> Shares:
+    """Divide a limit of open files: each client may need one connection to a worker beside its own."""
+    reserved = max(_LEAST_RESERVED, min(_MOST_RESERVED, descriptors // 4))
+    left = max(2, descriptors - reserved)
+    clients = min(_MOST_CLIENTS, left // 2)
+    return Shares(clients, left - clients)
+
+
+class Allowance(Generic[T]):
+    """The connections to workers that may be open at a time, over all workers of a plane.
+
+    `reclaim` is called when all are taken: it closes an idle one if there is any, and tells whether it did.
+    """
+
+    def __init__(self, limit: int, reclaim: Callable[[], bool]) -> None:
+        self._limit = limit
+        self._reclaim = reclaim
+        self._taken: set[T] = set()
+
+    @property
+    def taken(self) -> int:
+        """How many are open, or being opened."""
+        return len(self._taken)
+
+    def take(self, connection: T) -> None:
+        """Count a connection that is about to be opened. Raises OSError (EMFILE) when none is left."""
+        if len(self._taken) >= self._limit and not self._reclaim():
+            raise OSError(errno.EMFILE, "all file descriptors for connections to workers are in use")
+        self._taken.add(connection)
+
+    def give_back(self, connection: T) -> None:
+        """Know that a connection is closed, or was never made."""
+        self._taken.discard(connection)

@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import resource
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -40,7 +39,6 @@ ASGIMessage = dict[str, Any]
 
 BACKLOG = 2048
 """Connections that wait for accept: more than a restart of one plane among several lets gather."""
-_RESERVED_DESCRIPTORS = 256
 _HEADER_READ_TIMEOUT_MS = 30_000
 
 
@@ -92,19 +90,6 @@ def waiting(operation: Any) -> FutureLike | None:
     if has_to_wait is None:
         has_to_wait = _has_to_wait[kind] = hasattr(kind, "add_done_callback")
     return operation if has_to_wait else None
-
-
-def raise_descriptor_limit() -> int:
-    """Raise this process's limit of open files as far as it may go; return the limit."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return hard
-
-
-def connection_limit(descriptors: int) -> int:
-    """How many client connections fit: each may need one connection to a worker beside its own."""
-    return max(64, min(65536, (descriptors - _RESERVED_DESCRIPTORS) // 2))
 
 
 class _Scheduler(_granian.CallbackScheduler):  # type: ignore[misc]

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal
 
 from dataplane.accounting import AbortedBy
 from dataplane.client import Client, Headers
+from dataplane.descriptors import OUT_OF_DESCRIPTORS
 from dataplane.exchange import Exchange
 from dataplane.failure_log import SAID, why_no_connection
 from dataplane.fleet import FleetView, Slot
@@ -35,6 +36,7 @@ from shared.errors import (
     error_body,
     internal,
     no_worker,
+    out_of_descriptors,
     payload_too_large,
     unreachable,
     worker_stalled,
@@ -182,6 +184,11 @@ class Request:
         slot = self._slot
         if error is None and slot is not None:
             self._send(slot, task.result())
+            return
+        if isinstance(error, OSError) and error.errno in OUT_OF_DESCRIPTORS:
+            # Ours, not the worker's: another one could not be reached either.
+            self._tell("not asked: this plane has no file descriptor left", gave_up=True)
+            self._refuse(out_of_descriptors())
             return
         if not isinstance(error, OSError):
             logger.error("connecting to a worker failed unexpectedly", exc_info=error)

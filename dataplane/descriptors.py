@@ -11,6 +11,7 @@ import resource
 from collections.abc import Callable
 from typing import Generic, NamedTuple, TypeVar
 
+# Of one plane, before its one thread of Python would be the limit.
 _MOST_CLIENTS = 65536
 # A plane has about 40 open files of its own, and some more while it is asked how it is or looks a name up.
 _LEAST_RESERVED = 64
@@ -38,11 +39,14 @@ def raise_descriptor_limit() -> int:
 
 
 def share_out(descriptors: int) -> Shares:
-    """Divide a limit of open files: each client may need one connection to a worker beside its own."""
+    """Divide a limit of open files: each client needs one connection to a worker beside its own, as a rule.
+
+    Clients get a little more: those for whom there is no second one are there to be told so.
+    """
     reserved = max(_LEAST_RESERVED, min(_MOST_RESERVED, descriptors // 4))
-    left = max(2, descriptors - reserved)
-    clients = min(_MOST_CLIENTS, left // 2)
-    return Shares(clients, left - clients)
+    left = max(2, min(2 * _MOST_CLIENTS, descriptors - reserved))
+    workers = left * 15 // 32
+    return Shares(left - workers, workers)
 
 
 class Allowance(Generic[T]):

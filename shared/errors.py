@@ -135,6 +135,7 @@ def out_of_descriptors() -> RouterError:
         "The router has no file descriptor left for a connection to a worker. Try again shortly; "
         "its operator can raise the limit of open files.",
         retry_after=1,
+        close=True,
     )
 
 

@@ -45,11 +45,13 @@ def free_ports(count: int) -> list[int]:
 class Router:
     """`routerctl start` on a runtime folder; it may be started there again and again."""
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
+    def __init__(self, folder: Path, *arguments: str, wrapper: tuple[str, ...] = ()) -> None:
+        """`wrapper` is a command that starts another one, such as prlimit."""
         self.folder = folder
         self.runtime = RuntimeDir(folder / "run")
         self.port, self.admin_port, self.prometheus_port = free_ports(3)
         self.arguments = arguments
+        self._wrapper = wrapper
         self.starts = 0
         self._files: list[IO[bytes]] = []
         self._processes: list[subprocess.Popen[bytes]] = []
@@ -75,7 +77,8 @@ class Router:
             f"--prometheus-port={self.prometheus_port}",
             f"--runtime-dir={self.runtime.path}",
         )
-        command = (sys.executable, "-m", "controlplane.cli", "start", *own, *self.arguments, *arguments)
+        start = (sys.executable, "-m", "controlplane.cli", "start")
+        command = (*self._wrapper, *start, *own, *self.arguments, *arguments)
         self._processes.append(subprocess.Popen(command, stdout=streams[0], stderr=streams[1]))
         return self
 

@@ -14,14 +14,15 @@ from dataplane.descriptors import Allowance, share_out
 @given(st.integers(min_value=128, max_value=1 << 20))
 def test_both_sides_and_the_plane_itself_fit_together(descriptors: int) -> None:
     shares = share_out(descriptors)
-    assert shares.clients >= 1
-    assert shares.workers >= shares.clients
+    assert shares.workers >= 1
+    # Some clients more than connections for them: those are told that there is none.
+    assert shares.workers < shares.clients <= shares.workers * 1.2 + 2
     assert descriptors - sum(shares) >= 64
 
 
 def test_the_shares_of_a_usual_limit() -> None:
-    assert share_out(1024) == (384, 384)
-    assert share_out(20_000) == (9872, 9872)
+    assert share_out(1024) == (408, 360)
+    assert share_out(20_000) == (10489, 9255)
 
 
 def test_an_allowance_is_used_up_and_given_back() -> None:

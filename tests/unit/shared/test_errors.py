@@ -62,7 +62,7 @@ def test_codes_are_different() -> None:
 @pytest.mark.parametrize(("error", "status", "code", "side"), EVERY)
 def test_what_passes_by_itself_says_when_to_try_again(error: RouterError, status: int, code: str, side: str) -> None:
     assert error.retry_after == (1 if status == 503 else None)
-    assert error.close == (status in (400, 413))
+    assert error.close == (status in (400, 413) or code == "out_of_descriptors")
     assert error.allow == ("GET, HEAD" if status == 405 else None)
 
 

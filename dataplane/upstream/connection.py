@@ -27,10 +27,15 @@ _MAX_HELD_CHUNK = 64 * 1024
 # (chunk extensions) or after the last (trailers). vLLM's heads have some 200 bytes. A limit there must be: the parser
 # holds a field until it ends, and the server that passes heads on ends its process at 24,576 fields.
 _MAX_HEAD = 64 * 1024
-
-_LAST_READ = 64 * 1024
 _MAX_FIELDS = 256
 _END_OF_HEAD = b"\r\n\r\n"
+
+_LAST_READ = 64 * 1024
+
+# Bytes read at a time, by all connections into one buffer: what has been read when a client turns out to be full
+# is kept for as long as the client stalls. uvloop's own buffer has 256,000.
+_READ_SIZE = 32 * 1024
+_buffer = memoryview(bytearray(_READ_SIZE))
 
 # Seconds for the end of an answer whose last event has come: it is on its way already.
 _LAST_WORDS = 1.0
@@ -77,7 +82,7 @@ class _NotUnderstoodError(Exception):
     """The answer is HTTP, but none that we can pass on; the message ends "the worker's answer ..."."""
 
 
-class UpstreamConnection(asyncio.Protocol):
+class UpstreamConnection(asyncio.BufferedProtocol):
     """A connection that carries one request at a time.
 
     `idle_since` is the loop's time at which it became idle; `used` tells whether it carried a request before.
@@ -184,7 +189,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.closed = True
         self.transport.abort()
 
-    # --- asyncio.Protocol ------------------------------------------------------------------------------
+    # --- asyncio.BufferedProtocol ------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
@@ -194,6 +199,14 @@ class UpstreamConnection(asyncio.Protocol):
             # While we are paused the loop reads on into a buffer of its own, and at the connection's end uvloop throws
             # that away. With these limits it stops reading as soon as there is something that we do not take.
             transport.set_read_buffer_limits(high=1, low=0)  # type: ignore[attr-defined]
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Return where to put the next bytes."""
+        return _buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take the bytes out before the next connection needs the buffer."""
+        self.data_received(bytes(_buffer[:nbytes]))
 
     def data_received(self, data: bytes) -> None:
         """Parse; then, if the answer ended with these bytes, be free again or close."""

@@ -40,6 +40,9 @@ ASGIMessage = dict[str, Any]
 BACKLOG = 2048
 """Connections that wait for accept: more than a restart of one plane among several lets gather."""
 _HEADER_READ_TIMEOUT_MS = 30_000
+_BUFFER_SIZE = 64 * 1024
+"""Bytes: the longest head of a request, and about what granian holds of an answer beside its queue. Its own default of
+408 KiB would be held for each client that stops reading."""
 
 
 class FutureLike(Protocol):
@@ -166,7 +169,7 @@ class HttpServer:
             websockets=False,
             backlog=BACKLOG,
             backpressure=connections,
-            http1_settings=HTTP1Settings(header_read_timeout=_HEADER_READ_TIMEOUT_MS),
+            http1_settings=HTTP1Settings(header_read_timeout=_HEADER_READ_TIMEOUT_MS, max_buffer_size=_BUFFER_SIZE),
             log_enabled=False,
         )
         self._stopping = False

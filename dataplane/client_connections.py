@@ -37,6 +37,10 @@ _LAST_RECEIVED = (struct.Struct("=I"), 52)
 _BYTES_RECEIVED = (struct.Struct("=Q"), 128)
 _TCP_INFO_SIZE = 136
 _LISTENING = 10
+_TCP_NOTSENT_LOWAT = 25
+_UNSENT = 128 * 1024
+# Bytes: what the kernel keeps of an answer beyond what is on its way. Without a bound it is up to 4 MB for each
+# client that does not read.
 
 
 class ClientSocket(NamedTuple):
@@ -94,12 +98,16 @@ class ClientConnections:
             if not isinstance(name, tuple) or name[1] != self._port:
                 return None
             info = looked_at.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_SIZE)
+            if _STATE.unpack_from(info)[0] == _LISTENING:
+                # Those that are accepted from now on have it, too.
+                looked_at.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, _UNSENT)
+                return None
         except OSError:
             return None
         finally:
             # It is granian's; we only looked.
             looked_at.detach()
-        if len(info) < _TCP_INFO_SIZE or _STATE.unpack_from(info)[0] == _LISTENING:
+        if len(info) < _TCP_INFO_SIZE:
             return None
         (received,) = _BYTES_RECEIVED[0].unpack_from(info, _BYTES_RECEIVED[1])
         (quiet,) = _LAST_RECEIVED[0].unpack_from(info, _LAST_RECEIVED[1])
@@ -131,8 +139,9 @@ class ClientConnections:
 
 
 def descriptor_table_size() -> int:
-    """Return a bound of this process's descriptors: the size of its table, which never shrinks."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("FDSize:"):
-            return int(line.split()[1])
-    return 0
+    """Return a bound of this process's descriptors: the size of its table; 0 when that can not be told now."""
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in status.splitlines() if line.startswith("FDSize:")), 0)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from dataplane.lingering import Lingering
 from dataplane.server import ASGIMessage, FutureLike, Scope, Transaction, waiting
 from shared.errors import WORKER_HEADER, RouterError, bad_request, error_body, payload_too_large
 
@@ -29,6 +30,7 @@ class Client:
         "_expected",
         "_left",
         "_limit",
+        "_lingers",
         "_on_body",
         "_parts",
         "_receive",
@@ -64,6 +66,7 @@ class Client:
         self._size = 0
         self._limit = 0
         self._declared: int | None = None
+        self._lingers = False
         self._expected: int | None = None
         self._unreadable = False
 
@@ -237,6 +240,9 @@ class Client:
             headers.append((WORKER_HEADER, error.worker.encode()))
         if error.close:
             headers.append((b"connection", b"close"))
+        # Who asks before sending may not have begun, and reading would be the permission to.
+        asks = self._size == 0 and any(name == b"expect" for name, _ in self.headers)
+        self._lingers = error.status == 413 and not asks
         self.answer(error.status, headers, body if self.method != "HEAD" else b"")
 
     def close(self) -> None:
@@ -245,4 +251,7 @@ class Client:
         if self._unreadable and not self.started:
             # As bare as the server's own answer to a head that it can not read.
             self.answer(400, [(b"content-length", b"0"), (b"connection", b"close")], b"")
-        self._transaction.done()
+        if self._lingers:
+            Lingering(self._transaction)
+        else:
+            self._transaction.done()

@@ -25,6 +25,7 @@ class Client:
 
     __slots__ = (
         "_arrived",
+        "_body",
         "_declared",
         "_early",
         "_expected",
@@ -32,7 +33,6 @@ class Client:
         "_limit",
         "_lingers",
         "_on_body",
-        "_parts",
         "_receive",
         "_send",
         "_size",
@@ -61,8 +61,8 @@ class Client:
         self._early: FutureLike | None = None
         self._watch: FutureLike | None = None
         self._left: Callable[[], None] | None = None
-        self._on_body: Callable[[bytes], None] | None = None
-        self._parts: list[bytes] = []
+        self._on_body: Callable[[bytes | bytearray], None] | None = None
+        self._body: bytes | bytearray = b""
         self._size = 0
         self._limit = 0
         self._declared: int | None = None
@@ -120,7 +120,7 @@ class Client:
             self._early = operation
             arrived(self)
 
-    def read_body(self, limit: int, on_body: Callable[[bytes], None], left: Callable[[], None]) -> None:
+    def read_body(self, limit: int, on_body: Callable[[bytes | bytearray], None], left: Callable[[], None]) -> None:
         """Call `on_body` with the body: all of it, or its beginning once that is over `limit` bytes.
 
         Raises RouterError 413 at once when the declared length is over the limit. A body of known length ends
@@ -173,8 +173,15 @@ class Client:
             self._listen()
             return
         if part := message["body"]:
-            self._parts.append(part)
             self._size += len(part)
+            if not self._body:
+                self._body = part
+            elif isinstance(self._body, bytearray):
+                self._body += part
+            else:
+                # Grows in place: joining parts at the end would hold all of a large body twice, and the loop up.
+                self._body = bytearray(self._body)
+                self._body += part
         if self._size <= self._limit and self._size != self._expected:
             if message["more_body"]:
                 self._listen()
@@ -184,8 +191,8 @@ class Client:
                 self._leave()
                 return
         self._on_body = None
-        parts, self._parts = self._parts, []
-        on_body(parts[0] if len(parts) == 1 else b"".join(parts))
+        body, self._body = self._body, b""
+        on_body(body)
 
     def _note_whether_unreadable(self) -> None:
         # A body that is not valid HTTP is reported as the client's leaving. Of one that has really left the

@@ -77,7 +77,7 @@ class Exchange:
         self._over = False
         self._last_event = False
 
-    def send(self, connection: UpstreamConnection, head: bytes, body: bytes) -> None:
+    def send(self, connection: UpstreamConnection, head: bytes, body: bytes | bytearray) -> None:
         """Send the request on `connection`, which is ours until the outcome or `abandon`."""
         self._connection = connection
         self.reused = connection.used

@@ -59,7 +59,7 @@ _MOST_ODD = 1 << 20
 """Bytes: a body that is JSON for vLLM's server but not by the standard is read by a slow parser, up to here."""
 
 
-def peek(body: bytes) -> Peek:
+def peek(body: bytes | bytearray) -> Peek:
     """Read what routing needs; a body that is no JSON object yields nothing, and the worker says what is wrong.
 
     vLLM's server also takes NaN, byte order marks, UTF-16 and UTF-32: what it would read there is read here.
@@ -73,13 +73,13 @@ def peek(body: bytes) -> Peek:
         return _peek_slowly(body)
 
 
-def _may_be_an_object(body: bytes) -> bool:
+def _may_be_an_object(body: bytes | bytearray) -> bool:
     start = body[:64].lstrip(_WHITE_SPACE)
     # Byte order marks, and the zero bytes of UTF-16 and UTF-32 without one.
     return start.startswith((b"{", b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")) or b"\0" in body[:4]
 
 
-def _peek_slowly(body: bytes) -> Peek:
+def _peek_slowly(body: bytes | bytearray) -> Peek:
     if len(body) > _MOST_ODD:
         raise unreadable_body()
     try:

@@ -83,7 +83,7 @@ class Request:
         self._received_all = False
         self._progress = Progress(self.arrived)
         self._peek = Peek()
-        self._body = b""
+        self._body: bytes | bytearray = b""
         self._line = b""
         self._fields = b""
         self._tried: list[Slot] = []
@@ -110,7 +110,7 @@ class Request:
         except RouterError as error:
             self._refuse(error)
 
-    def _received(self, body: bytes) -> None:
+    def _received(self, body: bytes | bytearray) -> None:
         self._received_all = True
         try:
             limit = self._forwarder.fleet.view.settings.max_payload_size

@@ -35,7 +35,7 @@ class _Member(NamedTuple):
     end: int
 
 
-def without_members(body: bytes, names: Names) -> bytes:
+def without_members(body: bytes | bytearray, names: Names) -> bytes:
     """Return the body, a JSON object, without the named members, however often each stands there.
 
     Raises ValueError (RecursionError for deep nesting) when the body is no such JSON.

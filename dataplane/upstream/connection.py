@@ -151,7 +151,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
 
     # --- used by the exchange --------------------------------------------------------------------------
 
-    def send(self, head: bytes, body: bytes, sink: ResponseSink, *, bodiless_answer: bool) -> None:
+    def send(self, head: bytes, body: bytes | bytearray, sink: ResponseSink, *, bodiless_answer: bool) -> None:
         """Send a request; its answer goes to `sink`. `bodiless_answer`: the method was HEAD."""
         self._sink = sink
         self._skip_body = bodiless_answer

@@ -17,7 +17,7 @@ class Door:
 
     def __init__(self) -> None:
         self.clients: list[Client] = []
-        self.bodies: list[bytes] = []
+        self.bodies: list[bytes | bytearray] = []
         self.left = 0
         self.arrivals = Arrivals(self._handle)
 

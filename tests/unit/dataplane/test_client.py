@@ -23,7 +23,7 @@ class Reading:
     def __init__(self, headers: list[Field] | None = None, *, limit: int = LIMIT, method: str = "POST") -> None:
         self.transaction = FakeTransaction(headers=headers, method=method)
         self.client = Client(self.transaction)
-        self.bodies: list[bytes] = []
+        self.bodies: list[bytes | bytearray] = []
         self.left = 0
         self._limit = limit
 

@@ -58,6 +58,9 @@ class Lingering:
     def _end(self) -> None:
         self._over = True
         self._timer.cancel()
-        if self._operation is not None:
-            self._operation.cancel()
+        # Kept by nothing but a reference to each other, they would keep the connection open until a collection.
+        operation, self._operation = self._operation, None
+        if operation is not None:
+            operation.cancel()
         self._transaction.done()
+        del self._transaction

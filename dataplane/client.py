@@ -71,6 +71,14 @@ class Client:
         self._unreadable = False
 
     @property
+    def peer(self) -> tuple[str, int] | None:
+        """The client's address, where the connection carries this request alone (not over HTTP/2)."""
+        address = self.scope.get("client")
+        if address is None or self.scope.get("http_version", "") not in ("1", "1.0", "1.1"):
+            return None
+        return str(address[0]), int(address[1])
+
+    @property
     def received(self) -> int:
         """Bytes of the body that came so far."""
         return self._size
@@ -262,3 +270,7 @@ class Client:
             Lingering(self._transaction)
         else:
             self._transaction.done()
+        # granian keeps a connection open for as long as somebody could still ask for the request's body. The
+        # request and its client refer to each other: they would, until the next garbage collection.
+        del self._transaction, self._receive, self._send
+        self._on_body = None

@@ -1,9 +1,10 @@
-"""How many clients are connected, and the end of those that never say anything.
+"""How many clients are connected, and the end of those that never say anything or take no answer.
 
 granian takes no more connections than its limit, idle ones included; past it new clients wait in the kernel's
 queue and nobody is told. It does not tell how many there are either, and a connection on which nothing was ever
-sent has no time limit there: a few thousand of them would shut everybody else out. So a plane looks at its own
-sockets, some at a time, and at most a hundredth of its time.
+sent has no time limit there: a few thousand of them would shut everybody else out. Nor is there an end to its
+waiting for a client that does not read what is left of an answer that was broken off. So a plane looks at its
+own sockets, some at a time, and for at most a hundredth of its time.
 """
 
 from __future__ import annotations
@@ -14,10 +15,14 @@ import os
 import socket
 import struct
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
 logger = logging.getLogger(__name__)
+
+Peer = tuple[str, int]
+"""The address of a client, as it is bound at its end."""
 
 SILENT_LIMIT = 30.0
 """Seconds within which the first request must begin: as long as a request's head may take."""
@@ -37,6 +42,8 @@ _LAST_RECEIVED = (struct.Struct("=I"), 52)
 _BYTES_RECEIVED = (struct.Struct("=Q"), 128)
 _TCP_INFO_SIZE = 136
 _LISTENING = 10
+_CLOSED = 7
+_RESET = struct.pack("ii", 1, 0)
 _TCP_NOTSENT_LOWAT = 25
 _UNSENT = 128 * 1024
 # Bytes: what the kernel keeps of an answer beyond what is on its way. Without a bound it is up to 4 MB for each
@@ -44,15 +51,16 @@ _UNSENT = 128 * 1024
 
 
 class ClientSocket(NamedTuple):
-    """What the kernel knows of one client's connection; `quiet` is in seconds since it last sent anything."""
+    """What is known of one client's connection; `quiet` is in seconds since it last sent anything."""
 
     received: int
     quiet: float
+    is_unwanted: bool
 
     @property
-    def is_silent(self) -> bool:
-        """Whether it was opened and then never used."""
-        return self.received < _SHORTEST_REQUEST and self.quiet > SILENT_LIMIT
+    def must_go(self) -> bool:
+        """Whether it is to be cut off, or was opened and then never used."""
+        return self.is_unwanted or (self.received < _SHORTEST_REQUEST and self.quiet > SILENT_LIMIT)
 
 
 class ClientConnections:
@@ -63,32 +71,39 @@ class ClientConnections:
         self.limit = limit
         self.open = 0
         self._level = 0
+        self._unwanted: set[Peer] = set()
+
+    def cut_off(self, peer: Peer) -> None:
+        """Reset the connection from this address soon: granian would wait for ever for a client that reads nothing."""
+        self._unwanted.add(peer)
 
     async def run(self) -> None:
         """Look again and again, until cancelled."""
         while True:
             spent = 0.0
             found = 0
+            # Those that are added from now on may have been passed by already: the next look finds them.
+            unwanted, self._unwanted = self._unwanted, set()
             for start in range(0, descriptor_table_size(), _SLICE):
                 began = time.perf_counter()
-                found += self._look(range(start, start + _SLICE))
+                found += self._look(range(start, start + _SLICE), unwanted)
                 spent += time.perf_counter() - began
                 await asyncio.sleep(_SLICE_PAUSE)
             self.open = found
             self._tell()
             await asyncio.sleep(max(_LEAST_PAUSE, spent / _SHARE_OF_TIME))
 
-    def _look(self, descriptors: range) -> int:
+    def _look(self, descriptors: range, unwanted: Collection[Peer] = ()) -> int:
         found = 0
         for descriptor in descriptors:
-            client = self._client(descriptor)
+            client = self._client(descriptor, unwanted)
             if client is not None:
                 found += 1
-                if client.is_silent:
-                    self._cut(descriptor)
+                if client.must_go:
+                    self._cut(descriptor, unwanted)
         return found
 
-    def _client(self, descriptor: int) -> ClientSocket | None:
+    def _client(self, descriptor: int, unwanted: Collection[Peer]) -> ClientSocket | None:
         try:
             looked_at = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=descriptor)
         except OSError:
@@ -98,10 +113,14 @@ class ClientConnections:
             if not isinstance(name, tuple) or name[1] != self._port:
                 return None
             info = looked_at.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_SIZE)
-            if _STATE.unpack_from(info)[0] == _LISTENING:
+            (state,) = _STATE.unpack_from(info)
+            if state == _LISTENING:
                 # Those that are accepted from now on have it, too.
                 looked_at.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, _UNSENT)
+            if state in (_LISTENING, _CLOSED):
+                # Also one that is bound only: granian tries the address so.
                 return None
+            is_unwanted = bool(unwanted) and looked_at.getpeername()[:2] in unwanted
         except OSError:
             return None
         finally:
@@ -111,18 +130,20 @@ class ClientConnections:
             return None
         (received,) = _BYTES_RECEIVED[0].unpack_from(info, _BYTES_RECEIVED[1])
         (quiet,) = _LAST_RECEIVED[0].unpack_from(info, _LAST_RECEIVED[1])
-        return ClientSocket(received, quiet / 1000)
+        return ClientSocket(received, quiet / 1000, is_unwanted)
 
-    def _cut(self, descriptor: int) -> None:
+    def _cut(self, descriptor: int, unwanted: Collection[Peer]) -> None:
         """Have granian see the connection's end. Its threads close and open others meanwhile: look again first."""
         try:
             held = os.dup(descriptor)
         except OSError:
             return
-        client = self._client(held)
+        client = self._client(held, unwanted)
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=held) as connection:
-            if client is not None and client.is_silent:
+            if client is not None and client.must_go:
                 try:
+                    # What waits in the kernel for a client that reads nothing must not outlive the connection.
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
                     connection.shutdown(socket.SHUT_RDWR)
                 except OSError:
                     return

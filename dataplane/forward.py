@@ -16,16 +16,30 @@ from dataplane.retry import RetryBudget, backoff
 from shared.messages import EvidenceKind
 
 ReportEvidence = Callable[[str, int, EvidenceKind], None]
+CutOff = Callable[[tuple[str, int]], None]
 
 WATCH_DELAY = 0.02
 """Seconds after which a request's client is watched. Watching costs two thread switches, which requests that
 are answered faster can save; one that leaves is noticed at most this much later, within the promised 50 ms."""
 
 
+def _let_be(peer: tuple[str, int]) -> None:
+    """Leave a connection to the server."""
+
+
 class Forwarder:
     """Forwards every request that is not the router's own; knows all that are open."""
 
-    def __init__(self, fleet: Fleet, accounting: Accounting, evidence: ReportEvidence, rng: random.Random) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        accounting: Accounting,
+        evidence: ReportEvidence,
+        rng: random.Random,
+        cut_off: CutOff = _let_be,
+    ) -> None:
+        """Begin without requests; `cut_off` resets the connection of a client that takes nothing."""
+        self.cut_off = cut_off
         self.fleet = fleet
         self.accounting = accounting
         self.evidence = evidence

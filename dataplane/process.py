@@ -65,7 +65,9 @@ class Plane:
             inflight=self._fleet.inflight,
             counters=self._counters,
         )
-        self._forwarder = Forwarder(self._fleet, self._accounting, self._subscriber.report_evidence, rng)
+        self._forwarder = Forwarder(
+            self._fleet, self._accounting, self._subscriber.report_evidence, rng, self._clients.cut_off
+        )
         self._arrivals = Arrivals(PlaneApplication(self._forwarder).handle)
         self._server = HttpServer(
             self._arrivals.announce,

@@ -327,6 +327,8 @@ class Request:
         if self._ended:
             return
         if now - self.arrived >= settings.request_timeout:
+            if self._place().phase is Phase.BLOCKED:
+                self._cut_off()
             self.interrupt("timeout")
             return
         match self._progress.overdue(self._place(), now, settings):
@@ -340,7 +342,12 @@ class Request:
             case Phase.BLOCKED:
                 # Nothing more can be said to a client that takes nothing: its connection is cut.
                 self._forwarder.accounting.errors[("client", "write_timeout")] += 1
+                self._cut_off()
                 self._end("client")
+
+    def _cut_off(self) -> None:
+        if (peer := self.client.peer) is not None:
+            self._forwarder.cut_off(peer)
 
     def _stalled(self, error: RouterError) -> None:
         slot = self._slot

@@ -21,7 +21,7 @@ class Port:
 
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
-        self._listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        self._listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), reuse_port=True))
         self.number = self._listener.getsockname()[1]
         self.taken: list[socket.socket] = []
 
@@ -46,7 +46,9 @@ def test_only_clients_are_counted(port: Port) -> None:
     for _ in range(3):
         port.connect()
     one, other = socket.socketpair()
-    with one, other, socket.socket(), open(os.devnull):
+    with one, other, socket.socket() as bound, open(os.devnull):
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        bound.bind(("127.0.0.1", port.number))
         assert clients._look(TABLE) == 3
     port.taken[0].close()
     assert clients._look(TABLE) == 2
@@ -87,3 +89,17 @@ def test_the_log_warns_once_before_the_limit_and_once_at_it(port: Port, caplog: 
 def test_the_table_holds_every_descriptor() -> None:
     with open(os.devnull) as file:
         assert descriptor_table_size() > file.fileno()
+
+
+def test_who_takes_nothing_is_reset(port: Port) -> None:
+    request = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
+    stalled, other = port.connect(request), port.connect(request)
+    clients = ClientConnections(port.number, 10)
+    assert clients._look(TABLE, {stalled.getsockname()}) == 2
+    assert port.taken[0].recv(100) == request
+    assert port.taken[0].recv(1) == b""
+    port.taken[0].close()
+    assert stalled.recv(1) == b""
+    other.settimeout(0.01)
+    with pytest.raises(TimeoutError):
+        other.recv(1)

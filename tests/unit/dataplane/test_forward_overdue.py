@@ -92,6 +92,30 @@ def test_a_client_that_takes_nothing_is_cut_off(run: Run) -> None:
     run(test)
 
 
+@pytest.mark.parametrize("limit", ["client_write_timeout", "request_timeout"])
+@pytest.mark.parametrize(("version", "is_cut"), [("1.1", True), ("2", False)])
+def test_the_connection_of_a_client_that_takes_nothing_is_reset(
+    run: Run, limit: str, version: str, is_cut: bool
+) -> None:
+    """Over HTTP/2 other requests share it, and the server can end one alone."""
+
+    async def test(bench: Bench) -> None:
+        cut: list[tuple[str, int]] = []
+        bench.forwarder.cut_off = cut.append
+        async with workers(more_than_anyone_reads) as (worker,):
+            bench.serve(worker.url)
+            transaction = bench.ask()
+            transaction.scope |= {"client": ("10.0.0.7", "50123"), "http_version": version}
+            transaction.stalled = True
+            await until(lambda: transaction.waiting_for_room)
+            bench.configure(**{limit: SOON})
+            await overdue(bench, transaction)
+            assert cut == [("10.0.0.7", 50123)] * is_cut
+            await until(lambda: worker.open == 0)
+
+    run(test)
+
+
 def test_a_body_that_stops_is_408(run: Run) -> None:
     async def test(bench: Bench) -> None:
         bench.configure(client_body_timeout=SOON)

@@ -11,6 +11,9 @@ from shared.table import RoutingTable
 
 log = logging.getLogger(__name__)
 
+RETRY_PAUSE = 1.0
+"""Seconds after which a table that could not be written is tried again."""
+
 
 def read_table(runtime: RuntimeDir) -> RoutingTable | None:
     """Return the table that an earlier control plane published last; None when there is none that can be read."""
@@ -48,7 +51,10 @@ def write_epoch(runtime: RuntimeDir, epoch: int) -> None:
 
 
 class TableWriter:
-    """Keeps the newest table on disk, without ever making the publisher wait."""
+    """Keeps the newest table on disk, without ever making the publisher wait.
+
+    A disk that does not take it is tried again, as there may be room later and no other change to bring it.
+    """
 
     def __init__(self, runtime: RuntimeDir) -> None:
         self._runtime = runtime
@@ -64,7 +70,11 @@ class TableWriter:
     async def run(self) -> None:
         """Write until cancelled."""
         while True:
-            await self._noted.wait()
+            try:
+                async with asyncio.timeout(RETRY_PAUSE if self._is_failing else None):
+                    await self._noted.wait()
+            except TimeoutError:
+                log.debug("trying to keep the table once more")
             self._noted.clear()
             if self._table is not None:
                 await asyncio.to_thread(self._write, self._table)
@@ -77,4 +87,6 @@ class TableWriter:
                 log.error("can not keep the table in %s: %s", self._runtime.table, error.strerror)
             self._is_failing = True
         else:
+            if self._is_failing:
+                log.info("the table is kept in %s again", self._runtime.table)
             self._is_failing = False

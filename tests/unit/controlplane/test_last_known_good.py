@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+import controlplane.last_known_good
 from controlplane.last_known_good import TableWriter, next_epoch, read_epoch, read_table, write_epoch
 from shared.messages import encode
 from shared.runtime_dir import RuntimeDir
@@ -70,6 +71,26 @@ def test_a_disk_that_takes_nothing_is_logged_once_and_harms_nothing(
             writer.note(NEWER)
             runtime.path.mkdir()
             writer.note(NEWER)
+            await until(lambda: read_table(runtime) == NEWER)
+            task.cancel()
+
+    asyncio.run(run())
+    assert len([record for record in caplog.records if "can not keep" in record.message]) == 1
+
+
+def test_the_last_table_is_written_once_there_is_room(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(controlplane.last_known_good, "RETRY_PAUSE", 0.01)
+
+    async def run() -> None:
+        runtime = RuntimeDir(tmp_path / "later")
+        writer = TableWriter(runtime)
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(writer.run())
+            writer.note(NEWER)
+            await until(lambda: bool(caplog.records))
+            runtime.path.mkdir()
             await until(lambda: read_table(runtime) == NEWER)
             task.cancel()
 

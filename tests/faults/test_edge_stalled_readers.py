@@ -50,6 +50,10 @@ def settled(router: Router, plane: int, count: int) -> int:
     return resident(plane)
 
 
+def wait_for_active(router: Router, most: int) -> None:
+    eventually(lambda: samples(router)["routerctl_active_requests"] <= most, f"all but {most} to be cut off")
+
+
 def counted(router: Router) -> None:
     """Wait until the plane has looked at its sockets, and bound what the kernel keeps for them."""
     with connect(router):
@@ -69,7 +73,7 @@ def counted(router: Router) -> None:
 )
 def test_g_edge_2_stalled_readers(tmp_path: Path, count: int, shape: str, most: int) -> None:
     allow_descriptors(8192)
-    limits = ("--client-write-timeout-secs=4" if count <= 50 else "--client-write-timeout-secs=20",)
+    limits = ("--client-write-timeout-secs=4" if count <= 50 else "--client-write-timeout-secs=12",)
     with (
         simulated_fleet(tmp_path, 1, "--time-scale=0", "--record=0") as workers,
         router_before(tmp_path, workers, *limits) as router,
@@ -86,7 +90,9 @@ def test_g_edge_2_stalled_readers(tmp_path: Path, count: int, shape: str, most: 
             found = samples(router)
             assert found["routerctl_worker_inflight"] == count
             print(f"{count} stalled readers of {shape}: {each / 1024:.1f} KB each")
-            eventually(lambda: samples(router)["routerctl_active_requests"] == 0, "them to be cut off")
+            # A kernel's buffer that is full still takes a little now and then: some are found to stand still later.
+            for left in (count // 2, count // 20, 0):
+                wait_for_active(router, left)
             found = samples(router)
             assert found["routerctl_request_errors_total"] == count
             assert adds_up(found)

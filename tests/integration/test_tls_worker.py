@@ -202,6 +202,7 @@ def test_https_is_refused_when_it_proves_nothing(
         eventually(lambda: "TLS failed" in status(router)[1], "the reason")
         flag = "--worker-ca-file" if fault == "authority" else "--worker-server-name"
         assert flag in status(router)[1]
+        eventually(lambda: any("serves" in line for line in router.supervisor_lines), "the plane")
         assert httpx.get(f"{router.url}/readiness", trust_env=False).status_code == 503
         assert worker.asked == []
 

@@ -33,6 +33,8 @@ ERRORS = Metric(
     "Requests that failed, by the side whose fault it was (client, router, worker) and the cause.",
     ("side", "code"),
     (
+        ("client", "bad_request"),
+        ("client", "unreadable_body"),
         ("client", "model_not_found"),
         ("client", "method_not_allowed"),
         ("client", "request_body_timeout"),
@@ -40,6 +42,7 @@ ERRORS = Metric(
         ("client", "write_timeout"),
         ("router", "internal_error"),
         ("router", "no_worker_available"),
+        ("router", "out_of_descriptors"),
         ("router", "plane_lost"),
         ("router", "shutdown"),
         ("worker", "bad_worker_answer"),

@@ -59,18 +59,35 @@ class WorkerClient:
         self._keep_alive = keep_alive
         self._tls = (tls or _system_tls()) if url.startswith("https:") else None
         self._context = _no_tls()
+        self._connected = False
+        self._requests: dict[tuple[str, float], httpx.Request] = {}
         self._http = self._make_http()
 
-    def _make_http(self) -> httpx.AsyncClient:
-        # It never follows a redirect, so it is never led from https to http.
-        return httpx.AsyncClient(
-            base_url=self._url,
-            verify=self._context,
-            trust_env=False,
-            timeout=None,  # noqa: S113 - `get` limits the whole request
-            limits=httpx.Limits(max_keepalive_connections=int(self._keep_alive), keepalive_expiry=_MAX_IDLE),
-            headers={"user-agent": "routerctl", "accept-encoding": "identity"},
-        )
+    def _make_http(self) -> httpx.AsyncHTTPTransport:
+        # Without the client around it (cookies, redirects, authentication) a request costs half as much; and nothing
+        # follows a redirect, from https to http for one.
+        limits = httpx.Limits(max_keepalive_connections=int(self._keep_alive), keepalive_expiry=_MAX_IDLE)
+        return httpx.AsyncHTTPTransport(verify=self._context, limits=limits, trust_env=False)
+
+    def _request(self, path: str, timeout: float) -> httpx.Request:
+        request = self._requests.get((path, timeout))
+        if request is None:
+            headers = {"user-agent": "routerctl", "accept": "*/*", "accept-encoding": "identity"}
+            if not self._keep_alive:
+                headers["connection"] = "close"
+            # Of an exchange in the clear a time limit's kind tells whether there was a connection.
+            extensions: dict[str, object] = {"timeout": {"connect": timeout * _CONNECT_SHARE}}
+            if self._tls is not None:
+                extensions["trace"] = self._note
+                if self._tls.server_name is not None:
+                    extensions["sni_hostname"] = self._tls.server_name
+            request = httpx.Request("GET", f"{self._url}{path}", headers=headers, extensions=extensions)
+            self._requests[path, timeout] = request
+        return request
+
+    async def _note(self, event: str, _: object) -> None:
+        # With TLS the handshake comes after this: a busy server is slow at that too.
+        self._connected = self._connected or event == "connection.connect_tcp.complete" or event.startswith("http11.")
 
     async def __aenter__(self) -> Self:
         """Open nothing yet."""
@@ -87,30 +104,24 @@ class WorkerClient:
         """
         if self._tls is not None:
             await self._renew_trust(self._tls)
-        connected = False
-
-        async def note(event: str, _: object) -> None:
-            nonlocal connected
-            # With TLS the handshake comes in between: a busy server is slow at that too.
-            connected = connected or event == "connection.connect_tcp.complete" or event.startswith("http11.")
-
+        self._connected = False
         try:
+            request = self._request(path, timeout)
             async with asyncio.timeout(timeout):
-                extensions = {"trace": note, "timeout": {"connect": timeout * _CONNECT_SHARE}}
-                if self._tls is not None and self._tls.server_name is not None:
-                    extensions["sni_hostname"] = self._tls.server_name
                 try:
-                    return await self._get(path, limit, extensions)
+                    return await self._get(request, limit)
                 except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError, ssl.SSLError) as error:
                     if not self._keep_alive:
                         raise
                     # As a rule the worker had just closed the idle connection; a new one shows whether it is well.
-                    log.debug("GET %s on a kept connection to %s: %s", path, self._http.base_url, error)
-                    return await self._get(path, limit, extensions)
-        except (TimeoutError, httpx.ConnectTimeout):
-            if connected:
+                    log.debug("GET %s on a kept connection to %s: %s", path, self._url, error)
+                    return await self._get(request, limit)
+        except httpx.ConnectTimeout:
+            if self._connected:
                 raise FetchError("unclear", f"no answer within {timeout:g} s") from None
             raise FetchError("failed", f"no connection within {timeout:g} s") from None
+        except TimeoutError:
+            raise FetchError("unclear", f"no answer within {timeout:g} s") from None
         except httpx.InvalidURL as error:
             raise FetchError("unclear", f"host name does not resolve: {error}") from error
         except httpx.ConnectError as error:
@@ -142,9 +153,9 @@ class WorkerClient:
             return FetchError(error.outcome, f"{error.reason} ({hint})")
         return error
 
-    async def _get(self, path: str, limit: int, extensions: dict[str, object]) -> Answer:
-        headers = {} if self._keep_alive else {"connection": "close"}
-        async with self._http.stream("GET", path, headers=headers, extensions=extensions) as answer:
+    async def _get(self, request: httpx.Request, limit: int) -> Answer:
+        answer = await self._http.handle_async_request(request)
+        try:
             body = bytearray()
             if limit:
                 async for part in answer.aiter_raw():
@@ -152,6 +163,8 @@ class WorkerClient:
                     if len(body) > limit:
                         raise FetchError("failed", f"the answer is larger than {limit} bytes")
             return Answer(answer.status_code, bytes(body))
+        finally:
+            await answer.aclose()
 
 
 @cache

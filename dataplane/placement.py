@@ -21,10 +21,13 @@ from typing import NamedTuple
 
 logger = logging.getLogger(__name__)
 
-CROWDED = 0.4
-"""The share of a core's time that others use at which a plane leaves it."""
+IDLE = 0.05
+"""The share of a core below which a plane stays as it is: it has nothing to gain, and nothing to judge by."""
+CROWDED = 0.5
+"""The share of a core's time that others use at which a plane leaves it, and the mean of all cores' below which
+it binds itself again. A plane that has half of a core to itself is never crowded."""
 CALM = 0.25
-"""The mean share that others use of all cores below which a plane binds itself again."""
+"""The used share of a core below which a plane moves there."""
 _STAT = Path("/proc/stat")
 
 
@@ -68,11 +71,13 @@ def place(current: int | None, used: Mapping[int, float], own: float, slot: int)
     core's whole time), `current` where it was bound. Planes begin their search at different cores, so that not
     all choose the same one among equally free ones.
     """
+    if own < IDLE:
+        return current
     cores = sorted(used)
     start = slot % len(cores)
     best = min((*cores[start:], *cores[:start]), key=lambda core: used[core])
     if current is None:
-        return best if (sum(used.values()) - own) / len(cores) < CALM else None
+        return best if (sum(used.values()) - own) / len(cores) < CROWDED else None
     if used.get(current, 0.0) - own < CROWDED:
         return current
     return best if used[best] < CALM else None

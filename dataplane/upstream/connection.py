@@ -205,10 +205,10 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         return _buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Take the bytes out before the next connection needs the buffer."""
-        self.data_received(bytes(_buffer[:nbytes]))
+        """Parse the bytes where they are: the parser copies what it gives out."""
+        self.data_received(_buffer[:nbytes])
 
-    def data_received(self, data: bytes) -> None:
+    def data_received(self, data: bytes | memoryview) -> None:
         """Parse; then, if the answer ended with these bytes, be free again or close."""
         if self._sink is None:
             # Nothing was asked: whatever this is, it must not become the next request's answer.
@@ -228,7 +228,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
                 return
             self._out_of_step = True
         if self._complete:
-            if self._skip_body and not _END_OF_HEAD.endswith(data[-len(_END_OF_HEAD) :]):
+            if self._skip_body and not _END_OF_HEAD.endswith(bytes(data[-len(_END_OF_HEAD) :])):
                 # Also half a chunk line, of which the parser says nothing.
                 self._out_of_step = True
             self._finish()

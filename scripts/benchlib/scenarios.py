@@ -7,7 +7,7 @@ import msgspec
 from benchlib.session import Fleet, Variant
 from benchlib.wire import LoadSpec
 
-NAMES = ("small", "stream", "rate", "workers", "planes", "startup", "memory")
+NAMES = ("small", "stream", "streams", "rate", "workers", "planes", "startup", "memory")
 PEER = "vllm-router"
 
 
@@ -42,7 +42,8 @@ def fleets(names: tuple[str, ...], settings: Settings) -> list[Fleet]:
             Variant(f"{planes} plane{'s'[: planes - 1]}", "routerctl", settings.workers, planes, against)
             for planes, against in ((1, ()), (2, ("1 plane",)))
         )
-        found.append(Fleet("planes", variants, {"small": small(settings)}))
+        # At the same rate the same work is done; as fast as it goes two planes also do more, on the same cores.
+        found.append(Fleet("planes", variants, {"rate": _rate(settings), "small": small(settings)}))
     return found
 
 
@@ -53,7 +54,7 @@ def small(settings: Settings) -> LoadSpec:
 
 def _plain_loads(names: tuple[str, ...], settings: Settings) -> dict[str, LoadSpec]:
     loads = {}
-    if "small" in names or "stream" in names:
+    if "small" in names or "stream" in names or "streams" in names:
         # Streams need it too: the share of the request in the cost of its chunks is taken off.
         loads["small"] = small(settings)
     if "stream" in names:
@@ -67,11 +68,16 @@ def _plain_loads(names: tuple[str, ...], settings: Settings) -> dict[str, LoadSp
             chunks=settings.chunks,
             pace_ms=settings.pace_ms,
         )
+    if "streams" in names:
+        # 1,000 at 50 chunks a second each: whoever falls behind needs longer than the 4 s that one stream lasts.
+        loads["1000 streams"] = LoadSpec(connections=1000, seconds=10.0, requests=1000, chunks=200, pace_ms=20.0)
     if "rate" in names:
-        loads["rate"] = LoadSpec(
-            mode="open", connections=settings.connections, seconds=settings.seconds, rate=settings.rate
-        )
+        loads["rate"] = _rate(settings)
     return loads
+
+
+def _rate(settings: Settings) -> LoadSpec:
+    return LoadSpec(mode="open", connections=settings.connections, seconds=settings.seconds, rate=settings.rate)
 
 
 def _workers(settings: Settings) -> Fleet:

@@ -36,6 +36,7 @@ _COLUMNS = {
     "startup": [("startup_s", "seconds to first answer", True)],
 }
 _COLUMNS["stream paced"] = _COLUMNS["stream"]
+_COLUMNS["1000 streams"] = [("p50_ms", "ms per stream", True), ("p99_ms", "p99 ms", True), *_COLUMNS["stream"]]
 
 
 def render(report: Report) -> str:

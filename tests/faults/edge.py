@@ -6,39 +6,11 @@ import json
 import os
 import resource
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-
-import httpx
-from prometheus_client.parser import text_string_to_metric_families
 
 from tests.integration.routers import Router
 
 _TICKS = os.sysconf("SC_CLK_TCK")
-
-
-@contextmanager
-def router_before(
-    folder: Path, workers: list[str], *arguments: str, wrapper: tuple[str, ...] = (), planes: int = 1
-) -> Iterator[Router]:
-    """A ready router in front of these workers."""
-    router = Router(folder, f"--data-planes={planes}", *arguments, "--worker-urls", *workers, wrapper=wrapper)
-    try:
-        router.start().ready()
-        yield router
-    finally:
-        router.close()
-
-
-def samples(router: Router) -> dict[str, float]:
-    """The router's metrics, each summed over its labels."""
-    text = httpx.get(f"http://127.0.0.1:{router.prometheus_port}/metrics", trust_env=False).text
-    found: dict[str, float] = {}
-    for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            found[sample.name] = found.get(sample.name, 0.0) + sample.value
-    return found
 
 
 def adds_up(found: dict[str, float]) -> bool:

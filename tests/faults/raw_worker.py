@@ -53,6 +53,11 @@ class RawWorker:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
 
+    def saw_nothing_hidden(self) -> None:
+        """Check that all requests were well framed, and that none came out of another one."""
+        assert self.violations == []
+        assert not [request for request in self.requests if b"smuggled" in request.start[1]]
+
     @property
     def requests(self) -> list[Message]:
         """All that were asked, less the router's own."""

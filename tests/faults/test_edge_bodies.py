@@ -14,8 +14,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.faults.edge import adds_up, connect, open_files, post, read_answer, resident, router_before, samples
-from tests.integration.routers import Router, eventually, simulated_fleet
+from tests.faults.edge import adds_up, connect, open_files, post, read_answer, resident
+from tests.integration.routers import Router, eventually, router_before, samples, simulated_fleet
 
 LIMIT = 8 << 20
 PIECE = 64 * 1024

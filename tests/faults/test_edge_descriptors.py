@@ -13,18 +13,8 @@ import httpx
 import pytest
 
 from dataplane.descriptors import share_out
-from tests.faults.edge import (
-    adds_up,
-    allow_descriptors,
-    chat,
-    connect,
-    cpu_seconds,
-    open_files,
-    read_answer,
-    router_before,
-    samples,
-)
-from tests.integration.routers import Router, eventually, simulated_fleet
+from tests.faults.edge import adds_up, allow_descriptors, chat, connect, cpu_seconds, open_files, read_answer
+from tests.integration.routers import Router, eventually, router_before, samples, simulated_fleet
 
 pytestmark = pytest.mark.skipif(shutil.which("prlimit") is None, reason="there is no prlimit to limit a router with")
 

@@ -13,9 +13,9 @@ import pytest
 
 from controlplane.last_known_good import read_table
 from shared.runtime_dir import RuntimeDir
-from tests.faults.edge import adds_up, samples
+from tests.faults.edge import adds_up
 from tests.faults.load import Load
-from tests.integration.routers import Router, eventually, simulated_fleet
+from tests.integration.routers import Router, eventually, samples, simulated_fleet
 
 
 @pytest.fixture

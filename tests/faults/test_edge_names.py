@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from tests.faults.edge import adds_up, cpu_seconds, router_before, samples, threads
+from tests.faults.edge import adds_up, cpu_seconds, threads
 from tests.faults.load import Load
-from tests.integration.routers import Router, eventually, simulated_fleet
+from tests.integration.routers import Router, eventually, router_before, samples, simulated_fleet
 
 OPENED = "routerctl_worker_connections_opened_total"
 CHECKS = ("--health-check-interval-secs=1", "--health-check-timeout-secs=1")

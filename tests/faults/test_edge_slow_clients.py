@@ -15,20 +15,9 @@ import httpx
 import pytest
 
 from dataplane.client_connections import SILENT_LIMIT
-from tests.faults.edge import (
-    adds_up,
-    allow_descriptors,
-    connect,
-    cpu_seconds,
-    open_files,
-    post,
-    read_answer,
-    resident,
-    router_before,
-    samples,
-)
+from tests.faults.edge import adds_up, allow_descriptors, connect, cpu_seconds, open_files, post, read_answer, resident
 from tests.faults.load import Load
-from tests.integration.routers import Router, eventually, simulated_fleet
+from tests.integration.routers import Router, eventually, router_before, samples, simulated_fleet
 
 
 @pytest.fixture(scope="module")

@@ -9,17 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.edge import (
-    adds_up,
-    allow_descriptors,
-    connect,
-    cpu_seconds,
-    open_files,
-    resident,
-    router_before,
-    samples,
-)
-from tests.integration.routers import Router, eventually, simulated_fleet
+from tests.faults.edge import adds_up, allow_descriptors, connect, cpu_seconds, open_files, resident
+from tests.integration.routers import Router, eventually, router_before, samples, simulated_fleet
 
 # Chunks as those of vLLM's streams, and more of them than the kernel's buffers take for a client that does not read.
 EVENTS = "chunks=2400&size=250"

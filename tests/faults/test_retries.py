@@ -13,36 +13,15 @@ from pathlib import Path
 
 import httpx
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from tests.faults.load import Load
-from tests.integration.routers import Router, eventually, simulated_fleet
+from tests.integration.routers import eventually, router_before, samples, simulated_fleet
 
 BODY = {"model": "sim-model", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 2}
 
 
-@contextmanager
-def router_before(folder: Path, workers: list[str], *arguments: str) -> Iterator[Router]:
-    router = Router(folder, "--data-planes=1", *arguments, "--worker-urls", *workers)
-    try:
-        router.start().ready()
-        yield router
-    finally:
-        router.close()
-
-
 def fault(worker: str, **fields: object) -> None:
     httpx.post(f"{worker}/sim/faults", json=fields, trust_env=False).raise_for_status()
-
-
-def figures(router: Router) -> dict[str, float]:
-    """The router's counters, summed over labels."""
-    text = httpx.get(f"http://127.0.0.1:{router.prometheus_port}/metrics", trust_env=False).text
-    found: dict[str, float] = {}
-    for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            found[sample.name] = found.get(sample.name, 0.0) + sample.value
-    return found
 
 
 @pytest.mark.parametrize("kind", [{"name": "refuse", "path": "/"}, {"name": "die", "path": "/v1/chat"}])
@@ -103,14 +82,14 @@ def test_g_retry_1_a_black_hole_of_eight_costs_no_client_an_error(tmp_path: Path
         black_hole() as (hole, swallow),
         router_before(tmp_path, [*workers, hole], "--connect-timeout-secs=0.2") as router,
     ):
-        eventually(lambda: figures(router)["routerctl_worker_up"] == 8, "all workers to be up")
+        eventually(lambda: samples(router)["routerctl_worker_up"] == 8, "all workers to be up")
         swallow()
         with Load(router.url, 8) as load:
-            eventually(lambda: figures(router).get("routerctl_retries_total", 0) >= 2, "requests to fall into it")
+            eventually(lambda: samples(router).get("routerctl_retries_total", 0) >= 2, "requests to fall into it")
             goal = load.total + 300
             eventually(lambda: load.total > goal or bool(load.failed), "300 answers more")
         assert load.failed == []
-        assert figures(router)["routerctl_worker_up"] == 8
+        assert samples(router)["routerctl_worker_up"] == 8
 
 
 def test_g_retry_2_when_all_fail_retries_stay_in_the_budget_and_clients_hear_soon(tmp_path: Path) -> None:
@@ -127,8 +106,8 @@ def test_g_retry_2_when_all_fail_retries_stay_in_the_budget_and_clients_hear_soo
                 assert answer.status_code == 503
                 assert int(answer.headers["retry-after"]) >= 1
         lasted = time.monotonic() - began
-        eventually(lambda: figures(router)["routerctl_rejected_requests_total"] == 400, "the figures")
-        attempts = figures(router)["routerctl_worker_requests_total"]
+        eventually(lambda: samples(router)["routerctl_rejected_requests_total"] == 400, "the figures")
+        attempts = samples(router)["routerctl_worker_requests_total"]
         # A second's worth to begin with; and one connection of each worker may have gone stale, which is free.
         assert attempts <= 1.2 * 400 + 10 * (lasted + 1) + 3, lasted
 
@@ -142,9 +121,9 @@ def test_g_retry_3_a_storm_of_4xx_is_nobodys_fault(tmp_path: Path) -> None:
         for status in (400, 401, 404, 409, 422):
             for _ in range(20):
                 assert client.get(f"{router.url}/sim/echo?status={status}").status_code == status
-        eventually(lambda: figures(router)["routerctl_finished_requests_total"] == 100, "the figures")
-        assert figures(router).get("routerctl_retries_total", 0) == 0
-        assert figures(router)["routerctl_worker_up"] == 2
+        eventually(lambda: samples(router)["routerctl_finished_requests_total"] == 100, "the figures")
+        assert samples(router).get("routerctl_retries_total", 0) == 0
+        assert samples(router)["routerctl_worker_up"] == 2
 
 
 def test_g_retry_3_statuses_that_the_rules_name_go_to_another_worker(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from tests.faults.kernel_queue import send_and_be_read
 from tests.faults.raw_worker import PATIENCE, Connection, RawClient, RawWorker, echo
 from tests.faults.smuggling_answers import BAD_GATEWAY, CASES, Case
 from tests.faults.strict_http import Message, NotStrictError
-from tests.integration.routers import Router
+from tests.integration.routers import Router, router_before
 
 _numbers = count(1)
 
@@ -80,12 +80,8 @@ def worker(script: Script) -> Iterator[RawWorker]:
 
 @pytest.fixture(scope="module")
 def router(tmp_path_factory: pytest.TempPathFactory, worker: RawWorker) -> Iterator[Router]:
-    one = Router(tmp_path_factory.mktemp("router"), "--data-planes=1", "--worker-urls", worker.url)
-    try:
-        one.start().ready()
+    with router_before(tmp_path_factory.mktemp("router"), [worker.url]) as one:
         yield one
-    finally:
-        one.close()
 
 
 def connection_of(worker: RawWorker, target: bytes) -> int:

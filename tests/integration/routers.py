@@ -15,6 +15,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Self
 
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
 from shared.process import is_alive
 from shared.runtime_dir import PlaneRecord, ProcessRecord, RuntimeDir, read_record
 
@@ -145,6 +148,29 @@ class Router:
                 os.kill(record.pid, signal.SIGKILL)
         for file in self._files:
             file.close()
+
+
+@contextmanager
+def router_before(
+    folder: Path, workers: list[str], *arguments: str, wrapper: tuple[str, ...] = (), planes: int = 1
+) -> Iterator[Router]:
+    """A ready router in front of these workers."""
+    router = Router(folder, f"--data-planes={planes}", *arguments, "--worker-urls", *workers, wrapper=wrapper)
+    try:
+        router.start().ready()
+        yield router
+    finally:
+        router.close()
+
+
+def samples(router: Router) -> dict[str, float]:
+    """The router's metrics, each summed over its labels."""
+    text = httpx.get(f"http://127.0.0.1:{router.prometheus_port}/metrics", trust_env=False).text
+    found: dict[str, float] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            found[sample.name] = found.get(sample.name, 0.0) + sample.value
+    return found
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from itertools import cycle, islice
 from pathlib import Path
 from time import monotonic, sleep
@@ -22,7 +21,7 @@ from tests.faults.law import law_holds, nothing_leaks, open_files, scrape
 from tests.faults.leaving import Cancels, Disconnects, Finishes, Http2Connection, Resets, Visit, body_of
 from tests.faults.test_retries import black_hole
 from tests.faults.watched_worker import WatchedWorker, watched_worker
-from tests.integration.routers import PATIENCE, Router, eventually
+from tests.integration.routers import PATIENCE, Router, eventually, router_before
 
 AT_ONCE = 10
 """Clients that wait together; the retry budget begins with as many."""
@@ -35,19 +34,9 @@ def worker() -> Iterator[WatchedWorker]:
         yield one
 
 
-@contextmanager
-def router_before(folder: Path, worker: str, planes: int = 1) -> Iterator[Router]:
-    router = Router(folder, f"--data-planes={planes}", "--worker-urls", worker)
-    try:
-        router.start().ready()
-        yield router
-    finally:
-        router.close()
-
-
 @pytest.fixture(scope="module")
 def router(tmp_path_factory: pytest.TempPathFactory, worker: WatchedWorker) -> Iterator[Router]:
-    with router_before(tmp_path_factory.mktemp("router"), worker.url) as one:
+    with router_before(tmp_path_factory.mktemp("router"), [worker.url]) as one:
         yield one
 
 
@@ -141,7 +130,7 @@ def test_a_stream_that_is_reset_without_an_error_in_a_body_of_unknown_length_is_
 )
 def test_g_cancel_1_in_the_pause_before_another_attempt(tmp_path: Path, worker: WatchedWorker, rounds: int) -> None:
     """One client more stays: its next attempt shows that the others' would have come."""
-    with router_before(tmp_path, worker.url) as router, nothing_leaks(router), law_holds(router):
+    with router_before(tmp_path, [worker.url]) as router, nothing_leaks(router), law_holds(router):
         shared = Http2Connection(router)
         for _ in range(rounds):
             visits = [way(router, shared) for way in islice(cycle(WAYS.values()), AT_ONCE - 1)]
@@ -192,7 +181,7 @@ def wait_for_connecting(router: Router, port: int) -> str:
 def test_g_cancel_2_while_connecting(tmp_path: Path, count: int, bound: float) -> None:
     rng = random.Random(2)
     delays: dict[str, list[float]] = {way: [] for way in WAYS}
-    with black_hole() as (hole, swallow), router_before(tmp_path, hole) as router:
+    with black_hole() as (hole, swallow), router_before(tmp_path, [hole]) as router:
         port = int(hole.rpartition(":")[2])
         swallow()
         shared = Http2Connection(router)

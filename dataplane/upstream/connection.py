@@ -12,22 +12,19 @@ import os
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Protocol, cast
+from typing import cast
 
 import httptools
 
+from dataplane.upstream.framing import LONG_HEAD, LONG_PAUSE, MAX_HEAD, NotUnderstoodError, check_head, size_of
 from dataplane.upstream.head import HOP_BY_HOP, connection_tokens
+from dataplane.upstream.sink import Nobody, ResponseSink
 from shared.tls import explain
 
 # A chunk is passed on whole; one larger than this is passed on in pieces, so that a worker's huge chunk
 # does not become our memory.
 _MAX_HELD_CHUNK = 64 * 1024
 
-# Of all heads up to the final answer's, interim ones included, and of what stands between two parts of the body
-# (chunk extensions) or after the last (trailers). vLLM's heads have some 200 bytes. A limit there must be: the parser
-# holds a field until it ends, and the server that passes heads on ends its process at 24,576 fields.
-_MAX_HEAD = 64 * 1024
-_MAX_FIELDS = 256
 _END_OF_HEAD = b"\r\n\r\n"
 
 _LAST_READ = 64 * 1024
@@ -41,45 +38,7 @@ _buffer = memoryview(bytearray(_READ_SIZE))
 _LAST_WORDS = 1.0
 
 
-class ResponseSink(Protocol):
-    """What a connection tells of the answer to the request that was sent on it, in this order."""
-
-    def on_head(self, status: int, headers: list[tuple[bytes, bytes]], length: int | None) -> None:
-        """Take status, end-to-end headers and the body's length (None: not told, it comes in chunks)."""
-
-    def on_body(self, data: bytes) -> None:
-        """Take the next part of the body: a whole chunk, or what arrived of a body that is not chunked."""
-
-    def on_complete(self) -> None:
-        """Know that the answer is complete; the connection is no longer the sink's."""
-
-    def on_broken(self, reason: str) -> None:
-        """Know that the answer will not be completed; `reason` ends the sentence "the worker's answer ..."."""
-
-
-class _Nobody:
-    """Takes what nobody wants."""
-
-    def on_head(self, status: int, headers: list[tuple[bytes, bytes]], length: int | None) -> None:
-        pass
-
-    def on_body(self, data: bytes) -> None:
-        pass
-
-    def on_complete(self) -> None:
-        pass
-
-    def on_broken(self, reason: str) -> None:
-        pass
-
-
-_NOBODY = _Nobody()
-_LONG_HEAD = f"has a head of more than {_MAX_HEAD // 1024} KB"
-_LONG_PAUSE = f"has more than {_MAX_HEAD // 1024} KB between the parts of its body"
-
-
-class _NotUnderstoodError(Exception):
-    """The answer is HTTP, but none that we can pass on; the message ends "the worker's answer ..."."""
+_NOBODY = Nobody()
 
 
 class UpstreamConnection(asyncio.BufferedProtocol):
@@ -224,7 +183,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         except httptools.HttpParserError as error:
             if not self._complete:
                 cause = error.__context__
-                self._break(str(cause) if isinstance(cause, _NotUnderstoodError) else f"is not valid HTTP ({error})")
+                self._break(str(cause) if isinstance(cause, NotUnderstoodError) else f"is not valid HTTP ({error})")
                 return
             self._out_of_step = True
         if self._complete:
@@ -232,8 +191,8 @@ class UpstreamConnection(asyncio.BufferedProtocol):
                 # Also half a chunk line, of which the parser says nothing.
                 self._out_of_step = True
             self._finish()
-        elif self._bodiless > _MAX_HEAD:
-            self._break(_LONG_PAUSE if self._head_done else _LONG_HEAD)
+        elif self._bodiless > MAX_HEAD:
+            self._break(LONG_PAUSE if self._head_done else LONG_HEAD)
 
     def eof_received(self) -> None:
         """Know that the worker sends nothing more; the transport closes."""
@@ -290,7 +249,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         elif name == b"transfer-encoding":
             # Spaces, but no tab: llhttp itself would not take that for chunks.
             if self._chunked or value.rstrip(b" ").lower() != b"chunked":
-                raise _NotUnderstoodError("uses a transfer coding that was not asked for")
+                raise NotUnderstoodError("uses a transfer coding that was not asked for")
             self._chunked = True
         elif name == b"connection":
             self._connection_values.append(value)
@@ -300,23 +259,14 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         if self._complete:
             return
         status = self._parser.get_status_code()
-        if status < 100 or status == 101 or status > 599:
-            raise _NotUnderstoodError("has a status that was not asked for")
-        version = self._parser.get_http_version()
-        if version != "1.1" and (version != "1.0" or self._chunked):
-            raise _NotUnderstoodError(f"is not framed as HTTP/{version} allows")
         headers = self._headers
-        if len(headers) > _MAX_FIELDS:
-            raise _NotUnderstoodError(f"has more than {_MAX_FIELDS} fields")
         framed = self._chunked or bool(self._length)
+        check_head(status, self._parser.get_http_version(), headers, chunked=self._chunked, framed=framed)
         if status < 200:
-            # It has no body; whether one follows all the same is anybody's guess.
-            if framed:
-                raise _NotUnderstoodError("has an interim answer with a body")
             self._informational = True
             return
-        if self._bodiless > _MAX_HEAD and sum(len(name) + len(value) + 4 for name, value in headers) > _MAX_HEAD:
-            raise _NotUnderstoodError(_LONG_HEAD)
+        if self._bodiless > MAX_HEAD and size_of(headers) > MAX_HEAD:
+            raise NotUnderstoodError(LONG_HEAD)
         self._head_done = True
         self._bodiless = 0
         for value in self._connection_values:
@@ -345,7 +295,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         elif self._sink is None:
             return
         elif not self._head_done:
-            raise _NotUnderstoodError("has a body before its head")
+            raise NotUnderstoodError("has a body before its head")
         elif not self._chunked:
             self._sink.on_body(data)
         elif not self._chunk and len(data) <= _MAX_HELD_CHUNK:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dataplane.upstream.connection import _MAX_HEAD, _MAX_HELD_CHUNK
+from dataplane.upstream.connection import _MAX_HELD_CHUNK
+from dataplane.upstream.framing import MAX_HEAD
 from tests.unit.dataplane.upstream.fake_transport import Sink, Wire
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -163,26 +164,26 @@ def fields_of(count: int, size: int) -> bytes:
 
 
 @pytest.mark.parametrize("interim", [b"", b"HTTP/1.1 103 X\r\nlink: x\r\n\r\n"])
-@pytest.mark.parametrize("body", [b"", b"x" * 2 * _MAX_HEAD])
+@pytest.mark.parametrize("body", [b"", b"x" * 2 * MAX_HEAD])
 def test_a_long_head_is_passed_on_whole(interim: bytes, body: bytes) -> None:
-    answer = interim + with_length(body, extra=fields_of(_MAX_HEAD // 400 - 2, 400))
+    answer = interim + with_length(body, extra=fields_of(MAX_HEAD // 400 - 2, 400))
     for pieces in ([answer], cut(answer, list(range(0, len(answer), 5000)))):
         wire = Wire()
         sink = wire.ask()
         wire.receive(*pieces)
         assert sink.events == ("hbc" if body else "hc")
-        assert len(sink.headers) == _MAX_HEAD // 400 - 1
+        assert len(sink.headers) == MAX_HEAD // 400 - 1
 
 
 @pytest.mark.parametrize(
     "head",
     [
-        OK + fields_of(_MAX_HEAD // 400 + 1, 400),
-        OK + b"x:\r\n" * (_MAX_HEAD // 4),
-        OK + b"n" * (_MAX_HEAD + 1) + b": 1\r\n",
-        OK + b"x: " + b"v" * (_MAX_HEAD + 1),
-        OK[:-2] + b"o" * 2 * _MAX_HEAD,
-        b"HTTP/1.1 103 X\r\nlink: x\r\n\r\n" * (_MAX_HEAD // 10),
+        OK + fields_of(MAX_HEAD // 400 + 1, 400),
+        OK + b"x:\r\n" * (MAX_HEAD // 4),
+        OK + b"n" * (MAX_HEAD + 1) + b": 1\r\n",
+        OK + b"x: " + b"v" * (MAX_HEAD + 1),
+        OK[:-2] + b"o" * 2 * MAX_HEAD,
+        b"HTTP/1.1 103 X\r\nlink: x\r\n\r\n" * (MAX_HEAD // 10),
     ],
     ids=["many fields", "tiny fields", "a name", "a value", "a reason", "interim answers"],
 )
@@ -199,7 +200,7 @@ def test_a_head_without_end_is_given_up(head: bytes, at_once: bool) -> None:
 
 @pytest.mark.parametrize(
     "endless",
-    [b"0\r\nx: " + b"v" * 2 * _MAX_HEAD, b"0\r\n" + b"x:\r\n" * _MAX_HEAD, b"1;" + b"e" * 2 * _MAX_HEAD],
+    [b"0\r\nx: " + b"v" * 2 * MAX_HEAD, b"0\r\n" + b"x:\r\n" * MAX_HEAD, b"1;" + b"e" * 2 * MAX_HEAD],
     ids=["a trailer", "trailers", "a chunk's extension"],
 )
 @pytest.mark.parametrize("before", [b"", b"3\r\nabc\r\n"])
@@ -215,7 +216,7 @@ def test_what_is_no_body_must_end_too(before: bytes, endless: bytes) -> None:
 
 
 def test_long_parts_beside_the_body_may_be_many() -> None:
-    extension = b";" + b"e" * (_MAX_HEAD - 1000)
+    extension = b";" + b"e" * (MAX_HEAD - 1000)
     parts = [b"%x%b\r\n%d\r\n" % (1, extension, number % 10) for number in range(50)]
     wire = Wire()
     sink = wire.ask()
@@ -436,7 +437,7 @@ def test_what_is_no_body_is_not_held_without_end(endless: bytes) -> None:
         more = endless if endless.endswith(b"\r\n") else endless[-1000:]
         wire.receive(more)
         received += len(more)
-        assert received <= _MAX_HEAD + 2 * len(endless)
+        assert received <= MAX_HEAD + 2 * len(endless)
     assert sink.events.endswith("x")
     assert "more than 64 KB" in sink.reason
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from dataplane.lingering import Lingering
 from dataplane.server import ASGIMessage, FutureLike, Scope, Transaction, waiting
+from dataplane.upstream.head import one_cookie
 from shared.errors import WORKER_HEADER, RouterError, bad_request, error_body, payload_too_large
 
 Headers = list[tuple[bytes, bytes]]
@@ -53,6 +54,8 @@ class Client:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.headers: Headers = scope["headers"]
+        if scope.get("http_version") == "2":
+            self.headers = one_cookie(self.headers)
         self.started = False
         self._transaction = transaction
         self._receive: Callable[[], Any] = proto.receive

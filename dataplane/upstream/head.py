@@ -37,6 +37,17 @@ def connection_tokens(values: Iterable[bytes]) -> frozenset[bytes]:
     return frozenset(token.strip().lower() for value in values for token in value.split(b","))
 
 
+def one_cookie(headers: Headers) -> list[tuple[bytes, bytes]]:
+    """Return an HTTP/2 request's fields with its `Cookie` fields put together, as HTTP/1.1 wants them.
+
+    HTTP/2 clients may split them for better compression (RFC 9113 section 8.2.3).
+    """
+    cookies = [value for name, value in headers if name == b"cookie"]
+    if len(cookies) < 2:
+        return list(headers)
+    return [*(field for field in headers if field[0] != b"cookie"), (b"cookie", b"; ".join(cookies))]
+
+
 def field_lines(headers: Headers, request_id: bytes, method: str, body_length: int) -> bytes:
     """Return the head's field lines after `Host`, the empty line included: the same for every attempt.
 

@@ -44,6 +44,13 @@ def test_g_bytes_1_a_head_over_http_2(worker: RawWorker, client: H2Client) -> No
     assert asked.values(b"x-request-id") == told.values(b"x-request-id")
 
 
+def test_a_cookie_that_http_2_split_reaches_the_worker_whole(worker: RawWorker, client: H2Client) -> None:
+    client.ask(fields=[(b"cookie", b"a=1"), (b"x-a", b"1"), (b"cookie", b"b=2"), (b"cookie", b"c=3")])
+    asked = worker.taken()
+    assert asked.values(b"cookie") == [b"a=1; b=2; c=3"]
+    assert asked.values(b"x-a") == [b"1"]
+
+
 @steady
 @given(fields, st.booleans(), st.lists(st.sampled_from(HOP_BY_HOP), max_size=3))
 def test_g_bytes_2_fields_over_http_2(

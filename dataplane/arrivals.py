@@ -33,12 +33,11 @@ class Arrivals:
         """Take a request from granian."""
         client = Client(transaction)
         self._waiting[client] = None
-        for name, _ in client.headers:
-            if name == b"expect":
-                # To ask for the body is to send "100 Continue": whether it is wanted must be known first.
-                self._call(self._take, client)
-                return
-        client.listen_early(self._take)
+        if b"expect" in client.fields:
+            # To ask for the body is to send "100 Continue": whether it is wanted must be known first.
+            self._call(self._take, client)
+        else:
+            client.listen_early(self._take)
 
     def _take(self, client: Client) -> None:
         if client in self._waiting:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from dataplane.lingering import Lingering
@@ -13,7 +14,10 @@ from shared.errors import WORKER_HEADER, RouterError, bad_request, error_body, p
 
 Headers = list[tuple[bytes, bytes]]
 
-_is_authority = re.compile(rb"(?:[\w\-.~!$&'()*+,;=%]+|\[[\da-fA-F:.]+\])(?::\d*)?").fullmatch
+_ONE_HOST = "must have one Host field with one valid host"
+_ONE_CODING = "has a transfer coding other than chunked, once"
+
+_is_authority = lru_cache(256)(re.compile(rb"(?:[\w\-.~!$&'()*+,;=%]+|\[[\da-fA-F:.]+\])(?::\d*)?").fullmatch)
 """Host and port (RFC 3986 section 3.2), without the user that it must not have in a `Host` field."""
 
 
@@ -40,6 +44,7 @@ class Client:
         "_transaction",
         "_unreadable",
         "_watch",
+        "fields",
         "headers",
         "method",
         "path",
@@ -56,6 +61,8 @@ class Client:
         self.headers: Headers = scope["headers"]
         if scope.get("http_version") == "2":
             self.headers = one_cookie(self.headers)
+        # Of a repeated field the last one counts; few fields are looked at, and those seldom repeated.
+        self.fields = dict(self.headers)
         self.started = False
         self._transaction = transaction
         self._receive: Callable[[], Any] = proto.receive
@@ -99,18 +106,21 @@ class Client:
             raise bad_request("asks for a tunnel")
         if path[:1] != b"/" and not (path == b"*" and method == "OPTIONS"):
             raise bad_request("has a target that is no path")
-        hosts = codings = 0
-        for name, value in self.headers:
-            if name == b"host":
-                hosts += 1
-                # The server makes an empty one where there was none, which only HTTP/1.1 forbids.
-                if hosts > 1 or (not _is_authority(value) and (value or self.scope["http_version"] == "1.1")):
-                    raise bad_request("must have one Host field with one valid host")
-            elif name == b"transfer-encoding":
-                codings += 1
-                # The server undoes the last coding only, and the field does not go on to the worker.
-                if codings > 1 or value.lower() != b"chunked":
-                    raise bad_request("has a transfer coding other than chunked, once")
+        fields = self.fields
+        # The server makes an empty one where there was none, which only HTTP/1.1 forbids.
+        host = fields.get(b"host", b"")
+        if not _is_authority(host) and (host or self.scope.get("http_version") == "1.1"):
+            raise bad_request(_ONE_HOST)
+        # The server undoes the last coding only, and the field does not go on to the worker.
+        coding = fields.get(b"transfer-encoding")
+        if coding is not None and coding.lower() != b"chunked":
+            raise bad_request(_ONE_CODING)
+        if len(fields) < len(self.headers):
+            names = [name for name, _ in self.headers]
+            if names.count(b"host") > 1:
+                raise bad_request(_ONE_HOST)
+            if names.count(b"transfer-encoding") > 1:
+                raise bad_request(_ONE_CODING)
 
     def listen_early(self, arrived: Callable[[Client], None]) -> None:
         """Ask for the body before `read_body` does; `arrived` is called when its first part is there.
@@ -137,15 +147,14 @@ class Client:
         Raises RouterError 413 at once when the declared length is over the limit. A body of known length ends
         with its last byte; the server's own "that was all" is left to `watch`, except in HTTP/2.
         """
-        for name, value in self.headers:
-            if name == b"content-length":
-                length = int(value)
-                if length > limit:
-                    raise payload_too_large(limit)
-                self._declared = length
-                # In HTTP/2 more may follow, and only its end tells that the length was true.
-                if self.scope.get("http_version") != "2":
-                    self._expected = length
+        declared = self.fields.get(b"content-length")
+        if declared is not None:
+            self._declared = int(declared)
+            if self._declared > limit:
+                raise payload_too_large(limit)
+            # In HTTP/2 more may follow, and only its end tells that the length was true.
+            if self.scope.get("http_version") != "2":
+                self._expected = self._declared
         self._limit = limit
         self._on_body = on_body
         self._left = left
@@ -259,7 +268,7 @@ class Client:
         if error.close:
             headers.append((b"connection", b"close"))
         # Who asks before sending may not have begun, and reading would be the permission to.
-        asks = self._size == 0 and any(name == b"expect" for name, _ in self.headers)
+        asks = self._size == 0 and b"expect" in self.fields
         self._lingers = error.status == 413 and not asks
         self.answer(error.status, headers, body if self.method != "HEAD" else b"")
 

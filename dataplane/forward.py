@@ -61,7 +61,7 @@ class Forwarder:
 
     def request_id(self, client: Client) -> bytes:
         """Return the id that the client gave, or a new one."""
-        return request_id(client.headers, self.fleet.view.request_id_headers, self._rng)
+        return request_id(client.fields, self.fleet.view.request_id_headers, self._rng)
 
     def pause_after(self, number: int) -> float:
         """Return the pause in seconds after attempt `number`."""

@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from dataplane.splice import Names
 from shared.decoding import DECODE_ERRORS
 from shared.errors import unreadable_body
-
-Headers = Sequence[tuple[bytes, bytes]]
 
 
 class _Arguments(msgspec.Struct, frozen=True):
@@ -103,14 +101,12 @@ _is_usable_id = re.compile(rb"[ -~]{1,256}").fullmatch
 """It goes into logs, errors and the answer's head, so nothing in it may steer a terminal or fill them up."""
 
 
-def request_id(headers: Headers, names: Sequence[bytes], rng: random.Random) -> bytes:
+def request_id(fields: Mapping[bytes, bytes], names: Sequence[bytes], rng: random.Random) -> bytes:
     """Return the request's id: the value of the first of `names` that has one, or a new one of 24 hex digits.
 
     One that is not printable ASCII or has more than 256 characters is passed over.
     """
-    given = {name: value for name, value in headers if name in names}
-    if given:
-        for name in names:
-            if name in given and _is_usable_id(given[name]):
-                return given[name]
+    for name in names:
+        if name in fields and _is_usable_id(fields[name]):
+            return fields[name]
     return b"%024x" % rng.getrandbits(96)

@@ -229,7 +229,7 @@ class Supervisor:
         if not watched.is_alive:
             log.error("%s %s before it was told to", watched.name, watched.cause)
             return
-        clean = await watched.end(self._config.shutdown_grace_secs + KILL_MARGIN)
+        clean = await watched.end(self._config.longest_stop + KILL_MARGIN)
         log.info("%s %s", watched.name, "has ended" if clean else "did not end in time and was killed")
 
     # --- becoming ready ----------------------------------------------------------------------------------
@@ -303,7 +303,7 @@ class Supervisor:
 
     async def _close(self, ending: Ending) -> int:
         planes = self._planes_to_end(ending)
-        grace = self._config.shutdown_grace_secs + KILL_MARGIN
+        grace = self._config.longest_stop + KILL_MARGIN
         clean = await asyncio.gather(*(plane.end(grace) for plane in planes))
         # The control plane goes last: the planes' last figures are for it.
         if self._control_plane is not None:

@@ -10,7 +10,7 @@ import asyncio
 
 from dataplane.client import Client
 from dataplane.forward import Forwarder
-from dataplane.own_routes import OWN_ROUTES, Answer
+from dataplane.own_routes import NOT_READY, OWN_ROUTES, Answer, draining
 from shared.catalog import route_label
 from shared.errors import RouterError, method_not_allowed
 
@@ -30,6 +30,9 @@ class PlaneApplication:
             self._refuse(client, error)
             return
         route = OWN_ROUTES.get(client.path)
+        if self._forwarder.draining:
+            client.is_last = True
+            route = draining if client.path in NOT_READY else route
         if route is None:
             self._forwarder.forward(client)
         else:

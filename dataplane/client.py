@@ -24,8 +24,8 @@ _is_authority = lru_cache(256)(re.compile(rb"(?:[\w\-.~!$&'()*+,;=%]+|\[[\da-fA-
 class Client:
     """Reads the request's body, watches for the client's leaving, and sends the answer.
 
-    `left` is called once, in the event loop, when the client has left while its body is read or while it
-    is watched.
+    `is_last` has the connection closed after the answer. `left` is called once, in the event loop, when the client has
+    left while its body is read or while it is watched.
     """
 
     __slots__ = (
@@ -46,6 +46,7 @@ class Client:
         "_watch",
         "fields",
         "headers",
+        "is_last",
         "method",
         "path",
         "scope",
@@ -64,6 +65,7 @@ class Client:
         # Of a repeated field the last one counts; few fields are looked at, and those seldom repeated.
         self.fields = dict(self.headers)
         self.started = False
+        self.is_last = False
         self._transaction = transaction
         self._receive: Callable[[], Any] = proto.receive
         self._send: Callable[[ASGIMessage], Any] = proto.send
@@ -239,6 +241,8 @@ class Client:
     def start(self, status: int, headers: Headers) -> None:
         """Begin the answer. After this nothing can be retried."""
         self.started = True
+        if self.is_last and self.scope.get("http_version") != "2":
+            headers = [*headers, (b"connection", b"close")]
         self._send({"type": "http.response.start", "status": status, "headers": headers})
 
     def send(self, data: bytes, *, more: bool) -> FutureLike | None:
@@ -266,7 +270,7 @@ class Client:
         if error.worker is not None:
             headers.append((WORKER_HEADER, error.worker.encode()))
         if error.close:
-            headers.append((b"connection", b"close"))
+            self.is_last = True
         # Who asks before sending may not have begun, and reading would be the permission to.
         asks = self._size == 0 and b"expect" in self.fields
         self._lingers = error.status == 413 and not asks
@@ -277,7 +281,8 @@ class Client:
         self.unwatch()
         if self._unreadable and not self.started:
             # As bare as the server's own answer to a head that it can not read.
-            self.answer(400, [(b"content-length", b"0"), (b"connection", b"close")], b"")
+            self.is_last = True
+            self.answer(400, [(b"content-length", b"0")], b"")
         if self._lingers:
             Lingering(self._transaction)
         else:

@@ -48,8 +48,15 @@ class Forwarder:
         # In order of arrival, so that the oldest are at the front.
         self._requests: dict[Request, None] = {}
         self._unwatched: list[Request] = []
+        self.draining = False
         self.budget = RetryBudget(self.loop.time())
         self.failures = FailureLog(self.loop.time())
+
+    def drain(self) -> None:
+        """From now on each answer is its connection's last: the plane is about to stop."""
+        self.draining = True
+        for request in self._requests:
+            request.client.is_last = True
 
     def forward(self, client: Client) -> None:
         """Take a request in."""

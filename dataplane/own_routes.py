@@ -21,6 +21,16 @@ class Answer:
     body: bytes
 
 
+NOT_READY = frozenset({"/readiness", "/health"})
+"""The paths that tell load balancers to send nothing more while a plane drains."""
+
+
+def draining(view: FleetView) -> Answer:
+    """What these answer then."""
+    refusal = {"status": "not_ready", "reason": "the router is stopping", "total_workers": len(view.table.workers)}
+    return Answer(503, JSON, msgspec.json.encode(refusal))
+
+
 def liveness(view: FleetView) -> Answer:
     """Whether this process serves at all."""
     return Answer(200, TEXT, b"OK")

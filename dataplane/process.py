@@ -182,6 +182,10 @@ class Plane:
             stopped.cancel()
             await serving
             raise RuntimeError("the HTTP server ended by itself")
+        self._forwarder.drain()
+        if self._config.drain_delay_secs:
+            logger.info("not ready any more; serving for another %g s", self._config.drain_delay_secs)
+            await asyncio.sleep(self._config.drain_delay_secs)
         logger.info("draining: %d open requests", self._accounting.active)
         self._server.stop()
         done, _ = await asyncio.wait((serving,), timeout=self._config.shutdown_grace_secs)

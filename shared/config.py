@@ -100,9 +100,16 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     # Off: where the workers are is no business of a client's.
     expose_worker: bool = False
 
+    # 0: whoever stops the router by hand does not want to wait for load balancers.
+    drain_delay_secs: float = 0.0
     # Long enough for most answers to end, shorter than Kubernetes' 30 s before it kills.
     shutdown_grace_secs: float = 25.0
     log_level: str = "info"
+
+    @property
+    def longest_stop(self) -> float:
+        """Seconds that a plane takes at most from SIGTERM to the end of its last request."""
+        return self.drain_delay_secs + self.shutdown_grace_secs
 
     def settings(self) -> Settings:
         """Return the part that travels in the routing table."""
@@ -143,7 +150,8 @@ def plane_fingerprint(config: StartConfig) -> str:
     """Return what a plane takes only at its start. A plane is adopted when its own is equal, else replaced."""
     return (
         f"{__version__} {join_address(config.host, config.port)} "
-        f"grace={config.shutdown_grace_secs:g} log={config.log_level} affinity={config.plane_affinity}"
+        f"drain={config.drain_delay_secs:g} grace={config.shutdown_grace_secs:g} log={config.log_level} "
+        f"affinity={config.plane_affinity}"
     )
 
 
@@ -213,6 +221,7 @@ def check(config: StartConfig) -> None:
         ("--retry-backoff-multiplier", config.retry_backoff_multiplier, 1, 100),
         ("--retry-jitter-factor", config.retry_jitter_factor, 0, 1),
         ("--max-payload-size", config.max_payload_size, 1, 1 << 40),
+        ("--drain-delay-secs", config.drain_delay_secs, 0, 3600),
         ("--shutdown-grace-secs", config.shutdown_grace_secs, 0, 86400),
     ):
         _check_range(flag, number, low, high)

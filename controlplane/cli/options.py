@@ -79,6 +79,10 @@ HELP: dict[str, tuple[str, str]] = {
         "",
         "Tell clients which worker answered (header x-routerctl-worker), or failed.",
     ),
+    "drain_delay_secs": (
+        "SECONDS",
+        "At a stop, go on serving for so long while /readiness says no, so that load balancers send nothing more.",
+    ),
     "shutdown_grace_secs": ("SECONDS", "Time for running requests to finish at a stop; Kubernetes kills after 30."),
     "log_level": ("LEVEL", "debug, info, warning, error or critical."),
 }

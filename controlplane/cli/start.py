@@ -60,6 +60,7 @@ def start(
     trust_kv_transfer_params: Annotated[Text, option("trust_kv_transfer_params")] = None,
     request_id_headers: Annotated[Texts, option("request_id_headers")] = None,
     expose_worker: Annotated[Text, option("expose_worker")] = None,
+    drain_delay_secs: Annotated[Text, option("drain_delay_secs")] = None,
     shutdown_grace_secs: Annotated[Text, option("shutdown_grace_secs")] = None,
     log_level: Annotated[Text, option("log_level")] = None,
 ) -> int:

@@ -70,7 +70,7 @@ class Client:
         self._receive: Callable[[], Any] = proto.receive
         self._send: Callable[[ASGIMessage], Any] = proto.send
         self._arrived: Callable[[Client], None] | None = None
-        self._early: FutureLike | None = None
+        self._early: ASGIMessage | None = None
         self._watch: FutureLike | None = None
         self._left: Callable[[], None] | None = None
         self._on_body: Callable[[bytes | bytearray], None] | None = None
@@ -139,8 +139,9 @@ class Client:
         if self._on_body is not None:
             self._heard(operation)
         elif operation is self._watch and arrived is not None:
+            # The message, not the operation: that refers to us, and the garbage collector can not see into it.
             self._watch = None
-            self._early = operation
+            self._early = operation.result()
             arrived(self)
 
     def read_body(self, limit: int, on_body: Callable[[bytes | bytearray], None], left: Callable[[], None]) -> None:
@@ -160,8 +161,9 @@ class Client:
         self._limit = limit
         self._on_body = on_body
         self._left = left
-        if self._early is not None:
-            self._take_in(self._early.result())
+        early, self._early = self._early, None
+        if early is not None:
+            self._take_in(early)
         elif self._watch is None:
             self._listen()
 

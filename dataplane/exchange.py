@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataplane.client import Client, Headers
 from dataplane.first_event import PREFIX as EARLY_ERROR
 from dataplane.first_event import EarlyError, early_error
-from dataplane.retry import Outcome
+from dataplane.retry import AT_ONCE, Outcome
 from dataplane.server import FutureLike
 from dataplane.timeouts import Phase, Place
 from dataplane.upstream.connection import UpstreamConnection
@@ -41,6 +41,7 @@ class Exchange:
         "_over",
         "_pending",
         "_request_id",
+        "_sent_at",
         "_waiting",
         "_whole",
         "first_byte_at",
@@ -76,10 +77,12 @@ class Exchange:
         self._waiting = False
         self._over = False
         self._last_event = False
+        self._sent_at = 0.0
 
     def send(self, connection: UpstreamConnection, head: bytes, body: bytes | bytearray) -> None:
         """Send the request on `connection`, which is ours until the outcome or `abandon`."""
         self._connection = connection
+        self._sent_at = self._loop.time()
         self.reused = connection.used
         if connection.closed:
             # Lost between its making and this call: nobody else will tell us.
@@ -186,7 +189,8 @@ class Exchange:
         elif self._connection is not None and self._connection.answering:
             self._ended(Outcome.BROKEN)
         else:
-            self._ended(Outcome.NOTHING_RECEIVED)
+            held = self._loop.time() - self._sent_at
+            self._ended(Outcome.HELD if held > AT_ONCE else Outcome.NOTHING_RECEIVED)
 
     # --- towards the client ----------------------------------------------------------------------------
 

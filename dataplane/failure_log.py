@@ -15,6 +15,7 @@ logger = logging.getLogger("dataplane.failures")
 SAID = {
     Outcome.CONNECT_FAILED: "no connection",
     Outcome.NOTHING_RECEIVED: "closed the connection without an answer",
+    Outcome.HELD: "took the request and closed the connection without an answer",
     Outcome.BROKEN: "the answer broke off before the client got any of it",
     Outcome.TRUNCATED: "the answer broke off in the middle",
 }

@@ -61,7 +61,7 @@ def peek(body: bytes | bytearray) -> Peek:
     """Read what routing needs; a body that is no JSON object yields nothing, and the worker says what is wrong.
 
     vLLM's server also takes NaN, byte order marks, UTF-16 and UTF-32: what it would read there is read here.
-    Raises RouterError for such a body that is too large to be looked into.
+    Raises RouterError for such a body that is too large or nested too deeply to be looked into.
     """
     if body[:1] != b"{" and not _may_be_an_object(body):
         return _NOTHING
@@ -82,7 +82,10 @@ def _peek_slowly(body: bytes | bytearray) -> Peek:
         raise unreadable_body()
     try:
         found = json.loads(body)
-    except (ValueError, RecursionError):
+    except RecursionError:
+        # Other parsers may go deeper: what is in there can not be known.
+        raise unreadable_body() from None
+    except ValueError:
         return _NOTHING
     if not isinstance(found, dict):
         return _NOTHING

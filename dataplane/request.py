@@ -39,6 +39,7 @@ from shared.errors import (
     out_of_descriptors,
     payload_too_large,
     unreachable,
+    unreadable_body,
     worker_stalled,
     worker_timeout,
 )
@@ -67,6 +68,7 @@ class Request:
         "_peek",
         "_progress",
         "_received_all",
+        "_silent",
         "_slot",
         "_tried",
         "_waited",
@@ -87,6 +89,7 @@ class Request:
         self._line = b""
         self._fields = b""
         self._tried: list[Slot] = []
+        self._silent: list[Slot] = []
         self._number = 0
         self._waited = 0.0
         self._pause: asyncio.TimerHandle | None = None
@@ -121,7 +124,10 @@ class Request:
             self._body = body
             self._peek = peek(body)
             if self._peek.hands_over and not self._forwarder.fleet.view.settings.trust_kv_transfer_params:
-                body = self._body = without_members(body, KV_TRANSFER)
+                try:
+                    body = self._body = without_members(body, KV_TRANSFER)
+                except (ValueError, RecursionError):
+                    raise unreadable_body() from None
             self._line = request_line(client.method, scope["raw_path"], scope["query_string"])
             self._fields = field_lines(client.headers, self.id, client.method, len(body))
             self._to_another_worker()
@@ -208,12 +214,14 @@ class Request:
                 headers[:] = [field for field in headers if field[0] != WORKER_HEADER]
                 headers.append((WORKER_HEADER, slot.id.encode()))
         if not may_be_sent_again(status, self.client.method):
+            if status >= 500:
+                self._tell(f"status {status}", gave_up=True)
             return True
         asked = max((retry_after(value) for name, value in headers if name == b"retry-after"), default=0.0)
         step, wait = self._next_step(Outcome.STATUS, status=status, asked=asked)
+        self._tell(f"status {status}", gave_up=step is Step.GIVE_UP)
         if step is Step.GIVE_UP:
             return True
-        self._tell(f"status {status}", gave_up=False)
         # Closing the connection makes sure that the worker is done with this attempt.
         self._abandon_attempt()
         self._again(step, wait, f"status-{status}")
@@ -225,10 +233,14 @@ class Request:
             return
         slot = self._slot
         assert slot is not None  # noqa: S101 - held since the attempt began
+        if outcome in (Outcome.NOTHING_RECEIVED, Outcome.HELD) and slot not in self._silent:
+            self._silent.append(slot)
         step, wait = self._next_step(outcome)
-        if step is not Step.SAME_WORKER:
+        if step is Step.SAME_WORKER:
+            self._tell("closed a kept connection without an answer", gave_up=False)
+        else:
             self._forwarder.evidence(slot.id, slot.epoch, EVIDENCE[outcome])
-            if outcome in (Outcome.CONNECT_FAILED, Outcome.NOTHING_RECEIVED):
+            if outcome in (Outcome.CONNECT_FAILED, Outcome.NOTHING_RECEIVED, Outcome.HELD):
                 self._forwarder.fleet.avoidance.failed(slot, self._forwarder.loop.time())
             why = why or (self._exchange.reason if self._exchange is not None else "")
             self._tell(f"{SAID[outcome]} ({why})", gave_up=step is Step.GIVE_UP)
@@ -261,6 +273,7 @@ class Request:
             budget_left=forwarder.budget.has_token(forwarder.loop.time()),
             wait=wait,
             waited=self._waited,
+            silent=len(self._silent),
         )
         return next_step(attempt, max_attempts=view.settings.max_attempts), wait
 
@@ -268,6 +281,8 @@ class Request:
         """Make another attempt."""
         self._forwarder.accounting.retries[cause] += 1
         if step is Step.SAME_WORKER:
+            # The attempt was none: the worker had closed before.
+            self._number -= 1
             slot = self._tried[-1]
             self._hold(slot)
             self._connect(slot)
@@ -306,7 +321,7 @@ class Request:
         if outcome is Outcome.TRUNCATED:
             self._truncate(bad_answer("broke off"))
             self._end("worker")
-        elif outcome is Outcome.BROKEN and self._exchange is not None:
+        elif outcome in (Outcome.BROKEN, Outcome.HELD) and self._exchange is not None:
             self._refuse(bad_answer(self._exchange.reason))
         else:
             self._refuse(unreachable(self._number))

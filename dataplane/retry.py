@@ -4,8 +4,10 @@
 
     outcome            when                                          next
     -----------------  --------------------------------------------  ------------------------------------------
-    nothing received   on a connection that was used before          the same worker, on a fresh connection
     broken, truncated  any                                           give up: an engine may have run it
+    held               to a method that is not safe                  give up: an engine may have run it
+    nothing received   to a method that is not safe, at 2 workers    give up: the request may be what kills them
+    nothing received   on a connection that was used before          the same worker, on a fresh connection
     status             not in 408 429 500 502 503 504                (no failure: passed on)
     status             500 502 504 to a method that is not safe      pass it on: an engine may have run it
     (any other)        as many attempts as allowed were made         give up
@@ -15,7 +17,8 @@
     (any other)        none is left, the wait does not fit           give up
 
 A reused connection that closes without a byte was closed by the worker's keep-alive timer while the
-request was on its way: the worker never read it, and is not at fault. Only this retry is free of budget.
+request was on its way: the worker never read it, and is not at fault. Only this retry is free of budget, and it
+does not count as an attempt. A worker that held the request for longer than that takes may have run it.
 
 To give up on a status means to pass the worker's own answer on to the client.
 """
@@ -37,6 +40,12 @@ MAX_WAIT = 1.0
 """Seconds that one request may spend in pauses between attempts. A longer Retry-After is the client's to heed."""
 
 
+AT_ONCE = 1.0
+"""Seconds within which a connection is closed that the worker had given up before the request reached it."""
+MOST_SILENT = 2
+"""Workers that may close without an answer to one POST: a request that ends engines must not end the fleet."""
+
+
 class Outcome(Enum):
     """How an attempt ended."""
 
@@ -44,6 +53,8 @@ class Outcome(Enum):
     CONNECT_FAILED = "connect-failed"
     NOTHING_RECEIVED = "closed-before-answer"
     """The connection was closed before any byte of an answer: the request may not even have been read."""
+    HELD = "closed-after-a-while"
+    """The same, more than `AT_ONCE` after the request was sent: it was read."""
     STATUS = "status"
     """The answer began with one of `RETRYABLE_STATUSES`; nothing of it was sent to the client."""
     BROKEN = "broken"
@@ -55,6 +66,7 @@ class Outcome(Enum):
 EVIDENCE: dict[Outcome, EvidenceKind] = {
     Outcome.CONNECT_FAILED: "connect-failed",
     Outcome.NOTHING_RECEIVED: "closed-before-answer",
+    Outcome.HELD: "closed-before-answer",
     Outcome.BROKEN: "bad-answer",
     Outcome.TRUNCATED: "bad-answer",
 }
@@ -78,7 +90,7 @@ class Attempt:
     """An attempt that did not complete, and what is left.
 
     `number` counts attempts, this one included; `wait` is the pause in seconds that would come before the
-    next one, `waited` the sum of those before.
+    next one, `waited` the sum of those before. `silent` counts the workers that closed without an answer.
     """
 
     outcome: Outcome
@@ -90,15 +102,21 @@ class Attempt:
     budget_left: bool = True
     wait: float = 0.0
     waited: float = 0.0
+    silent: int = 1
 
 
 def next_step(attempt: Attempt, *, max_attempts: int) -> Step:
     """Return the step, by the table above."""
     outcome = attempt.outcome
-    if outcome is Outcome.NOTHING_RECEIVED and attempt.reused:
-        return Step.SAME_WORKER
+    may_be_run = attempt.method not in SAFE_METHODS
     if outcome in (Outcome.BROKEN, Outcome.TRUNCATED):
         return Step.GIVE_UP
+    if outcome is Outcome.HELD and may_be_run:
+        return Step.GIVE_UP
+    if outcome is Outcome.NOTHING_RECEIVED and may_be_run and attempt.silent >= MOST_SILENT:
+        return Step.GIVE_UP
+    if outcome is Outcome.NOTHING_RECEIVED and attempt.reused:
+        return Step.SAME_WORKER
     if outcome is Outcome.STATUS and not may_be_sent_again(attempt.status, attempt.method):
         return Step.GIVE_UP
     if attempt.number >= max_attempts or not attempt.budget_left:

@@ -28,7 +28,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from granian.constants import Interfaces
-from granian.http import HTTP1Settings
+from granian.http import HTTP1Settings, HTTP2Settings
 from granian.server.embed import AsyncWorker, Server
 
 # granian's compiled part; its type stub does not describe what the embedded server uses of it.
@@ -169,6 +169,7 @@ class HttpServer:
             websockets=False,
             backlog=BACKLOG,
             backpressure=connections,
+            http2_settings=HTTP2Settings(max_headers_size=_BUFFER_SIZE),
             http1_settings=HTTP1Settings(header_read_timeout=_HEADER_READ_TIMEOUT_MS, max_buffer_size=_BUFFER_SIZE),
             log_enabled=False,
         )

@@ -121,7 +121,8 @@ def unreachable(attempts: int) -> RouterError:
     return RouterError(
         503,
         "workers_unreachable",
-        f"No worker could be reached in {attempts} attempt{'s' * (attempts != 1)}. Try again shortly.",
+        f"No worker answered in {attempts} attempt{'s' * (attempts != 1)}: connections were refused, or closed "
+        "without an answer. Try again shortly.",
         side=WORKER,
         retry_after=1,
     )
@@ -145,12 +146,12 @@ def bad_answer(what: str) -> RouterError:
 
 
 def unreadable_body() -> RouterError:
-    """A large body that looks like JSON and is none."""
+    """A body that begins like JSON and can not be looked into."""
     return RouterError(
         400,
         "unreadable_body",
-        "The request body begins like JSON and is not valid JSON. Check for NaN, a byte order mark, an encoding "
-        "other than UTF-8, or a missing end.",
+        "The request body begins like JSON and can not be read as JSON. Check for NaN, a byte order mark, text that is "
+        "not UTF-8, deep nesting, or a missing end.",
         side=CLIENT,
     )
 

@@ -19,6 +19,7 @@ _OUTCOMES = [
     ("the connection could not be made", Outcome.CONNECT_FAILED, 0, False),
     ("closed without a byte, connection used before", Outcome.NOTHING_RECEIVED, 0, True),
     ("closed without a byte, fresh connection", Outcome.NOTHING_RECEIVED, 0, False),
+    ("the same, more than a second after the request was sent", Outcome.HELD, 0, False),
     *((f"status {status}", Outcome.STATUS, status, False) for status in sorted(RETRYABLE_STATUSES)),
     ("any other status", Outcome.STATUS, 501, False),
     ("broken off, nothing sent to the client yet", Outcome.BROKEN, 0, False),

@@ -245,7 +245,7 @@ def test_a_known_model_that_nobody_ready_serves(run: Run) -> None:
     run(test)
 
 
-@pytest.mark.parametrize("body", [b'{"model":"\xff"}', b'{"x":' + b"[" * 5000 + b"]" * 5000 + b"}", b"{" * 9, b"\x00"])
+@pytest.mark.parametrize("body", [b'{"model":"\xff"}', b"{" * 9, b"\x00"])
 def test_a_body_that_the_router_can_not_read_is_the_workers_business(run: Run, body: bytes) -> None:
     async def test(bench: Bench) -> None:
         async with workers(well) as (worker,):

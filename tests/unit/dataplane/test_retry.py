@@ -36,12 +36,12 @@ def step(outcome: Outcome, *, method: str = "POST", number: int = 1, max_attempt
 
 def everything() -> Iterator[Attempt]:
     """Every attempt that differs in what the table asks for."""
-    for outcome, method, number, reused, others, budget in product(
-        FAILURES, METHODS, range(1, MAX + 2), BOOLEANS, BOOLEANS, BOOLEANS
+    for outcome, method, number, reused, others, budget, silent in product(
+        FAILURES, METHODS, range(1, MAX + 2), BOOLEANS, BOOLEANS, BOOLEANS, (0, 1, 2)
     ):
         for status in sorted(RETRYABLE_STATUSES | {200, 400, 501}) if outcome is Outcome.STATUS else [0]:
             for wait, waited in ((0.0, 0.0), (0.4, 0.6), (0.4, 0.61), (MAX_WAIT + 1, 0.0)):
-                yield Attempt(outcome, method, number, status, reused, others, budget, wait, waited)
+                yield Attempt(outcome, method, number, status, reused, others, budget, wait, waited, silent)
 
 
 # --- rows ------------------------------------------------------------------------------------------------
@@ -57,6 +57,20 @@ def test_a_close_on_a_used_connection_is_the_same_workers_again_and_free(
         Outcome.NOTHING_RECEIVED, "POST", number, reused=True, others_left=others_left, budget_left=budget_left
     )
     assert next_step(attempt, max_attempts=MAX) is Step.SAME_WORKER
+
+
+@pytest.mark.parametrize("reused", BOOLEANS)
+def test_what_a_worker_held_for_a_while_is_not_sent_again_unless_it_is_safe(reused: bool) -> None:
+    assert step(Outcome.HELD, reused=reused, others_left=True) is Step.GIVE_UP
+    assert step(Outcome.HELD, method="GET", reused=reused, others_left=True) is Step.ANOTHER_WORKER
+
+
+@pytest.mark.parametrize("reused", BOOLEANS)
+def test_a_post_goes_to_no_third_worker_after_two_that_closed_without_an_answer(reused: bool) -> None:
+    once = Step.SAME_WORKER if reused else Step.ANOTHER_WORKER
+    assert step(Outcome.NOTHING_RECEIVED, reused=reused, others_left=True, silent=1) is once
+    assert step(Outcome.NOTHING_RECEIVED, reused=reused, others_left=True, silent=2) is Step.GIVE_UP
+    assert step(Outcome.NOTHING_RECEIVED, method="GET", reused=reused, others_left=True, silent=2) is once
 
 
 @pytest.mark.parametrize("outcome", [Outcome.CONNECT_FAILED, Outcome.NOTHING_RECEIVED])
@@ -107,11 +121,18 @@ def test_a_broken_answer_is_never_sent_again() -> None:
 def test_the_whole_table() -> None:
     """What the table says, written once more and in another way: by what each step needs."""
     for attempt in everything():
-        idle_close = attempt.outcome is Outcome.NOTHING_RECEIVED and attempt.reused
-        not_run = attempt.outcome in (Outcome.CONNECT_FAILED, Outcome.NOTHING_RECEIVED) or (
-            attempt.outcome is Outcome.STATUS
-            and attempt.status in RETRYABLE_STATUSES
-            and (attempt.status in NOT_RUN_STATUSES or attempt.method in SAFE_METHODS)
+        safe = attempt.method in SAFE_METHODS
+        closed = attempt.outcome is Outcome.NOTHING_RECEIVED and (safe or attempt.silent < 2)
+        idle_close = closed and attempt.reused
+        not_run = (
+            closed
+            or attempt.outcome is Outcome.CONNECT_FAILED
+            or (attempt.outcome is Outcome.HELD and safe)
+            or (
+                attempt.outcome is Outcome.STATUS
+                and attempt.status in RETRYABLE_STATUSES
+                and (attempt.status in NOT_RUN_STATUSES or safe)
+            )
         )
         allowed = not_run and not idle_close and attempt.number < MAX and attempt.budget_left
         fits = attempt.waited + attempt.wait <= MAX_WAIT
@@ -144,7 +165,7 @@ def test_a_request_that_always_fails_ends_after_few_attempts(
         fresh = chosen is Step.SAME_WORKER or not reused
     # The one attempt that is free of the limit is the second one at a worker whose first was on a used connection.
     assert number <= max_attempts + 1
-    if outcome in (Outcome.BROKEN, Outcome.TRUNCATED):
+    if outcome in (Outcome.BROKEN, Outcome.TRUNCATED, Outcome.HELD):
         assert number == 1
     elif not reused:
         assert number == max_attempts

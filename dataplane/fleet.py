@@ -31,9 +31,23 @@ MANY_CONNECTIONS = 65536
 
 
 class Slot:
-    """One life of one worker. `inflight` is exact: it counts this plane's own requests there."""
+    """One life of one worker. `inflight` is exact: it counts this plane's own requests there.
 
-    __slots__ = ("_engine", "_engine_seen", "_fleet", "authority", "epoch", "id", "inflight", "others", "pool")
+    `has_left` when it drains or is in the table no more: it must get no request that was not sent yet.
+    """
+
+    __slots__ = (
+        "_engine",
+        "_engine_seen",
+        "_fleet",
+        "authority",
+        "epoch",
+        "has_left",
+        "id",
+        "inflight",
+        "others",
+        "pool",
+    )
 
     def __init__(self, fleet: Fleet, worker: Worker, pool: Pool, authority: bytes) -> None:
         self._fleet = fleet
@@ -43,6 +57,7 @@ class Slot:
         self.authority = authority
         self.inflight = 0
         self.others = 0
+        self.has_left = False
         self._engine: WorkerLoad | None = None
         self._engine_seen = 0.0
 
@@ -145,6 +160,9 @@ class Fleet:
         self._leaving.extend(self._slots.values())
         for slot in self._leaving:
             slot.pool.close()
+            slot.has_left = True
+        for worker in table.workers.values():
+            slots[worker.id].has_left = worker.state == "draining"
         self._slots = slots
         self.avoidance.forget_all_but(set(slots.values()))
         self._accounting.forget_workers(set(slots))

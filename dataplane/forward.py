@@ -97,6 +97,11 @@ class Forwarder:
         for request in requests:
             request.client.watch()
 
+    def reroute(self) -> None:
+        """Choose again for requests whose worker left before they were sent to it. Called after each new table."""
+        for request in list(self._requests):
+            request.reroute()
+
     def expire(self) -> None:
         """End requests that stand still or last for too long. Called about once a second."""
         now = self.loop.time()

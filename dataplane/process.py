@@ -83,6 +83,7 @@ class Plane:
 
     def _adopt(self, table: RoutingTable) -> None:
         self._fleet.adopt(table)
+        self._forwarder.reroute()
         self._first_table.set()
 
     def _set_stale(self, stale: bool) -> None:

@@ -177,13 +177,27 @@ class Request:
         self._connecting = self._forwarder.loop.create_task(slot.pool.connect(timeout))
         self._connecting.add_done_callback(self._connected)
 
-    def _connected(self, task: asyncio.Task[UpstreamConnection]) -> None:
+    def reroute(self) -> None:
+        """Choose again at once if the worker that the request waits for has left."""
+        connecting = self._connecting
+        if self._ended or connecting is None or self._slot is None or not self._slot.has_left:
+            return
         self._connecting = None
+        connecting.cancel()
+        # Nothing was asked of it, so this was no attempt.
+        self._number -= 1
+        self._let_go()
+        self._choose_again()
+
+    def _connected(self, task: asyncio.Task[UpstreamConnection]) -> None:
+        is_current = task is self._connecting
+        if is_current:
+            self._connecting = None
         if task.cancelled():
             return
         error = task.exception()
-        if self._ended:
-            # The connection came in the moment in which the request ended.
+        if self._ended or not is_current:
+            # The connection came in the moment in which the request ended, or went to another worker.
             if error is None:
                 task.result().abort()
             return
@@ -283,11 +297,13 @@ class Request:
         if step is Step.SAME_WORKER:
             # The attempt was none: the worker had closed before.
             self._number -= 1
+        if step is Step.SAME_WORKER and not self._tried[-1].has_left:
             slot = self._tried[-1]
             self._hold(slot)
             self._connect(slot)
             return
-        self._forwarder.budget.take()
+        if step is not Step.SAME_WORKER:
+            self._forwarder.budget.take()
         if step is Step.ANY_WORKER_LATER:
             self._waited += wait
             self._pause = self._forwarder.loop.call_later(wait, self._after_pause)

@@ -52,6 +52,11 @@ class Bench:
         ]
         self._adopt()
 
+    def serve_workers(self, *workers: Worker) -> None:
+        """Forward to these records."""
+        self._workers = list(workers)
+        self._adopt()
+
     def configure(self, **settings: Any) -> None:
         self._settings = Settings(**settings)
         self._adopt()
@@ -63,6 +68,7 @@ class Bench:
             make_table(epoch=1, version=self._version, workers=self._workers, models=cards, settings=self._settings)
         )
         self._slots.update(self.fleet._slots.values())
+        self.forwarder.reroute()
 
     def skip_turn(self) -> None:
         self.fleet.view.policy.pick(self.fleet.view.ready, peek(BODY))

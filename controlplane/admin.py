@@ -1,4 +1,8 @@
-"""What the control plane serves over HTTP: `/status` on the admin port, `/metrics` on the Prometheus port."""
+"""What the control plane serves over HTTP: the admin API on its port, `/metrics` on the Prometheus port.
+
+Whoever reaches the admin port commands the router. So with a token nobody gets in without it, and a request that a
+web page made its visitor's browser send is refused: browsers name the page in `Origin`.
+"""
 
 from __future__ import annotations
 
@@ -9,20 +13,75 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from controlplane.admin_token import TokenFile
+from controlplane.admin_workers import problem, worker_routes
+from controlplane.membership import Membership, MembershipError
+from controlplane.openapi import document
 from controlplane.status_report import StatusReport
 
 
-def admin_application(status: Callable[[], StatusReport]) -> Starlette:
+def admin_application(
+    status: Callable[[], StatusReport], membership: Membership, token: TokenFile | None = None
+) -> Starlette:
     """Return the application of the admin port."""
 
-    async def answer(_request: Request) -> Response:
+    async def answer_status(_request: Request) -> Response:
         return Response(msgspec.json.encode(status()), media_type="application/json")
 
-    return Starlette(routes=[Route("/status", answer)])
+    async def answer_openapi(_request: Request) -> Response:
+        return Response(msgspec.json.encode(document()), media_type="application/json")
+
+    return Starlette(
+        routes=[
+            Route("/status", answer_status),
+            Route("/openapi.json", answer_openapi),
+            *worker_routes(status, membership),
+        ],
+        middleware=[Middleware(_Guard, token=token)],
+        exception_handlers={HTTPException: _http_problem, MembershipError: _membership_problem},
+    )
+
+
+class _Guard:
+    """Lets in who may command the router."""
+
+    def __init__(self, app: ASGIApp, token: TokenFile | None) -> None:
+        self._app = app
+        self._token = token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope)
+        refusal: Response | None = None
+        if self._token is not None and not self._token.matches(request.headers.get("authorization", "")):
+            refusal = problem(401, "bad_token", "Send the admin token as `Authorization: Bearer TOKEN`.")
+            refusal.headers["www-authenticate"] = "Bearer"
+        elif request.method not in ("GET", "HEAD") and "origin" in request.headers:
+            refusal = problem(403, "from_a_web_page", "The admin API takes no changes from web pages (Origin).")
+        await (refusal or self._app)(scope, receive, send)
+
+
+async def _http_problem(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - it is registered for no other
+    told = {404: ("not_found", "There is no such path; GET /openapi.json lists all.")}
+    code, message = told.get(error.status_code, ("method_not_allowed", "This path does not take that method."))
+    answer = problem(error.status_code, code, message)
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+async def _membership_problem(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, MembershipError)  # noqa: S101 - it is registered for no other
+    return problem(error.status, error.code, str(error))
 
 
 def prometheus_application(collector: Collector) -> Starlette:

@@ -11,6 +11,8 @@ from controlplane.discovery.static import static_workers
 from controlplane.health import HealthRules
 from controlplane.last_known_good import TableWriter
 from controlplane.loads import Loads
+from controlplane.members_store import MembersStore, read_members
+from controlplane.membership import Membership
 from controlplane.planes import Planes
 from controlplane.publication import Publication
 from controlplane.publisher import Publisher
@@ -26,6 +28,7 @@ from shared.table import ModelCard, RoutingTable, Settings, Worker
 
 if TYPE_CHECKING:
     from controlplane.prober import Prober
+    from controlplane.scraper import Scraper
     from controlplane.status_report import StatusReport
 
 log = logging.getLogger(__name__)
@@ -64,15 +67,25 @@ class ControlPlane:
         )
         now = clock.monotonic()
         self._planes.expect({record.identity.id for record in living_planes(runtime)}, now)
-        self._registry.sync(static_workers(config.worker_urls), now=now, wall=round(clock.wall(), 3))
+        self._publication = Publication(epoch, config.settings())
+        configured = tuple(worker.id for worker in static_workers(config.worker_urls))
+        self._membership = Membership(
+            self._registry,
+            read_members(runtime, configured),
+            fleet=self,
+            store=MembersStore(runtime),
+            clock=clock,
+            longest_request=config.request_timeout_secs,
+            order=self._publication.table.stamp.order,
+        )
         if earlier_table is not None:
             self._registry.restore(earlier_table, now=now)
-        self._publication = Publication(epoch, config.settings())
         # Before any plane can ask: nobody is ever told of the empty table.
         self._publication.change(*self.content())
         self._writer = TableWriter(runtime)
         self._publisher: Publisher | None = None
         self._prober: Prober | None = None
+        self._scraper: Scraper | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set. Raises what ended it otherwise, in an exception group."""
@@ -84,6 +97,7 @@ class ControlPlane:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(publisher.run()), group.create_task(self._writer.run())]
                 self._writer.note(self._publication.table)
+                tasks.append(group.create_task(self._membership.run()))
                 tasks.append(group.create_task(self._watch_workers(publisher)))
                 await stop.wait()
                 for task in tasks:
@@ -112,6 +126,25 @@ class ControlPlane:
         record = read_record(self._runtime.plane(plane.id), PlaneRecord)
         return record is None or not is_alive(record.process)
 
+    # --- what the membership asks and tells (controlplane.membership.Fleet) -----------------------------------
+
+    def changed(self, changes: tuple[Change, ...]) -> tuple[int, int]:
+        """Publish a change of the members, and look after those that came."""
+        for change in changes:
+            _log_change(change)
+        for follower in (self._prober, self._scraper):
+            if follower is not None:
+                follower.follow()
+        return self._publisher.publish() if self._publisher is not None else self._publication.table.stamp.order
+
+    async def served(self, order: tuple[int, int], patience: float) -> bool:
+        """Wait until every plane serves from the table of that order."""
+        return self._publisher is not None and await self._publisher.served(order, patience)
+
+    def is_idle(self, worker_id: str, order: tuple[int, int]) -> bool:
+        """Whether no plane has had a request at the worker since that table."""
+        return self._planes.is_complete(self._clock.monotonic()) and self._planes.is_idle(worker_id, order)
+
     # --- workers and HTTP ------------------------------------------------------------------------------------
 
     async def _watch_workers(self, publisher: Publisher) -> None:
@@ -136,7 +169,7 @@ class ControlPlane:
             changed=changed,
             tls=tls,
         )
-        scraper = Scraper(
+        self._scraper = Scraper(
             self._registry,
             self._loads,
             interval=config.load_interval_ms / 1000,
@@ -149,21 +182,31 @@ class ControlPlane:
         )
         async with asyncio.TaskGroup() as group:
             group.create_task(self._prober.run())
-            group.create_task(scraper.run())
+            group.create_task(self._scraper.run())
             group.create_task(self._serve(publisher))
 
     async def _serve(self, publisher: Publisher) -> None:
         await asyncio.to_thread(
-            _load, "controlplane.admin", "controlplane.listener", "controlplane.metrics", "controlplane.status_report"
+            _load,
+            "controlplane.admin",
+            "controlplane.admin_token",
+            "controlplane.listener",
+            "controlplane.metrics",
+            "controlplane.status_report",
         )
         from controlplane.admin import admin_application, prometheus_application
+        from controlplane.admin_token import TokenFile
         from controlplane.listener import Listener
         from controlplane.metrics import RouterCollector
 
         config = self._config
         collector = RouterCollector(self._publication, self._planes, self._loads, self._clock)
         admin = Listener(
-            admin_application(lambda: self._status(publisher)),
+            admin_application(
+                lambda: self._status(publisher),
+                self._membership,
+                TokenFile(config.admin_token_file) if config.admin_token_file else None,
+            ),
             flag="--admin-port",
             host=config.admin_host,
             port=config.admin_port,
@@ -191,6 +234,7 @@ class ControlPlane:
             own=self._own,
             table=self._publication.table,
             members=self._registry.members(),
+            drained=self._membership.drained(),
             planes=self._planes,
             loads=self._loads.report(self._publication.table.workers, now=now),
             malformed=publisher.malformed,
@@ -215,4 +259,6 @@ def _log_change(change: Change) -> None:
     if after.state == "unhealthy":
         log.warning("worker %s is unhealthy (was %s): %s", after.id, before.state, after.reason)
     else:
-        log.info("worker %s is %s (was %s)", after.id, after.state, before.state)
+        log.info(
+            "worker %s is %s (was %s)%s", after.id, after.state, before.state, f": {after.reason}" * bool(after.reason)
+        )

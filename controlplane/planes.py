@@ -125,6 +125,14 @@ class Planes:
         alive = (*self._planes.values(), *(plane for plane in self._folded.values() if not plane.is_dead))
         return tuple(sorted(alive, key=lambda plane: (plane.identity.slot, plane.identity.started)))
 
+    def serve(self, order: tuple[int, int]) -> bool:
+        """Whether every plane that is heard serves from the table of that order or a later one."""
+        return all(plane.acked is None or plane.acked.order >= order for plane in self._planes.values())
+
+    def is_idle(self, worker: str, order: tuple[int, int]) -> bool:
+        """Whether every plane that is heard has told, since it serves by that table, that it has nothing there."""
+        return all(_has_nothing_at(worker, plane, order) for plane in self._planes.values())
+
     def totals(self) -> Totals:
         """Return the sums over all planes that ever reported."""
         totals = self._base.copy()
@@ -155,3 +163,13 @@ class Planes:
 def _add(totals: Totals, plane: Plane) -> None:
     if plane.report is not None:
         totals.add(plane.report, lost=plane.is_dead)
+
+
+def _has_nothing_at(worker: str, plane: Plane, order: tuple[int, int]) -> bool:
+    if plane.acked is None:
+        # It has just started, and gets the newest table only.
+        return True
+    report = plane.report
+    if report is None or report.table is None or report.table.order < order:
+        return False
+    return not report.inflight.get(worker) and not plane.inflight.get(worker)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from controlplane.following import Following
 from controlplane.health import QUICK_PAUSE
 from controlplane.model_list import ModelListError, read_models
 from controlplane.registry import Change, ProbeResult, Registry
@@ -55,21 +56,35 @@ class Prober:
         self._clock = clock
         self._changed = changed
         self._tls = tls
-        self._wakes = {member.worker.id: asyncio.Event() for member in registry.members()}
+        self._wakes: dict[str, asyncio.Event] = {}
         self._no_models: set[str] = set()
+        self._following = Following(registry, self._watch)
 
     async def run(self) -> None:
         """Look at the workers until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            for worker_id, wake in self._wakes.items():
-                group.create_task(self._watch(worker_id, wake))
+        await self._following.run()
+
+    def follow(self) -> None:
+        """Take note of workers that came or went."""
+        self._following.update()
 
     def suspect(self, worker_id: str, epoch: int) -> None:
         """Take in evidence against a worker's life: look at it now, and quickly until it is decided."""
-        if self._registry.suspect(worker_id, epoch):
-            self._wakes[worker_id].set()
+        wake = self._wakes.get(worker_id)
+        if wake is not None and self._registry.suspect(worker_id, epoch):
+            wake.set()
 
-    async def _watch(self, worker_id: str, wake: asyncio.Event) -> None:
+    async def _watch(self, found: Worker) -> None:
+        wake = self._wakes[found.id] = asyncio.Event()
+        try:
+            await self._keep_looking(found.id, wake)
+        finally:
+            # One that came back meanwhile has a wake of its own.
+            if self._wakes.get(found.id) is wake:
+                del self._wakes[found.id]
+                self._no_models.discard(found.id)
+
+    async def _keep_looking(self, worker_id: str, wake: asyncio.Event) -> None:
         while (worker := self._registry.worker(worker_id)) is not None:
             wake.clear()
             began = self._clock.monotonic()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from contextlib import suppress
 from typing import Protocol
 
 from controlplane.loads import Loads
@@ -97,6 +98,7 @@ class Publisher:
         self._complained = float("-inf")
         self._changed = asyncio.Event()
         self._loaded = asyncio.Event()
+        self._acked = asyncio.Event()
         self._publish_socket = publisher(context, runtime.publish_endpoint)
         self._control_socket = control_server(context, runtime.control_endpoint)
 
@@ -112,6 +114,23 @@ class Publisher:
     def loaded(self) -> None:
         """Have the loads published soon."""
         self._loaded.set()
+
+    def publish(self) -> tuple[int, int]:
+        """Publish what has changed, now. Returns the order of the table that holds it."""
+        update = self._publication.change(*self._source.content())
+        if update is not None:
+            self._publish(TOPIC_TABLE, update)
+            self._source.published(self._publication.table)
+        return self._publication.table.stamp.order
+
+    async def served(self, order: tuple[int, int], patience: float) -> bool:
+        """Wait until every plane serves from that table or a later one; False when `patience` seconds are over."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                while not self._planes.serve(order):
+                    self._acked.clear()
+                    await self._acked.wait()
+        return self._planes.serve(order)
 
     async def run(self) -> None:
         """Publish and answer until cancelled."""
@@ -136,10 +155,7 @@ class Publisher:
             await self._changed.wait()
             await asyncio.sleep(COALESCE)
             self._changed.clear()
-            update = self._publication.change(*self._source.content())
-            if update is not None:
-                self._publish(TOPIC_TABLE, update)
-                self._source.published(self._publication.table)
+            self.publish()
 
     async def _publish_loads(self) -> None:
         while True:
@@ -192,6 +208,7 @@ class Publisher:
                 return self._status()
             case Ack():
                 self._planes.acked(message, now)
+                self._acked.set()
             case Nack():
                 if self._planes.refused(message, now):
                     log.warning("plane %d refuses the table: %s", message.plane.slot, message.reason[:MAX_NACK])

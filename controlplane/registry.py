@@ -16,10 +16,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from controlplane.discovery.discovered import Discovered
+from controlplane.discovery.discovered import Discovered, Source
 from controlplane.health import Health, HealthRules, Outcome, judge, suspect
 from controlplane.model_list import merge_known
-from shared.table import RoutingTable, Worker
+from shared.table import RoutingTable, Worker, WorkerState
 
 MAX_REASON = 300
 """Characters of `Worker.reason`; it travels to every plane."""
@@ -44,17 +44,22 @@ class Change(NamedTuple):
 
 
 class Member(NamedTuple):
-    """A worker with what its server said of itself: its models' entries by id, and its version."""
+    """A worker with what its server said of itself (its models' entries by id, its version) and who told of it."""
 
     worker: Worker
     cards: Mapping[str, bytes]
     version: str | None
+    source: Source = "static"
 
 
 @dataclass(slots=True)
 class _Entry:
     worker: Worker
     health: Health
+    source: Source
+    draining: str = ""
+    # Why it is not healthy; not shown while it drains.
+    reason: str = ""
     cards: dict[str, bytes] = field(default_factory=dict)
     version: str | None = None
     process_start: float | None = None
@@ -71,18 +76,24 @@ class Registry:
         self._past_epochs: OrderedDict[str, int] = OrderedDict()
 
     def sync(self, found: Iterable[Discovered], *, now: float, wall: float) -> tuple[Change, ...]:
-        """Make these the members. Returns the records of those that are gone; new ones start as `starting`.
+        """Make these the members. Returns the records of those that are gone or changed; new ones are `starting`.
 
         `now` is monotonic, `wall` Unix time, both in seconds.
         """
         wanted = {worker.id: worker for worker in found}
-        gone = tuple(self._forget(key, wall) for key in tuple(self._entries) if key not in wanted)
+        changes = [self._forget(key, wall) for key in tuple(self._entries) if key not in wanted]
         for key, worker in wanted.items():
-            if key not in self._entries:
+            entry = self._entries.get(key)
+            is_new = entry is None
+            if entry is None:
                 epoch = self._past_epochs.pop(key, 0) + 1
                 record = Worker(id=key, url=worker.url, role=worker.role, epoch=epoch, since=wall)
-                self._entries[key] = _Entry(record, Health(begun=now))
-        return gone
+                entry = self._entries[key] = _Entry(record, Health(begun=now), worker.source)
+            entry.source, entry.draining = worker.source, worker.draining
+            change = self._show(entry, wall)
+            if change is not None and not is_new:
+                changes.append(change)
+        return tuple(changes)
 
     def restore(self, table: RoutingTable, *, now: float) -> None:
         """Take over what an earlier control plane had found out about the present members.
@@ -94,10 +105,17 @@ class Registry:
             if old is None or old.url != entry.worker.url or old.role != entry.worker.role:
                 continue
             if old.state == "ready" or old.state == "unhealthy":
-                entry.worker = old
                 entry.health = Health(begun=now, state=old.state, was_ready=True)
-                models = old.models or ()
-                entry.cards = {model: table.models[model].card for model in models if model in table.models}
+                entry.reason = old.reason
+            elif old.state == "draining":
+                # The table does not tell how it was besides: the first look does.
+                entry.health = Health(begun=now, was_ready=True)
+            else:
+                continue
+            entry.worker = old
+            models = old.models or ()
+            entry.cards = {model: table.models[model].card for model in models if model in table.models}
+            self._show(entry, old.since)
 
     def probed(self, worker_id: str, result: ProbeResult, *, now: float, wall: float) -> Change | None:
         """Take in one look at a worker. Returns its change, None when its record stays the same."""
@@ -105,15 +123,15 @@ class Registry:
         if entry is None:
             return None
         before = entry.worker
-        in_service_once = entry.health.was_ready
+        was, in_service_once = entry.health.state, entry.health.was_ready
         entry.health = judge(entry.health, result.outcome, self._rules, now)
         state, epoch, models, reason = entry.health.state, before.epoch, before.models, result.reason
         if result.outcome != "ok":
             entry.refused |= in_service_once and result.outcome == "refused"
             entry.in_doubt |= entry.refused or state == "unhealthy"
-            if before.state == "starting" and state == "unhealthy":
+            if was == "starting" and state == "unhealthy":
                 reason = f"not healthy within {self._rules.startup_timeout:g} s of its start: {reason}"
-            elif before.state == state == "ready":
+            elif was == state == "ready":
                 reason = ""
         else:
             if entry.refused:
@@ -125,18 +143,9 @@ class Registry:
                 entry.cards = merge_known(entry.cards, result.models)
                 models = tuple(entry.cards)
             entry.version = result.version or entry.version
-            reason = "" if state == "ready" else before.reason
-        return self._replace(
-            entry,
-            msgspec.structs.replace(
-                before,
-                state=state,
-                epoch=epoch,
-                models=models,
-                reason=reason[:MAX_REASON],
-                since=before.since if state == before.state else wall,
-            ),
-        )
+            reason = "" if state == "ready" else entry.reason
+        entry.reason = reason[:MAX_REASON]
+        return self._show(entry, wall, epoch=epoch, models=models)
 
     def process_started(self, worker_id: str, seconds: float) -> Change | None:
         """Take in a worker's own `process_start_time_seconds`. Returns its change when this is a new life."""
@@ -178,7 +187,7 @@ class Registry:
 
     def members(self) -> tuple[Member, ...]:
         """Return all members, in the order in which they were found."""
-        return tuple(Member(entry.worker, entry.cards, entry.version) for entry in self._entries.values())
+        return tuple(Member(entry.worker, entry.cards, entry.version, entry.source) for entry in self._entries.values())
 
     def _forget(self, worker_id: str, wall: float) -> Change:
         before = self._entries.pop(worker_id).worker
@@ -186,6 +195,14 @@ class Registry:
         if len(self._past_epochs) > _MAX_REMEMBERED:
             self._past_epochs.popitem(last=False)
         return Change(before, msgspec.structs.replace(before, state="gone", since=wall))
+
+    def _show(self, entry: _Entry, wall: float, **told: object) -> Change | None:
+        """Bring the record up to what is known. Who drains is shown as draining, whatever its health."""
+        before = entry.worker
+        state: WorkerState = "draining" if entry.draining else entry.health.state
+        since = before.since if state == before.state else wall
+        reason = entry.draining or entry.reason
+        return self._replace(entry, msgspec.structs.replace(before, state=state, reason=reason, since=since, **told))
 
     @staticmethod
     def _replace(entry: _Entry, after: Worker) -> Change | None:

@@ -7,6 +7,7 @@ import logging
 import random
 from collections.abc import Callable
 
+from controlplane.following import Following
 from controlplane.load_page import LoadPage, read_load_page
 from controlplane.loads import Loads
 from controlplane.pacing import Pacing
@@ -59,16 +60,22 @@ class Scraper:
         self._refused = refused
         self._tls = tls
         self._silent: set[str] = set()
+        self._following = Following(registry, self._watch)
 
     async def run(self) -> None:
         """Read until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            for member in self._registry.members():
-                group.create_task(self._watch(member.worker))
+        await self._following.run()
+
+    def follow(self) -> None:
+        """Take note of workers that came or went."""
+        self._following.update()
 
     async def _watch(self, found: Worker) -> None:
-        async with WorkerClient(found.url, keep_alive=True, tls=self._tls) as client:
-            await self._keep_reading(client, found.id)
+        try:
+            async with WorkerClient(found.url, keep_alive=True, tls=self._tls) as client:
+                await self._keep_reading(client, found.id)
+        finally:
+            self._silent.discard(found.id)
 
     async def _keep_reading(self, client: WorkerClient, worker_id: str) -> None:
         failures = 0

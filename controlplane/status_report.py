@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from controlplane.discovery.discovered import Source
 from controlplane.planes import Plane, Planes
 from controlplane.registry import Member
 from shared.messages import STALE_AFTER, WorkerLoad
@@ -76,7 +77,10 @@ class LoadStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """One worker. `epoch` counts its lives, `age` is how long it is in its state, `version` its server's own."""
+    """One worker. `epoch` counts its lives, `age` is how long it is in its state, `version` its server's own.
+
+    `source` told of it; `drained` once it drains and no plane has a request there.
+    """
 
     id: str
     url: str
@@ -89,6 +93,8 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     models: tuple[str, ...] | None
     inflight: int
     load: LoadStatus | None
+    source: Source = "static"
+    drained: bool = False
 
 
 class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,6 +115,7 @@ def build_report(
     members: tuple[Member, ...],
     planes: Planes,
     loads: dict[str, WorkerLoad],
+    drained: frozenset[str] = frozenset(),
     malformed: int,
     now: float,
     wall: float,
@@ -134,7 +141,13 @@ def build_report(
         ),
         planes=tuple(_plane_status(plane, now, wall) for plane in planes.present()),
         workers=tuple(
-            _worker_status(member, inflight.get(member.worker.id, 0), loads.get(member.worker.id), wall)
+            _worker_status(
+                member,
+                inflight.get(member.worker.id, 0),
+                loads.get(member.worker.id),
+                wall,
+                is_drained=member.worker.id in drained,
+            )
             for member in members
         ),
     )
@@ -172,7 +185,9 @@ def _plane_state(plane: Plane, now: float) -> PlaneState:
     return "serving" if plane.acked is not None else "starting"
 
 
-def _worker_status(member: Member, inflight: int, load: WorkerLoad | None, wall: float) -> WorkerStatus:
+def _worker_status(
+    member: Member, inflight: int, load: WorkerLoad | None, wall: float, *, is_drained: bool
+) -> WorkerStatus:
     worker = member.worker
     return WorkerStatus(
         id=worker.id,
@@ -188,6 +203,8 @@ def _worker_status(member: Member, inflight: int, load: WorkerLoad | None, wall:
         load=None
         if load is None
         else LoadStatus(running=load.running, waiting=load.waiting, kv_usage=load.kv_usage, age=round(load.age, 3)),
+        source=member.source,
+        drained=is_drained,
     )
 
 

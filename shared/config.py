@@ -21,7 +21,10 @@ from shared.version import __version__
 
 POLICIES = ("round_robin", "random", "power_of_two")
 PLANE_AFFINITIES = ("core", "none")
-PATHS = ("runtime_dir", "worker_ca_file", "worker_client_cert", "worker_client_key")
+PATHS = ("runtime_dir", "admin_token_file", "worker_ca_file", "worker_client_cert", "worker_client_key")
+MIN_TOKEN = 16
+"""Characters of the admin API's token: fewer can be guessed."""
+MAX_TOKEN = 1024
 LATER_POLICIES = ("cache_aware", "kv_aware", "consistent_hash", "sticky_least_loaded")
 
 
@@ -53,6 +56,8 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     runtime_dir: str | None = None
     admin_host: str = "127.0.0.1"
     admin_port: int = 30080
+    # None: whoever reaches the port, which then is on loopback, commands the router.
+    admin_token_file: str | None = None
     prometheus_host: str = "127.0.0.1"
     prometheus_port: int = 29000
 
@@ -184,6 +189,7 @@ def check(config: StartConfig) -> None:
             what = f"{url} twice" if before == url else f"{before} and {url}, which are the same"
             raise ConfigError(f"--worker-urls names {what}; name each worker once")
         seen[origin(url)] = url
+    _check_admin_token(config)
     if config.runtime_dir == "":
         raise ConfigError("--runtime-dir is empty; write a folder's path, or leave the flag out")
     if config.policy not in POLICIES:
@@ -229,6 +235,31 @@ def check(config: StartConfig) -> None:
         if not name.isascii() or not name or not all(c.isalnum() or c in "!#$%&'*+-.^_`|~" for c in name):
             raise ConfigError(f"--request-id-headers has {name!r}; write header names, such as x-request-id")
     _check_tls(config)
+
+
+def _check_admin_token(config: StartConfig) -> None:
+    if config.admin_token_file is not None:
+        read_admin_token("--admin-token-file", Path(config.admin_token_file))
+    elif not ipaddress.ip_address(config.admin_host).is_loopback:
+        raise ConfigError(
+            f"--admin-host is {config.admin_host}, which others can reach, and whoever reaches it commands the router; "
+            "give a secret with --admin-token-file FILE, or listen on 127.0.0.1"
+        )
+
+
+def read_admin_token(where: str, path: Path) -> str:
+    """Return the token in a file. Raises ConfigError, which never holds any of it."""
+    try:
+        with path.open("rb") as file:
+            token = file.read(MAX_TOKEN + 2).strip()
+    except OSError as error:
+        raise ConfigError(f"{where} {path}: {error.strerror}; give the path of a readable file") from None
+    if not MIN_TOKEN <= len(token) <= MAX_TOKEN or not re.fullmatch(rb"[!-~]+", token):
+        raise ConfigError(
+            f"{where} {path} must hold one line of {MIN_TOKEN} to {MAX_TOKEN} printable ASCII characters without a "
+            "blank; make one with: openssl rand -hex 32"
+        )
+    return token.decode()
 
 
 def _check_tls(config: StartConfig) -> None:

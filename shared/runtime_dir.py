@@ -128,6 +128,11 @@ class RuntimeDir:
         return self.path / "table.msgpack"
 
     @property
+    def members(self) -> Path:
+        """Which workers were added, removed and drained since the router was started, as JSON."""
+        return self.path / "members.json"
+
+    @property
     def epoch(self) -> Path:
         """The last epoch that a control plane used, as decimal text."""
         return self.path / "epoch"

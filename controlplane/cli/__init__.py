@@ -25,6 +25,7 @@ class _Command(NamedTuple):
 _COMMANDS = {
     "start": _Command("controlplane.cli.start", "Start a router in front of workers.", frozenset()),
     "status": _Command("controlplane.cli.status", "Show a running router's processes and workers."),
+    "workers": _Command("controlplane.cli.workers", "Show and change the workers of a running router."),
     "demo": _Command("controlplane.cli.demo", "Start a small simulated fleet with a router.", frozenset({"--once"})),
     "sim": _Command("controlplane.sim.cli", "Start simulated vLLM servers."),
 }
@@ -78,6 +79,9 @@ def _app(chosen: str) -> typer.Typer:
     app.callback()(_root)
     for name, command in _COMMANDS.items():
         function = getattr(importlib.import_module(command.module), name) if name == chosen else _not_chosen()
+        if isinstance(function, typer.Typer):
+            app.add_typer(function, name=name, short_help=command.help)
+            continue
         app.command(name, short_help=command.help, context_settings=_PASSES_ON if name == "demo" else None)(function)
     return app
 

@@ -26,7 +26,12 @@ HELP: dict[str, tuple[str, str]] = {
         "that has died takes over its planes.",
     ),
     "admin_host": ("ADDRESS", "Listen address of the admin API; whoever reaches it commands the router."),
-    "admin_port": ("PORT", "Port of the admin API: GET /status."),
+    "admin_port": ("PORT", "Port of the admin API; GET /openapi.json there describes it."),
+    "admin_token_file": (
+        "FILE",
+        "File with the secret that the admin API asks for (Authorization: Bearer); needed when --admin-host is not "
+        "loopback. `routerctl status` and `workers` read the same file.",
+    ),
     "prometheus_host": ("ADDRESS", "Listen address of /metrics."),
     "prometheus_port": ("PORT", "Port of /metrics."),
     "worker_startup_timeout_secs": (

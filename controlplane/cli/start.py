@@ -29,6 +29,7 @@ def start(
     runtime_dir: Annotated[Text, option("runtime_dir")] = None,
     admin_host: Annotated[Text, option("admin_host")] = None,
     admin_port: Annotated[Text, option("admin_port")] = None,
+    admin_token_file: Annotated[Text, option("admin_token_file")] = None,
     prometheus_host: Annotated[Text, option("prometheus_host")] = None,
     prometheus_port: Annotated[Text, option("prometheus_port")] = None,
     worker_startup_timeout_secs: Annotated[Text, option("worker_startup_timeout_secs")] = None,

@@ -1,5 +1,7 @@
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -7,16 +9,15 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from controlplane.admin import admin_application, prometheus_application
-from controlplane.status_report import ControlPlaneStatus, StatusReport, TableStatus
+from controlplane.admin_token import TokenFile
+from controlplane.planes import Planes
+from controlplane.status_report import StatusReport, build_report
+from shared.runtime_dir import ProcessRecord
+from shared.table import make_table
+from tests.unit.controlplane.members import A, Setting
 
-REPORT = StatusReport(
-    supervisor=None,
-    control_plane=ControlPlaneStatus(
-        pid=1, version="x", age=1.0, table=TableStatus(epoch=1, version=2, hash="0f"), models=(), malformed=0
-    ),
-    planes=(),
-    workers=(),
-)
+TOKEN = "a-token-nobody-guesses"
+OWN = ProcessRecord(pid=1, start_ticks=1, version="x", started=0.0)
 
 
 class OneGauge(Collector):
@@ -24,20 +25,137 @@ class OneGauge(Collector):
         yield GaugeMetricFamily("routerctl_x", "An x.", value=1.0)
 
 
-def get(application: object, path: str, accept: str = "*/*") -> httpx.Response:
+def ask(application: object, method: str, path: str, **given: object) -> httpx.Response:
     async def run() -> httpx.Response:
         transport = httpx.ASGITransport(app=application)  # type: ignore[arg-type]
         async with httpx.AsyncClient(transport=transport, base_url="http://admin") as client:
-            return await client.get(path, headers={"accept": accept})
+            return await client.request(method, path, **given)  # type: ignore[arg-type]
 
     return asyncio.run(run())
 
 
+class Admin:
+    def __init__(self, token: TokenFile | None = None) -> None:
+        self.setting = Setting(A)
+        self.application = admin_application(self._status, self.setting.membership, token)
+
+    def _status(self) -> StatusReport:
+        return build_report(
+            supervisor=None,
+            supervisor_runs=False,
+            own=OWN,
+            table=make_table(epoch=1, version=2),
+            members=self.setting.registry.members(),
+            planes=Planes(),
+            loads={},
+            drained=self.setting.membership.drained(),
+            malformed=0,
+            now=1.0,
+            wall=1.0,
+        )
+
+    def __call__(self, method: str, path: str, **given: object) -> httpx.Response:
+        return ask(self.application, method, path, **given)
+
+
+def path_of(url: str, verb: str = "") -> str:
+    return f"/workers/{quote(url, safe='')}{verb}"
+
+
 def test_status() -> None:
-    answer = get(admin_application(lambda: REPORT), "/status")
+    answer = Admin()("GET", "/status")
     assert answer.headers["content-type"] == "application/json"
-    assert answer.json()["control_plane"]["table"] == {"epoch": 1, "version": 2, "hash": "0f"}
-    assert answer.json()["planes"] == answer.json()["workers"] == []
+    assert answer.json()["control_plane"]["table"]["version"] == 2
+    assert [worker["id"] for worker in answer.json()["workers"]] == [A]
+
+
+def test_a_worker_is_added_shown_drained_undrained_and_removed() -> None:
+    admin = Admin()
+    added = admin("POST", "/workers", json={"url": "http://b:1/"})
+    assert added.status_code == 201
+    assert added.json() == {
+        "id": "http://b:1",
+        "url": "http://b:1",
+        "state": "starting",
+        "reason": "",
+        "on_every_plane": True,
+        "kept": True,
+    }
+    assert [worker["id"] for worker in admin("GET", "/workers").json()["workers"]] == [A, "http://b:1"]
+    assert admin("GET", path_of("http://b:1")).json()["source"] == "admin"
+    drained = admin("POST", path_of("http://b:1", "/drain")).json()
+    assert (drained["state"], drained["reason"]) == ("draining", "drained by an operator")
+    assert admin("POST", path_of("http://b:1", "/undrain")).json()["state"] == "starting"
+    assert admin("DELETE", path_of("http://b:1")).json()["reason"] == "being removed"
+    assert admin("DELETE", path_of("http://b:1") + "?force").json()["state"] == "gone"
+    assert admin("GET", path_of("http://b:1")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "code"),
+    [
+        ("GET", "/nothing", b"", 404, "not_found"),
+        ("DELETE", "/status", b"", 405, "method_not_allowed"),
+        ("GET", path_of("http://nobody:1"), b"", 404, "worker_not_found"),
+        ("DELETE", path_of("http://nobody:1"), b"", 404, "worker_not_found"),
+        ("POST", path_of("http://nobody:1", "/drain"), b"", 404, "worker_not_found"),
+        ("POST", "/workers", b"{", 400, "bad_body"),
+        ("POST", "/workers", b'{"url":"http://b:1","weight":1}', 400, "bad_body"),
+        ("POST", "/workers", b'{"url":"ftp://b"}', 400, "bad_worker_url"),
+        ("POST", "/workers", b'{"url":"' + A.encode() + b'"}', 409, "worker_exists"),
+        ("POST", "/workers", b"x" * 70_000, 413, "payload_too_large"),
+    ],
+)
+def test_refusals_are_in_openais_shape(method: str, path: str, body: bytes, status: int, code: str) -> None:
+    answer = Admin()(method, path, content=body)
+    assert answer.status_code == status
+    error = answer.json()["error"]
+    assert (error["code"], error["type"], error["param"]) == (code, "invalid_request_error", None)
+    assert error["message"]
+
+
+def test_with_a_token_nobody_gets_in_without_it(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text(f"{TOKEN}\n")
+    admin = Admin(TokenFile(str(file)))
+    for path in ("/status", "/workers", "/openapi.json", "/nothing"):
+        assert admin("GET", path).status_code == 401
+        for wrong in ("", "Bearer", f"Bearer {TOKEN}x", f"Basic {TOKEN}", TOKEN, "Bearer \u00e9".encode("latin-1")):
+            answer = admin("GET", path, headers=[("authorization", wrong)])
+            assert answer.status_code == 401
+            assert answer.json()["error"]["code"] == "bad_token"
+            assert TOKEN not in answer.text
+    assert admin("GET", "/workers", headers={"authorization": f"Bearer {TOKEN}"}).status_code == 200
+    file.write_text("another-token-by-now")
+    assert admin("GET", "/workers", headers={"authorization": f"Bearer {TOKEN}"}).status_code == 401
+    file.unlink()
+    assert admin("GET", "/workers", headers={"authorization": "Bearer another-token-by-now"}).status_code == 401
+
+
+def test_a_web_page_changes_nothing() -> None:
+    admin = Admin()
+    answer = admin("POST", "/workers", json={"url": "http://b:1"}, headers={"origin": "http://evil"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (403, "from_a_web_page")
+    assert len(admin("GET", "/workers").json()["workers"]) == 1
+
+
+def test_the_document_names_every_path_and_method() -> None:
+    admin = Admin()
+    document = admin("GET", "/openapi.json").json()
+    told = {
+        (path, method)
+        for path, methods in document["paths"].items()
+        for method in methods
+        if method in ("get", "post", "delete")
+    }
+    routes = {
+        (route.path.replace(":path", ""), method.lower())  # type: ignore[attr-defined]
+        for route in admin.application.routes
+        for method in route.methods or ()  # type: ignore[attr-defined]
+        if method != "HEAD"
+    }
+    assert told == routes
+    assert "WorkerStatus" in document["components"]["schemas"]
 
 
 @pytest.mark.parametrize(
@@ -45,11 +163,11 @@ def test_status() -> None:
     [("*/*", "text/plain", False), ("application/openmetrics-text; version=1.0.0", "application/openmetrics", True)],
 )
 def test_metrics_in_the_format_asked_for(accept: str, kind: str, is_open: bool) -> None:
-    answer = get(prometheus_application(OneGauge()), "/metrics", accept)
+    answer = ask(prometheus_application(OneGauge()), "GET", "/metrics", headers={"accept": accept})
     assert answer.headers["content-type"].startswith(kind)
     assert "routerctl_x 1.0" in answer.text
     assert answer.text.endswith("# EOF\n") == is_open
 
 
-def test_other_paths_are_not_there() -> None:
-    assert get(admin_application(lambda: REPORT), "/metrics").status_code == 404
+def test_metrics_are_not_on_the_admin_port() -> None:
+    assert Admin()("GET", "/metrics").status_code == 404

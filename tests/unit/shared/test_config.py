@@ -5,7 +5,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from shared.config import ConfigError, StartConfig, check, check_worker_url, join_address, plane_fingerprint
+from shared.config import (
+    ConfigError,
+    StartConfig,
+    check,
+    check_worker_url,
+    join_address,
+    plane_fingerprint,
+    read_admin_token,
+)
 
 
 def changed(**values: object) -> StartConfig:
@@ -84,3 +92,30 @@ def test_paths_mean_the_same_for_a_process_that_was_started_elsewhere(
     assert config.settings().worker_client_key is None
     assert config.runtime_dir == f"{tmp_path}/run"
     assert config.with_absolute_paths() == config
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.5.0.1", "::1"])
+def test_on_loopback_the_admin_api_needs_no_token(host: str) -> None:
+    check(changed(admin_host=host))
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "10.0.0.1", "::"])
+def test_elsewhere_it_does(host: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--admin-token-file"):
+        check(changed(admin_host=host))
+    token = tmp_path / "token"
+    token.write_text("0123456789abcdef\n")
+    check(changed(admin_host=host, admin_token_file=str(token)))
+
+
+@pytest.mark.parametrize("content", ["", "\n", "secret", "s" * 1025, "secret secret secret", "secrétsecrétsecrét"])
+def test_a_token_that_is_none_is_refused_without_showing_it(tmp_path: Path, content: str) -> None:
+    token = tmp_path / "token"
+    token.write_text(content)
+    with pytest.raises(ConfigError) as caught:
+        read_admin_token("--admin-token-file", token)
+    assert "16 to 1024" in str(caught.value)
+    assert "secr" not in str(caught.value).replace(str(tmp_path), "")
+    token.unlink()
+    with pytest.raises(ConfigError, match="No such file"):
+        read_admin_token("--admin-token-file", token)

@@ -1,0 +1,117 @@
+"""`/workers` on the admin port: JSON in and out. A worker's id is its URL, percent-encoded within a path."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from controlplane.membership import Done, Membership, MembershipError
+from controlplane.status_report import StatusReport, WorkerStatus
+from shared.decoding import DECODE_ERRORS
+from shared.table import WorkerState
+
+MAX_BODY = 64 * 1024
+_YES = ("", "1", "true", "yes")
+
+
+class Changed(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker after a change.
+
+    `on_every_plane`: no plane routes otherwise any more. `kept`: a restart of the control plane does not undo it.
+    """
+
+    id: str
+    url: str
+    state: WorkerState
+    reason: str
+    on_every_plane: bool
+    kept: bool
+
+
+class _List(msgspec.Struct):
+    workers: tuple[WorkerStatus, ...]
+
+
+class _Add(msgspec.Struct, forbid_unknown_fields=True):
+    url: str
+
+
+def problem(status: int, code: str, message: str) -> Response:
+    """Return an error in OpenAI's shape."""
+    kind = "router_error" if status >= 500 else "invalid_request_error"
+    error = {"message": message, "type": kind, "param": None, "code": code}
+    return _json({"error": error}, status)
+
+
+def worker_routes(status: Callable[[], StatusReport], membership: Membership) -> list[Route]:
+    """Return the routes."""
+
+    async def show_all(_request: Request) -> Response:
+        return _json(_List(status().workers))
+
+    async def show(request: Request) -> Response:
+        name = request.path_params["id"]
+        worker = membership.find(name)
+        found = [shown for shown in status().workers if worker is not None and shown.id == worker.id]
+        if not found:
+            raise MembershipError(404, "worker_not_found", f"There is no worker {name[:200]}; GET /workers lists all.")
+        return _json(found[0])
+
+    async def add(request: Request) -> Response:
+        try:
+            wanted = msgspec.json.decode(await _body(request), type=_Add)
+        except DECODE_ERRORS as error:
+            text = f'The body is not {{"url": "http://host:port"}}: {error}.'
+            raise MembershipError(400, "bad_body", text) from None
+        done = await membership.add(wanted.url)
+        return _changed(done, 201 if done.is_new else 200)
+
+    async def remove(request: Request) -> Response:
+        force = request.query_params.get("force", "no").lower() in _YES
+        return _changed(await membership.remove(request.path_params["id"], force=force))
+
+    def verb(act: Callable[[str], Awaitable[Done]]) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        async def answer(request: Request) -> Response:
+            return _changed(await act(request.path_params["id"]))
+
+        return answer
+
+    return [
+        Route("/workers", show_all),
+        Route("/workers", add, methods=["POST"]),
+        Route("/workers/{id:path}/drain", verb(membership.drain), methods=["POST"]),
+        Route("/workers/{id:path}/undrain", verb(membership.undrain), methods=["POST"]),
+        Route("/workers/{id:path}", show),
+        Route("/workers/{id:path}", remove, methods=["DELETE"]),
+    ]
+
+
+def _changed(done: Done, status: int = 200) -> Response:
+    worker = done.worker
+    told = Changed(
+        id=worker.id,
+        url=worker.url,
+        state=worker.state,
+        reason=worker.reason,
+        on_every_plane=done.is_on_every_plane,
+        kept=done.is_kept,
+    )
+    return _json(told, status)
+
+
+def _json(value: object, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(value), status, media_type="application/json")
+
+
+async def _body(request: Request) -> bytes:
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > MAX_BODY:
+            raise MembershipError(413, "payload_too_large", f"The body is larger than {MAX_BODY} bytes.")
+    return body

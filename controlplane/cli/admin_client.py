@@ -1,0 +1,101 @@
+"""How commands reach the admin API of a running router: where it is, its token, and one request."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from shared.config import ConfigError, StartConfig, join_address, read_admin_token
+from shared.process import is_alive
+from shared.runtime_dir import ProcessRecord, RuntimeDir, default_runtime_dir, read_record
+
+TIMEOUT = 3.0
+"""Seconds to wait for the admin API."""
+
+
+class Answer(NamedTuple):
+    """What the admin API said."""
+
+    status: int
+    body: bytes
+
+
+class NotReached(Exception):  # noqa: N818 - it is a state of the router, no fault of the program
+    """No answer came; the message says why."""
+
+
+def runtime_of(folder: str | None) -> RuntimeDir:
+    """Return the runtime folder that is meant: as given, of the environment, or of a router on the default port."""
+    named = folder or os.environ.get("ROUTERCTL_RUNTIME_DIR")
+    return RuntimeDir(Path(named).absolute() if named else default_runtime_dir(StartConfig().port))
+
+
+def checked(url: str) -> str:
+    """Return the URL of an admin API. Raises ConfigError when it is none."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise ConfigError(f"--admin or ROUTERCTL_ADMIN is {url!r}; write it as http://host:port")
+    return url.rstrip("/")
+
+
+def admin_url(runtime: RuntimeDir) -> str | None:
+    """Return where the router on this folder has its admin API; None when its control plane is down."""
+    config = read_record(runtime.config, StartConfig)
+    if config is None:
+        # Nobody has started a router there, so no port is known to be its own.
+        return None
+    if (record := read_record(runtime.control_plane, ProcessRecord)) is None or not is_alive(record):
+        # The port that it had may be another router's by now.
+        return None
+    return f"http://{join_address(config.admin_host, config.admin_port)}"
+
+
+def token_for(url: str, given: str | None, runtime: RuntimeDir) -> str | None:
+    """Return the token: of the file that was named, else of the one that the router on this folder reads.
+
+    The latter is for that router alone, and goes to no other address. Raises ConfigError.
+    """
+    if given:
+        return read_admin_token("--admin-token-file", Path(given))
+    if path := os.environ.get("ROUTERCTL_ADMIN_TOKEN_FILE"):
+        return read_admin_token("ROUTERCTL_ADMIN_TOKEN_FILE", Path(path))
+    config = read_record(runtime.config, StartConfig)
+    if config is None or config.admin_token_file is None or url != admin_url(runtime):
+        return None
+    return read_admin_token("--admin-token-file", Path(config.admin_token_file))
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect: the token is for nobody else."""
+
+    def redirect_request(self, *_: object) -> None:
+        """Refuse."""
+        return
+
+
+def ask(
+    url: str, method: str = "GET", *, token: str | None = None, body: bytes | None = None, timeout: float = TIMEOUT
+) -> Answer:
+    """Send a request. Raises NotReached."""
+    # A proxy for the outside world has no business between us and our own router.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect())
+    request = urllib.request.Request(url, data=body, method=method)  # noqa: S310 - http(s) only, see `checked`
+    if body is not None:
+        request.add_header("content-type", "application/json")
+    if token is not None:
+        request.add_header("authorization", f"Bearer {token}")
+    try:
+        with opener.open(request, timeout=timeout) as answer:
+            return Answer(answer.status, answer.read())
+    except urllib.error.HTTPError as error:
+        with error:
+            return Answer(error.code, error.read())
+    except urllib.error.URLError as error:
+        raise NotReached(str(error.reason)) from None
+    except (OSError, http.client.HTTPException) as error:
+        raise NotReached(str(error) or type(error).__name__) from None

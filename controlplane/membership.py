@@ -1,0 +1,192 @@
+"""What operators do to the members while the router runs: add, remove, drain, undrain.
+
+A change is in force at once, and its answer comes when every plane that is heard of serves by it (or `PATIENCE` is
+over), and when it is on disk for the next life of the control plane.
+
+A worker is *drained* when every plane has said, after it took up a table in which the worker drains, that it has no
+request there. One that is being removed is gone then, or once no request can last any longer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import NamedTuple, Protocol
+
+from controlplane.discovery import runtime as verbs
+from controlplane.discovery.runtime import RuntimeMembers
+from controlplane.registry import Change, Registry
+from shared.clock import Clock
+from shared.config import ConfigError, check_worker_url, origin
+from shared.table import Worker
+
+PATIENCE = 1.0
+"""Seconds that an answer waits for the planes: one that says nothing for longer is as good as dead."""
+MAX_MEMBERS = 10_000
+"""Workers; each costs a task here and a place in every plane's table."""
+_LEAVE_POLL = 0.1
+
+log = logging.getLogger(__name__)
+
+Order = tuple[int, int]
+
+
+class MembershipError(Exception):
+    """What was asked for can not be done. `code` is for programs, the message for people."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        """`status` is the HTTP status that says the same."""
+        super().__init__(message)
+        self.status = status
+        self.code = code
+
+
+class Done(NamedTuple):
+    """A change: the worker's record after it, and how far it has come."""
+
+    worker: Worker
+    is_new: bool
+    is_on_every_plane: bool
+    is_kept: bool
+
+
+class Fleet(Protocol):
+    """What the planes are told, and what they tell."""
+
+    def changed(self, changes: tuple[Change, ...]) -> Order:
+        """Publish what the registry holds now; return the order of that table's stamp."""
+        ...
+
+    async def served(self, order: Order, patience: float) -> bool:
+        """Wait until every plane serves from that table or a later one."""
+        ...
+
+    def is_idle(self, worker_id: str, order: Order) -> bool:
+        """Whether no plane has had a request at the worker since it serves from that table."""
+        ...
+
+
+class Store(Protocol):
+    """Where changes are kept."""
+
+    async def keep(self, state: RuntimeMembers) -> bool:
+        """Keep the state; return whether that was possible."""
+        ...
+
+
+class Membership:
+    """Turns verbs into members of the registry."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        state: RuntimeMembers,
+        *,
+        fleet: Fleet,
+        store: Store,
+        clock: Clock,
+        longest_request: float,
+        order: Order,
+    ) -> None:
+        """Make `state` the members. `order` is that of the first table; `longest_request` is in seconds."""
+        self._registry = registry
+        self._state = state
+        self._fleet = fleet
+        self._store = store
+        self._clock = clock
+        self._longest_request = longest_request
+        self._sync()
+        # Since which table, and since when, a worker gets no requests.
+        now = clock.monotonic()
+        self._draining: dict[str, tuple[Order, float]] = dict.fromkeys((*state.draining, *state.leaving), (order, now))
+        self._some_leave = asyncio.Event()
+        self._some_leave.set()
+
+    async def run(self) -> None:
+        """Let go of those that are drained and leaving, until cancelled."""
+        while True:
+            await self._some_leave.wait()
+            for key in self._state.leaving:
+                # Looked up anew each time: meanwhile somebody may have wanted it to stay.
+                if key in self._state.leaving and self._may_go(key):
+                    await self._make(verbs.remove(self._state, key))
+            if not self._state.leaving:
+                self._some_leave.clear()
+            await asyncio.sleep(_LEAVE_POLL)
+
+    def find(self, name: str) -> Worker | None:
+        """Return the worker of that id, or with the same address."""
+        if (worker := self._registry.worker(name)) is not None:
+            return worker
+        try:
+            check_worker_url("the worker", name)
+        except ConfigError:
+            return None
+        wanted = origin(name)
+        records = (member.worker for member in self._registry.members())
+        return next((worker for worker in records if origin(worker.url) == wanted), None)
+
+    def drained(self) -> frozenset[str]:
+        """Return the draining workers at which no request is open any more."""
+        return frozenset(key for key, (order, _) in self._draining.items() if self._fleet.is_idle(key, order))
+
+    async def add(self, url: str) -> Done:
+        """Have a worker. Raises MembershipError when there is one already, or when the URL is none."""
+        try:
+            check_worker_url("url", url)
+        except ConfigError as error:
+            raise MembershipError(400, "bad_worker_url", f"{error}.") from None
+        known = self.find(url)
+        if known is not None and known.id not in self._state.leaving:
+            raise MembershipError(409, "worker_exists", f"Worker {known.id} already exists; GET /workers lists all.")
+        if known is None and len(self._registry.members()) >= MAX_MEMBERS:
+            raise MembershipError(409, "too_many_workers", f"There are {MAX_MEMBERS} workers, which is the most.")
+        key = known.id if known is not None else url.rstrip("/")
+        log.info("worker %s is added", key)
+        return await self._apply(verbs.add(self._state, key), key, is_new=known is None)
+
+    async def remove(self, name: str, *, force: bool = False) -> Done:
+        """Let a worker go: once its requests have ended, or at once. No open request is cut off."""
+        key = self._known(name)
+        log.info("worker %s is to be removed%s", key, " at once" if force else "")
+        return await self._apply((verbs.remove if force else verbs.leave)(self._state, key), key)
+
+    async def drain(self, name: str) -> Done:
+        """Give a worker no more requests."""
+        key = self._known(name)
+        return await self._apply(verbs.drain(self._state, key), key)
+
+    async def undrain(self, name: str) -> Done:
+        """Give a worker requests again, once it is ready."""
+        key = self._known(name)
+        return await self._apply(verbs.undrain(self._state, key), key)
+
+    def _known(self, name: str) -> str:
+        worker = self.find(name)
+        if worker is None:
+            raise MembershipError(404, "worker_not_found", f"There is no worker {name[:200]}; GET /workers lists all.")
+        return worker.id
+
+    def _may_go(self, key: str) -> bool:
+        order, since = self._draining[key]
+        return self._fleet.is_idle(key, order) or self._clock.monotonic() - since >= self._longest_request
+
+    async def _apply(self, state: RuntimeMembers, key: str, *, is_new: bool = False) -> Done:
+        order, is_kept = await self._make(state)
+        is_on_every_plane = await self._fleet.served(order, PATIENCE)
+        worker = self._registry.worker(key) or Worker(id=key, url=key, state="gone")
+        return Done(worker, is_new, is_on_every_plane, is_kept)
+
+    async def _make(self, state: RuntimeMembers) -> tuple[Order, bool]:
+        self._state = state
+        order = self._fleet.changed(self._sync())
+        keys = (*state.draining, *state.leaving)
+        begun = (order, self._clock.monotonic())
+        self._draining = {key: self._draining.get(key, begun) for key in keys}
+        if state.leaving:
+            self._some_leave.set()
+        return order, await self._store.keep(state)
+
+    def _sync(self) -> tuple[Change, ...]:
+        wall = round(self._clock.wall(), 3)
+        return self._registry.sync(verbs.members(self._state), now=self._clock.monotonic(), wall=wall)

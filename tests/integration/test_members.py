@@ -1,0 +1,154 @@
+"""Workers that come, drain and go while two planes are under load; and what of it a new control plane knows."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.faults.load import Load
+from tests.integration.routers import Router, eventually, simulated_fleet
+
+TOKEN = "the-token-of-these-tests"
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
+    with simulated_fleet(tmp_path_factory.mktemp("fleet"), 3, "--time-scale=0", "--record=0") as urls:
+        yield urls
+
+
+@pytest.fixture
+def router(tmp_path: Path, fleet: list[str]) -> Iterator[Router]:
+    token = tmp_path / "token"
+    token.write_text(TOKEN)
+    router = Router(tmp_path, "--data-planes=2", f"--admin-token-file={token}", "--worker-urls", *fleet[:2])
+    try:
+        router.start().ready()
+        yield router
+    finally:
+        router.close()
+
+
+def command(router: Router, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """`routerctl workers ...` of that router."""
+    line = (sys.executable, "-m", "controlplane.cli", "workers", *arguments, f"--runtime-dir={router.runtime.path}")
+    return subprocess.run(line, capture_output=True, text=True, timeout=60)
+
+
+def done(router: Router, *arguments: str) -> dict[str, Any]:
+    """What the command tells as JSON."""
+    answer = command(router, *arguments, "--json")
+    assert answer.returncode == 0, answer.stderr
+    told: dict[str, Any] = json.loads(answer.stdout)
+    return told
+
+
+def asked(worker: str) -> int:
+    """Prompt tokens that a simulated worker has read: it grows with each request, and with nothing else."""
+    tokens: int = httpx.get(f"{worker}/sim/state", timeout=30).json()["engine"]["prompt_tokens"]
+    return tokens
+
+
+def series(router: Router) -> str:
+    return httpx.get(f"http://127.0.0.1:{router.prometheus_port}/metrics", timeout=30).text
+
+
+def test_g_cp_6_each_change_is_honoured_by_every_plane(router: Router, fleet: list[str]) -> None:
+    first, second, third = fleet
+    with Load(router.url, 6) as load:
+        eventually(lambda: asked(first) > 200 and asked(second) > 200, "both workers to be asked")
+        before = asked(third)
+        done(router, "add", third)
+        eventually(lambda: done(router, "show", third)["state"] == "ready", "the new worker")
+        ready = time.monotonic()
+        eventually(lambda: asked(third) > before + 100, "requests at the new worker")
+        # One second is promised; the rest is for the machine that runs the tests.
+        assert time.monotonic() - ready < 5
+
+        for verb, worker in (("drain", first), ("remove", second)):
+            changed = done(router, verb, worker)
+            assert changed["on_every_plane"]
+            assert changed["kept"]
+            time.sleep(0.1)
+            seen, answered = asked(worker), load.total
+            eventually(lambda answered=answered: load.total > answered + 100, "more answers")  # type: ignore[misc]
+            assert asked(worker) == seen
+        eventually(lambda: done(router, "show", first)["drained"], "the drained worker to be called so")
+        eventually(lambda: command(router, "show", second).returncode == 1, "the removed worker to be gone")
+        text = series(router)
+        assert f'worker="{second}"' not in text
+        assert f'worker="{first}"' in text
+
+        seen = asked(first)
+        done(router, "undrain", first)
+        eventually(lambda: asked(first) > seen, "requests at the worker that is back")
+    assert load.failed == []
+
+
+def test_what_was_changed_survives_the_control_plane_and_ends_with_the_router(router: Router, fleet: list[str]) -> None:
+    first, second, third = fleet
+    done(router, "add", third)
+    done(router, "drain", first)
+    done(router, "remove", second, "--force")
+    pid = router.control_plane_pid()
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: router.control_plane_pid() not in (None, pid), "another control plane")
+    eventually(lambda: command(router, "list").returncode == 0, "its admin API")
+    listed = {worker["id"]: worker for worker in done(router, "list")["workers"]}
+    assert set(listed) == {first, third}
+    assert listed[first]["state"] == "draining"
+    assert listed[third]["source"] == "admin"
+    assert listed[third]["state"] == "ready"
+
+    assert router.stop() == 0
+    router.start().ready()
+    listed = {worker["id"]: worker for worker in done(router, "list")["workers"]}
+    assert set(listed) == {first, second}
+    assert "draining" not in {worker["state"] for worker in listed.values()}
+
+
+def test_the_command_for_people_and_its_errors(router: Router, fleet: list[str]) -> None:
+    first, _, third = fleet
+    shown = command(router, "list").stdout
+    assert shown.splitlines()[0].split() == ["WORKER", "STATE", "AGE", "OPEN", "SOURCE", "MODELS"]
+    assert first in shown
+    assert max(map(len, shown.splitlines())) <= 80
+    assert "gets no more requests" in command(router, "drain", first).stdout
+    assert "sim-model" in command(router, "show", first).stdout
+
+    unknown = command(router, "drain", third)
+    assert (unknown.returncode, unknown.stdout) == (1, "")
+    assert f"404: There is no worker {third}" in unknown.stderr
+    assert command(router, "add", "nonsense").returncode == 1
+    assert command(router, "add").returncode == 2
+    assert command(router, "frobnicate").returncode == 2
+
+    admin = f"http://127.0.0.1:{router.admin_port}"
+    assert httpx.get(f"{admin}/workers").status_code == 401
+    status = (sys.executable, "-m", "controlplane.cli", "status", f"--runtime-dir={router.runtime.path}", "--json")
+    told = json.loads(subprocess.run(status, capture_output=True, text=True, timeout=60).stdout)
+    assert {worker["source"] for worker in told["workers"]} == {"static"}
+    # The token is in no log and in no command line.
+    assert TOKEN not in router.errors
+    lines = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in {router.process.pid, *router.plane_pids()}]
+    assert TOKEN.encode() not in b"".join(lines)
+
+
+def test_an_admin_api_that_others_reach_needs_a_token(tmp_path: Path) -> None:
+    router = Router(tmp_path, "--admin-host=0.0.0.0")
+    try:
+        assert router.start().process.wait(30) == 2
+        assert "give a secret with --admin-token-file FILE" in router.errors
+    finally:
+        router.close()

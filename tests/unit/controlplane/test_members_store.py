@@ -1,0 +1,47 @@
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from controlplane.discovery.runtime import RuntimeMembers
+from controlplane.members_store import MembersStore, read_members
+from shared.runtime_dir import RuntimeDir
+
+STATE = RuntimeMembers(configured=("http://a:1",), added=("http://b:1",), draining=("http://a:1",))
+
+
+@pytest.fixture
+def runtime(tmp_path: Path) -> RuntimeDir:
+    return RuntimeDir(tmp_path)
+
+
+def test_what_was_kept_is_read_by_the_next_life(runtime: RuntimeDir) -> None:
+    assert asyncio.run(MembersStore(runtime).keep(STATE))
+    assert read_members(runtime, STATE.configured) == STATE
+    assert runtime.members.stat().st_mode & 0o777 == 0o600
+
+
+def test_another_configuration_begins_anew(runtime: RuntimeDir) -> None:
+    asyncio.run(MembersStore(runtime).keep(STATE))
+    assert read_members(runtime, ("http://c:1",)) == RuntimeMembers(configured=("http://c:1",))
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b'{"configured": 1}'])
+def test_what_can_not_be_read_is_as_nothing(runtime: RuntimeDir, data: bytes) -> None:
+    runtime.members.write_bytes(data)
+    assert read_members(runtime, ("http://a:1",)) == RuntimeMembers(configured=("http://a:1",))
+
+
+def test_a_full_disk_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert not asyncio.run(MembersStore(RuntimeDir(tmp_path / "missing")).keep(STATE))
+    assert "a restart of the control plane forgets the change" in caplog.text
+
+
+def test_of_changes_at_once_the_last_one_is_kept(runtime: RuntimeDir) -> None:
+    async def run() -> None:
+        store = MembersStore(runtime)
+        states = [RuntimeMembers(configured=(), added=(f"http://w:{n}",)) for n in range(1, 9)]
+        await asyncio.gather(*(store.keep(state) for state in states))
+        assert read_members(runtime, ()) == states[-1]
+
+    asyncio.run(run())

@@ -1,0 +1,137 @@
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controlplane.discovery import runtime as verbs
+from controlplane.discovery.runtime import RuntimeMembers, members
+from controlplane.membership import MembershipError
+from controlplane.registry import ProbeResult
+from tests.unit.controlplane.members import A, Setting
+from tests.unit.controlplane.waiting import until
+
+B = "http://b:1"
+VERBS = {"add": verbs.add, "leave": verbs.leave, "remove": verbs.remove, "drain": verbs.drain, "undrain": verbs.undrain}
+
+
+@given(st.lists(st.tuples(st.sampled_from(sorted(VERBS)), st.sampled_from((A, B)))))
+def test_any_order_of_verbs_leaves_what_the_last_ones_said(history: list[tuple[str, str]]) -> None:
+    state = RuntimeMembers(configured=(A,))
+    expected = {A: False}
+    for verb, key in history:
+        if verb != "add" and key not in expected:
+            continue
+        state = VERBS[verb](state, key)
+        if verb == "remove":
+            del expected[key]
+        else:
+            expected[key] = verb in ("leave", "drain")
+    assert {worker.id: bool(worker.draining) for worker in members(state)} == expected
+    assert len(members(state)) == len(expected)
+    assert all(worker.source == ("static" if worker.id == A else "admin") for worker in members(state))
+
+
+def test_a_worker_is_removed_once_no_plane_has_a_request_there() -> None:
+    async def run() -> None:
+        setting = Setting(A, B)
+        running = asyncio.create_task(setting.membership.run())
+        done = await setting.membership.remove(A)
+        assert (done.worker.state, done.worker.reason) == ("draining", "being removed")
+        await until(lambda: (A, setting.order) in setting.asked)
+        assert setting.ids() == [A, B]
+        setting.idle = True
+        await until(lambda: setting.ids() == [B])
+        assert setting.changes[-1].after.state == "gone"
+        assert setting.kept[-1].removed == (A,)
+        running.cancel()
+
+    asyncio.run(run())
+
+
+def test_a_removal_ends_when_no_request_can_last_any_longer() -> None:
+    async def run() -> None:
+        setting = Setting(A, longest_request=0.05)
+        running = asyncio.create_task(setting.membership.run())
+        await setting.membership.remove(A)
+        await until(lambda: setting.ids() == [])
+        running.cancel()
+
+    asyncio.run(run())
+
+
+def test_one_that_is_wanted_again_stays() -> None:
+    async def run() -> None:
+        setting = Setting(A)
+        running = asyncio.create_task(setting.membership.run())
+        await setting.membership.remove(A)
+        done = await setting.membership.add(A)
+        assert (done.is_new, done.worker.state) == (False, "starting")
+        setting.idle = True
+        await setting.membership.drain(A)
+        assert setting.membership.drained() == {A}
+        await setting.membership.undrain(A)
+        assert setting.membership.drained() == frozenset()
+        assert setting.ids() == [A]
+        running.cancel()
+
+    asyncio.run(run())
+
+
+def test_drained_asks_the_planes_about_the_table_that_drained_it() -> None:
+    async def run() -> None:
+        setting = Setting(A)
+        await setting.membership.drain(A)
+        order = setting.order
+        await setting.membership.add(B)
+        setting.asked.clear()
+        setting.membership.drained()
+        assert setting.asked == {(A, order)}
+
+    asyncio.run(run())
+
+
+def test_a_draining_workers_health_goes_on_beneath() -> None:
+    async def run() -> None:
+        setting = Setting(A)
+        await setting.membership.drain(A)
+        setting.registry.probed(A, ProbeResult("ok", models={"m": b"{}"}), now=1.0, wall=1.0)
+        assert setting.state_of(A) == "draining"
+        await setting.membership.undrain(A)
+        assert setting.state_of(A) == "ready"
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("same", [A, f"{A}/", "http://A:1"])
+def test_a_worker_is_there_once_however_its_url_is_written(same: str) -> None:
+    async def run() -> None:
+        setting = Setting(A)
+        with pytest.raises(MembershipError) as caught:
+            await setting.membership.add(same)
+        assert caught.value.status == 409
+        assert (await setting.membership.remove(same, force=True)).worker.state == "gone"
+        assert setting.ids() == []
+        assert (await setting.membership.add(A)).is_new
+
+    asyncio.run(run())
+
+
+def test_answers_say_how_far_a_change_has_come() -> None:
+    async def run() -> None:
+        setting = Setting(A)
+        setting.serves = setting.has_room = False
+        done = await setting.membership.drain(A)
+        assert (done.is_on_every_plane, done.is_kept, done.worker.state) == (False, False, "draining")
+
+    asyncio.run(run())
+
+
+def test_what_was_kept_is_in_force_from_the_first_table_on() -> None:
+    state = RuntimeMembers(configured=(A,), added=(B,), draining=(B,), removed=(A,))
+    setting = Setting(state=state)
+    assert setting.ids() == [B]
+    assert setting.state_of(B) == "draining"
+    setting.idle = True
+    assert setting.membership.drained() == {B}
+    assert setting.asked == {(B, (1, 1))}

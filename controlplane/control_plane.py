@@ -12,7 +12,7 @@ from controlplane.health import HealthRules
 from controlplane.last_known_good import TableWriter
 from controlplane.loads import Loads
 from controlplane.members_store import MembersStore, read_members
-from controlplane.membership import Membership
+from controlplane.membership import Membership, MembershipError
 from controlplane.planes import Planes
 from controlplane.publication import Publication
 from controlplane.publisher import Publisher
@@ -20,7 +20,7 @@ from controlplane.registry import Change, Registry
 from controlplane.table_builder import build
 from shared.clock import Clock
 from shared.config import StartConfig
-from shared.messages import Evidence, PlaneIdentity
+from shared.messages import Evidence, FleetVerb, PlaneIdentity
 from shared.process import is_alive, living_planes
 from shared.runtime_dir import PlaneRecord, ProcessRecord, RuntimeDir, read_record
 from shared.sockets import Context
@@ -120,6 +120,14 @@ class ControlPlane:
         """Have a worker looked at that a plane could not reach."""
         if self._prober is not None and evidence.kind != "bad-answer":
             self._prober.suspect(evidence.worker, evidence.worker_epoch)
+
+    async def command(self, verb: FleetVerb, url: str) -> tuple[str, str]:
+        """Change the members for a plane's client."""
+        try:
+            await (self._membership.add if verb == "add" else self._membership.remove)(url)
+        except MembershipError as error:
+            return error.code, str(error)
+        return "", ""
 
     def is_dead(self, plane: PlaneIdentity) -> bool:
         """Whether a plane's process has ended. The supervisor removes the records of those that have."""

@@ -28,6 +28,9 @@ from shared.messages import (
     CounterReport,
     Downward,
     Evidence,
+    FleetAnswer,
+    FleetCommand,
+    FleetVerb,
     Goodbye,
     InflightReport,
     MessageError,
@@ -50,6 +53,8 @@ LOAD_REPORT_SPACING = 0.1
 """Seconds between two load reports at least, however many workers are read in that time."""
 _FOLD_INTERVAL = 1.0
 _COMPLAINT_SPACING = 1.0
+_MAX_COMMANDS = 256
+"""Changes of the members under way at a time."""
 _BATCH = 64
 """Messages taken in a row before others get their turn: receiving from a full queue never waits."""
 
@@ -69,6 +74,10 @@ class Source(Protocol):
 
     def evidence(self, evidence: Evidence) -> None:
         """Take note of what a plane saw of a worker."""
+        ...
+
+    async def command(self, verb: FleetVerb, url: str) -> tuple[str, str]:
+        """Change the members; return a code (empty when it was done) and a message."""
         ...
 
     def is_dead(self, plane: PlaneIdentity) -> bool:
@@ -99,6 +108,8 @@ class Publisher:
         self._changed = asyncio.Event()
         self._loaded = asyncio.Event()
         self._acked = asyncio.Event()
+        self._group: asyncio.TaskGroup | None = None
+        self._commands = 0
         self._publish_socket = publisher(context, runtime.publish_endpoint)
         self._control_socket = control_server(context, runtime.control_endpoint)
 
@@ -135,6 +146,7 @@ class Publisher:
     async def run(self) -> None:
         """Publish and answer until cancelled."""
         async with asyncio.TaskGroup() as group:
+            self._group = group
             for loop in (
                 self._beat(),
                 self._publish_changes(),
@@ -181,6 +193,20 @@ class Publisher:
             if taken % _BATCH == 0:
                 await asyncio.sleep(0)
 
+    def _begin_command(self, sender: bytes, command: FleetCommand) -> None:
+        # Planes have limits of their own; one that has none must not fill this process.
+        if self._group is not None and self._commands < _MAX_COMMANDS:
+            self._commands += 1
+            self._group.create_task(self._command(sender, command))
+
+    async def _command(self, sender: bytes, command: FleetCommand) -> None:
+        try:
+            code, message = await self._source.command(command.verb, command.url)
+        finally:
+            self._commands -= 1
+        answer = FleetAnswer(command.request_id, self._publication.table.stamp, code, message)
+        send_or_drop(self._control_socket, [sender, encode(answer)])
+
     async def _fold(self) -> None:
         while True:
             await asyncio.sleep(_FOLD_INTERVAL)
@@ -196,6 +222,10 @@ class Publisher:
             message = decode_upward(frames[1])
         except MessageError as error:
             self._complain(error)
+            return None
+        if isinstance(message, FleetCommand):
+            self._planes.hear(message.plane, self._clock.monotonic())
+            self._begin_command(frames[0], message)
             return None
         return self._answer(message, self._clock.monotonic())
 

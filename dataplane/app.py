@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 
 from dataplane.client import Client
+from dataplane.fleet_commands import FleetCommands
+from dataplane.fleet_routes import FleetRequest, is_fleet_path
 from dataplane.forward import Forwarder
 from dataplane.own_routes import NOT_READY, OWN_ROUTES, Answer, draining
 from shared.catalog import route_label
@@ -18,8 +20,10 @@ from shared.errors import RouterError, method_not_allowed
 class PlaneApplication:
     """Called by the server once per request."""
 
-    def __init__(self, forwarder: Forwarder) -> None:
+    def __init__(self, forwarder: Forwarder, commands: FleetCommands | None = None) -> None:
+        """`commands` is the way to the control plane; without one nothing of the fleet can be changed here."""
         self._forwarder = forwarder
+        self._commands = commands or FleetCommands()
         self._loop = asyncio.get_running_loop()
 
     def handle(self, client: Client) -> None:
@@ -33,10 +37,12 @@ class PlaneApplication:
         if self._forwarder.draining:
             client.is_last = True
             route = draining if client.path in NOT_READY else route
-        if route is None:
-            self._forwarder.forward(client)
-        else:
+        if route is not None:
             self._answer_itself(client, route(self._forwarder.fleet.view))
+        elif is_fleet_path(client.path):
+            FleetRequest(self._forwarder, self._commands, client).begin()
+        else:
+            self._forwarder.forward(client)
 
     def _refuse(self, client: Client, error: RouterError) -> None:
         accounting = self._forwarder.accounting

@@ -22,7 +22,7 @@ from dataplane.policies import Policy, make_policy, policy_names
 from dataplane.upstream.connection import UpstreamConnection
 from dataplane.upstream.pool import Pool
 from shared.errors import RouterError, model_not_found, no_worker
-from shared.messages import INFLIGHT_UNKNOWN_AFTER, LoadReport, PlaneInflight, WorkerLoad
+from shared.messages import INFLIGHT_UNKNOWN_AFTER, LOAD_UNKNOWN_AFTER, LoadReport, PlaneInflight, WorkerLoad
 from shared.table import RoutingTable, Settings, Worker, make_table
 from shared.tls import TlsFileError, WorkerTls, tls_config
 
@@ -68,6 +68,13 @@ class Slot:
         age = 0.0 if engine is None else engine.age + fleet.now() - self._engine_seen
         others = None if fleet.stale else self.others
         return load_of(self.inflight, others, fleet.view.settings.data_planes, engine, age)
+
+    def engine_requests(self, now: float) -> int | None:
+        """Return how many requests the engine runs and has waiting, as it said; None when that is too old."""
+        engine = self._engine
+        if engine is None or engine.age + now - self._engine_seen >= LOAD_UNKNOWN_AFTER:
+            return None
+        return int(engine.running + engine.waiting)
 
     def set_engine(self, engine: WorkerLoad, now: float) -> None:
         """Keep the engine's newest figures; `now` is the loop's time in seconds."""
@@ -263,6 +270,12 @@ class Fleet:
         for worker, count in counts.items():
             if (slot := self._slots.get(worker)) is not None:
                 slot.others += sign * count
+
+    def engine_loads(self) -> dict[str, int]:
+        """Return how many requests each engine runs and has waiting, as it said; unknown ones are left out."""
+        now = self.now()
+        known = {slot.id: slot.engine_requests(now) for slot in self._slots.values()}
+        return {key: count for key, count in known.items() if count is not None}
 
     def inflight(self) -> dict[str, int]:
         """This plane's requests per worker; workers without any are left out."""

@@ -21,6 +21,7 @@ from dataplane.arrivals import Arrivals
 from dataplane.client_connections import ClientConnections
 from dataplane.descriptors import raise_descriptor_limit, share_out
 from dataplane.fleet import Fleet
+from dataplane.fleet_commands import FleetCommands
 from dataplane.forward import Forwarder
 from dataplane.placement import Placement
 from dataplane.server import HttpServer
@@ -28,7 +29,7 @@ from dataplane.status_socket import StatusSocket
 from dataplane.subscriber.client import SubscriberClient, load_last_known_good
 from shared.config import StartConfig, plane_fingerprint
 from shared.logs import configure_logging
-from shared.messages import CounterReport, PlaneIdentity, PlaneStatus
+from shared.messages import CounterReport, FleetAnswer, PlaneIdentity, PlaneStatus
 from shared.process import own_record
 from shared.runtime_dir import PlaneRecord, RuntimeDir, write_record
 from shared.table import RoutingTable
@@ -64,11 +65,13 @@ class Plane:
             on_plane_inflight=self._fleet.take_plane_inflight,
             inflight=self._fleet.inflight,
             counters=self._counters,
+            on_fleet_answer=self._take_fleet_answer,
         )
+        self._commands = FleetCommands(self._subscriber.send_command)
         self._forwarder = Forwarder(
             self._fleet, self._accounting, self._subscriber.report_evidence, rng, self._clients.cut_off
         )
-        self._arrivals = Arrivals(PlaneApplication(self._forwarder).handle)
+        self._arrivals = Arrivals(PlaneApplication(self._forwarder, self._commands).handle)
         self._server = HttpServer(
             self._arrivals.announce,
             host=config.host,
@@ -85,6 +88,9 @@ class Plane:
         self._fleet.adopt(table)
         self._forwarder.reroute()
         self._first_table.set()
+
+    def _take_fleet_answer(self, answer: FleetAnswer) -> None:
+        self._commands.take(answer)
 
     def _set_stale(self, stale: bool) -> None:
         if stale != self._fleet.stale:

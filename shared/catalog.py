@@ -33,6 +33,7 @@ ERRORS = Metric(
     "Requests that failed, by the side whose fault it was (client, router, worker) and the cause.",
     ("side", "code"),
     (
+        ("client", "admin_not_on_main"),
         ("client", "bad_request"),
         ("client", "unreadable_body"),
         ("client", "model_not_found"),
@@ -40,6 +41,7 @@ ERRORS = Metric(
         ("client", "request_body_timeout"),
         ("client", "payload_too_large"),
         ("client", "write_timeout"),
+        ("router", "control_plane_down"),
         ("router", "internal_error"),
         ("router", "no_worker_available"),
         ("router", "out_of_descriptors"),
@@ -79,6 +81,7 @@ KNOWN_ROUTES = frozenset(
         "/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses", "/v1/messages",
         "/v1/models", "/v1/rerank", "/v1/score", "/v1/audio/transcriptions", "/v1/audio/translations",
         "/tokenize", "/detokenize", "/pooling", "/classify", "/score", "/rerank", "/health", "/readiness",
+        "/list_workers", "/get_loads", "/workers", "/add_worker", "/remove_worker",
         "/liveness", "/version", "/metrics", "/load", "/inference/v1/generate",
     }
 )  # fmt: skip

@@ -22,6 +22,8 @@ from shared.version import __version__
 POLICIES = ("round_robin", "random", "power_of_two")
 PLANE_AFFINITIES = ("core", "none")
 PATHS = ("runtime_dir", "admin_token_file", "worker_ca_file", "worker_client_cert", "worker_client_key")
+MAX_WORKER_URL = 1024
+"""Characters."""
 MIN_TOKEN = 16
 """Characters of the admin API's token: fewer can be guessed."""
 MAX_TOKEN = 1024
@@ -104,6 +106,8 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     request_id_headers: tuple[str, ...] = ("x-request-id", "x-correlation-id", "x-trace-id", "request-id")
     # Off: where the workers are is no business of a client's.
     expose_worker: bool = False
+    # vllm-router has its endpoints about the fleet on its main port.
+    no_admin_on_main: bool = False
 
     # 0: whoever stops the router by hand does not want to wait for load balancers.
     drain_delay_secs: float = 0.0
@@ -140,6 +144,8 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             worker_client_key=self.worker_client_key,
             worker_server_name=self.worker_server_name,
             expose_worker=self.expose_worker,
+            # Whoever gives a secret wants nobody to command the router without it.
+            admin_on_main=not self.no_admin_on_main and self.admin_token_file is None,
         )
 
     def with_absolute_paths(self) -> StartConfig:
@@ -291,6 +297,9 @@ def origin(url: str) -> tuple[str, str, int]:
 def check_worker_url(where: str, url: str) -> None:
     """Raise ConfigError unless `url` is `http(s)://host[:port]` with nothing behind it."""
     example = "write it as http://host:port"
+    if not url.isprintable() or " " in url or len(url) > MAX_WORKER_URL:
+        # It becomes part of fields, log lines and labels.
+        raise ConfigError(f"{where} has {url[:100]!r}: blanks, control characters or too many; {example}")
     try:
         parts = urlsplit(url)
         port = parts.port

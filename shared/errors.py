@@ -145,6 +145,26 @@ def bad_answer(what: str) -> RouterError:
     return RouterError(502, "bad_worker_answer", f"The worker's answer {what}. Try again.", side=WORKER)
 
 
+def admin_not_on_main() -> RouterError:
+    """The endpoints about the fleet are off on this port."""
+    return RouterError(
+        404,
+        "admin_not_on_main",
+        "The fleet is not shown or changed on this port (--no-admin-on-main, --admin-token-file). Use the admin port.",
+        side=CLIENT,
+    )
+
+
+def control_plane_down() -> RouterError:
+    """The control plane, which alone changes the fleet, did not answer."""
+    return RouterError(
+        503,
+        "control_plane_down",
+        "The control plane did not answer, so it is not known whether the fleet was changed. Look, and try again.",
+        retry_after=1,
+    )
+
+
 def unreadable_body() -> RouterError:
     """A body that begins like JSON and can not be looked into."""
     return RouterError(

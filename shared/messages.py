@@ -2,7 +2,8 @@
 
 Downward, on PUB: two frames, a topic of one byte and a message. Each carries the stamp of the table that
 was current when it was sent, so a plane learns from any frame that it has missed something.
-Downward, on ROUTER: a `Snapshot` or `ControlStatus`, to the one that asked. Upward, on DEALER: one frame, a message.
+Downward, on ROUTER: a `Snapshot`, `ControlStatus` or `FleetAnswer`, to the one that asked.
+Upward, on DEALER: one frame, a message.
 On a plane's own socket: `PlaneStatusRequest` is answered by `PlaneStatus`.
 
 Messages are msgspec Structs with a tag, in msgpack. Decoding is the validation: what does not fit raises
@@ -106,6 +107,15 @@ class Snapshot(msgspec.Struct, frozen=True, tag="snapshot"):
     settings: Settings
 
 
+class FleetAnswer(msgspec.Struct, frozen=True, tag="fleet-answer"):
+    """What became of the command of the same id; `code` is empty when it was done."""
+
+    request_id: int
+    stamp: Stamp
+    code: str
+    message: str
+
+
 # --- upward, DEALER ----------------------------------------------------------------------------------------
 
 
@@ -200,6 +210,18 @@ class Goodbye(msgspec.Struct, frozen=True, tag="goodbye"):
     plane: PlaneIdentity
 
 
+FleetVerb = Literal["add", "remove"]
+
+
+class FleetCommand(msgspec.Struct, frozen=True, tag="fleet-command"):
+    """A client of the plane wants a worker added or removed. Answered by `FleetAnswer` of the same id."""
+
+    plane: PlaneIdentity
+    request_id: int
+    verb: FleetVerb
+    url: str
+
+
 class ControlStatusRequest(msgspec.Struct, frozen=True, tag="control-status-request"):
     """Asks the control plane how it is. Answered by `ControlStatus`."""
 
@@ -237,8 +259,18 @@ class PlaneStatus(msgspec.Struct, frozen=True, tag="plane-status", kw_only=True)
     client_connection_limit: int
 
 
-Downward = Heartbeat | TableUpdate | LoadReport | PlaneInflight | Snapshot | ControlStatus
-Upward = SnapshotRequest | Ack | Nack | InflightReport | Evidence | CounterReport | Goodbye | ControlStatusRequest
+Downward = Heartbeat | TableUpdate | LoadReport | PlaneInflight | Snapshot | ControlStatus | FleetAnswer
+Upward = (
+    SnapshotRequest
+    | Ack
+    | Nack
+    | InflightReport
+    | Evidence
+    | CounterReport
+    | Goodbye
+    | ControlStatusRequest
+    | FleetCommand
+)
 PlaneSocket = PlaneStatusRequest | PlaneStatus
 Message = Downward | Upward | PlaneSocket
 

@@ -80,6 +80,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     worker_client_key: str | None = None
     worker_server_name: str | None = None
     expose_worker: bool = False
+    admin_on_main: bool = True
 
     def __post_init__(self) -> None:
         _as_floats(

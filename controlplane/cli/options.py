@@ -88,6 +88,10 @@ HELP: dict[str, tuple[str, str]] = {
         "SECONDS",
         "At a stop, go on serving for so long while /readiness says no, so that load balancers send nothing more.",
     ),
+    "no_admin_on_main": (
+        "",
+        "Do not show or change the fleet on the data port; with --admin-token-file that is so in any case.",
+    ),
     "shutdown_grace_secs": ("SECONDS", "Time for running requests to finish at a stop; Kubernetes kills after 30."),
     "log_level": ("LEVEL", "debug, info, warning, error or critical."),
 }

@@ -62,6 +62,7 @@ def start(
     request_id_headers: Annotated[Texts, option("request_id_headers")] = None,
     expose_worker: Annotated[Text, option("expose_worker")] = None,
     drain_delay_secs: Annotated[Text, option("drain_delay_secs")] = None,
+    no_admin_on_main: Annotated[Text, option("no_admin_on_main")] = None,
     shutdown_grace_secs: Annotated[Text, option("shutdown_grace_secs")] = None,
     log_level: Annotated[Text, option("log_level")] = None,
 ) -> int:

@@ -32,6 +32,9 @@ from shared.messages import (
     Downward,
     Evidence,
     EvidenceKind,
+    FleetAnswer,
+    FleetCommand,
+    FleetVerb,
     Goodbye,
     InflightReport,
     LoadReport,
@@ -71,6 +74,7 @@ class SubscriberClient:
         on_plane_inflight: Callable[[PlaneInflight], None],
         inflight: Callable[[], dict[str, int]],
         counters: Callable[[int], CounterReport],
+        on_fleet_answer: Callable[[FleetAnswer], None] = lambda _: None,
         clock: Clock | None = None,
         rng: Random | None = None,
     ) -> None:
@@ -88,6 +92,7 @@ class SubscriberClient:
         self._on_plane_inflight = on_plane_inflight
         self._inflight = inflight
         self._counters = counters
+        self._on_fleet_answer = on_fleet_answer
         self._clock = clock or SystemClock()
         self._machine = Subscriber(rng=rng or Random(), last_known_good=last_known_good, refuse=refuse)
         self._started = self._clock.monotonic()
@@ -132,6 +137,10 @@ class SubscriberClient:
     def report_evidence(self, worker: str, epoch: int, kind: EvidenceKind) -> None:
         """Tell at once what was seen of a worker's life `epoch`; never blocks, dropped when nobody is there."""
         self._send(Evidence(self._identity, worker, epoch, kind))
+
+    def send_command(self, number: int, verb: FleetVerb, url: str) -> bool:
+        """Pass a change of the fleet on; returns whether it went out. The answer goes to `on_fleet_answer`."""
+        return self._send(FleetCommand(self._identity, number, verb, url))
 
     async def run(self, context: Context) -> None:
         """Follow the control plane until cancelled; then say goodbye."""
@@ -195,7 +204,9 @@ class SubscriberClient:
         """Hand over what is not the machine's business, unless a control plane said it that has died."""
         if self._machine.is_of_past_life(message.stamp):
             return
-        if isinstance(message, LoadReport):
+        if isinstance(message, FleetAnswer):
+            self._on_fleet_answer(message)
+        elif isinstance(message, LoadReport):
             self._on_load(message)
         elif isinstance(message, PlaneInflight) and message.plane != self._identity.id:
             self._on_plane_inflight(message)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -150,5 +151,32 @@ def test_an_admin_api_that_others_reach_needs_a_token(tmp_path: Path) -> None:
     try:
         assert router.start().process.wait(30) == 2
         assert "give a secret with --admin-token-file FILE" in router.errors
+    finally:
+        router.close()
+
+
+def test_vllm_routers_endpoints_on_the_main_port(tmp_path: Path, fleet: list[str]) -> None:
+    first, second, _ = fleet
+    router = Router(tmp_path, "--data-planes=2", "--worker-urls", first)
+    try:
+        router.start().ready()
+        with httpx.Client(base_url=router.url, timeout=30) as client:
+            added = client.post("/add_worker", params={"url": second})
+            assert (added.status_code, added.text) == (200, f"Successfully added worker: {second}")
+            again = client.post("/workers", json={"url": second})
+            assert again.status_code == 400
+            assert again.json() == {"error": f"Worker {second} already exists", "code": "ADD_WORKER_FAILED"}
+            # The change is on every plane when it is answered.
+            assert all(httpx.get(f"{router.url}/list_workers").json() == {"urls": [first, second]} for _ in range(10))
+            eventually(lambda: client.get(f"/workers/{quote(second, safe='')}").json()["is_healthy"], "a ready worker")
+            eventually(lambda: {w["load"] for w in client.get("/get_loads").json()["workers"]} == {0}, "loads")
+            removed = client.delete(f"/workers/{quote(second, safe='')}")
+            assert removed.json() == {"success": True, "message": f"Successfully removed worker: {second}"}
+            eventually(lambda: client.get("/list_workers").json() == {"urls": [first]}, "it to be gone")
+        assert router.stop() == 0
+        router.start("--no-admin-on-main").ready()
+        for method, path in (("GET", "/workers"), ("POST", f"/add_worker?url={second}")):
+            answer = httpx.request(method, router.url + path)
+            assert (answer.status_code, answer.json()["error"]["code"]) == (404, "admin_not_on_main")
     finally:
         router.close()

@@ -117,6 +117,34 @@ def test_a_worker_is_there_once_however_its_url_is_written(same: str) -> None:
     asyncio.run(run())
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "b:1",
+        "ftp://b:1",
+        "http://b:1/v1",
+        "http://b:1\r\nx: y",
+        "http://b c:1",
+        "http://u:p@b",
+        "http://[b",
+        f"http://{'b' * 2000}",
+    ],
+)
+def test_what_is_no_worker_is_refused(url: str) -> None:
+    async def run() -> None:
+        setting = Setting(A)
+        with pytest.raises(MembershipError) as caught:
+            await setting.membership.add(url)
+        assert (caught.value.status, caught.value.code) == (400, "bad_worker_url")
+        with pytest.raises(MembershipError) as caught:
+            await setting.membership.remove(url)
+        assert caught.value.status == 404
+        assert setting.ids() == [A]
+
+    asyncio.run(run())
+
+
 def test_answers_say_how_far_a_change_has_come() -> None:
     async def run() -> None:
         setting = Setting(A)

@@ -19,6 +19,9 @@ from shared.messages import (
     ControlStatusRequest,
     Downward,
     Evidence,
+    FleetAnswer,
+    FleetCommand,
+    FleetVerb,
     Goodbye,
     Heartbeat,
     InflightReport,
@@ -61,6 +64,9 @@ class Control:
 
     def is_dead(self, plane: PlaneIdentity) -> bool:
         return False
+
+    async def command(self, verb: FleetVerb, url: str) -> tuple[str, str]:
+        return ("worker_exists", f"{verb} {url}") if verb == "add" else ("", "")
 
 
 class Scene:
@@ -183,6 +189,31 @@ def test_in_flight_reports_reach_the_others_and_a_plane_that_leaves_has_none() -
         await scene.tell(Goodbye(identity()))
         assert await scene.heard(PlaneInflight) == PlaneInflight(stamp, "p", 4, {})
         assert [plane.identity.id for plane in scene.planes.present()] == ["other"]
+
+    play(act)
+
+
+def test_a_planes_commands_are_answered_each_by_its_number() -> None:
+    async def act(scene: Scene) -> None:
+        stamp = scene.publication.table.stamp
+        added = await scene.ask(FleetCommand(identity(), 4, "add", "http://b:1"))
+        assert added == FleetAnswer(4, stamp, "worker_exists", "add http://b:1")
+        removed = await scene.ask(FleetCommand(identity(), 5, "remove", "http://b:1"))
+        assert removed == FleetAnswer(5, stamp, "", "")
+
+    play(act)
+
+
+def test_a_change_is_served_once_every_plane_has_acknowledged_it() -> None:
+    async def act(scene: Scene) -> None:
+        await scene.tell(Ack(identity(), scene.publication.table.stamp))
+        await until(lambda: bool(scene.planes.present()))
+        scene.control.workers = (WORKER,)
+        order = scene.publisher.publish()
+        assert not await scene.publisher.served(order, 0.01)
+        waiting = asyncio.create_task(scene.publisher.served(order, 30.0))
+        await scene.tell(Ack(identity(), scene.publication.table.stamp))
+        assert await waiting
 
     play(act)
 

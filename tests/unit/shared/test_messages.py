@@ -18,6 +18,8 @@ from shared.messages import (
     CounterSeries,
     Downward,
     Evidence,
+    FleetAnswer,
+    FleetCommand,
     Goodbye,
     Heartbeat,
     HistogramSeries,
@@ -59,6 +61,7 @@ DOWNWARD: list[Downward] = [
     PlaneInflight(STAMP, "p", 5, {}),
     Snapshot(1, STAMP, (WORKER, Worker(id="b", url="b")), (CARD,), Settings(policy="random")),
     ControlStatus(pid=1, version="v", stamp=STAMP, workers=2, ready_workers=1),
+    FleetAnswer(7, STAMP, "worker_exists", "there is one"),
 ]
 UPWARD: list[Upward] = [
     SnapshotRequest(PLANE, 5),
@@ -83,6 +86,7 @@ UPWARD: list[Upward] = [
     ),
     Goodbye(PLANE),
     ControlStatusRequest(),
+    FleetCommand(PLANE, 7, "add", "http://a:1"),
 ]
 PLANE_SOCKET: list[PlaneSocket] = [
     PlaneStatusRequest(),

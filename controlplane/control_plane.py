@@ -7,6 +7,7 @@ import importlib
 import logging
 from typing import TYPE_CHECKING
 
+from controlplane.breaker import Breakers, Transition
 from controlplane.discovery.static import static_workers
 from controlplane.health import HealthRules
 from controlplane.last_known_good import TableWriter
@@ -18,9 +19,10 @@ from controlplane.publication import Publication
 from controlplane.publisher import Publisher
 from controlplane.registry import Change, Registry
 from controlplane.table_builder import build
+from shared.breaker import BreakerRules
 from shared.clock import Clock
 from shared.config import StartConfig
-from shared.messages import Evidence, FleetVerb, PlaneIdentity
+from shared.messages import Evidence, FleetVerb, PlaneIdentity, ProbeNews
 from shared.process import is_alive, living_planes
 from shared.runtime_dir import PlaneRecord, ProcessRecord, RuntimeDir, read_record
 from shared.sockets import Context
@@ -78,8 +80,11 @@ class ControlPlane:
             longest_request=config.request_timeout_secs,
             order=self._publication.table.stamp.order,
         )
+        self._breakers = Breakers(BreakerRules.of(config.settings()), self._epoch_of, self._breaker_changed)
+        self._breaker_moved = asyncio.Event()
         if earlier_table is not None:
             self._registry.restore(earlier_table, now=now)
+            self._breakers.restore(earlier_table.workers.values(), now=now, wall=clock.wall())
         # Before any plane can ask: nobody is ever told of the empty table.
         self._publication.change(*self.content())
         self._writer = TableWriter(runtime)
@@ -96,6 +101,7 @@ class ControlPlane:
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(publisher.run()), group.create_task(self._writer.run())]
+                tasks.append(group.create_task(self._turn_breakers()))
                 self._writer.note(self._publication.table)
                 tasks.append(group.create_task(self._membership.run()))
                 tasks.append(group.create_task(self._watch_workers(publisher)))
@@ -110,15 +116,16 @@ class ControlPlane:
 
     def content(self) -> tuple[tuple[Worker, ...], tuple[ModelCard, ...], Settings]:
         """Return what the table should hold now."""
-        return *build(self._registry.members()), self._config.settings()
+        return *build(self._registry.members(), self._breakers.published), self._config.settings()
 
     def published(self, table: RoutingTable) -> None:
         """Keep a published table on disk."""
         self._writer.note(table)
 
     def evidence(self, evidence: Evidence) -> None:
-        """Have a worker looked at that a plane could not reach."""
-        if self._prober is not None and evidence.kind != "bad-answer":
+        """Count a failure against its worker; have a worker looked at that a plane could not reach."""
+        self._breakers.evidence(evidence, now=self._clock.monotonic(), wall=round(self._clock.wall(), 3))
+        if self._prober is not None and evidence.kind not in ("bad-answer", "error-status"):
             self._prober.suspect(evidence.worker, evidence.worker_epoch)
 
     async def command(self, verb: FleetVerb, url: str) -> tuple[str, str]:
@@ -128,6 +135,10 @@ class ControlPlane:
         except MembershipError as error:
             return error.code, str(error)
         return "", ""
+
+    def probe(self, news: ProbeNews) -> None:
+        """Give a probe away, or take in how it went."""
+        self._breakers.probe(news, now=self._clock.monotonic())
 
     def is_dead(self, plane: PlaneIdentity) -> bool:
         """Whether a plane's process has ended. The supervisor removes the records of those that have."""
@@ -152,6 +163,35 @@ class ControlPlane:
     def is_idle(self, worker_id: str, order: tuple[int, int]) -> bool:
         """Whether no plane has had a request at the worker since that table."""
         return self._planes.is_complete(self._clock.monotonic()) and self._planes.is_idle(worker_id, order)
+
+    # --- breakers --------------------------------------------------------------------------------------------
+
+    def _epoch_of(self, worker_id: str) -> int | None:
+        worker = self._registry.worker(worker_id)
+        return worker.epoch if worker is not None else None
+
+    def _breaker_changed(self, transition: Transition | None) -> None:
+        self._breaker_moved.set()
+        if self._publisher is not None:
+            self._publisher.changed()
+        if transition is not None:
+            level = logging.WARNING if transition.state == "open" else logging.INFO
+            why = f": {transition.reason}" if transition.state == "open" else ""
+            log.log(level, "breaker of worker %s is %s%s", transition.worker, transition.state, why)
+
+    async def _turn_breakers(self) -> None:
+        while True:
+            self._breaker_moved.clear()
+            now = self._clock.monotonic()
+            self._breakers.tick({plane.identity.id for plane in self._planes.present()}, now=now)
+            due = self._breakers.due()
+            # A plane that holds a probe may die before its time is up.
+            pause = None if due is None else min(1.0, max(0.01, due - now))
+            try:
+                async with asyncio.timeout(pause):
+                    await self._breaker_moved.wait()
+            except TimeoutError:
+                continue
 
     # --- workers and HTTP ------------------------------------------------------------------------------------
 
@@ -208,7 +248,9 @@ class ControlPlane:
         from controlplane.metrics import RouterCollector
 
         config = self._config
-        collector = RouterCollector(self._publication, self._planes, self._loads, self._clock)
+        collector = RouterCollector(
+            self._publication, self._planes, self._loads, self._clock, self._breakers.transitions
+        )
         admin = Listener(
             admin_application(
                 lambda: self._status(publisher),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import accumulate
 from typing import get_args
 
@@ -21,10 +21,11 @@ from controlplane.publication import Publication
 from controlplane.totals import Totals
 from shared import catalog
 from shared.clock import Clock
-from shared.table import RoutingTable, WorkerState
+from shared.table import BreakerState, RoutingTable, WorkerState
 from shared.version import __version__
 
 _PREFIX = "routerctl_"
+_BREAKER_STATES = get_args(BreakerState)
 _BOUNDS = (*map(str, catalog.LATENCY_BUCKETS), "+Inf")
 
 
@@ -35,11 +36,20 @@ class RouterCollector(Collector):
     and all of it as new, while one that is missing for a second is only missing.
     """
 
-    def __init__(self, publication: Publication, planes: Planes, loads: Loads, clock: Clock) -> None:
+    def __init__(
+        self,
+        publication: Publication,
+        planes: Planes,
+        loads: Loads,
+        clock: Clock,
+        transitions: Mapping[tuple[str, BreakerState], int],
+    ) -> None:
+        """`transitions` counts, by worker and new state, how often a breaker changed."""
         self._publication = publication
         self._planes = planes
         self._loads = loads
         self._clock = clock
+        self._transitions = transitions
 
     def collect(self) -> Iterator[Metric]:
         """Yield every family with its present values."""
@@ -87,9 +97,17 @@ class RouterCollector(Collector):
         inflight_counts = self._planes.inflight_by_worker()
         up = _family("worker_up", "1 when a worker is ready.", "worker")
         inflight = _family("worker_inflight", "Requests sent to a worker and not ended.", "worker")
+        breaker = _family("worker_breaker", "A worker's breaker: 0 closed, 1 half-open, 2 open.", "worker")
+        transitions = CounterMetricFamily(
+            _PREFIX + "worker_breaker_transitions", "Times a worker's breaker came to a state.", labels=("worker", "to")
+        )
         for worker in table.workers.values():
             up.add_metric((worker.id,), worker.state == "ready")
             inflight.add_metric((worker.id,), inflight_counts.get(worker.id, 0))
+            state = worker.breaker.state if worker.breaker is not None else "closed"
+            breaker.add_metric((worker.id,), _BREAKER_STATES.index(state))
+            for name in _BREAKER_STATES:
+                transitions.add_metric((worker.id, name), self._transitions.get((worker.id, name), 0))
         running = _family("engine_running", "Requests that a worker's engine runs, as it says.", "worker")
         waiting = _family("engine_waiting", "Requests that wait in a worker's engine, as it says.", "worker")
         usage = _family("engine_kv_usage", "Part of a worker's KV cache in use (0 to 1), as it says.", "worker")
@@ -99,7 +117,7 @@ class RouterCollector(Collector):
             waiting.add_metric((key,), load.waiting)
             usage.add_metric((key,), load.kv_usage)
             age.add_metric((key,), load.age)
-        yield from (up, inflight, running, waiting, usage, age)
+        yield from (up, inflight, breaker, transitions, running, waiting, usage, age)
 
 
 def _counters(totals: Totals, table: RoutingTable) -> Iterator[Metric]:

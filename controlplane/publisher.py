@@ -37,6 +37,7 @@ from shared.messages import (
     Nack,
     PlaneIdentity,
     PlaneInflight,
+    ProbeNews,
     SnapshotRequest,
     Upward,
     decode_upward,
@@ -78,6 +79,10 @@ class Source(Protocol):
 
     async def command(self, verb: FleetVerb, url: str) -> tuple[str, str]:
         """Change the members; return a code (empty when it was done) and a message."""
+        ...
+
+    def probe(self, news: ProbeNews) -> None:
+        """Take note of how it stands with a probe."""
         ...
 
     def is_dead(self, plane: PlaneIdentity) -> bool:
@@ -249,6 +254,9 @@ class Publisher:
             case Evidence():
                 self._planes.hear(message.plane, now)
                 self._source.evidence(message)
+            case ProbeNews():
+                self._planes.hear(message.plane, now)
+                self._source.probe(message)
             case CounterReport():
                 self._planes.counters(message, now)
             case Goodbye():

@@ -112,7 +112,8 @@ class Registry:
                 entry.health = Health(begun=now, was_ready=True)
             else:
                 continue
-            entry.worker = old
+            # Breakers are `controlplane.breaker`'s.
+            entry.worker = msgspec.structs.replace(old, breaker=None)
             models = old.models or ()
             entry.cards = {model: table.models[model].card for model in models if model in table.models}
             self._show(entry, old.since)

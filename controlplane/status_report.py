@@ -11,7 +11,7 @@ from controlplane.planes import Plane, Planes
 from controlplane.registry import Member
 from shared.messages import STALE_AFTER, WorkerLoad
 from shared.runtime_dir import ProcessRecord
-from shared.table import Role, RoutingTable, WorkerState
+from shared.table import Breaker, BreakerState, Role, RoutingTable, WorkerState
 
 PlaneState = Literal["starting", "serving", "refusing", "stale", "silent"]
 SILENT_AFTER = 3 * STALE_AFTER
@@ -76,6 +76,14 @@ class LoadStatus(msgspec.Struct, frozen=True, kw_only=True):
     age: float
 
 
+class BreakerStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker's breaker. `age` is how long it has not been closed, None while it is."""
+
+    state: BreakerState
+    reason: str = ""
+    age: float | None = None
+
+
 class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One worker. `epoch` counts its lives, `age` is how long it is in its state, `version` its server's own.
 
@@ -92,6 +100,7 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     age: float
     models: tuple[str, ...] | None
     inflight: int
+    breaker: BreakerStatus
     load: LoadStatus | None
     source: Source = "static"
     drained: bool = False
@@ -143,6 +152,7 @@ def build_report(
         workers=tuple(
             _worker_status(
                 member,
+                table,
                 inflight.get(member.worker.id, 0),
                 loads.get(member.worker.id),
                 wall,
@@ -186,9 +196,10 @@ def _plane_state(plane: Plane, now: float) -> PlaneState:
 
 
 def _worker_status(
-    member: Member, inflight: int, load: WorkerLoad | None, wall: float, *, is_drained: bool
+    member: Member, table: RoutingTable, inflight: int, load: WorkerLoad | None, wall: float, *, is_drained: bool
 ) -> WorkerStatus:
     worker = member.worker
+    told = table.workers.get(worker.id)
     return WorkerStatus(
         id=worker.id,
         url=worker.url,
@@ -200,12 +211,19 @@ def _worker_status(
         age=_age(worker.since, wall),
         models=worker.models,
         inflight=inflight,
+        breaker=_breaker_status(told.breaker if told is not None else None, wall),
         load=None
         if load is None
         else LoadStatus(running=load.running, waiting=load.waiting, kv_usage=load.kv_usage, age=round(load.age, 3)),
         source=member.source,
         drained=is_drained,
     )
+
+
+def _breaker_status(breaker: Breaker | None, wall: float) -> BreakerStatus:
+    if breaker is None:
+        return BreakerStatus(state="closed")
+    return BreakerStatus(state=breaker.state, reason=breaker.reason, age=_age(breaker.since, wall))
 
 
 def _table_status(epoch: int, version: int, digest: int) -> TableStatus:

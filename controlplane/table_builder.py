@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+
+import msgspec
 
 from controlplane.registry import Member
-from shared.table import ModelCard, Worker
+from shared.table import Breaker, ModelCard, Worker
 
 
-def build(members: Iterable[Member]) -> tuple[tuple[Worker, ...], tuple[ModelCard, ...]]:
-    """Return the workers and the models that they serve.
+def _closed(worker: Worker) -> None:
+    """Say that a breaker is closed."""
+
+
+def build(
+    members: Iterable[Member], breaker_of: Callable[[Worker], Breaker | None] = _closed
+) -> tuple[tuple[Worker, ...], tuple[ModelCard, ...]]:
+    """Return the workers with their breakers, and the models that they serve.
 
     The first worker that has a model gives its card, whatever that worker's state, so that the card does not
     change each time a worker fails. Models stand in the order of the workers, then in each worker's own.
@@ -19,7 +27,8 @@ def build(members: Iterable[Member]) -> tuple[tuple[Worker, ...], tuple[ModelCar
     for member in members:
         if member.worker.state == "gone":
             continue
-        workers.append(member.worker)
+        breaker = breaker_of(member.worker)
+        workers.append(member.worker if breaker is None else msgspec.structs.replace(member.worker, breaker=breaker))
         for model, card in member.cards.items():
             if model not in models:
                 models[model] = ModelCard(id=model, card=card)

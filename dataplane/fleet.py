@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Literal
 from urllib.parse import urlsplit
 
 from dataplane.accounting import Accounting
 from dataplane.avoidance import Avoidance
+from dataplane.breaker import Blame, Breakers, in_use
 from dataplane.descriptors import Allowance
 from dataplane.load import load_of
 from dataplane.policies import Policy, make_policy, policy_names
 from dataplane.upstream.connection import UpstreamConnection
 from dataplane.upstream.pool import Pool
+from shared.breaker import BreakerRules, ProbeNewsKind
 from shared.errors import RouterError, model_not_found, no_worker
 from shared.messages import INFLIGHT_UNKNOWN_AFTER, LOAD_UNKNOWN_AFTER, LoadReport, PlaneInflight, WorkerLoad
 from shared.table import RoutingTable, Settings, Worker, make_table
@@ -84,20 +87,26 @@ class Slot:
 
 @dataclass(frozen=True)
 class FleetView:
-    """What one table version offers: `ready` in the table's order, `by_model` those that serve each model."""
+    """What one table version offers: `ready` in the table's order, `by_model` those that serve each model.
+
+    In `any_request`, `by_model` and `any_model` workers with an open breaker are left out; those in `recovering` may
+    want a probe.
+    """
 
     table: RoutingTable
     settings: Settings
     request_id_headers: tuple[bytes, ...]
     policy: Policy
     ready: tuple[Slot, ...]
+    any_request: tuple[Slot, ...]
     by_model: Mapping[str, tuple[Slot, ...]]
     any_model: tuple[Slot, ...]
+    recovering: tuple[Slot, ...]
 
     def candidates(self, model: str | None) -> tuple[Slot, ...]:
         """Return the ready workers for a model (None: for any request); empty when nobody can."""
         if model is None:
-            return self.ready
+            return self.any_request
         return self.by_model.get(model, self.any_model)
 
     def knows(self, model: str) -> bool:
@@ -123,10 +132,14 @@ class Fleet:
         accounting: Accounting,
         *,
         plane_slot: int,
+        plane: str = "",
         rng: random.Random,
         connections: int = MANY_CONNECTIONS,
     ) -> None:
-        """Know no worker yet; at most so many `connections` to workers are open at a time."""
+        """Know no worker yet; at most so many `connections` to workers are open at a time.
+
+        `plane` is the plane's id, by which the table names who may probe.
+        """
         self._accounting = accounting
         self._plane_slot = plane_slot
         self._rng = rng
@@ -136,6 +149,7 @@ class Fleet:
         self._leaving: list[Slot] = []
         self._tls = WorkerTls()
         self.avoidance: Avoidance[Slot] = Avoidance()
+        self.breakers: Breakers[Slot] = Breakers(plane)
         # What each other plane told last, and when.
         self._others: dict[str, tuple[PlaneInflight, float]] = {}
         self._load_seq = (0, 0)
@@ -173,6 +187,12 @@ class Fleet:
         self._slots = slots
         self.avoidance.forget_all_but(set(slots.values()))
         self._accounting.forget_workers(set(slots))
+        self.breakers.lead(
+            {slot: table.workers[slot.id].breaker for slot in slots.values()},
+            BreakerRules.of(table.settings),
+            table.stamp.epoch,
+            self.now(),
+        )
         self.view = self._compile(table)
 
     def _make_slot(self, worker: Worker) -> Slot:
@@ -209,17 +229,25 @@ class Fleet:
         )
         serving = {slot.id: table.workers[slot.id].models for slot in ready}
         models = set(table.models).union(*(told for told in serving.values() if told is not None))
+        out = self.breakers.out()
+        percent = table.settings.max_ejection_percent
+
+        def usable(slots: Iterable[Slot]) -> tuple[Slot, ...]:
+            return in_use(tuple(slots), out, percent)
+
         return FleetView(
             table=table,
             settings=table.settings,
             request_id_headers=tuple(name.encode() for name in table.settings.request_id_headers),
             policy=self._policy(table.settings.policy),
             ready=ready,
+            any_request=usable(ready),
             by_model={
-                model: tuple(slot for slot in ready if (told := serving[slot.id]) is None or model in told)
+                model: usable(slot for slot in ready if (told := serving[slot.id]) is None or model in told)
                 for model in models
             },
-            any_model=tuple(slot for slot in ready if serving[slot.id] is None),
+            any_model=usable(slot for slot in ready if serving[slot.id] is None),
+            recovering=tuple(slot for slot in self.breakers.recovering() if slot.id in serving),
         )
 
     def _policy(self, name: str) -> Policy:
@@ -231,6 +259,34 @@ class Fleet:
     def _close_an_idle_connection(self) -> bool:
         slots = self._slots.values()
         return bool(slots) and max((slot.pool for slot in slots), key=lambda pool: pool.idle).close_oldest()
+
+    # --- breakers --------------------------------------------------------------------------------------
+
+    def blame(self, slot: Slot) -> Blame:
+        """Note a failure of a worker; the view changes when that opens its breaker."""
+        if self._slots.get(slot.id) is not slot:
+            return Blame(1, counted=False, tripped=False)
+        blame = self.breakers.failed(slot, self._accounting.worker_requests[slot.id], self.now())
+        if blame.tripped:
+            self.view = self._compile(self.view.table)
+        return blame
+
+    def wanting_probe(
+        self, model: str | None, tried: Collection[Slot]
+    ) -> tuple[Slot, Literal["wanted", "sent"]] | None:
+        """Return a worker for which a request for `model` can do something, and what; see `Breakers.probe`."""
+        for slot in self.view.recovering:
+            models = self.view.table.workers[slot.id].models
+            if slot not in tried and (model is None or models is None or model in models):
+                todo = self.breakers.probe(slot, self.now(), alone=self.stale)
+                if todo is not None:
+                    return slot, todo
+        return None
+
+    def probed(self, slot: Slot, news: ProbeNewsKind) -> None:
+        """Note how a probe ended."""
+        self.breakers.probed(slot, news, self.now())
+        self.view = self._compile(self.view.table)
 
     # --- load ------------------------------------------------------------------------------------------
 
@@ -288,6 +344,8 @@ class Fleet:
             slot.pool.reap()
         self._leaving = [slot for slot in self._leaving if slot.inflight]
         self._forget_silent_planes()
+        if self.breakers.tick(self.now(), alone=self.stale):
+            self.view = self._compile(self.view.table)
 
     def close(self) -> None:
         """Close all idle connections."""

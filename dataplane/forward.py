@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from dataplane.accounting import Accounting
 from dataplane.client import Client
 from dataplane.failure_log import FailureLog
-from dataplane.fleet import Fleet
+from dataplane.fleet import Fleet, Slot
 from dataplane.peek import request_id
 from dataplane.request import Request
 from dataplane.retry import RetryBudget, backoff
+from shared.breaker import ProbeNewsKind
 from shared.messages import EvidenceKind
 
-ReportEvidence = Callable[[str, int, EvidenceKind], None]
+ReportEvidence = Callable[[str, int, EvidenceKind, int, bool], None]
+"""Worker, epoch, what was seen, requests since the last such report, and whether the plane's breaker opened."""
+ReportProbe = Callable[[str, int, ProbeNewsKind], None]
 CutOff = Callable[[tuple[str, int]], None]
 
 WATCH_DELAY = 0.02
@@ -25,6 +28,10 @@ are answered faster can save; one that leaves is noticed at most this much later
 
 def _let_be(peer: tuple[str, int]) -> None:
     """Leave a connection to the server."""
+
+
+def _tell_nobody(worker: str, epoch: int, news: ProbeNewsKind) -> None:
+    """Keep news of a probe to the plane."""
 
 
 class Forwarder:
@@ -37,12 +44,14 @@ class Forwarder:
         evidence: ReportEvidence,
         rng: random.Random,
         cut_off: CutOff = _let_be,
+        probe_news: ReportProbe = _tell_nobody,
     ) -> None:
         """Begin without requests; `cut_off` resets the connection of a client that takes nothing."""
         self.cut_off = cut_off
         self.fleet = fleet
         self.accounting = accounting
-        self.evidence = evidence
+        self._evidence = evidence
+        self._probe_news = probe_news
         self.loop = asyncio.get_running_loop()
         self._rng = rng
         # In order of arrival, so that the oldest are at the front.
@@ -81,6 +90,27 @@ class Forwarder:
             jitter=settings.retry_jitter_factor,
             draw=self._rng.random(),
         )
+
+    def blame(self, slot: Slot, kind: EvidenceKind) -> None:
+        """Hold a failure against a worker, and tell the control plane."""
+        blame = self.fleet.blame(slot)
+        # A worker that only answers errors lives: once its breaker is open, or has none, there is nothing to tell.
+        if blame.counted or kind != "error-status":
+            self._evidence(slot.id, slot.epoch, kind, blame.requests, blame.tripped)
+
+    def take_probe(self, model: str | None, tried: Collection[Slot]) -> Slot | None:
+        """Return a worker that a request for `model` is to probe; None, as a rule."""
+        found = self.fleet.wanting_probe(model, tried)
+        if found is None:
+            return None
+        slot, todo = found
+        self._probe_news(slot.id, slot.epoch, todo)
+        return slot if todo == "sent" else None
+
+    def probed(self, slot: Slot, news: ProbeNewsKind) -> None:
+        """Take in how a probe ended."""
+        self.fleet.probed(slot, news)
+        self._probe_news(slot.id, slot.epoch, news)
 
     def forget(self, request: Request) -> None:
         """Know that a request has ended."""

@@ -53,7 +53,9 @@ class Plane:
         rng = random.Random()
         shares = share_out(raise_descriptor_limit())
         self._clients = ClientConnections(config.port, shares.clients)
-        self._fleet = Fleet(self._accounting, plane_slot=identity.slot, rng=rng, connections=shares.workers)
+        self._fleet = Fleet(
+            self._accounting, plane_slot=identity.slot, plane=identity.id, rng=rng, connections=shares.workers
+        )
         self._subscriber = SubscriberClient(
             runtime_dir,
             identity,
@@ -69,7 +71,12 @@ class Plane:
         )
         self._commands = FleetCommands(self._subscriber.send_command)
         self._forwarder = Forwarder(
-            self._fleet, self._accounting, self._subscriber.report_evidence, rng, self._clients.cut_off
+            self._fleet,
+            self._accounting,
+            self._subscriber.report_evidence,
+            rng,
+            self._clients.cut_off,
+            self._subscriber.report_probe,
         )
         self._arrivals = Arrivals(PlaneApplication(self._forwarder, self._commands).handle)
         self._server = HttpServer(

@@ -16,6 +16,7 @@ import logging
 from typing import TYPE_CHECKING, Literal
 
 from dataplane.accounting import AbortedBy
+from dataplane.breaker import FAILURE_STATUSES
 from dataplane.client import Client, Headers
 from dataplane.descriptors import OUT_OF_DESCRIPTORS
 from dataplane.exchange import Exchange
@@ -27,6 +28,7 @@ from dataplane.splice import without_members
 from dataplane.timeouts import Phase, Place, Progress
 from dataplane.upstream.connection import UpstreamConnection
 from dataplane.upstream.head import field_lines, request_line
+from shared.breaker import ProbeNewsKind
 from shared.catalog import route_label
 from shared.errors import (
     WORKER_HEADER,
@@ -43,6 +45,7 @@ from shared.errors import (
     worker_stalled,
     worker_timeout,
 )
+from shared.messages import EvidenceKind
 
 if TYPE_CHECKING:
     from dataplane.forward import Forwarder
@@ -66,6 +69,7 @@ class Request:
         "_number",
         "_pause",
         "_peek",
+        "_probing",
         "_progress",
         "_received_all",
         "_silent",
@@ -96,6 +100,7 @@ class Request:
         self._slot: Slot | None = None
         self._connecting: asyncio.Task[UpstreamConnection] | None = None
         self._exchange: Exchange | None = None
+        self._probing = False
         self._ended = False
 
     @property
@@ -143,10 +148,14 @@ class Request:
     def _to_another_worker(self) -> None:
         """Choose by the newest table among those that were not tried. Raises RouterError when there is nobody."""
         view = self._forwarder.fleet.view
-        candidates = self._candidates(view)
-        if not candidates:
-            raise view.refusal(self.model)
-        slot = view.policy.pick(candidates, self)
+        slot = self._forwarder.take_probe(self.model, self._tried) if view.recovering else None
+        if slot is not None:
+            self._probing = True
+        else:
+            candidates = self._candidates(view)
+            if not candidates:
+                raise view.refusal(self.model)
+            slot = view.policy.pick(candidates, self)
         self._tried.append(slot)
         self._hold(slot)
         connection = slot.pool.take()
@@ -168,9 +177,21 @@ class Request:
         self._number += 1
 
     def _let_go(self) -> None:
+        if self._probing:
+            self._probe_ended("no-verdict")
         slot, self._slot = self._slot, None
         if slot is not None:
             slot.inflight -= 1
+
+    def _blame(self, slot: Slot, kind: EvidenceKind) -> None:
+        if self._probing:
+            self._probe_ended("failed")
+        self._forwarder.blame(slot, kind)
+
+    def _probe_ended(self, news: ProbeNewsKind) -> None:
+        self._probing = False
+        if self._slot is not None:
+            self._forwarder.probed(self._slot, news)
 
     def _connect(self, slot: Slot) -> None:
         timeout = self._forwarder.fleet.view.settings.connect_timeout
@@ -227,6 +248,8 @@ class Request:
             if self._forwarder.fleet.view.settings.expose_worker:
                 headers[:] = [field for field in headers if field[0] != WORKER_HEADER]
                 headers.append((WORKER_HEADER, slot.id.encode()))
+            if status >= 500:
+                self._judge(slot, status, headers)
         if not may_be_sent_again(status, self.client.method):
             if status >= 500:
                 self._tell(f"status {status}", gave_up=True)
@@ -241,8 +264,18 @@ class Request:
         self._again(step, wait, f"status-{status}")
         return False
 
+    def _judge(self, slot: Slot, status: int, headers: Headers) -> None:
+        """Hold an error against its worker, unless it says that it is busy, or that it can not do such a thing."""
+        busy = status == 503 and any(name == b"retry-after" for name, _ in headers)
+        if status in FAILURE_STATUSES and not busy:
+            self._blame(slot, "error-status")
+        elif self._probing:
+            self._probe_ended("no-verdict")
+
     def _attempt_ended(self, outcome: Outcome, why: str = "") -> None:
         if outcome is Outcome.COMPLETE:
+            if self._probing:
+                self._probe_ended("passed")
             self._end(None)
             return
         slot = self._slot
@@ -253,7 +286,7 @@ class Request:
         if step is Step.SAME_WORKER:
             self._tell("closed a kept connection without an answer", gave_up=False)
         else:
-            self._forwarder.evidence(slot.id, slot.epoch, EVIDENCE[outcome])
+            self._blame(slot, EVIDENCE[outcome])
             if outcome in (Outcome.CONNECT_FAILED, Outcome.NOTHING_RECEIVED, Outcome.HELD):
                 self._forwarder.fleet.avoidance.failed(slot, self._forwarder.loop.time())
             why = why or (self._exchange.reason if self._exchange is not None else "")
@@ -383,7 +416,7 @@ class Request:
     def _stalled(self, error: RouterError) -> None:
         slot = self._slot
         if slot is not None:
-            self._forwarder.evidence(slot.id, slot.epoch, "stalled")
+            self._blame(slot, "stalled")
         self._tell("the answer stands still", gave_up=True)
         if self.client.started:
             self._truncate(error)

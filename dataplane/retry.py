@@ -70,7 +70,7 @@ EVIDENCE: dict[Outcome, EvidenceKind] = {
     Outcome.BROKEN: "bad-answer",
     Outcome.TRUNCATED: "bad-answer",
 }
-"""What an outcome says against its worker. A status says nothing: 429 and 503 are a busy worker's good right."""
+"""What an outcome says against its worker. What a status says depends on which (`dataplane.breaker`)."""
 
 
 class Step(Enum):

@@ -100,6 +100,13 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     retry_backoff_multiplier: float = 1.5
     retry_jitter_factor: float = 0.2
     disable_retries: bool = False
+    cb_failure_threshold: int = 10
+    cb_success_threshold: int = 3
+    cb_timeout_duration_secs: int = 60
+    cb_window_duration_secs: int = 120
+    disable_circuit_breaker: bool = False
+    # The other half would have to take all of the load; taking out more makes an outage of a fault.
+    max_ejection_percent: int = 50
     max_payload_size: int = 536_870_912
     # Wrong ones end a vLLM engine, and clients have no use for them.
     trust_kv_transfer_params: bool = False
@@ -136,6 +143,12 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             retry_max_backoff=self.retry_max_backoff_ms / 1000,
             retry_backoff_multiplier=self.retry_backoff_multiplier,
             retry_jitter_factor=self.retry_jitter_factor,
+            circuit_breaker=not self.disable_circuit_breaker,
+            cb_failure_threshold=self.cb_failure_threshold,
+            cb_success_threshold=self.cb_success_threshold,
+            cb_timeout=float(self.cb_timeout_duration_secs),
+            cb_window=float(self.cb_window_duration_secs),
+            max_ejection_percent=self.max_ejection_percent,
             max_payload_size=self.max_payload_size,
             trust_kv_transfer_params=self.trust_kv_transfer_params,
             request_id_headers=tuple(name.lower() for name in self.request_id_headers),
@@ -232,6 +245,11 @@ def check(config: StartConfig) -> None:
         ("--retry-max-backoff-ms", config.retry_max_backoff_ms, 0, 600000),
         ("--retry-backoff-multiplier", config.retry_backoff_multiplier, 1, 100),
         ("--retry-jitter-factor", config.retry_jitter_factor, 0, 1),
+        ("--cb-failure-threshold", config.cb_failure_threshold, 1, 1000),
+        ("--cb-success-threshold", config.cb_success_threshold, 1, 1000),
+        ("--cb-timeout-duration-secs", config.cb_timeout_duration_secs, 1, 86400),
+        ("--cb-window-duration-secs", config.cb_window_duration_secs, 1, 86400),
+        ("--max-ejection-percent", config.max_ejection_percent, 0, 100),
         ("--max-payload-size", config.max_payload_size, 1, 1 << 40),
         ("--drain-delay-secs", config.drain_delay_secs, 0, 3600),
         ("--shutdown-grace-secs", config.shutdown_grace_secs, 0, 86400),

@@ -16,6 +16,7 @@ from typing import Literal
 
 import msgspec
 
+from shared.breaker import ProbeNewsKind
 from shared.decoding import DECODE_ERRORS
 from shared.table import ModelCard, RoutingTable, Settings, Stamp, TableChange, Worker
 
@@ -152,16 +153,31 @@ class InflightReport(msgspec.Struct, frozen=True, tag="inflight"):
     counts: dict[str, int]
 
 
-EvidenceKind = Literal["connect-failed", "closed-before-answer", "bad-answer", "stalled"]
+EvidenceKind = Literal["connect-failed", "closed-before-answer", "bad-answer", "stalled", "error-status"]
 
 
 class Evidence(msgspec.Struct, frozen=True, tag="evidence"):
-    """What a plane saw of a worker's present life that speaks against it; sent at once."""
+    """What a plane saw of a worker's present life that speaks against it; sent at once.
+
+    `requests` is how many that plane has begun there since its evidence before, this one included; `tripped` tells
+    that its own breaker opened with it.
+    """
 
     plane: PlaneIdentity
     worker: str
     worker_epoch: int
     kind: EvidenceKind
+    requests: int
+    tripped: bool
+
+
+class ProbeNews(msgspec.Struct, frozen=True, tag="probe"):
+    """How it stands with a probe of a half-open breaker (`shared.breaker.probed`)."""
+
+    plane: PlaneIdentity
+    worker: str
+    worker_epoch: int
+    kind: ProbeNewsKind
 
 
 class CounterSeries(msgspec.Struct, frozen=True, array_like=True):
@@ -266,6 +282,7 @@ Upward = (
     | Nack
     | InflightReport
     | Evidence
+    | ProbeNews
     | CounterReport
     | Goodbye
     | ControlStatusRequest

@@ -16,6 +16,7 @@ import msgspec
 
 Role = Literal["regular", "prefill", "decode"]
 WorkerState = Literal["starting", "ready", "draining", "unhealthy", "ejected", "gone"]
+BreakerState = Literal["closed", "half-open", "open"]
 
 _HASH_SPACE = 1 << 64
 
@@ -27,12 +28,28 @@ def _as_floats(record: msgspec.Struct, *names: str) -> None:
             msgspec.structs.force_setattr(record, name, float(value))
 
 
+class Breaker(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker's circuit breaker that is not closed (`shared.breaker`).
+
+    `plane` is the id of the one plane that may send a probe ("": none yet); `since` is when the breaker left
+    closed, in Unix seconds.
+    """
+
+    state: BreakerState
+    reason: str = ""
+    since: float = 0.0
+    plane: str = ""
+
+    def __post_init__(self) -> None:
+        _as_floats(self, "since")
+
+
 class Worker(msgspec.Struct, frozen=True, kw_only=True):
     """One server that requests are forwarded to.
 
     `id` is unique in a table (today the URL as given). `epoch` counts the lives of the worker behind that
     id: figures of an earlier life say nothing about this one. `models` is None until the worker has told
-    them; such a worker may serve any model. `since` is Unix time in seconds.
+    them; such a worker may serve any model. `since` is Unix time in seconds. `breaker` is None while closed.
     """
 
     id: str
@@ -43,6 +60,7 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     since: float = 0.0
     models: tuple[str, ...] | None = None
+    breaker: Breaker | None = None
 
     def __post_init__(self) -> None:
         _as_floats(self, "since")
@@ -71,6 +89,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     retry_max_backoff: float = 30.0
     retry_backoff_multiplier: float = 1.5
     retry_jitter_factor: float = 0.2
+    circuit_breaker: bool = True
+    cb_failure_threshold: int = 10
+    cb_success_threshold: int = 3
+    cb_timeout: float = 60.0
+    cb_window: float = 120.0
+    max_ejection_percent: int = 50
     max_payload_size: int = 536_870_912
     trust_kv_transfer_params: bool = False
     request_id_headers: tuple[str, ...] = ("x-request-id", "x-correlation-id", "x-trace-id", "request-id")
@@ -95,6 +119,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "retry_max_backoff",
             "retry_backoff_multiplier",
             "retry_jitter_factor",
+            "cb_timeout",
+            "cb_window",
         )
 
 

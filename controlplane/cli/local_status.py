@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
-from controlplane.cli.status_view import PlaneView, ProcessView, RouterView, TableView, WorkerView
+from controlplane.cli.status_view import BreakerView, PlaneView, ProcessView, RouterView, TableView, WorkerView
 from controlplane.inquiry import control_status, plane_status
 from shared.clock import Clock
 from shared.messages import MessageError, PlaneStatus, decode_table
 from shared.process import is_alive, living_planes
 from shared.runtime_dir import PlaneRecord, ProcessRecord, RuntimeDir, read_record
 from shared.sockets import Context
-from shared.table import Stamp
+from shared.table import Stamp, Worker
 
 ASK_TIMEOUT = 1.0
 """Seconds: a plane that takes longer to say how it is has trouble worth showing as `silent`."""
@@ -96,6 +96,14 @@ def _workers(runtime: RuntimeDir, clock: Clock) -> list[WorkerView]:
             reason=worker.reason,
             age=clock.wall() - worker.since if worker.since else None,
             models=worker.models,
+            breaker=_breaker(worker, clock),
         )
         for worker in table.workers.values()
     ]
+
+
+def _breaker(worker: Worker, clock: Clock) -> BreakerView:
+    told = worker.breaker
+    if told is None:
+        return BreakerView()
+    return BreakerView(state=told.state, reason=told.reason, age=clock.wall() - told.since)

@@ -74,6 +74,15 @@ HELP: dict[str, tuple[str, str]] = {
     "retry_backoff_multiplier": ("FACTOR", "How much longer each further pause is."),
     "retry_jitter_factor": ("FACTOR", "How much of a pause is random, from 0 to 1."),
     "disable_retries": ("", "Make one attempt only (and one more on a connection that had gone stale)."),
+    "cb_failure_threshold": (
+        "N",
+        "Failures within the window, and a fifth of the requests meanwhile, until a worker's breaker opens.",
+    ),
+    "cb_success_threshold": ("N", "Probes in a row that must pass until it closes."),
+    "cb_timeout_duration_secs": ("SECONDS", "Time that it stays open before a probe."),
+    "cb_window_duration_secs": ("SECONDS", "Time in which failures are counted together."),
+    "disable_circuit_breaker": ("", "Take no worker out for failing requests."),
+    "max_ejection_percent": ("PERCENT", "Most workers of a model that may be out for failing requests."),
     "max_payload_size": ("BYTES", "Largest request body taken."),
     "trust_kv_transfer_params": (
         "",

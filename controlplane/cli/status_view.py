@@ -48,6 +48,14 @@ class PlaneView(msgspec.Struct, kw_only=True):
     client_connection_limit: int | None = None
 
 
+class BreakerView(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker's breaker. `age` is in seconds since it left closed."""
+
+    state: str = "closed"
+    reason: str = ""
+    age: float | None = None
+
+
 class WorkerView(msgspec.Struct, kw_only=True):
     """One worker. `version` is its server's own; `age` is in seconds since it came into its state."""
 
@@ -60,6 +68,7 @@ class WorkerView(msgspec.Struct, kw_only=True):
     reason: str = ""
     age: float | None = None
     models: Sequence[str] | None = None
+    breaker: BreakerView = BreakerView()
 
 
 class RouterView(msgspec.Struct, kw_only=True):
@@ -103,7 +112,10 @@ def _worker_lines(workers: Iterable[WorkerView]) -> list[str]:
     for worker in workers:
         # Why a worker gets no requests matters more than what it would serve.
         last = worker.reason or ("-" if worker.models is None else ", ".join(worker.models))
-        rows.append((worker.url, worker.state, duration(worker.age), last))
+        state, age, breaker = worker.state, worker.age, worker.breaker
+        if state == "ready" and breaker.state != "closed":
+            state, age, last = f"breaker {breaker.state}", breaker.age, breaker.reason
+        rows.append((worker.url, state, duration(age), last))
     return _aligned(rows)
 
 

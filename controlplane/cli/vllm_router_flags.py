@@ -14,8 +14,7 @@ NOT_OFFERED = frozenset(
         "--enable-igw", "--api-key", "--log-dir", "--service-discovery", "--selector", "--service-discovery-port",
         "--service-discovery-namespace", "--prefill-selector", "--decode-selector",
 
-        "--cb-failure-threshold", "--cb-success-threshold", "--cb-timeout-duration-secs",
-        "--cb-window-duration-secs", "--disable-circuit-breaker", "--max-concurrent-requests", "--queue-size",
-        "--queue-timeout-secs", "--rate-limit-tokens-per-second", "--cors-allowed-origins",
+        "--max-concurrent-requests", "--queue-size", "--queue-timeout-secs",
+        "--rate-limit-tokens-per-second", "--cors-allowed-origins",
     }
 )  # fmt: skip

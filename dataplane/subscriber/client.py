@@ -23,6 +23,7 @@ from dataplane.subscriber.actions import (
 )
 from dataplane.subscriber.last_known_good import load_last_known_good
 from dataplane.subscriber.machine import Subscriber
+from shared.breaker import ProbeNewsKind
 from shared.clock import Clock, SystemClock
 from shared.messages import (
     COUNTER_INTERVAL,
@@ -42,6 +43,7 @@ from shared.messages import (
     Nack,
     PlaneIdentity,
     PlaneInflight,
+    ProbeNews,
     SnapshotRequest,
     Upward,
     decode_downward,
@@ -134,9 +136,13 @@ class SubscriberClient:
         """Frames that were no messages of this version of the protocol."""
         return self._machine.malformed
 
-    def report_evidence(self, worker: str, epoch: int, kind: EvidenceKind) -> None:
+    def report_evidence(self, worker: str, epoch: int, kind: EvidenceKind, requests: int, tripped: bool) -> None:
         """Tell at once what was seen of a worker's life `epoch`; never blocks, dropped when nobody is there."""
-        self._send(Evidence(self._identity, worker, epoch, kind))
+        self._send(Evidence(self._identity, worker, epoch, kind, requests, tripped))
+
+    def report_probe(self, worker: str, epoch: int, kind: ProbeNewsKind) -> None:
+        """Tell at once how it stands with a probe of a worker's life `epoch`; dropped when nobody is there."""
+        self._send(ProbeNews(self._identity, worker, epoch, kind))
 
     def send_command(self, number: int, verb: FleetVerb, url: str) -> bool:
         """Pass a change of the fleet on; returns whether it went out. The answer goes to `on_fleet_answer`."""

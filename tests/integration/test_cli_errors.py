@@ -39,7 +39,7 @@ def routerctl(*arguments: str, cwd: Path, **environment: str) -> subprocess.Comp
         ("start", {"ROUTERCTL_CONFIG": "unknown.toml"}, ["unknown.toml:1: unknown key 'polcy'", "policy"]),
         ("start --config absent.toml", {}, ["absent.toml", "No such file"]),
         ("start --config .", {}, ["--config .", "Is a directory"]),
-        ("start --cb-failure-threshold 3", {}, ["--cb-failure-threshold of vllm-router is not offered"]),
+        ("start --queue-size 3", {}, ["--queue-size of vllm-router is not offered"]),
         ("start --worker-urls localhost:8000", {}, ["--worker-urls has 'localhost:8000'", "http://host:port"]),
         ("start --worker-ca-file absent.pem", {}, ["--worker-ca-file absent.pem: No such file", "PEM"]),
         ("start --worker-ca-file=", {}, ["--worker-ca-file is empty"]),

@@ -290,7 +290,7 @@ def test_without_a_control_plane_the_table_from_disk_is_served(runtime_dir: Runt
 
     async def scene(world: World) -> None:
         async with world.subscribed():
-            world.client.report_evidence("a", 1, "connect-failed")
+            world.client.report_evidence("a", 1, "connect-failed", 1, False)
             await asyncio.sleep(0)
             assert world.client.table == disk
             assert world.client.stale
@@ -375,9 +375,9 @@ def test_reports_go_up_and_the_goodbye_is_last(runtime_dir: RuntimeDir) -> None:
                 await until(lambda: control_plane.of(InflightReport))
                 world.inflight["a"] = 3
                 await until(lambda: control_plane.of(InflightReport)[-1].counts == {"a": 3})
-                world.client.report_evidence("a", 4, "bad-answer")
+                world.client.report_evidence("a", 4, "bad-answer", 1, False)
                 await until(lambda: control_plane.of(Evidence))
-                assert control_plane.of(Evidence) == [Evidence(IDENTITY, "a", 4, "bad-answer")]
+                assert control_plane.of(Evidence) == [Evidence(IDENTITY, "a", 4, "bad-answer", 1, False)]
                 await until(lambda: len(control_plane.of(CounterReport)) >= 2)
                 # Counts that stay the same are told again with the counters only, each second.
                 await until(lambda: len(control_plane.of(InflightReport)) >= 4)

@@ -39,7 +39,7 @@ def scrape() -> dict[str, dict[tuple[str, ...], float]]:
     )
     planes.counters(newer, 99.5)
     registry = CollectorRegistry()
-    registry.register(RouterCollector(publication, planes, loads, FixedClock()))
+    registry.register(RouterCollector(publication, planes, loads, FixedClock(), {("a", "open"): 3}))
     text = generate_openmetrics(registry).decode()  # type: ignore[no-untyped-call]
     samples: dict[str, dict[tuple[str, ...], float]] = {}
     for family in text_string_to_metric_families(text):  # type: ignore[no-untyped-call]
@@ -98,7 +98,7 @@ def test_table_engines_and_build() -> None:
 def test_a_new_control_plane_shows_no_sum_before_all_planes_have_told_theirs() -> None:
     publication, planes = Publication(9, Settings()), Planes()
     planes.expect({"p", "q"}, 99.0)
-    collector = RouterCollector(publication, planes, Loads(), FixedClock())
+    collector = RouterCollector(publication, planes, Loads(), FixedClock(), {})
 
     def names() -> set[str]:
         return {family.name for family in collector.collect()}

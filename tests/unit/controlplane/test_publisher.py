@@ -30,6 +30,7 @@ from shared.messages import (
     Nack,
     PlaneIdentity,
     PlaneInflight,
+    ProbeNews,
     Snapshot,
     SnapshotRequest,
     TableUpdate,
@@ -52,6 +53,7 @@ class Control:
         self.workers: tuple[Worker, ...] = ()
         self.tables: list[RoutingTable] = []
         self.complaints: list[Evidence] = []
+        self.probes: list[ProbeNews] = []
 
     def content(self) -> tuple[tuple[Worker, ...], tuple[ModelCard, ...], Settings]:
         return self.workers, (), Settings()
@@ -61,6 +63,9 @@ class Control:
 
     def evidence(self, evidence: Evidence) -> None:
         self.complaints.append(evidence)
+
+    def probe(self, news: ProbeNews) -> None:
+        self.probes.append(news)
 
     def is_dead(self, plane: PlaneIdentity) -> bool:
         return False
@@ -227,10 +232,10 @@ def test_acks_refusals_and_evidence_are_taken_in() -> None:
         assert (status.stamp, status.workers) == (stamp, 0)
         assert scene.planes.present()[0].acked == stamp
         await scene.tell(Nack(identity(), stamp, "no room"))
-        await scene.tell(Evidence(identity(), "a", 1, "connect-failed"))
+        await scene.tell(Evidence(identity(), "a", 1, "connect-failed", 1, False))
         await until(lambda: bool(scene.control.complaints))
         assert scene.planes.present()[0].nack == "no room"
-        assert scene.control.complaints == [Evidence(identity(), "a", 1, "connect-failed")]
+        assert scene.control.complaints == [Evidence(identity(), "a", 1, "connect-failed", 1, False)]
 
     play(act)
 

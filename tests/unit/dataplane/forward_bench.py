@@ -33,7 +33,14 @@ class Bench:
         self.accounting = Accounting()
         self.fleet = Fleet(self.accounting, plane_slot=0, rng=random.Random(1))
         self.evidence: list[tuple[str, int, str]] = []
-        self.forwarder = Forwarder(self.fleet, self.accounting, self._take_evidence, random.Random(1))
+        self.probes: list[tuple[str, int, str]] = []
+        self.forwarder = Forwarder(
+            self.fleet,
+            self.accounting,
+            self._take_evidence,
+            random.Random(1),
+            probe_news=lambda worker, epoch, news: self.probes.append((worker, epoch, news)),
+        )
         self.transactions: list[FakeTransaction] = []
         self.faults: list[dict[str, Any]] = []
         self._version = 0
@@ -41,7 +48,7 @@ class Bench:
         self._settings = Settings()
         self._slots: set[Slot] = set()
 
-    def _take_evidence(self, worker: str, epoch: int, kind: str) -> None:
+    def _take_evidence(self, worker: str, epoch: int, kind: str, requests: int, tripped: bool) -> None:
         self.evidence.append((worker, epoch, kind))
 
     def serve(self, *urls: str, state: WorkerState = "ready") -> None:

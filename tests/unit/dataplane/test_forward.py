@@ -57,7 +57,7 @@ def test_a_workers_answer_is_the_answer_whatever_its_status(run: Run, status: in
             assert transaction.status == status
             assert bench.accounting.finished == 1
             assert sum(len(worker.asked) for worker in started) == 1
-            assert not bench.evidence
+            assert bench.evidence == ([("a", 7, "error-status")] if status in (500, 502, 504) else [])
 
     run(test)
 

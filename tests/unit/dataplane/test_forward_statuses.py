@@ -46,11 +46,21 @@ def test_a_refusal_goes_to_another_worker_and_the_client_sees_nothing_of_it(
             assert (len(busy.asked), len(good.asked)) == (1, 1)
             assert bench.accounting.retries == {f"status-{status}": 1}
             assert bench.accounting.requests == {("/v1/completions", "POST", 200): 1}
-            # Busy is not broken.
-            assert not bench.evidence
+            # Busy is not broken, but a 503 that does not ask for another try is.
+            assert bench.evidence == ([("a", 7, "error-status")] if status == 503 else [])
             # Closed, so that nothing of the answer that was not wanted can come later.
             await until(lambda: busy.open == 0)
             assert bench.idle() == 1
+
+    run(test)
+
+
+def test_a_worker_that_asks_to_be_tried_again_is_busy_and_not_broken(run: Run) -> None:
+    async def test(bench: Bench) -> None:
+        async with workers(refusing(503, fields=b"retry-after: 0\r\n"), well) as (busy, good):
+            bench.serve(busy.url, good.url)
+            assert (await bench.answer()).body == b"well"
+            assert not bench.evidence
 
     run(test)
 

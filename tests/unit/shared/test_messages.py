@@ -33,6 +33,7 @@ from shared.messages import (
     PlaneSocket,
     PlaneStatus,
     PlaneStatusRequest,
+    ProbeNews,
     Snapshot,
     SnapshotRequest,
     TableUpdate,
@@ -68,7 +69,8 @@ UPWARD: list[Upward] = [
     Ack(PLANE, STAMP),
     Nack(PLANE, STAMP, "because"),
     InflightReport(PLANE, 3, {"w": 1}),
-    Evidence(PLANE, "w", 2, "connect-failed"),
+    Evidence(PLANE, "w", 2, "connect-failed", 1, False),
+    ProbeNews(PLANE, "w", 2, "wanted"),
     CounterReport(
         plane=PLANE,
         seq=4,
@@ -214,7 +216,7 @@ def test_what_does_not_fit_is_an_error(decode: Decode, fields: dict[str, object]
 
 def test_a_state_or_kind_that_is_not_known_is_an_error() -> None:
     with pytest.raises(MessageError):
-        decode_upward(encode(Evidence(PLANE, "w", 1, "made-up")))  # type: ignore[arg-type]
+        decode_upward(encode(Evidence(PLANE, "w", 1, "made-up", 1, False)))  # type: ignore[arg-type]
     odd = Worker(id="a", url="a", state="made-up")  # type: ignore[arg-type]
     with pytest.raises(MessageError):
         decode_downward(encode(TableUpdate(STAMP, TableChange(upsert_workers=(odd,)))))

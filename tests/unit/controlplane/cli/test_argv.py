@@ -34,7 +34,7 @@ def test_values_are_tied_to_their_flags(given: str, expected: str) -> None:
     [
         ("--prot 5", "unknown flag --prot; did you mean --port?"),
         ("--zzz", "unknown flag --zzz; `routerctl start --help` lists all"),
-        ("--cb-failure-threshold 3", "--cb-failure-threshold of vllm-router is not offered in this version"),
+        ("--queue-size 3", "--queue-size of vllm-router is not offered in this version"),
         ("--port", "--port needs a value"),
         ("--host --port 5", "--host needs a value"),
         ("--port 5 6", "unexpected argument '6'"),

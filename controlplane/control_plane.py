@@ -124,7 +124,8 @@ class ControlPlane:
 
     def evidence(self, evidence: Evidence) -> None:
         """Count a failure against its worker; have a worker looked at that a plane could not reach."""
-        self._breakers.evidence(evidence, now=self._clock.monotonic(), wall=round(self._clock.wall(), 3))
+        if evidence.kind != "no-address":
+            self._breakers.evidence(evidence, now=self._clock.monotonic(), wall=round(self._clock.wall(), 3))
         if self._prober is not None and evidence.kind not in ("bad-answer", "error-status"):
             self._prober.suspect(evidence.worker, evidence.worker_epoch)
 

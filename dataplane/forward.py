@@ -93,6 +93,10 @@ class Forwarder:
 
     def blame(self, slot: Slot, kind: EvidenceKind) -> None:
         """Hold a failure against a worker, and tell the control plane."""
+        if kind == "no-address":
+            # A name server's fault, or the way's: worth a look at the worker, but nothing against it.
+            self._evidence(slot.id, slot.epoch, kind, 1, False)
+            return
         blame = self.fleet.blame(slot)
         # A worker that only answers errors lives: once its breaker is open, or has none, there is nothing to tell.
         if blame.counted or kind != "error-status":

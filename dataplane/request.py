@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from typing import TYPE_CHECKING, Literal
 
 from dataplane.accounting import AbortedBy
@@ -185,7 +186,7 @@ class Request:
 
     def _blame(self, slot: Slot, kind: EvidenceKind) -> None:
         if self._probing:
-            self._probe_ended("failed")
+            self._probe_ended("no-verdict" if kind == "no-address" else "failed")
         self._forwarder.blame(slot, kind)
 
     def _probe_ended(self, news: ProbeNewsKind) -> None:
@@ -233,7 +234,8 @@ class Request:
             return
         if not isinstance(error, OSError):
             logger.error("connecting to a worker failed unexpectedly", exc_info=error)
-        self._attempt_ended(Outcome.CONNECT_FAILED, why_no_connection(error))
+        kind: EvidenceKind = "no-address" if isinstance(error, socket.gaierror) else "connect-failed"
+        self._attempt_ended(Outcome.CONNECT_FAILED, why_no_connection(error), kind)
 
     def _send(self, slot: Slot, connection: UpstreamConnection) -> None:
         exchange = Exchange(self.client, self.id, self._forwarder.loop, self._answer_begins, self._attempt_ended)
@@ -272,7 +274,7 @@ class Request:
         elif self._probing:
             self._probe_ended("no-verdict")
 
-    def _attempt_ended(self, outcome: Outcome, why: str = "") -> None:
+    def _attempt_ended(self, outcome: Outcome, why: str = "", evidence: EvidenceKind | None = None) -> None:
         if outcome is Outcome.COMPLETE:
             if self._probing:
                 self._probe_ended("passed")
@@ -286,7 +288,7 @@ class Request:
         if step is Step.SAME_WORKER:
             self._tell("closed a kept connection without an answer", gave_up=False)
         else:
-            self._blame(slot, EVIDENCE[outcome])
+            self._blame(slot, evidence or EVIDENCE[outcome])
             if outcome in (Outcome.CONNECT_FAILED, Outcome.NOTHING_RECEIVED, Outcome.HELD):
                 self._forwarder.fleet.avoidance.failed(slot, self._forwarder.loop.time())
             why = why or (self._exchange.reason if self._exchange is not None else "")

@@ -153,7 +153,7 @@ class InflightReport(msgspec.Struct, frozen=True, tag="inflight"):
     counts: dict[str, int]
 
 
-EvidenceKind = Literal["connect-failed", "closed-before-answer", "bad-answer", "stalled", "error-status"]
+EvidenceKind = Literal["no-address", "connect-failed", "closed-before-answer", "bad-answer", "stalled", "error-status"]
 
 
 class Evidence(msgspec.Struct, frozen=True, tag="evidence"):

@@ -8,7 +8,7 @@ from controlplane.metrics import RouterCollector
 from controlplane.planes import Planes
 from controlplane.publication import Publication
 from shared.messages import CounterSeries
-from shared.table import Settings, Worker
+from shared.table import Breaker, Settings, Worker
 from tests.unit.controlplane.reports import identity, report
 
 
@@ -23,7 +23,7 @@ class FixedClock:
 def scrape() -> dict[str, dict[tuple[str, ...], float]]:
     """Values by sample name and label values, which OpenMetrics sorts by label name."""
     publication, planes, loads = Publication(9, Settings()), Planes(), Loads()
-    ready = Worker(id="a", url="http://a", state="ready")
+    ready = Worker(id="a", url="http://a", state="ready", breaker=Breaker(state="open"))
     publication.change([ready, Worker(id="b", url="http://b")], [], Settings())
     loads.note(ready, EngineLoad(3.0, 1.0, 0.5), measured=99.0)
     requests = {"a": 7, "left": 9}
@@ -88,6 +88,8 @@ def test_table_engines_and_build() -> None:
     assert samples["routerctl_table_version"] == {(): 2.0}
     assert samples["routerctl_workers"][("ready",)] == samples["routerctl_workers"][("starting",)] == 1.0
     assert samples["routerctl_workers"][("ejected",)] == 0.0
+    assert samples["routerctl_worker_breaker"] == {("a",): 2.0, ("b",): 0.0}
+    assert samples["routerctl_worker_breaker_transitions_total"][("open", "a")] == 3.0
     assert samples["routerctl_engine_running"] == {("a",): 3.0}
     assert samples["routerctl_engine_waiting"] == {("a",): 1.0}
     assert samples["routerctl_engine_kv_usage"] == {("a",): 0.5}

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
 import msgspec
 import pytest
 
+from dataplane.upstream.connection import UpstreamConnection
+from dataplane.upstream.pool import Pool
 from shared.table import Breaker, Worker
 from tests.unit.dataplane.forward_bench import Bench, Run, close_at_once, hang, well, workers
 from tests.unit.dataplane.listening import until
@@ -139,5 +142,29 @@ def test_a_probe_whose_client_leaves_has_no_verdict(run: Run) -> None:
             await bench.ended(transaction)
             assert [news for _, _, news in bench.probes] == ["sent", "no-verdict"]
             assert not bench.evidence
+
+    run(test)
+
+
+def test_g_edge_5_a_name_that_does_not_resolve_is_held_against_no_worker(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect = Pool.connect
+
+    async def without_name_server(pool: Pool, timeout: float) -> UpstreamConnection:
+        if pool._host == "bad":
+            raise socket.gaierror(socket.EAI_AGAIN, "no name server")
+        return await connect(pool, timeout)
+
+    monkeypatch.setattr(Pool, "connect", without_name_server)
+
+    async def test(bench: Bench) -> None:
+        async with workers(well) as (good,):
+            bench.configure(cb_failure_threshold=1)
+            bench.serve("http://bad:1", good.url)
+            for _ in range(4):
+                assert (await bench.answer()).body == b"well"
+            assert set(bench.evidence) == {("a", 7, "no-address")}
+            assert not bench.fleet.breakers.out()
 
     run(test)

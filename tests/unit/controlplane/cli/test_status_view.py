@@ -2,7 +2,16 @@ from __future__ import annotations
 
 import pytest
 
-from controlplane.cli.status_view import PlaneView, ProcessView, RouterView, TableView, WorkerView, as_text, duration
+from controlplane.cli.status_view import (
+    BreakerView,
+    PlaneView,
+    ProcessView,
+    RouterView,
+    TableView,
+    WorkerView,
+    as_text,
+    duration,
+)
 
 
 @pytest.mark.parametrize(
@@ -72,3 +81,11 @@ def test_why_a_worker_is_left_out_comes_before_its_models() -> None:
 
 def test_without_workers_it_says_what_to_do() -> None:
     assert "--worker-urls" in as_text(router())
+
+
+def test_an_open_breaker_is_shown_with_its_reason_and_its_time() -> None:
+    breaker = BreakerView(state="half-open", reason="failed 10 times", age=192.0)
+    worker = WorkerView(id="w", url="http://w:1", state="ready", age=9000.0, models=("m",), breaker=breaker)
+    assert as_text(router(worker)).splitlines()[-1].split("  ") == [
+        "http://w:1", "breaker half-open", "3m12s", "failed 10 times",
+    ]  # fmt: skip

@@ -1,46 +1,46 @@
 """Where a router's configuration comes from: flags, environment variables, a TOML file, defaults; in that order.
 
-One function, `resolve`, puts them together. Each value is remembered with the place it came from, so that
+One function, `gather`, puts them together. Each value is remembered with the place it came from, so that
 a wrong one is named by what its author has to change.
 """
 
 from __future__ import annotations
 
-import difflib
 import re
-import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
-from shared.config import ConfigError, StartConfig, check
+from shared.config import ADDRESSES, ConfigError, Fault, StartConfig, faults, flag_of
+from shared.config_fields import BOOLEANS, FIELDS, LISTS, Given, Place, Problem
+from shared.config_file import ConfigFile, Content, read_config
+from shared.config_lines import line_of_text
 
 ENVIRONMENT_PREFIX = "ROUTERCTL_"
-FIELDS = {field.name: field for field in msgspec.structs.fields(StartConfig)}
-LISTS = frozenset(name for name, field in FIELDS.items() if field.type == tuple[str, ...])
-BOOLEANS = frozenset(name for name, field in FIELDS.items() if field.type is bool)
-_ADDRESSES = ("host", "admin_host", "prometheus_host")
+_DEFAULT = Place("default")
 _FLAG = re.compile(r"--[a-z][a-z-]*[a-z]")
 # Kubernetes gives every pod SERVICENAME_PORT=tcp://... for each service; ours is likely called routerctl.
 _KUBERNETES_LINK = re.compile(r"(tcp|udp|sctp)://")
 
 
-class ConfigFile(NamedTuple):
-    """A configuration file's name, as the user gave it, and its text."""
+class Gathered(NamedTuple):
+    """A configuration put together from its sources.
 
-    name: str
-    text: str
+    `places` has every field. With `problems`, `config` can not work; `warnings` say what a file has that has no
+    effect. Both are lines for people.
+    """
 
+    config: StartConfig
+    places: Mapping[str, Place]
+    problems: tuple[Problem, ...]
+    warnings: tuple[str, ...]
 
-class _Given(NamedTuple):
-    value: Any
-    where: str
-
-
-def flag_of(field: str) -> str:
-    """Return the flag of a field of StartConfig."""
-    return "--" + field.replace("_", "-")
+    def checked(self) -> StartConfig:
+        """Return the configuration. Raises ConfigError for the first problem."""
+        for problem in self.problems:
+            raise ConfigError(problem.text)
+        return self.config
 
 
 def resolve(
@@ -50,79 +50,67 @@ def resolve(
 
     Raises ConfigError for the first wrong value.
     """
-    given: dict[str, _Given] = {}
-    if file is not None:
-        given.update(_from_file(file))
+    return gather(flags, environment, file).checked()
+
+
+def gather(
+    flags: Mapping[str, str | Sequence[str]], environment: Mapping[str, str], file: ConfigFile | None = None
+) -> Gathered:
+    """Put a configuration together and find everything that is wrong with it. `flags` is as in `resolve`."""
+    content = read_config(file) if file is not None else Content({})
+    given = dict(content.given)
     given.update(_from_environment(environment))
-    given.update({field: _Given(value, flag_of(field)) for field, value in flags.items()})
-    values = {field: _converted(field, value) for field, value in given.items()}
-    for field in _ADDRESSES:
+    given.update({field: Given(value, Place("flag", flag_of(field))) for field, value in flags.items()})
+    values: dict[str, Any] = {}
+    problems = list(content.problems)
+    for field, one in given.items():
+        try:
+            values[field] = _converted(field, one)
+        except ConfigError as error:
+            problems.append(Problem(str(error), one.place.line))
+    for field in ADDRESSES:
         if values.get(field) == "localhost":
             values[field] = "127.0.0.1"
     config = StartConfig(**values)
-    try:
-        check(config)
-    except ConfigError as error:
-        where = {flag_of(field): value.where for field, value in given.items()}
-        raise ConfigError(_FLAG.sub(lambda flag: where.get(flag[0], flag[0]), str(error))) from None
-    return config
+    unread = given.keys() - values.keys()
+    # The default that stands in for a value that could not be read is nobody's mistake.
+    found = (fault for fault in faults(config) if not unread.intersection(fault.fields))
+    problems += [_placed(fault, given, file) for fault in found]
+    places = {field: given[field].place if field in given else _DEFAULT for field in FIELDS}
+    return Gathered(config, places, tuple(problems), content.warnings)
 
 
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """Return the known word that was probably meant; None when none is near."""
-    matches = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return matches[0] if matches else None
+def _placed(fault: Fault, given: Mapping[str, Given], file: ConfigFile | None) -> Problem:
+    """Name the values of a fault by where they were given instead of by their flags."""
+    places = {flag_of(field): one.place for field, one in given.items()}
+    for flag in map(flag_of, fault.fields):
+        place = places.get(flag)
+        if place is not None and place.source == "file" and fault.value is not None and file is not None:
+            places[flag] = place._replace(line=line_of_text(file.text, fault.value, place.line))
+    lines = [places[flag].line for flag in map(flag_of, fault.fields) if flag in places]
+    text = _FLAG.sub(lambda flag: str(places.get(flag[0], flag[0])), fault.text)
+    return Problem(text, max(lines, default=0))
 
 
-def _from_environment(environment: Mapping[str, str]) -> dict[str, _Given]:
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Given]:
     given = {}
     for field in FIELDS:
         name = ENVIRONMENT_PREFIX + field.upper()
         value = environment.get(name, "")
         # Compose files and charts write an empty text for "not set".
         if value and not _KUBERNETES_LINK.match(value):
-            given[field] = _Given(value, name)
+            given[field] = Given(value, Place("environment", name))
     return given
 
 
-def _from_file(file: ConfigFile) -> dict[str, _Given]:
-    try:
-        content = tomllib.loads(file.text)
-    except tomllib.TOMLDecodeError as error:
-        found = re.fullmatch(r"(.*) \(at (?:line (\d+), column \d+|end of document)\)", str(error))
-        what, line = found.groups() if found else (str(error), None)
-        at_line = f":{line}" if line else ""
-        raise ConfigError(f"{file.name}{at_line}: this is no TOML: {what}; write lines such as port = 30000") from None
-    given = {}
-    for key, value in content.items():
-        where = f"{file.name}:{_line_of(key, file.text)}"
-        if key == "servers" and "servers" in value:
-            raise ConfigError(
-                f"{where}: mvllm's servers.toml is not read by this version; list its URLs in worker_urls"
-            )
-        if key not in FIELDS:
-            near = nearest(key.replace("-", "_"), FIELDS)
-            hint = f"did you mean {near}?" if near else "`routerctl start --help` lists the flags; write _ for -"
-            raise ConfigError(f"{where}: unknown key {key!r}; {hint}")
-        given[key] = _Given(value, f"{where}: {key}")
-    return given
-
-
-def _line_of(key: str, text: str) -> int:
-    """Return the line that first sets `key`. tomllib does not tell, so this looks for what it must look like."""
-    pattern = re.compile(rf"""\s*\[*\s*["']?{re.escape(key)}["']?\s*[=.\]]""")
-    lines = text.splitlines()
-    return next((number for number, line in enumerate(lines, 1) if pattern.match(line)), 1)
-
-
-def _converted(field: str, given: _Given) -> Any:
+def _converted(field: str, given: Given) -> Any:
     """Turn a text, or a value that TOML has typed, into the field's type."""
     if field in LISTS:
         return _as_list(field, given)
     kind = FIELDS[field].type
     is_text = isinstance(given.value, str)
     # A quoted number in a TOML file is a mistake that its author wants to know of.
-    from_file = not given.where.startswith(("--", ENVIRONMENT_PREFIX))
+    from_file = given.place.source == "file"
     try:
         if kind in (int, float, bool):
             return msgspec.convert(given.value, kind, strict=from_file or not is_text)
@@ -132,7 +120,7 @@ def _converted(field: str, given: _Given) -> Any:
         if is_text and from_file:
             expected += " without quotes"
         example = _example(field)
-        raise ConfigError(f"{given.where} is {given.value!r}; write {expected}{example}") from None
+        raise ConfigError(f"{given.place} is {given.value!r}; write {expected}{example}") from None
 
 
 def _example(field: str) -> str:
@@ -140,9 +128,10 @@ def _example(field: str) -> str:
     return f", such as {default}" if isinstance(default, int | float | str) and field not in BOOLEANS else ""
 
 
-def _as_list(field: str, given: _Given) -> tuple[str, ...]:
+def _as_list(field: str, given: Given) -> tuple[str, ...]:
     texts = [given.value] if isinstance(given.value, str) else given.value
     if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
         example = '["http://host:8000"]' if field == "worker_urls" else '["x-request-id"]'
-        raise ConfigError(f"{given.where} is {given.value!r}; write a list of texts, such as {example}")
+        # What was given is not repeated: a URL in it may have a password.
+        raise ConfigError(f"{given.place} is no list of texts; write one, such as {example}")
     return tuple(part for text in texts for part in re.split(r"[\s,]+", text) if part)

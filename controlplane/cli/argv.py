@@ -6,7 +6,8 @@ import re
 from collections.abc import Sequence
 
 from controlplane.cli.vllm_router_flags import NOT_OFFERED
-from shared.config_sources import BOOLEANS, FIELDS, LISTS, flag_of, nearest
+from shared.config import flag_of
+from shared.config_fields import BOOLEANS, FIELDS, LISTS, nearest
 
 START_FLAGS = frozenset({*map(flag_of, FIELDS), "--config"})
 _LIST_FLAGS = frozenset(map(flag_of, LISTS))

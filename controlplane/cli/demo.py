@@ -19,10 +19,10 @@ import typer
 from controlplane.cli.argv import UsageProblem, as_fields
 from controlplane.cli.demo_children import Child, ChildEndedError, Interrupted, Interrupts, running
 from controlplane.cli.ports import free_port, free_ports
-from controlplane.cli.start import read_config_file
+from controlplane.cli.start import given_config_file
 from shared.clock import SystemClock
-from shared.config import StartConfig, join_address
-from shared.config_sources import flag_of, resolve
+from shared.config import StartConfig, flag_of, join_address
+from shared.config_sources import resolve
 
 WORKERS = 3
 FIRST_WORKER_PORT = 18000
@@ -43,7 +43,7 @@ def demo(
     if "worker_urls" in given:
         raise UsageProblem("the demo simulates its workers; for your own use: routerctl start --worker-urls URL ...")
     file = given.pop("config", None)
-    config = resolve(given, os.environ, read_config_file(file if isinstance(file, str) else None))
+    config = resolve(given, os.environ, given_config_file(file if isinstance(file, str) else None))
     interrupts = Interrupts()
     answered = False
     try:

@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 import typer
 
-from shared.config_sources import BOOLEANS, FIELDS, flag_of
+from shared.config import flag_of
+from shared.config_fields import BOOLEANS, FIELDS
 
 HELP: dict[str, tuple[str, str]] = {
     "host": ("ADDRESS", "Listen address of the data port; 0.0.0.0 is every address."),

@@ -10,8 +10,10 @@ from typing import Annotated
 import typer
 
 from controlplane.cli.options import CONFIG, option
-from shared.config import ConfigError, StartConfig
-from shared.config_sources import FIELDS, ConfigFile, resolve
+from shared.config import StartConfig
+from shared.config_fields import FIELDS
+from shared.config_file import ConfigFile, load_config_file
+from shared.config_sources import Gathered, gather
 
 Text = str | None
 Texts = list[str] | None
@@ -78,18 +80,21 @@ def start(
     """
     # An empty text was given and is looked at; an empty tuple is how typer says that a list was not given.
     given = {field: value for field, value in context.params.items() if field in FIELDS and value not in (None, ())}
-    return run(resolve(given, os.environ, read_config_file(config or os.environ.get("ROUTERCTL_CONFIG"))))
+    gathered = gather(given, os.environ, given_config_file(config or os.environ.get("ROUTERCTL_CONFIG")))
+    checked = gathered.checked()
+    warn(gathered)
+    return run(checked)
 
 
-def read_config_file(path: str | None) -> ConfigFile | None:
-    """Read the file named by `--config`. Raises ConfigError."""
-    if not path:
-        return None
-    try:
-        return ConfigFile(path, Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        cause = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ConfigError(f"--config {path}: {cause}; give the path of a readable TOML file") from None
+def given_config_file(path: str | None) -> ConfigFile | None:
+    """Read the file named by `--config` or ROUTERCTL_CONFIG, if any. Raises ConfigError."""
+    return load_config_file(path) if path else None
+
+
+def warn(gathered: Gathered) -> None:
+    """Say what the file has that has no effect."""
+    for warning in gathered.warnings:
+        print(f"routerctl: warning: {warning}", file=sys.stderr)
 
 
 def run(config: StartConfig) -> int:

@@ -6,10 +6,12 @@ import msgspec
 import pytest
 
 from shared.config import (
+    RANGES,
     ConfigError,
     StartConfig,
     check,
     check_worker_url,
+    faults,
     join_address,
     plane_fingerprint,
     read_admin_token,
@@ -56,10 +58,26 @@ def test_worker_urls_that_do_not(url: str) -> None:
         check_worker_url("--worker-urls", url)
 
 
-def test_a_password_in_a_url_is_not_repeated() -> None:
-    with pytest.raises(ConfigError) as caught:
-        check_worker_url("--worker-urls", "http://user:secret@a:1")
-    assert "secret" not in str(caught.value)
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://user:secret@a:1",
+        "http://user:secret@a:99999",
+        "http://user:secret@a:x",
+        "http://user:secret@[a",
+        "http://user:secret@a\u2100b",
+        "http://user:secret@a:0",
+        "http://user:secret@",
+        "http://user:sec/ret@a",
+        "ftp://user:secret@a",
+        "user:secret@a:8000",
+        "http://user:secret@a/v1",
+    ],
+)
+def test_a_password_in_a_url_is_not_repeated(url: str) -> None:
+    with pytest.raises(ConfigError, match="--worker-urls has ") as caught:
+        check_worker_url("--worker-urls", url)
+    assert "sec" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -78,6 +96,26 @@ def test_wrong_values(values: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         check(changed(**values))
     assert message in str(caught.value)
+
+
+def test_every_number_has_a_range() -> None:
+    numbers = {field.name for field in msgspec.structs.fields(StartConfig) if field.type in (int, float)}
+    assert set(RANGES) == numbers
+
+
+def test_everything_wrong_is_found_and_the_first_is_raised() -> None:
+    config = changed(port=0, worker_urls=("a:1", "http://b", "http://b/"), policy="best", worker_ca_file="")
+    found = list(faults(config))
+    assert [fault.fields for fault in found] == [
+        ("port",),
+        ("worker_urls",),
+        ("worker_urls",),
+        ("policy",),
+        ("worker_ca_file",),
+    ]
+    assert [fault.value for fault in found] == [None, "a:1", "http://b/", None, None]
+    with pytest.raises(ConfigError, match=r"^--port is 0; "):
+        check(config)
 
 
 def test_paths_mean_the_same_for_a_process_that_was_started_elsewhere(

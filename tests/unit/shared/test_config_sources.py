@@ -3,9 +3,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shared.config import ConfigError, StartConfig
-from shared.config_sources import ConfigFile, nearest, resolve
+from shared.config_fields import FIELDS, Place, nearest
+from shared.config_file import ConfigFile
+from shared.config_sources import gather, resolve
 
 Flags = Mapping[str, str | Sequence[str]]
 
@@ -67,7 +71,7 @@ def test_an_empty_variable_and_a_service_link_of_kubernetes_are_no_values() -> N
         pytest.param({}, {}, "admin-port = 1", "r.toml:1: unknown key 'admin-port'; did you mean admin_port?", id="-"),
         pytest.param({}, {}, "x = 1\n[table.y]\n", "r.toml:1: unknown key 'x'", id="table"),
         pytest.param({}, {}, "port = 1\nx = = 1", "r.toml:2: this is no TOML: ", id="no-toml"),
-        pytest.param({}, {}, "[servers]\nservers = []", "r.toml:1: mvllm's servers.toml is not read", id="mvllm"),
+        pytest.param({}, {}, "[router]\nport = 1", "r.toml:1: unknown table 'router'", id="unknown-table"),
         pytest.param({}, {}, "x = [", "r.toml", id="cut-off"),
         pytest.param(
             {"port": "5"},
@@ -88,6 +92,50 @@ def test_a_wrong_value_is_named_by_its_place(
         resolve(flags, environment, ConfigFile("r.toml", toml))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_every_value_has_its_place() -> None:
+    file = ConfigFile("r.toml", "\nport = 1\nadmin_port = 2\n")
+    places = gather({"port": "3"}, {"ROUTERCTL_POLICY": "random"}, file).places
+    assert set(places) == set(FIELDS)
+    assert places["port"] == Place("flag", "--port")
+    assert places["policy"] == Place("environment", "ROUTERCTL_POLICY")
+    assert places["admin_port"] == Place("file", "r.toml", 3, "admin_port")
+    assert places["host"] == Place("default")
+
+
+def test_all_problems_of_a_file_are_found_with_their_lines() -> None:
+    text = (
+        "port = 99999\n"
+        "polcy = 1\n"
+        'worker_urls = [\n  "http://a",\n  "b",\n  "http://a/",\n]\n'
+        "admin_port = '3'\n"
+        "[router]\nport = 3\n"
+    )
+    problems = gather({}, {}, ConfigFile("r.toml", text)).problems
+    assert sorted(problem.line for problem in problems) == [1, 2, 5, 6, 8, 9]
+    assert all(problem.text.startswith(f"r.toml:{problem.line}: ") for problem in problems)
+
+
+def test_a_value_that_could_not_be_read_is_not_also_compared() -> None:
+    problems = gather({"port": "29000", "prometheus_port": "x"}, {}).problems
+    assert [problem.text for problem in problems] == ["--prometheus-port is 'x'; write a whole number, such as 29000"]
+
+
+def test_a_password_in_a_list_that_is_none_is_not_repeated() -> None:
+    (problem,) = gather({}, {}, ConfigFile("f", 'worker_urls = [1, "http://u:secret@a"]')).problems
+    assert "secret" not in problem.text
+
+
+@given(
+    text=st.text(max_size=200)
+    | st.lists(st.sampled_from([*FIELDS, *'=[]{}",1.#', "\n", "servers", "url", "config"])).map("".join)
+)
+def test_whatever_a_file_holds_is_a_value_or_a_problem(text: str) -> None:
+    gathered = gather({}, {}, ConfigFile("f", text))
+    for problem in gathered.problems:
+        assert problem.text.startswith("f:") or "worker_ca_file" in problem.text
+        assert "; " in problem.text
 
 
 def test_nearest() -> None:

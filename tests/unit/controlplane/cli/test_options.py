@@ -4,7 +4,7 @@ import inspect
 
 from controlplane.cli.options import HELP
 from controlplane.cli.start import start
-from shared.config_sources import FIELDS
+from shared.config_fields import FIELDS
 
 
 def test_every_value_of_the_configuration_has_a_flag_with_help() -> None:

@@ -1,0 +1,150 @@
+"""mvllm's `servers.toml`, read as it is: what each of its keys means here, and which mean nothing.
+
+mvllm passes over keys that it does not know, so they are named in a warning here and refused nowhere. A key that
+is left out has routerctl's own default: mvllm's 30 s for a whole request would cut long answers off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from shared.config_fields import Given, Place, Problem, nearest
+from shared.config_lines import Path, line_of_text
+
+POLICY = "power_of_two"
+"""mvllm sends each request to the server with the least load; of the policies here this is the one that does."""
+
+
+class _Counterpart(NamedTuple):
+    field: str
+    convert: Callable[[Any], Any] = lambda value: value
+
+
+_COUNTERPARTS = {
+    "health_check_interval": _Counterpart("health_check_interval_secs"),
+    "health_check_timeout": _Counterpart("health_check_timeout_secs"),
+    "health_check_consecutive_failures": _Counterpart("health_failure_threshold"),
+    "request_timeout": _Counterpart("request_timeout_secs"),
+    # mvllm counts the attempts after the first one, vllm-router and we count all of them.
+    "max_retries": _Counterpart("retry_max_retries", lambda value: value + 1),
+    "retry_delay": _Counterpart("retry_initial_backoff_ms", lambda value: round(value * 1000)),
+}
+_WITHOUT = {
+    "health_check_min_success_rate": "health is decided by failed and good checks in a row",
+    "health_check_max_response_time": "a slow check is no failed one; health_check_timeout is its limit",
+    "health_check_window_size": "health is decided by failed and good checks in a row",
+    "config_reload_interval": "the file is not watched",
+    "failure_threshold": "a worker that a request could not reach is avoided and looked at at once",
+    "auto_recovery_threshold": "a worker is back after its second good check",
+}
+_SERVER_KEYS = ("url", "max_concurrent_requests")
+
+
+class MvllmContent(NamedTuple):
+    """As `shared.config_file.Content`."""
+
+    given: Mapping[str, Given]
+    problems: tuple[Problem, ...]
+    warnings: tuple[str, ...]
+
+
+def is_mvllm(content: Mapping[str, Any]) -> bool:
+    """Whether this is a `servers.toml`: its servers stand in a table of that name."""
+    return isinstance(content.get("servers"), dict)
+
+
+def read_mvllm(name: str, text: str, content: Mapping[str, Any], lines: Mapping[Path, int]) -> MvllmContent:
+    """Return the values of a `servers.toml`. `name` is the file's, `lines` tells where its keys stand."""
+    reader = _Reader(name, text, lines)
+    for key, value in content.items():
+        if key == "servers":
+            reader.servers(value)
+        elif key == "config" and isinstance(value, dict):
+            reader.config(value)
+        else:
+            reader.refuse(
+                reader.line((key,)),
+                f"{key!r} is no key of mvllm's servers.toml; give routerctl's own as flags, or all in its own form",
+            )
+    return MvllmContent(reader.given, tuple(reader.problems), tuple(reader.warnings))
+
+
+class _Reader:
+    def __init__(self, name: str, text: str, lines: Mapping[Path, int]) -> None:
+        self._name = name
+        self._text = text
+        self._lines = lines
+        self.given: dict[str, Given] = {}
+        self.problems: list[Problem] = []
+        self.warnings: list[str] = []
+
+    def line(self, path: Path) -> int:
+        return self._lines.get(path, 1)
+
+    def refuse(self, line: int, what: str) -> None:
+        self.problems.append(Problem(f"{self._name}:{line}: {what}", line))
+
+    def _warn(self, line: int, what: str) -> None:
+        self.warnings.append(f"{self._name}:{line}: {what}")
+
+    def _give(self, field: str, value: Any, line: int, key: str) -> None:
+        self.given[field] = Given(value, Place("file", self._name, line, key))
+
+    def servers(self, table: Mapping[str, Any]) -> None:
+        line = self.line(("servers", "servers")) if "servers" in table else self.line(("servers",))
+        self._give("policy", POLICY, line, "[servers] (policy)")
+        for key in table:
+            if key != "servers":
+                self._pass_over(("servers", key), ("servers",))
+        servers = table.get("servers", [])
+        if not isinstance(servers, list) or not all(isinstance(server, dict) for server in servers):
+            self.refuse(line, 'servers.servers is no list of tables; write servers = [{ url = "http://host:8000" }]')
+            return
+        urls: list[str] = []
+        has_capacity = False
+        for number, server in enumerate(servers, 1):
+            url = server.get("url")
+            if not isinstance(url, str):
+                self.refuse(line, f'server {number} has no url; write {{ url = "http://host:8000" }}')
+                continue
+            urls.append(url)
+            capacity = server.get("max_concurrent_requests")
+            at = line_of_text(self._text, url, line)
+            if capacity is not None and (type(capacity) is not int or capacity < 1):
+                self.refuse(at, f"max_concurrent_requests is {capacity!r}; write a whole number from 1")
+            has_capacity |= capacity is not None
+            for key in server:
+                if key not in _SERVER_KEYS:
+                    self._warn(at, f"unknown key {key!r} of a server has no effect{_meant(key, _SERVER_KEYS)}")
+        self._give("worker_urls", urls, line, "servers (worker_urls)")
+        if has_capacity:
+            self._warn(line, "max_concurrent_requests has no effect in this version: workers have no limit")
+
+    def config(self, table: Mapping[str, Any]) -> None:
+        for key, value in table.items():
+            path = ("config", key)
+            line = self.line(path)
+            if (counterpart := _COUNTERPARTS.get(key)) is not None:
+                if type(value) not in (int, float):
+                    self.refuse(line, f"{key} is {value!r}; write a number without quotes")
+                elif value != value or abs(value) == float("inf"):
+                    self.refuse(line, f"{key} is {value}; write a number")
+                else:
+                    shown = f"{key} ({counterpart.field})"
+                    self._give(counterpart.field, counterpart.convert(value), line, shown)
+            elif key == "enable_active_health_check":
+                if value is not True:
+                    self._warn(line, f"{key} has no effect: workers are always checked")
+            elif key in _WITHOUT:
+                self._warn(line, f"{key} has no effect: {_WITHOUT[key]}")
+            else:
+                self._pass_over(path, (*_COUNTERPARTS, *_WITHOUT, "enable_active_health_check"))
+
+    def _pass_over(self, path: Path, known: tuple[str, ...]) -> None:
+        self._warn(self.line(path), f"unknown key {path[-1]!r} has no effect{_meant(path[-1], known)}")
+
+
+def _meant(key: str, known: tuple[str, ...]) -> str:
+    near = nearest(key, known)
+    return f"; did you mean {near}?" if near else ""

@@ -1,0 +1,66 @@
+"""The JSON Schema of the TOML file, made from the fields' types, ranges, choices and help texts.
+
+What needs more than one value, or the network or the disk, to judge is not in it: two equal ports, a file that
+holds no certificate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from shared.config import ADDRESSES, CHOICES, HEADER_NAME, RANGES, SERVER_NAME
+from shared.config_fields import FIELDS, LISTS
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_TYPES = {int: "integer", float: "number", bool: "boolean"}
+_WORKER_URL = r"^\s*[Hh][Tt][Tt][Pp][Ss]?://[^/@?#\s]+/?\s*$"
+_IPV4_OR_IPV6 = r"^(localhost|[0-9.]+|[0-9A-Fa-f:.%]*:[0-9A-Za-z:.%]*)$"
+_ITEMS = {"worker_urls": _WORKER_URL, "request_id_headers": f"^{HEADER_NAME}$"}
+_PATTERNS = {
+    **dict.fromkeys(ADDRESSES, _IPV4_OR_IPV6),
+    "health_check_endpoint": "^/",
+    "worker_server_name": f"^{SERVER_NAME}$",
+}
+
+
+def schema(help_texts: Mapping[str, str]) -> dict[str, Any]:
+    """Return the schema; `help_texts` are by field."""
+    return {
+        "$schema": DIALECT,
+        "title": "routerctl's configuration file",
+        "type": "object",
+        "properties": {field: {"description": help_texts[field], **_property(field)} for field in FIELDS},
+        "additionalProperties": False,
+    }
+
+
+def _property(field: str) -> dict[str, Any]:
+    described: dict[str, Any] = _type(field)
+    default = FIELDS[field].default
+    if default is not msgspec.NODEFAULT and default is not None:
+        described["default"] = list(default) if isinstance(default, tuple) else default
+    return described
+
+
+def _type(field: str) -> dict[str, Any]:
+    if field in LISTS:
+        items: dict[str, Any] = {"type": "string", "pattern": _ITEMS[field]}
+        # A text with several in it is taken too, as in the environment.
+        return {"anyOf": [{"type": "array", "items": items}, {"type": "string"}]}
+    kind = _TYPES.get(FIELDS[field].type)
+    if kind == "boolean":
+        return {"type": kind}
+    if kind is not None:
+        low, high = RANGES[field]
+        return {"type": kind, "minimum": low, "maximum": high}
+    text: dict[str, Any] = {"type": "string"}
+    if field in CHOICES:
+        text["enum"] = list(CHOICES[field])
+    elif field in _PATTERNS:
+        text["pattern"] = _PATTERNS[field]
+    else:
+        text["minLength"] = 1
+    return text

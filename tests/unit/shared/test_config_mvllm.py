@@ -1,0 +1,153 @@
+"""mvllm 0.1.0's `servers.toml`: the sample of its README, and every key that its program reads."""
+
+from __future__ import annotations
+
+import pytest
+
+from shared.config import StartConfig
+from shared.config_file import ConfigFile
+from shared.config_sources import Gathered, gather
+
+README = """\
+[servers]
+servers = [
+    { url = "http://gpu-server-1:8081", max_concurrent_requests = 3 },
+    { url = "http://gpu-server-2:8088", max_concurrent_requests = 5 },
+    { url = "http://gpu-server-3:8089", max_concurrent_requests = 4 },
+]
+
+[config]
+health_check_interval = 10
+request_timeout = 120
+max_retries = 3
+"""
+EVERY_KEY = """\
+[servers]
+servers = [ { url = "http://gpu-server-1:8081", max_concurrent_requests = 3 } ]
+[config]
+health_check_interval = 10            # s
+health_check_timeout = 5              # s
+health_check_min_success_rate = 0.8
+health_check_max_response_time = 2.0  # s
+health_check_window_size = 10
+health_check_consecutive_failures = 4
+enable_active_health_check = true
+config_reload_interval = 30
+request_timeout = 120
+max_retries = 3
+retry_delay = 0.1
+failure_threshold = 2
+auto_recovery_threshold = 60
+"""
+WITHOUT_COUNTERPART = [
+    (2, "max_concurrent_requests"),
+    (6, "health_check_min_success_rate"),
+    (7, "health_check_max_response_time"),
+    (8, "health_check_window_size"),
+    (11, "config_reload_interval"),
+    (15, "failure_threshold"),
+    (16, "auto_recovery_threshold"),
+]
+
+
+def read(text: str, **flags: str) -> Gathered:
+    return gather(flags, {}, ConfigFile("servers.toml", text))
+
+
+def servers(text: str) -> str:
+    return f"[servers]\nservers = [\n{text}\n]"
+
+
+def test_the_sample_of_the_readme() -> None:
+    gathered = read(README)
+    config = gathered.checked()
+    assert config.worker_urls == (
+        "http://gpu-server-1:8081",
+        "http://gpu-server-2:8088",
+        "http://gpu-server-3:8089",
+    )
+    assert config.policy == "power_of_two"
+    assert config.health_check_interval_secs == 10
+    assert config.request_timeout_secs == 120.0
+    assert config.retry_max_retries == 4
+    assert gathered.places["request_timeout_secs"].line == 10
+    assert len(gathered.warnings) == 1
+
+
+def test_every_key_is_mapped_or_named() -> None:
+    gathered = read(EVERY_KEY)
+    config = gathered.checked()
+    assert config == StartConfig(
+        worker_urls=("http://gpu-server-1:8081",),
+        policy="power_of_two",
+        health_check_interval_secs=10,
+        health_check_timeout_secs=5,
+        health_failure_threshold=4,
+        request_timeout_secs=120.0,
+        retry_max_retries=4,
+        retry_initial_backoff_ms=100,
+    )
+    assert [warning.split(" ")[:2] for warning in gathered.warnings] == [
+        [f"servers.toml:{line}:", key] for line, key in WITHOUT_COUNTERPART
+    ]
+    assert all("\n" not in warning and " has no effect" in warning for warning in gathered.warnings)
+
+
+def test_what_is_left_out_has_our_own_default() -> None:
+    config = read('[servers]\nservers = [{ url = "http://a" }]').checked()
+    assert config == StartConfig(worker_urls=("http://a",), policy="power_of_two")
+
+
+def test_flags_win() -> None:
+    config = read(README, policy="random", worker_urls="http://b").checked()
+    assert (config.policy, config.worker_urls) == ("random", ("http://b",))
+
+
+@pytest.mark.parametrize(
+    ("text", "warning"),
+    [
+        (
+            "[servers]\n[config]\nmax_retrys = 1",
+            "f:3: unknown key 'max_retrys' has no effect; did you mean max_retries?",
+        ),
+        ("[servers]\nlog = 1", "f:2: unknown key 'log' has no effect"),
+        ("[servers]\n[config]\nenable_active_health_check = false", "f:3: enable_active_health_check has no effect: "),
+        (servers('{url = "http://a", wieght = 1}'), "f:3: unknown key 'wieght' of a server has no effect"),
+    ],
+)
+def test_what_mvllm_passes_over_is_named(text: str, warning: str) -> None:
+    gathered = gather({}, {}, ConfigFile("f", text))
+    gathered.checked()
+    (found,) = gathered.warnings
+    assert found.startswith(warning)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (servers('{url = "gpu:80"}'), "f:3: servers (worker_urls) has 'gpu:80': "),
+        (
+            servers('{url = "http://a"},\n{url = "http://a/"}'),
+            "f:4: servers (worker_urls) names http://a and http://a/",
+        ),
+        (servers("{uri = 1}"), "f:2: server 1 has no url; write { url = "),
+        (
+            servers('{url = "http://a", max_concurrent_requests = 0}'),
+            "f:3: max_concurrent_requests is 0; write a whole",
+        ),
+        ("[servers]\nservers = 1", "f:2: servers.servers is no list of tables; write "),
+        ("[servers]\nservers = [1]", "f:2: servers.servers is no list of tables; write "),
+        ("port = 1\n[servers]", "f:1: 'port' is no key of mvllm's servers.toml; give "),
+        ("config = 1\n[servers]", "f:1: 'config' is no key of mvllm's servers.toml; give "),
+        ("[servers]\n[config]\nmax_retries = '3'", "f:3: max_retries is '3'; write a number without quotes"),
+        ("[servers]\n[config]\nmax_retries = true", "f:3: max_retries is True; write a number without quotes"),
+        ("[servers]\n[config]\nretry_delay = nan", "f:3: retry_delay is nan; write a number"),
+        ("[servers]\n[config]\nmax_retries = -2", "f:3: max_retries (retry_max_retries) is -1; write a number from 0"),
+        ("[servers]\n[config]\nrequest_timeout = 0", "f:3: request_timeout (request_timeout_secs) is 0.0; write a "),
+        ("[servers]\n[config]\nhealth_check_timeout = 1.5", "f:3: health_check_timeout (health_check_timeout_secs) is"),
+    ],
+)
+def test_what_is_wrong_is_named_by_its_line(text: str, problem: str) -> None:
+    (found,) = gather({}, {}, ConfigFile("f", text)).problems
+    assert found.text.startswith(problem)
+    assert found.text.startswith(f"f:{found.line}: ")

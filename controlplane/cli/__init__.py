@@ -26,6 +26,7 @@ _COMMANDS = {
     "start": _Command("controlplane.cli.start", "Start a router in front of workers.", frozenset()),
     "status": _Command("controlplane.cli.status", "Show a running router's processes and workers."),
     "workers": _Command("controlplane.cli.workers", "Show and change the workers of a running router."),
+    "config": _Command("controlplane.cli.config", "Show, check and compare configurations."),
     "demo": _Command("controlplane.cli.demo", "Start a small simulated fleet with a router.", frozenset({"--once"})),
     "sim": _Command("controlplane.sim.cli", "Start simulated vLLM servers."),
 }
@@ -54,6 +55,8 @@ def run(argv: Sequence[str]) -> int:
         arguments = list(argv)
         if (command := _COMMANDS.get(name)) is not None and command.switches is not None:
             arguments = [name, *normalise(argv[1:], command.switches)]
+        if name == "config":
+            arguments = _for_config(arguments)
         result = typer.main.get_command(_app(name)).main(
             arguments or ["--help"], prog_name="routerctl", standalone_mode=False
         )
@@ -62,6 +65,15 @@ def run(argv: Sequence[str]) -> int:
     except typer.TyperException as error:
         return _fail(error.format_message())
     return result if isinstance(result, int) else 0
+
+
+def _for_config(argv: list[str]) -> list[str]:
+    from controlplane.cli.config import PASSED_ON, SWITCHES
+
+    if len(argv) == 1:
+        return [*argv, "--help"]
+    head, rest = argv[:2], argv[2:]
+    return [*head, *normalise(rest, SWITCHES)] if head[-1] in PASSED_ON else argv
 
 
 def _fail(message: str) -> int:

@@ -53,6 +53,11 @@ def routerctl(*arguments: str, cwd: Path, **environment: str) -> subprocess.Comp
         ("demo --worker-urls http://a:1", {}, ["the demo simulates its workers"]),
         ("status --jsn", {}, ["--jsn"]),
         ("status --admin localhost", {}, ["--admin", "http://host:port"]),
+        ("config shw", {}, ["shw", "show"]),
+        ("config show --prot 5", {}, ["unknown flag --prot", "--port"]),
+        ("config show --port abc", {}, ["--port is 'abc'"]),
+        ("config check", {}, ["FILE"]),
+        ("config diff wrong.toml absent.toml", {}, ["absent.toml: No such file"]),
         ("sim --prot 5", {}, ["--prot"]),
         ("strat", {}, ["strat", "start"]),
         ("--colour", {}, ["--colour"]),
@@ -70,7 +75,10 @@ def test_wrong_usage(arguments: str, environment: dict[str, str], parts: list[st
     assert all(part in line for part in parts), line
 
 
-@pytest.mark.parametrize("arguments", ["", "--help", "start --help", "status --help", "demo --help", "sim --help"])
+@pytest.mark.parametrize(
+    "arguments",
+    ["", "--help", "start --help", "status --help", "demo --help", "sim --help", "config", "config show --help"],
+)
 def test_help(arguments: str, tmp_path: Path) -> None:
     result = routerctl(*arguments.split(), cwd=tmp_path, COLUMNS="80")
     assert result.returncode == 0

@@ -1,0 +1,91 @@
+"""What `routerctl config` prints, made from plain values."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from controlplane.cli.options import HELP
+from shared.config import flag_of
+from shared.config_diff import ConfigChange
+from shared.config_fields import FIELDS, Source
+from shared.config_schema import schema
+from shared.config_sources import Gathered
+
+_CONSEQUENCES = {
+    "control plane": "only the control plane restarts",
+    "planes": "planes are replaced one by one",
+    "router": "stop the router and start it anew",
+}
+
+
+class ShownValue(msgspec.Struct, frozen=True, kw_only=True):
+    """A value with the place that it came from; `name` is the flag, the variable or the file."""
+
+    key: str
+    value: Any
+    source: Source
+    name: str | None = None
+    line: int | None = None
+
+
+def shown_values(gathered: Gathered) -> tuple[ShownValue, ...]:
+    """Return every value, in the order of the fields."""
+    return tuple(
+        ShownValue(
+            key=field,
+            value=getattr(gathered.config, field),
+            source=place.source,
+            name=place.name or None,
+            line=place.line or None,
+        )
+        for field, place in gathered.places.items()
+    )
+
+
+def values_lines(values: Sequence[ShownValue]) -> Iterator[str]:
+    """Yield a line for each value. Without their comments, those of a set value are lines of the TOML file."""
+    assignments = [_assignment(one) for one in values]
+    width = min(60, max(map(len, assignments), default=0))
+    for one, assignment in zip(values, assignments, strict=True):
+        where = f"{one.name}:{one.line}" if one.line else one.name or one.source
+        yield f"{assignment:<{width}}  # {where}"
+
+
+def check_lines(file: str, gathered: Gathered) -> Iterator[str]:
+    """Yield what `config check` says of a file: its problems by line, then what has no effect."""
+    for problem in sorted(gathered.problems, key=lambda problem: problem.line):
+        yield problem.text
+    for warning in gathered.warnings:
+        yield f"warning: {warning}"
+    if not gathered.problems:
+        yield f"{file}: nothing is wrong"
+
+
+def diff_lines(changes: Iterable[ConfigChange]) -> Iterator[str]:
+    """Yield a line for each change."""
+    empty = True
+    for change in changes:
+        empty = False
+        yield f"{change.key}: {_toml(change.old)} -> {_toml(change.new)}  ({_CONSEQUENCES[change.restart]})"
+    if empty:
+        yield "no value is different"
+
+
+def schema_text() -> str:
+    """Return the JSON Schema of the file."""
+    return json.dumps(schema({field: HELP[field][1] for field in FIELDS}), indent=2)
+
+
+def _assignment(one: ShownValue) -> str:
+    if one.value is None:
+        return f"# {one.key} is not set ({flag_of(one.key)})"
+    return f"{one.key} = {_toml(one.value)}"
+
+
+def _toml(value: Any) -> str:
+    """Return a value as the file writes it. JSON's texts, numbers and lists are TOML's too."""
+    return "(not set)" if value is None else json.dumps(value, ensure_ascii=False)

@@ -6,7 +6,7 @@ web page made its visitor's browser send is refused: browsers name the page in `
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import msgspec
 from prometheus_client import CollectorRegistry
@@ -24,11 +24,15 @@ from controlplane.admin_token import TokenFile
 from controlplane.admin_workers import problem, worker_routes
 from controlplane.membership import Membership, MembershipError
 from controlplane.openapi import document
+from controlplane.reload import Reloaded
 from controlplane.status_report import StatusReport
 
 
 def admin_application(
-    status: Callable[[], StatusReport], membership: Membership, token: TokenFile | None = None
+    status: Callable[[], StatusReport],
+    membership: Membership,
+    reload: Callable[[], Awaitable[Reloaded]],
+    token: TokenFile | None = None,
 ) -> Starlette:
     """Return the application of the admin port."""
 
@@ -38,10 +42,16 @@ def admin_application(
     async def answer_openapi(_request: Request) -> Response:
         return Response(msgspec.json.encode(document()), media_type="application/json")
 
+    async def answer_reload(_request: Request) -> Response:
+        result = await reload()
+        code = 409 if result.outcome == "refused" else 200
+        return Response(msgspec.json.encode(result), code, media_type="application/json")
+
     return Starlette(
         routes=[
             Route("/status", answer_status),
             Route("/openapi.json", answer_openapi),
+            Route("/reload", answer_reload, methods=["POST"]),
             *worker_routes(status, membership),
         ],
         middleware=[Middleware(_Guard, token=token)],

@@ -61,6 +61,13 @@ class Breakers:
         self._changed = changed
         self._entries: dict[str, _Entry] = {}
 
+    def use(self, rules: BreakerRules | None) -> None:
+        """Go by other rules from now on; without rules every breaker is closed."""
+        if rules is None and self._entries:
+            self._entries.clear()
+            self._changed(None)
+        self._rules = rules
+
     def restore(self, workers: Iterable[Worker], *, now: float, wall: float) -> None:
         """Take over what an earlier control plane had published; a probe that it had given away is given anew."""
         for worker in workers:

@@ -85,7 +85,12 @@ class Spawner:
 
     def control_plane(self) -> Process:
         """Start a control plane and note it down."""
-        process = _spawn(self._commands.control_plane)
+        # A reload that is asked for before it listens for SIGHUP must neither end it nor be lost.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+        try:
+            process = _spawn(self._commands.control_plane)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         _note(self._runtime.control_plane, process.record)
         return process
 

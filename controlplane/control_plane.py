@@ -14,24 +14,28 @@ from controlplane.last_known_good import TableWriter
 from controlplane.loads import Loads
 from controlplane.members_store import MembersStore, read_members
 from controlplane.membership import Membership, MembershipError
-from controlplane.planes import Planes
+from controlplane.planes import Plane, Planes
 from controlplane.publication import Publication
 from controlplane.publisher import Publisher
 from controlplane.registry import Change, Registry
+from controlplane.reload import Reloader
 from controlplane.table_builder import build
 from shared.breaker import BreakerRules
 from shared.clock import Clock
 from shared.config import StartConfig
+from shared.logs import set_level
 from shared.messages import Evidence, FleetVerb, PlaneIdentity, ProbeNews
 from shared.process import is_alive, living_planes
 from shared.runtime_dir import PlaneRecord, ProcessRecord, RuntimeDir, read_record
 from shared.sockets import Context
-from shared.table import ModelCard, RoutingTable, Settings, Worker
+from shared.table import ModelCard, RoutingTable, Settings, Stamp, Worker
 
 if TYPE_CHECKING:
+    from controlplane.pacing import Pacing
     from controlplane.prober import Prober
     from controlplane.scraper import Scraper
     from controlplane.status_report import StatusReport
+    from shared.tls import WorkerTls
 
 log = logging.getLogger(__name__)
 
@@ -52,21 +56,14 @@ class ControlPlane:
     ) -> None:
         """Prepare a control plane; `earlier_table` is what an earlier one published last."""
         self._config = config
+        self._settings = config.settings()
         self._runtime = runtime
         self._is_first_start = is_first_start
         self._own = own
         self._clock = clock
         self._planes = Planes()
         self._loads = Loads()
-        self._registry = Registry(
-            HealthRules(
-                failure_threshold=config.health_failure_threshold,
-                success_threshold=config.health_success_threshold,
-                interval=config.health_check_interval_secs,
-                longest_startup_pause=config.worker_startup_check_interval,
-                startup_timeout=config.worker_startup_timeout_secs,
-            )
-        )
+        self._registry = Registry(_health_rules(config))
         now = clock.monotonic()
         self._planes.expect({record.identity.id for record in living_planes(runtime)}, now)
         self._publication = Publication(epoch, config.settings())
@@ -91,6 +88,10 @@ class ControlPlane:
         self._publisher: Publisher | None = None
         self._prober: Prober | None = None
         self._scraper: Scraper | None = None
+        self._pacing: Pacing | None = None
+        self._tls: WorkerTls | None = None
+        self._reloader = Reloader(runtime, self, clock)
+        self._reload_asked = asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set. Raises what ended it otherwise, in an exception group."""
@@ -105,6 +106,7 @@ class ControlPlane:
                 self._writer.note(self._publication.table)
                 tasks.append(group.create_task(self._membership.run()))
                 tasks.append(group.create_task(self._watch_workers(publisher)))
+                tasks.append(group.create_task(self._take_reloads()))
                 await stop.wait()
                 for task in tasks:
                     task.cancel()
@@ -116,7 +118,7 @@ class ControlPlane:
 
     def content(self) -> tuple[tuple[Worker, ...], tuple[ModelCard, ...], Settings]:
         """Return what the table should hold now."""
-        return *build(self._registry.members(), self._breakers.published), self._config.settings()
+        return *build(self._registry.members(), self._breakers.published), self._settings
 
     def published(self, table: RoutingTable) -> None:
         """Keep a published table on disk."""
@@ -194,6 +196,54 @@ class ControlPlane:
             except TimeoutError:
                 continue
 
+    # --- what a reload asks and does (controlplane.reload.Target) ----------------------------------------------
+
+    def ask_reload(self) -> None:
+        """Have the configuration reloaded soon."""
+        self._reload_asked.set()
+
+    async def _take_reloads(self) -> None:
+        while True:
+            await self._reload_asked.wait()
+            self._reload_asked.clear()
+            await self._reloader.reload()
+
+    def current(self) -> StartConfig:
+        """Return the configuration in use."""
+        return self._config
+
+    def publish(self, config: StartConfig) -> None:
+        """Have the planes told of a configuration's settings soon."""
+        self._settings = config.settings()
+        if self._publisher is not None:
+            self._publisher.changed()
+
+    def last_published(self) -> tuple[Settings, Stamp]:
+        """Return what the planes were told last."""
+        table = self._publication.table
+        return table.settings, table.stamp
+
+    def planes(self) -> tuple[Plane, ...]:
+        """Return the planes that are heard of."""
+        return self._planes.present()
+
+    def adopt(self, config: StartConfig) -> None:
+        """Go by a configuration that the planes have confirmed."""
+        before, self._config = self._config, config
+        set_level(config.log_level)
+        self._registry.use(_health_rules(config))
+        self._breakers.use(BreakerRules.of(config.settings()))
+        if self._prober is None or self._scraper is None or self._pacing is None or self._tls is None:
+            # They are about to be made, from this configuration.
+            return
+        from shared.tls import tls_config
+
+        self._tls.use(tls_config(config))
+        if _checks(config) != _checks(before):
+            self._prober.use(endpoint=config.health_check_endpoint, timeout=config.health_check_timeout_secs)
+        self._scraper.use(interval=config.load_interval_ms / 1000)
+        self._pacing.use(config.load_cpu_percent / 100)
+
     # --- workers and HTTP ------------------------------------------------------------------------------------
 
     async def _watch_workers(self, publisher: Publisher) -> None:
@@ -209,7 +259,7 @@ class ControlPlane:
             publisher.changed()
 
         config = self._config
-        tls = WorkerTls(tls_config(config))
+        self._tls = tls = WorkerTls(tls_config(config))
         self._prober = Prober(
             self._registry,
             endpoint=config.health_check_endpoint,
@@ -218,11 +268,12 @@ class ControlPlane:
             changed=changed,
             tls=tls,
         )
+        self._pacing = Pacing(config.load_cpu_percent / 100, self._clock)
         self._scraper = Scraper(
             self._registry,
             self._loads,
             interval=config.load_interval_ms / 1000,
-            pacing=Pacing(config.load_cpu_percent / 100, self._clock),
+            pacing=self._pacing,
             clock=self._clock,
             loaded=publisher.loaded,
             changed=changed,
@@ -256,6 +307,7 @@ class ControlPlane:
             admin_application(
                 lambda: self._status(publisher),
                 self._membership,
+                self._reloader.reload,
                 TokenFile(config.admin_token_file) if config.admin_token_file else None,
             ),
             flag="--admin-port",
@@ -292,6 +344,21 @@ class ControlPlane:
             now=now,
             wall=self._clock.wall(),
         )
+
+
+def _health_rules(config: StartConfig) -> HealthRules:
+    return HealthRules(
+        failure_threshold=config.health_failure_threshold,
+        success_threshold=config.health_success_threshold,
+        interval=config.health_check_interval_secs,
+        longest_startup_pause=config.worker_startup_check_interval,
+        startup_timeout=config.worker_startup_timeout_secs,
+    )
+
+
+def _checks(config: StartConfig) -> tuple[HealthRules, str, int]:
+    """Return everything that a worker's check depends on."""
+    return _health_rules(config), config.health_check_endpoint, config.health_check_timeout_secs
 
 
 def _load(*modules: str) -> None:

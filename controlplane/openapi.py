@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from controlplane.admin_workers import Changed
+from controlplane.reload import Reloaded
 from controlplane.status_report import StatusReport, WorkerStatus
 from shared.version import __version__
 
@@ -28,7 +29,7 @@ _FORCE = {
 def document() -> dict[str, Any]:
     """Return the document."""
     _, schemas = msgspec.json.schema_components(
-        (StatusReport, WorkerStatus, Changed), ref_template="#/components/schemas/{name}"
+        (StatusReport, WorkerStatus, Changed, Reloaded), ref_template="#/components/schemas/{name}"
     )
     schemas["Error"] = _error()
     return {
@@ -43,6 +44,7 @@ def document() -> dict[str, Any]:
         "security": [{"token": []}, {}],
         "paths": {
             "/status": {"get": _does("The router's processes and workers.", "StatusReport")},
+            "/reload": {"post": _does("Read the configuration again; 409 when it is refused.", "Reloaded")},
             "/openapi.json": {"get": _does("This document.", None)},
             "/workers": {
                 "get": _does("All workers.", None, shape=_list()),

@@ -33,16 +33,16 @@ class Opening:
 
 @dataclass(frozen=True)
 class EarlySignals:
-    """Keeps SIGINT and SIGTERM that come between the first child's start and the loop's, which then acts on them.
+    """Keeps signals that come between the first child's start and the loop's, which then acts on them.
 
-    Without it such a signal would end the supervisor and leave the children behind.
+    They are SIGINT, SIGTERM and SIGHUP. Without it one of them would end the supervisor and leave the children behind.
     """
 
     caught: list[signal.Signals] = field(default_factory=list)
 
     def install(self) -> None:
         """Catch from now on. Children are not affected: exec resets caught signals."""
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda caught, _frame: self.caught.append(signal.Signals(caught)))
 
 

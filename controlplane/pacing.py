@@ -45,6 +45,10 @@ class Pacing:
         self._told = 1.0
         self.stretch = 1.0
 
+    def use(self, budget: float) -> None:
+        """Keep within this share of a core from now on."""
+        self._budget = budget
+
     def look(self, interval: float) -> None:
         """Adjust the factor when a second has passed; `interval` (seconds) is what was asked for, to be told."""
         now = self._clock.monotonic()

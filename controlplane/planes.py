@@ -32,12 +32,16 @@ _MAX_FOLDED = 64
 
 @dataclass(slots=True)
 class Plane:
-    """One plane as last heard of, and when its last `report` came. Only a folded plane can be `is_dead`."""
+    """One plane as last heard of, and when its last `report` came. Only a folded plane can be `is_dead`.
+
+    `nack` is why it refuses the table `nacked`.
+    """
 
     identity: PlaneIdentity
     heard: float
     acked: Stamp | None = None
     nack: str | None = None
+    nacked: Stamp | None = None
     inflight: dict[str, int] = field(default_factory=dict)
     inflight_seq: int = 0
     report: CounterReport | None = None
@@ -80,12 +84,13 @@ class Planes:
     def acked(self, message: Ack, now: float) -> None:
         """Note the table that a plane serves from."""
         plane = self.hear(message.plane, now)
-        plane.acked, plane.nack = message.stamp, None
+        plane.acked, plane.nack, plane.nacked = message.stamp, None, None
 
     def refused(self, message: Nack, now: float) -> bool:
         """Note that a plane keeps the table it had, and why. Returns whether that is news."""
         plane = self.hear(message.plane, now)
         before, plane.nack = plane.nack, message.reason[:MAX_NACK]
+        plane.nacked = message.stamp
         return plane.nack != before
 
     def inflight(self, message: InflightReport, now: float) -> None:

@@ -68,6 +68,13 @@ class Prober:
         """Take note of workers that came or went."""
         self._following.update()
 
+    def use(self, *, endpoint: str, timeout: float) -> None:
+        """Look like this from now on, and at once: the next look may be far off by the interval that was."""
+        self._endpoint = endpoint
+        self._timeout = timeout
+        for wake in self._wakes.values():
+            wake.set()
+
     def suspect(self, worker_id: str, epoch: int) -> None:
         """Take in evidence against a worker's life: look at it now, and quickly until it is decided."""
         wake = self._wakes.get(worker_id)

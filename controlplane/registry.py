@@ -75,6 +75,10 @@ class Registry:
         self._entries: dict[str, _Entry] = {}
         self._past_epochs: OrderedDict[str, int] = OrderedDict()
 
+    def use(self, rules: HealthRules) -> None:
+        """Judge by these rules from now on."""
+        self._rules = rules
+
     def sync(self, found: Iterable[Discovered], *, now: float, wall: float) -> tuple[Change, ...]:
         """Make these the members. Returns the records of those that are gone or changed; new ones are `starting`.
 

@@ -62,6 +62,10 @@ class Scraper:
         self._silent: set[str] = set()
         self._following = Following(registry, self._watch)
 
+    def use(self, *, interval: float) -> None:
+        """Read each worker at this interval (seconds), each from its next reading on."""
+        self._interval = interval
+
     async def run(self) -> None:
         """Read until cancelled."""
         await self._following.run()

@@ -82,14 +82,18 @@ class Supervisor:
         self._ending: asyncio.Future[Ending] = loop.create_future()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._on_signal, number)
+        loop.add_signal_handler(signal.SIGHUP, self._ask_reload)
         for number in early.caught:
-            self._on_signal(number)
+            if number != signal.SIGHUP:
+                self._on_signal(number)
         self._context = Context()
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
                 self._duties: set[asyncio.Task[None]] = set()
                 self._begin()
+                if signal.SIGHUP in early.caught:
+                    self._ask_reload()
                 ending = await self._ending
                 for duty in self._duties:
                     duty.cancel()
@@ -134,6 +138,13 @@ class Supervisor:
         self._killed = True
         for watched in self._to_end(self._ending.result()):
             watched.send(signal.SIGKILL)
+
+    def _ask_reload(self) -> None:
+        if self._control_plane is None or not self._control_plane.is_alive:
+            log.warning("SIGHUP: there is no control plane at this moment to reload anything; send it again")
+            return
+        log.info("SIGHUP: the control plane reloads the configuration")
+        self._control_plane.send(signal.SIGHUP)
 
     def _give_up(self, code: int, reason: str) -> None:
         if not self._ending.done():

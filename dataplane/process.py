@@ -28,7 +28,7 @@ from dataplane.server import HttpServer
 from dataplane.status_socket import StatusSocket
 from dataplane.subscriber.client import SubscriberClient, load_last_known_good
 from shared.config import StartConfig, plane_fingerprint
-from shared.logs import configure_logging
+from shared.logs import configure_logging, set_level
 from shared.messages import CounterReport, FleetAnswer, PlaneIdentity, PlaneStatus
 from shared.process import own_record
 from shared.runtime_dir import PlaneRecord, RuntimeDir, write_record
@@ -92,6 +92,7 @@ class Plane:
     # --- parts speak to each other ---------------------------------------------------------------------
 
     def _adopt(self, table: RoutingTable) -> None:
+        set_level(table.settings.log_level)
         self._fleet.adopt(table)
         self._forwarder.reroute()
         self._first_table.set()

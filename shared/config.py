@@ -206,6 +206,7 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             expose_worker=self.expose_worker,
             # Whoever gives a secret wants nobody to command the router without it.
             admin_on_main=not self.no_admin_on_main and self.admin_token_file is None,
+            log_level=self.log_level,
         )
 
     def with_absolute_paths(self) -> StartConfig:
@@ -221,8 +222,7 @@ def plane_fingerprint(config: StartConfig) -> str:
     """Return what a plane takes only at its start. A plane is adopted when its own is equal, else replaced."""
     return (
         f"{__version__} {join_address(config.host, config.port)} "
-        f"drain={config.drain_delay_secs:g} grace={config.shutdown_grace_secs:g} log={config.log_level} "
-        f"affinity={config.plane_affinity}"
+        f"drain={config.drain_delay_secs:g} grace={config.shutdown_grace_secs:g} affinity={config.plane_affinity}"
     )
 
 

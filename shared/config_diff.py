@@ -1,4 +1,4 @@
-"""What is different between two configurations, and what has to start anew for a difference to count."""
+"""What is different between two configurations, and whether a reload is enough for it to count."""
 
 from __future__ import annotations
 
@@ -9,39 +9,43 @@ import msgspec
 from shared.config import StartConfig
 from shared.config_fields import FIELDS
 
-Restart = Literal["control plane", "planes", "router"]
+Need = Literal["reload", "control plane", "planes", "router"]
 
-_PLANES = frozenset({"plane_affinity", "shutdown_grace_secs", "log_level"})
+_CONTROL_PLANE = frozenset({"worker_urls", "admin_token_file"})
+_PLANES = frozenset({"plane_affinity", "drain_delay_secs", "shutdown_grace_secs"})
 _ROUTER = frozenset(
     {"host", "port", "admin_host", "admin_port", "prometheus_host", "prometheus_port", "data_planes", "runtime_dir"}
 )
 
 
 class ConfigChange(msgspec.Struct, frozen=True, kw_only=True):
-    """A value that is different, and what restarts so that it counts.
+    """A value that is different, and what it needs to count.
 
-    - `control plane`: only that; planes get the value from it while they run.
-    - `planes`: they are replaced one by one.
-    - `router`: all of it; clients, operators or the next start have to look somewhere else.
+    - `reload`: no restart at all.
+    - `control plane`: `routerctl start` again, which replaces only that; planes get the value from it.
+    - `planes`: the same; they are replaced too, one by one.
+    - `router`: a stop and a start of all of it; clients, operators or the next start have to look somewhere else.
     """
 
     key: str
     old: Any
     new: Any
-    restart: Restart
+    needs: Need
 
 
 def diff(old: StartConfig, new: StartConfig) -> tuple[ConfigChange, ...]:
     """Return the changes, in the order of the fields."""
     return tuple(
-        ConfigChange(key=field, old=getattr(old, field), new=getattr(new, field), restart=restart_for(field))
+        ConfigChange(key=field, old=getattr(old, field), new=getattr(new, field), needs=need_of(field))
         for field in FIELDS
         if getattr(old, field) != getattr(new, field)
     )
 
 
-def restart_for(field: str) -> Restart:
-    """Return what has to start anew for a changed field to count."""
+def need_of(field: str) -> Need:
+    """Return what a changed field needs to count."""
     if field in _ROUTER:
         return "router"
-    return "planes" if field in _PLANES else "control plane"
+    if field in _PLANES:
+        return "planes"
+    return "control plane" if field in _CONTROL_PLANE else "reload"

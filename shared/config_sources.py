@@ -24,6 +24,14 @@ _FLAG = re.compile(r"--[a-z][a-z-]*[a-z]")
 _KUBERNETES_LINK = re.compile(r"(tcp|udp|sctp)://")
 
 
+class Sources(msgspec.Struct, frozen=True, kw_only=True):
+    """What a router was started with, kept for its reloads. `file` is an absolute path."""
+
+    flags: dict[str, str | list[str]]
+    environment: dict[str, str]
+    file: str | None = None
+
+
 class Gathered(NamedTuple):
     """A configuration put together from its sources.
 
@@ -78,6 +86,11 @@ def gather(
     problems += [_placed(fault, given, file) for fault in found]
     places = {field: given[field].place if field in given else _DEFAULT for field in FIELDS}
     return Gathered(config, places, tuple(problems), content.warnings)
+
+
+def relevant(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that `gather` looks at."""
+    return {given.place.name: given.value for given in _from_environment(environment).values()}
 
 
 def _placed(fault: Fault, given: Mapping[str, Given], file: ConfigFile | None) -> Problem:

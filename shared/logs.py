@@ -18,7 +18,16 @@ def configure_logging(process: str, level: str) -> None:
     handler.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)s {process}: %(message)s", "%Y-%m-%d %H:%M:%S"))
     root = logging.getLogger()
     root.handlers[:] = [handler]
+    # Once only: its servers turn their logging off when they are made, and it must stay off.
+    for name in ("_granian", "granian"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    set_level(level)
+
+
+def set_level(level: str) -> None:
+    """Log what is of this level or above from now on."""
+    root = logging.getLogger()
     root.setLevel(level.upper())
     # Libraries speak up only when something is wrong.
-    for name in ("httpx", "httpcore", "_granian", "granian", "asyncio"):
+    for name in ("httpx", "httpcore", "asyncio"):
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))

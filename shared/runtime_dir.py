@@ -103,6 +103,11 @@ class RuntimeDir:
         return self.path / "config.json"
 
     @property
+    def sources(self) -> Path:
+        """What that configuration was made from; a reload makes it anew."""
+        return self.path / "sources.json"
+
+    @property
     def lock(self) -> Path:
         """Held (flock) by the supervisor for as long as it lives."""
         return self.path / "supervisor.lock"

@@ -105,6 +105,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     worker_server_name: str | None = None
     expose_worker: bool = False
     admin_on_main: bool = True
+    log_level: str = "info"
 
     def __post_init__(self) -> None:
         _as_floats(

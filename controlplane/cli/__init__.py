@@ -26,6 +26,7 @@ _COMMANDS = {
     "start": _Command("controlplane.cli.start", "Start a router in front of workers.", frozenset()),
     "status": _Command("controlplane.cli.status", "Show a running router's processes and workers."),
     "workers": _Command("controlplane.cli.workers", "Show and change the workers of a running router."),
+    "reload": _Command("controlplane.cli.reload", "Have a running router read its configuration again."),
     "config": _Command("controlplane.cli.config", "Show, check and compare configurations."),
     "demo": _Command("controlplane.cli.demo", "Start a small simulated fleet with a router.", frozenset({"--once"})),
     "sim": _Command("controlplane.sim.cli", "Start simulated vLLM servers."),

@@ -69,7 +69,7 @@ def diff(
     new: Annotated[str, typer.Argument(metavar="NEW", show_default=False)],
     as_json: _Json = False,
 ) -> int:
-    """Show which values are different in two files, and what restarts when NEW is started in OLD's place.
+    """Show which values are different in two files, and what a router of OLD needs to take NEW up.
 
     The exit code is 0 also when something is different, 1 when a file is wrong.
     """

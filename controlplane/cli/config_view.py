@@ -16,8 +16,9 @@ from shared.config_schema import schema
 from shared.config_sources import Gathered
 
 _CONSEQUENCES = {
-    "control plane": "only the control plane restarts",
-    "planes": "planes are replaced one by one",
+    "reload": "a reload is enough",
+    "control plane": "`routerctl start` again replaces the control plane",
+    "planes": "`routerctl start` again replaces the planes one by one",
     "router": "stop the router and start it anew",
 }
 
@@ -70,7 +71,7 @@ def diff_lines(changes: Iterable[ConfigChange]) -> Iterator[str]:
     empty = True
     for change in changes:
         empty = False
-        yield f"{change.key}: {_toml(change.old)} -> {_toml(change.new)}  ({_CONSEQUENCES[change.restart]})"
+        yield f"{change.key}: {value_text(change.old)} -> {value_text(change.new)}  ({_CONSEQUENCES[change.needs]})"
     if empty:
         yield "no value is different"
 
@@ -83,9 +84,9 @@ def schema_text() -> str:
 def _assignment(one: ShownValue) -> str:
     if one.value is None:
         return f"# {one.key} is not set ({flag_of(one.key)})"
-    return f"{one.key} = {_toml(one.value)}"
+    return f"{one.key} = {value_text(one.value)}"
 
 
-def _toml(value: Any) -> str:
+def value_text(value: Any) -> str:
     """Return a value as the file writes it. JSON's texts, numbers and lists are TOML's too."""
     return "(not set)" if value is None else json.dumps(value, ensure_ascii=False)

@@ -13,7 +13,7 @@ from controlplane.cli.options import CONFIG, option
 from shared.config import StartConfig
 from shared.config_fields import FIELDS
 from shared.config_file import ConfigFile, load_config_file
-from shared.config_sources import Gathered, gather
+from shared.config_sources import Gathered, Sources, gather, relevant
 
 Text = str | None
 Texts = list[str] | None
@@ -80,10 +80,12 @@ def start(
     """
     # An empty text was given and is looked at; an empty tuple is how typer says that a list was not given.
     given = {field: value for field, value in context.params.items() if field in FIELDS and value not in (None, ())}
-    gathered = gather(given, os.environ, given_config_file(config or os.environ.get("ROUTERCTL_CONFIG")))
+    path = config or os.environ.get("ROUTERCTL_CONFIG")
+    gathered = gather(given, os.environ, given_config_file(path))
     checked = gathered.checked()
     warn(gathered)
-    return run(checked)
+    file = str(Path(path).absolute()) if path else None
+    return run(checked, Sources(flags=given, environment=relevant(os.environ), file=file))
 
 
 def given_config_file(path: str | None) -> ConfigFile | None:
@@ -97,14 +99,14 @@ def warn(gathered: Gathered) -> None:
         print(f"routerctl: warning: {warning}", file=sys.stderr)
 
 
-def run(config: StartConfig) -> int:
-    """Run a router until it is told to stop; return the exit code."""
+def run(config: StartConfig, sources: Sources) -> int:
+    """Run a router until it is told to stop; return the exit code. Reloads read `sources` again."""
     from controlplane.children import Spawner, own_commands
     from controlplane.opening import EarlySignals, open_router
     from controlplane.preflight import CanNotStart, check_ports, survey, take_lock
     from shared.config import plane_fingerprint
     from shared.logs import configure_logging
-    from shared.runtime_dir import RuntimeDir, RuntimeDirError, default_runtime_dir
+    from shared.runtime_dir import RuntimeDir, RuntimeDirError, default_runtime_dir, write_record
 
     config = config.with_absolute_paths()
     runtime = RuntimeDir(Path(config.runtime_dir) if config.runtime_dir else default_runtime_dir(config.port))
@@ -120,6 +122,7 @@ def run(config: StartConfig) -> int:
         early.install()
         spawner = Spawner(runtime, own_commands(runtime), plane_fingerprint(config))
         try:
+            write_record(runtime.sources, sources)
             opening = open_router(config, runtime, found, spawner)
         except OSError as error:
             return _can_not(f"runtime folder {runtime.path}: {error.strerror}; give another one with --runtime-dir")

@@ -62,17 +62,17 @@ def test_schema_is_json(tmp_path: Path) -> None:
     assert json.loads(result.stdout)["properties"]["port"]["maximum"] == 65535
 
 
-def test_diff_tells_what_restarts(tmp_path: Path) -> None:
+def test_diff_tells_what_is_needed(tmp_path: Path) -> None:
     (tmp_path / "old.toml").write_text("port = 1\n")
     (tmp_path / "new.toml").write_text('port = 2\nlog_level = "debug"\npolicy = "random"\n')
     result = routerctl("config", "diff", "old.toml", "new.toml", cwd=tmp_path)
     assert (result.returncode, result.stderr) == (0, "")
     port, policy, log_level = result.stdout.splitlines()
     assert port == "port: 1 -> 2  (stop the router and start it anew)"
-    assert policy.startswith('policy: "round_robin" -> "random"  (only the control plane')
-    assert log_level.startswith('log_level: "info" -> "debug"  (planes are replaced')
+    assert policy.startswith('policy: "round_robin" -> "random"  (a reload is')
+    assert log_level.startswith('log_level: "info" -> "debug"  (a reload is')
     result = routerctl("config", "diff", "--json", "old.toml", "new.toml", cwd=tmp_path)
-    assert json.loads(result.stdout)[0] == {"key": "port", "old": 1, "new": 2, "restart": "router"}
+    assert json.loads(result.stdout)[0] == {"key": "port", "old": 1, "new": 2, "needs": "router"}
     assert routerctl("config", "diff", "old.toml", "old.toml", cwd=tmp_path).stdout == "no value is different\n"
 
 

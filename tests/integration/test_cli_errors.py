@@ -58,6 +58,7 @@ def routerctl(*arguments: str, cwd: Path, **environment: str) -> subprocess.Comp
         ("config show --port abc", {}, ["--port is 'abc'"]),
         ("config check", {}, ["FILE"]),
         ("config diff wrong.toml absent.toml", {}, ["absent.toml: No such file"]),
+        ("reload --admin localhost", {}, ["--admin", "http://host:port"]),
         ("sim --prot 5", {}, ["--prot"]),
         ("strat", {}, ["strat", "start"]),
         ("--colour", {}, ["--colour"]),
@@ -77,7 +78,17 @@ def test_wrong_usage(arguments: str, environment: dict[str, str], parts: list[st
 
 @pytest.mark.parametrize(
     "arguments",
-    ["", "--help", "start --help", "status --help", "demo --help", "sim --help", "config", "config show --help"],
+    [
+        "",
+        "--help",
+        "start --help",
+        "status --help",
+        "demo --help",
+        "sim --help",
+        "config",
+        "config show --help",
+        "reload --help",
+    ],
 )
 def test_help(arguments: str, tmp_path: Path) -> None:
     result = routerctl(*arguments.split(), cwd=tmp_path, COLUMNS="80")

@@ -18,6 +18,7 @@ import pytest
 
 from controlplane.status_report import StatusReport
 from shared.config import StartConfig
+from shared.config_sources import Sources
 from shared.messages import (
     Ack,
     CounterReport,
@@ -26,6 +27,7 @@ from shared.messages import (
     Evidence,
     LoadReport,
     Message,
+    Nack,
     PlaneIdentity,
     Snapshot,
     SnapshotRequest,
@@ -339,5 +341,44 @@ def test_a_configuration_that_can_not_be_read_is_told_in_one_line(runtime: Runti
         _, errors = await process.communicate()
         assert process.returncode == 2
         assert len(errors.decode().splitlines()) == 1
+
+    play(runtime, act)
+
+
+def test_a_plane_that_refuses_reloaded_settings_has_them_taken_back(runtime: RuntimeDir) -> None:
+    async def act(control: ControlPlane, worker: FakeWorker, plane: Plane) -> None:
+        file = runtime.path / "r.toml"
+        file.write_text("request_timeout_secs = 5")
+        flags: dict[str, str | list[str]] = {
+            "worker_urls": [worker.url],
+            "admin_port": str(control.config.admin_port),
+            "prometheus_port": str(control.config.prometheus_port),
+            "load_interval_ms": "50",
+            "data_planes": "1",
+        }
+        write_record(runtime.sources, Sources(flags=flags, environment={}, file=str(file)))
+        before = runtime.config.read_bytes()
+        process = await control.start()
+        await plane.join()
+        await plane.until_worker(worker.url, lambda record: record.state == "ready")
+        assert plane.table is not None
+        await plane.tell(Ack(IDENTITY, plane.table.stamp))
+        await control.status(lambda report: bool(report.planes))
+
+        async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as client:
+            reload = asyncio.create_task(client.post(f"http://127.0.0.1:{control.config.admin_port}/reload"))
+            while plane.table.settings.request_timeout != 5.0:
+                await plane.hear()
+            await plane.tell(Nack(IDENTITY, plane.table.stamp, "not with me"))
+            while plane.table.settings.request_timeout != 1800.0:
+                await plane.hear()
+            await plane.tell(Ack(IDENTITY, plane.table.stamp))
+            answer = await reload
+        assert answer.status_code == 409
+        assert answer.json()["problems"] == ["plane 0 refuses it: not with me"]
+        assert runtime.config.read_bytes() == before
+        code, log = await end(process)
+        assert code == 0
+        assert "reload refused, nothing has changed: plane 0 refuses it: not with me" in log
 
     play(runtime, act)

@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 from controlplane.admin import admin_application, prometheus_application
 from controlplane.admin_token import TokenFile
 from controlplane.planes import Planes
+from controlplane.reload import Reloaded
 from controlplane.status_report import StatusReport, build_report
 from shared.runtime_dir import ProcessRecord
 from shared.table import make_table
@@ -25,6 +26,10 @@ class OneGauge(Collector):
         yield GaugeMetricFamily("routerctl_x", "An x.", value=1.0)
 
 
+async def reload() -> Reloaded:
+    return Reloaded(outcome="refused", problems=("f:1: port is 0",))
+
+
 def ask(application: object, method: str, path: str, **given: object) -> httpx.Response:
     async def run() -> httpx.Response:
         transport = httpx.ASGITransport(app=application)  # type: ignore[arg-type]
@@ -37,7 +42,7 @@ def ask(application: object, method: str, path: str, **given: object) -> httpx.R
 class Admin:
     def __init__(self, token: TokenFile | None = None) -> None:
         self.setting = Setting(A)
-        self.application = admin_application(self._status, self.setting.membership, token)
+        self.application = admin_application(self._status, self.setting.membership, reload, token)
 
     def _status(self) -> StatusReport:
         return build_report(
@@ -130,6 +135,11 @@ def test_with_a_token_nobody_gets_in_without_it(tmp_path: Path) -> None:
     assert admin("GET", "/workers", headers={"authorization": f"Bearer {TOKEN}"}).status_code == 401
     file.unlink()
     assert admin("GET", "/workers", headers={"authorization": "Bearer another-token-by-now"}).status_code == 401
+
+
+def test_a_reload_that_is_refused_says_why() -> None:
+    answer = Admin()("POST", "/reload")
+    assert (answer.status_code, answer.json()["problems"]) == (409, ["f:1: port is 0"])
 
 
 def test_a_web_page_changes_nothing() -> None:

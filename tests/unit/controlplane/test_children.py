@@ -1,5 +1,6 @@
 import errno
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -25,3 +26,20 @@ def test_a_process_that_can_not_be_watched_is_not_left_behind(tmp_path: Path, mo
     with pytest.raises(OSError, match="Too many open files"):
         Spawner(runtime, Commands(SLEEPS, SLEEPS), "").plane(0)
     assert [start_ticks(pid) for pid in pids] == [None]
+
+
+def test_a_reload_that_is_asked_for_too_early_does_not_end_the_control_plane(tmp_path: Path) -> None:
+    runtime = RuntimeDir(tmp_path / "run")
+    runtime.prepare()
+    process = Spawner(runtime, Commands(SLEEPS, SLEEPS), "").control_plane()
+    assert process.popen is not None
+    try:
+        process.send(signal.SIGHUP)
+        pending = f"{1 << (signal.SIGHUP - 1):016x}"
+        status = Path(f"/proc/{process.pid}/status").read_text().split("\n")
+        assert any(line.startswith(("ShdPnd:", "SigPnd:")) and line.endswith(pending) for line in status)
+        assert signal.SIGHUP not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    finally:
+        process.popen.kill()
+        process.popen.wait()
+        os.close(process.pidfd)

@@ -82,3 +82,13 @@ def test_looks_within_a_second_change_nothing() -> None:
     machine.used = 50.0
     pacing.look(0.5)
     assert pacing.stretch == 1.0
+
+
+def test_a_changed_budget_is_kept_within() -> None:
+    machine = Machine(1.4)
+    pacing = Pacing(0.8, machine, machine.cpu)
+    for budget in (0.8, 0.2, 0.5):
+        pacing.use(budget)
+        for _ in range(20):
+            machine.second(pacing)
+        assert 0.75 * budget < machine.second(pacing) <= budget

@@ -128,3 +128,15 @@ def test_a_list_of_models_that_can_not_be_read_costs_the_list_and_not_the_prober
         assert setting.record.models is None
 
     play(scene)
+
+
+def test_a_changed_check_is_made_at_once_however_far_off_the_next_one_was() -> None:
+    async def scene(setting: Setting) -> None:
+        await setting.until_state("ready")
+        setting.worker.answers["/other"] = (503, b"")
+        setting.registry.use(HealthRules(failure_threshold=1))
+        setting.prober.use(endpoint="/other", timeout=1.0)
+        await setting.until_state("unhealthy")
+        assert setting.record.reason == "GET /other answered 503"
+
+    play(scene)

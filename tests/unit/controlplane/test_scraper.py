@@ -1,6 +1,8 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import pytest
+
 from controlplane.discovery.static import static_workers
 from controlplane.health import HealthRules
 from controlplane.loads import Loads
@@ -135,5 +137,17 @@ def test_a_worker_that_refuses_is_reported_with_its_life() -> None:
         await until(lambda: bool(setting.refusals))
         assert setting.refusals[0] == (worker.url, 1)
         await worker.start()
+
+    play(scene)
+
+
+def test_a_changed_interval_counts_from_the_next_reading_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[float] = []
+    monkeypatch.setattr(Pacing, "look", lambda _pacing, interval: asked.append(interval))
+
+    async def scene(setting: Setting) -> None:
+        await until(lambda: 0.05 in asked)
+        setting.scraper.use(interval=3600.0)
+        await until(lambda: 3600.0 in asked)
 
     play(scene)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.config import StartConfig, plane_fingerprint
-from shared.config_diff import diff, restart_for
+from shared.config_diff import diff, need_of
 from shared.config_fields import FIELDS
 
 
@@ -33,4 +33,4 @@ def test_exactly_the_changed_values_are_named_with_both_sides(fields: set[str]) 
 def test_what_a_plane_takes_at_its_start_needs_another_plane(field: str) -> None:
     changed = msgspec.structs.replace(StartConfig(), **{field: other(field)})
     is_in_fingerprint = plane_fingerprint(changed) != plane_fingerprint(StartConfig())
-    assert is_in_fingerprint == (restart_for(field) == "planes" or field in ("host", "port"))
+    assert is_in_fingerprint == (need_of(field) == "planes" or field in ("host", "port"))

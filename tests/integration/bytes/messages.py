@@ -105,7 +105,8 @@ def random_body(rng: random.Random) -> bytes:
     if kind < 0.12:
         return rng.randbytes(int(rng.paretovariate(0.5)) % 20_000)
     if kind < 0.16:
-        depth = rng.randrange(1, 3000)
+        # Python's own parser, vLLM's server's, ends near 1000: what is deeper is refused.
+        depth = rng.randrange(1, 900)
         return b'{"model":' + b"[" * depth + b"]" * rng.choice([depth, depth - 1]) + b"}"
     if kind < 0.24:
         return json.dumps({"model": "m", "prompt": "x" * rng.randrange(200_000)}).encode()

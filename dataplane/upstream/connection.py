@@ -31,7 +31,7 @@ _LAST_READ = 64 * 1024
 
 # Bytes read at a time, by all connections into one buffer: what has been read when a client turns out to be full
 # is kept for as long as the client stalls. uvloop's own buffer has 256,000.
-_READ_SIZE = 32 * 1024
+_READ_SIZE = 16 * 1024
 _buffer = memoryview(bytearray(_READ_SIZE))
 
 # Seconds for the end of an answer whose last event has come: it is on its way already.

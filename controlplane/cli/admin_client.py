@@ -7,8 +7,10 @@ import os
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 from urllib.parse import urlsplit
+
+import typer
 
 from shared.config import ConfigError, StartConfig, join_address, read_admin_token
 from shared.process import is_alive
@@ -16,6 +18,26 @@ from shared.runtime_dir import ProcessRecord, RuntimeDir, default_runtime_dir, r
 
 TIMEOUT = 3.0
 """Seconds to wait for the admin API."""
+
+
+Folder = Annotated[
+    str | None,
+    typer.Option(
+        "--runtime-dir",
+        metavar="FOLDER",
+        show_default=False,
+        help="The router's runtime folder, else ROUTERCTL_RUNTIME_DIR, else that of a router on port 30000.",
+    ),
+]
+TokenFile = Annotated[
+    str | None,
+    typer.Option(
+        "--admin-token-file",
+        metavar="FILE",
+        show_default=False,
+        help="File with the admin API's token, else ROUTERCTL_ADMIN_TOKEN_FILE, else that of the router on the folder.",
+    ),
+]
 
 
 class Answer(NamedTuple):

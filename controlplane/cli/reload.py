@@ -9,7 +9,16 @@ from typing import Annotated
 import msgspec
 import typer
 
-from controlplane.cli.admin_client import NotReached, admin_url, ask, checked, runtime_of, token_for
+from controlplane.cli.admin_client import (
+    Folder,
+    NotReached,
+    TokenFile,
+    admin_url,
+    ask,
+    checked,
+    runtime_of,
+    token_for,
+)
 from controlplane.cli.config_view import value_text
 from controlplane.reload import CONFIRM_WITHIN, Reloaded
 from shared.decoding import DECODE_ERRORS
@@ -28,25 +37,8 @@ def reload(
             help="The router's admin API, else ROUTERCTL_ADMIN, else where the router on --runtime-dir has it.",
         ),
     ] = None,
-    runtime_dir: Annotated[
-        str | None,
-        typer.Option(
-            "--runtime-dir",
-            metavar="FOLDER",
-            show_default=False,
-            help="The router's runtime folder, else ROUTERCTL_RUNTIME_DIR, else that of a router on port 30000.",
-        ),
-    ] = None,
-    admin_token_file: Annotated[
-        str | None,
-        typer.Option(
-            "--admin-token-file",
-            metavar="FILE",
-            show_default=False,
-            help="File with the admin API's token, else ROUTERCTL_ADMIN_TOKEN_FILE, else that of the router on the "
-            "folder.",
-        ),
-    ] = None,
+    runtime_dir: Folder = None,
+    admin_token_file: TokenFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> int:
     """Have a running router read the file that it was started with again.

@@ -9,7 +9,16 @@ from typing import Annotated
 import msgspec
 import typer
 
-from controlplane.cli.admin_client import NotReached, admin_url, ask, checked, runtime_of, token_for
+from controlplane.cli.admin_client import (
+    Folder,
+    NotReached,
+    TokenFile,
+    admin_url,
+    ask,
+    checked,
+    runtime_of,
+    token_for,
+)
 from controlplane.cli.status_view import RouterView, as_text
 from shared.decoding import DECODE_ERRORS
 from shared.runtime_dir import RuntimeDir
@@ -26,25 +35,8 @@ def status(
             "else http://127.0.0.1:30080.",
         ),
     ] = None,
-    runtime_dir: Annotated[
-        str | None,
-        typer.Option(
-            "--runtime-dir",
-            metavar="FOLDER",
-            show_default=False,
-            help="The router's runtime folder, else ROUTERCTL_RUNTIME_DIR, else that of a router on port 30000.",
-        ),
-    ] = None,
-    admin_token_file: Annotated[
-        str | None,
-        typer.Option(
-            "--admin-token-file",
-            metavar="FILE",
-            show_default=False,
-            help="File with the admin API's token, else ROUTERCTL_ADMIN_TOKEN_FILE, else that of the router on the "
-            "folder.",
-        ),
-    ] = None,
+    runtime_dir: Folder = None,
+    admin_token_file: TokenFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> int:
     """Show the processes and workers of a running router, and the ages of what they know.

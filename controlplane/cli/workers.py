@@ -11,7 +11,17 @@ from urllib.parse import quote
 import msgspec
 import typer
 
-from controlplane.cli.admin_client import Answer, NotReached, admin_url, ask, checked, runtime_of, token_for
+from controlplane.cli.admin_client import (
+    Answer,
+    Folder,
+    NotReached,
+    TokenFile,
+    admin_url,
+    ask,
+    checked,
+    runtime_of,
+    token_for,
+)
 from controlplane.cli.workers_view import Changed, Worker, Workers, changed_text, list_text, show_text
 from shared.decoding import DECODE_ERRORS
 
@@ -29,24 +39,6 @@ Admin = Annotated[
         show_default=False,
         help="The router's admin API, else ROUTERCTL_ADMIN, else where the router on --runtime-dir has it, "
         f"else {DEFAULT_ADMIN}.",
-    ),
-]
-Folder = Annotated[
-    str | None,
-    typer.Option(
-        "--runtime-dir",
-        metavar="FOLDER",
-        show_default=False,
-        help="The router's runtime folder, else ROUTERCTL_RUNTIME_DIR, else that of a router on port 30000.",
-    ),
-]
-TokenFile = Annotated[
-    str | None,
-    typer.Option(
-        "--admin-token-file",
-        metavar="FILE",
-        show_default=False,
-        help="File with the admin API's token, else ROUTERCTL_ADMIN_TOKEN_FILE, else that of the router on the folder.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the API's JSON.")]

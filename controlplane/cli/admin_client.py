@@ -77,6 +77,14 @@ def admin_url(runtime: RuntimeDir) -> str | None:
     return f"http://{join_address(config.admin_host, config.admin_port)}"
 
 
+def find(admin: str | None, folder: str | None) -> tuple[RuntimeDir, str | None]:
+    """Return the runtime folder meant, and the admin API's address where it is known. Raises ConfigError."""
+    runtime = runtime_of(folder)
+    # Who names a folder on the command line means that router, whatever the environment says.
+    given = admin or (None if folder else os.environ.get("ROUTERCTL_ADMIN"))
+    return runtime, checked(given) if given else admin_url(runtime)
+
+
 def token_for(url: str, given: str | None, runtime: RuntimeDir) -> str | None:
     """Return the token: of the file that was named, else of the one that the router on this folder reads.
 

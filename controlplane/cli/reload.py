@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Annotated
 
@@ -13,10 +12,8 @@ from controlplane.cli.admin_client import (
     Folder,
     NotReached,
     TokenFile,
-    admin_url,
     ask,
-    checked,
-    runtime_of,
+    find,
     token_for,
 )
 from controlplane.cli.config_view import value_text
@@ -46,9 +43,7 @@ def reload(
     The file is checked whole and tried on the planes before it counts. When anything is wrong, nothing changes and
     the exit code is 1.
     """
-    runtime = runtime_of(runtime_dir)
-    given = admin or (None if runtime_dir else os.environ.get("ROUTERCTL_ADMIN"))
-    url = checked(given) if given else admin_url(runtime)
+    runtime, url = find(admin, runtime_dir)
     if url is None:
         return _fail(f"no control plane runs on runtime folder {runtime.path}; name the router with --admin URL")
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Annotated
 
@@ -13,10 +12,8 @@ from controlplane.cli.admin_client import (
     Folder,
     NotReached,
     TokenFile,
-    admin_url,
     ask,
-    checked,
-    runtime_of,
+    find,
     token_for,
 )
 from controlplane.cli.status_view import RouterView, as_text
@@ -43,10 +40,7 @@ def status(
 
     When the control plane is down, the planes and the runtime folder are asked instead.
     """
-    runtime = runtime_of(runtime_dir)
-    # Who names a folder on the command line means that router, whatever the environment says.
-    given = admin or (None if runtime_dir else os.environ.get("ROUTERCTL_ADMIN"))
-    url = checked(given) if given else admin_url(runtime)
+    runtime, url = find(admin, runtime_dir)
     found = _from_admin(url, token_for(url, admin_token_file, runtime)) if url else None
     # Who names an address only must not be shown the router of some folder instead.
     ask_folder = runtime_dir is not None or admin is None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from typing import Annotated, TypeVar
@@ -16,10 +15,8 @@ from controlplane.cli.admin_client import (
     Folder,
     NotReached,
     TokenFile,
-    admin_url,
     ask,
-    checked,
-    runtime_of,
+    find,
     token_for,
 )
 from controlplane.cli.workers_view import Changed, Worker, Workers, changed_text, list_text, show_text
@@ -123,10 +120,7 @@ def _run(
 ) -> int:
     """Ask the router and print what it says. Returns the exit code."""
     admin, folder, token_file = router
-    runtime = runtime_of(folder)
-    # Who names a folder on the command line means that router, whatever the environment says.
-    given = admin or (None if folder else os.environ.get("ROUTERCTL_ADMIN"))
-    found = checked(given) if given else admin_url(runtime)
+    runtime, found = find(admin, folder)
     if found is None and folder is not None:
         return _fail(f"no control plane runs on runtime folder {runtime.path}; see `routerctl status`")
     base = found or DEFAULT_ADMIN

@@ -6,7 +6,8 @@ import hmac
 import logging
 from pathlib import Path
 
-from shared.config import ConfigError, read_admin_token
+from shared.admin_token import read_admin_token
+from shared.config import ConfigError
 
 log = logging.getLogger(__name__)
 

@@ -17,8 +17,9 @@ from controlplane.discovery import runtime as verbs
 from controlplane.discovery.runtime import RuntimeMembers
 from controlplane.registry import Change, Registry
 from shared.clock import Clock
-from shared.config import ConfigError, check_worker_url, origin
+from shared.config import ConfigError
 from shared.table import Worker
+from shared.worker_url import check_worker_url, origin
 
 PATIENCE = 1.0
 """Seconds that an answer waits for the planes: one that says nothing for longer is as good as dead."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from shared.config import ADDRESSES, CHOICES, HEADER_NAME, RANGES, SERVER_NAME
+from shared.config_faults import ADDRESSES, CHOICES, HEADER_NAME, RANGES, SERVER_NAME
 from shared.config_fields import FIELDS, LISTS
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

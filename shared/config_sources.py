@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from shared.config import ADDRESSES, ConfigError, Fault, StartConfig, faults, flag_of
+from shared.config import ConfigError, StartConfig, flag_of
+from shared.config_faults import ADDRESSES, Fault, faults
 from shared.config_fields import BOOLEANS, FIELDS, LISTS, Given, Place, Problem
 from shared.config_file import ConfigFile, Content, read_config
 from shared.config_lines import line_of_text

@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 
 import typer
 
-from shared.config import ConfigError, StartConfig, join_address, read_admin_token
+from shared.admin_token import read_admin_token
+from shared.config import ConfigError, StartConfig, join_address
 from shared.process import is_alive
 from shared.runtime_dir import ProcessRecord, RuntimeDir, default_runtime_dir, read_record
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from shared.config import RANGES
+from shared.config_faults import RANGES
 from tests.faults.load import Load
 from tests.integration.routers import Router, simulated_fleet
 

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from shared.config import StartConfig
+from shared.config_faults import RANGES, faults
+
+
+def texts(**values: object) -> list[str]:
+    return [fault.text for fault in faults(msgspec.structs.replace(StartConfig(), **values))]
+
+
+def test_the_defaults_are_right() -> None:
+    assert texts() == []
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"data_planes": 0}, "--data-planes is 0; write a number from 1 to 256"),
+        ({"plane_affinity": "gpu"}, "--plane-affinity is 'gpu'; choose one of: core, none"),
+        ({"log_level": "loud"}, "--log-level is 'loud'; choose one of: debug, info"),
+        ({"health_check_endpoint": "health"}, "write a path that starts with /"),
+        ({"worker_urls": ("http://a:1", "http://a:1")}, "names http://a:1 twice"),
+        ({"admin_port": 29000}, "--admin-port and --prometheus-port are both 29000"),
+        ({"request_id_headers": ("x y",)}, "--request-id-headers has 'x y'"),
+    ],
+)
+def test_wrong_values(values: dict[str, object], message: str) -> None:
+    (text,) = texts(**values)
+    assert message in text
+
+
+def test_every_number_has_a_range() -> None:
+    numbers = {field.name for field in msgspec.structs.fields(StartConfig) if field.type in (int, float)}
+    assert set(RANGES) == numbers
+
+
+def test_everything_wrong_is_found() -> None:
+    config = StartConfig(port=0, worker_urls=("a:1", "http://b", "http://b/"), policy="best", worker_ca_file="")
+    found = list(faults(config))
+    assert [fault.fields for fault in found] == [
+        ("port",),
+        ("worker_urls",),
+        ("worker_urls",),
+        ("policy",),
+        ("worker_ca_file",),
+    ]
+    assert [fault.value for fault in found] == [None, "a:1", "http://b/", None, None]
+    assert found[0].text.startswith("--port is 0; ")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.5.0.1", "::1"])
+def test_on_loopback_the_admin_api_needs_no_token(host: str) -> None:
+    assert texts(admin_host=host) == []
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "10.0.0.1", "::"])
+def test_elsewhere_it_does(host: str, tmp_path: Path) -> None:
+    (text,) = texts(admin_host=host)
+    assert "--admin-token-file" in text
+    token = tmp_path / "token"
+    token.write_text("0123456789abcdef\n")
+    assert texts(admin_host=host, admin_token_file=str(token)) == []

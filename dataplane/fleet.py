@@ -1,8 +1,8 @@
 """The plane's view of the workers: what the table says, compiled for choosing, plus what the plane itself knows.
 
-A `Slot` is one life of one worker here: its connections and what is in flight. It lives as long as the
-table has that worker in that life, and until its last request is done. A `FleetView` is compiled once per
-table version and pinned by each request, so that a change of the table never shows in the middle of a choice.
+A slot lives as long as the table has that worker in that life, and until its last request is done. A view is
+compiled once per table version and pinned by each request, so that a change of the table never shows in the middle
+of a choice.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import asyncio
 import random
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -19,109 +18,18 @@ from dataplane.accounting import Accounting
 from dataplane.avoidance import Avoidance
 from dataplane.breaker import Blame, Breakers, in_use
 from dataplane.descriptors import Allowance
-from dataplane.load import load_of
+from dataplane.fleet_view import FleetView
 from dataplane.policies import Policy, make_policy, policy_names
+from dataplane.slot import Slot
 from dataplane.upstream.connection import UpstreamConnection
 from dataplane.upstream.pool import Pool
 from shared.breaker import BreakerRules, ProbeNewsKind
-from shared.errors import RouterError, model_not_found, no_worker
-from shared.messages import INFLIGHT_UNKNOWN_AFTER, LOAD_UNKNOWN_AFTER, LoadReport, PlaneInflight, WorkerLoad
-from shared.table import RoutingTable, Settings, Worker, make_table
+from shared.messages import INFLIGHT_UNKNOWN_AFTER, LoadReport, PlaneInflight
+from shared.table import RoutingTable, Worker, make_table
 from shared.tls import TlsFileError, WorkerTls, tls_config
 
 MANY_CONNECTIONS = 65536
 """Connections to workers, where nobody says how many there may be."""
-
-
-class Slot:
-    """One life of one worker. `inflight` is exact: it counts this plane's own requests there.
-
-    `has_left` when it drains or is in the table no more: it must get no request that was not sent yet.
-    """
-
-    __slots__ = (
-        "_engine",
-        "_engine_seen",
-        "_fleet",
-        "authority",
-        "epoch",
-        "has_left",
-        "id",
-        "inflight",
-        "others",
-        "pool",
-    )
-
-    def __init__(self, fleet: Fleet, worker: Worker, pool: Pool, authority: bytes) -> None:
-        self._fleet = fleet
-        self.id = worker.id
-        self.epoch = worker.epoch
-        self.pool = pool
-        self.authority = authority
-        self.inflight = 0
-        self.others = 0
-        self.has_left = False
-        self._engine: WorkerLoad | None = None
-        self._engine_seen = 0.0
-
-    def load(self) -> float:
-        """How busy the worker is, in requests; see `dataplane.load`."""
-        fleet = self._fleet
-        engine = self._engine
-        age = 0.0 if engine is None else engine.age + fleet.now() - self._engine_seen
-        others = None if fleet.stale else self.others
-        return load_of(self.inflight, others, fleet.view.settings.data_planes, engine, age)
-
-    def engine_requests(self, now: float) -> int | None:
-        """Return how many requests the engine runs and has waiting, as it said; None when that is too old."""
-        engine = self._engine
-        if engine is None or engine.age + now - self._engine_seen >= LOAD_UNKNOWN_AFTER:
-            return None
-        return int(engine.running + engine.waiting)
-
-    def set_engine(self, engine: WorkerLoad, now: float) -> None:
-        """Keep the engine's newest figures; `now` is the loop's time in seconds."""
-        self._engine = engine
-        self._engine_seen = now
-
-
-@dataclass(frozen=True)
-class FleetView:
-    """What one table version offers: `ready` in the table's order, `by_model` those that serve each model.
-
-    In `any_request`, `by_model` and `any_model` workers with an open breaker are left out; those in `recovering` may
-    want a probe.
-    """
-
-    table: RoutingTable
-    settings: Settings
-    request_id_headers: tuple[bytes, ...]
-    policy: Policy
-    ready: tuple[Slot, ...]
-    any_request: tuple[Slot, ...]
-    by_model: Mapping[str, tuple[Slot, ...]]
-    any_model: tuple[Slot, ...]
-    recovering: tuple[Slot, ...]
-
-    def candidates(self, model: str | None) -> tuple[Slot, ...]:
-        """Return the ready workers for a model (None: for any request); empty when nobody can."""
-        if model is None:
-            return self.any_request
-        return self.by_model.get(model, self.any_model)
-
-    def knows(self, model: str) -> bool:
-        """Whether some worker, ready or not, has told that it serves the model."""
-        return model in self.table.models
-
-    def refusal(self, model: str | None) -> RouterError:
-        """Return why no worker can take a request: an unknown model, or nobody ready for it."""
-        if model is not None and self.ready and not self.knows(model):
-            return model_not_found(model, tuple(self.table.models))
-        if not self.table.workers:
-            return no_worker("No workers are configured (--worker-urls).", blamed="router")
-        if model is not None and self.ready:
-            return no_worker(f"No worker that serves `{model}` is ready.")
-        return no_worker("No worker is ready.")
 
 
 class Fleet:

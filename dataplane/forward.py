@@ -9,10 +9,11 @@ from collections.abc import Callable, Collection
 from dataplane.accounting import Accounting
 from dataplane.client import Client
 from dataplane.failure_log import FailureLog
-from dataplane.fleet import Fleet, Slot
+from dataplane.fleet import Fleet
 from dataplane.peek import request_id
 from dataplane.request import Request
 from dataplane.retry import RetryBudget, backoff
+from dataplane.slot import Slot
 from shared.breaker import ProbeNewsKind
 from shared.messages import EvidenceKind
 

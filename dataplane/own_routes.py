@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from dataplane.fleet import FleetView
+from dataplane.fleet_view import FleetView
 
 JSON = b"application/json"
 TEXT = b"text/plain; charset=utf-8"

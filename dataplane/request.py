@@ -22,9 +22,10 @@ from dataplane.client import Client, Headers
 from dataplane.descriptors import OUT_OF_DESCRIPTORS
 from dataplane.exchange import Exchange
 from dataplane.failure_log import SAID, why_no_connection
-from dataplane.fleet import FleetView, Slot
+from dataplane.fleet_view import FleetView
 from dataplane.peek import KV_TRANSFER, Peek, peek
 from dataplane.retry import EVIDENCE, Attempt, Outcome, Step, may_be_sent_again, next_step, retry_after
+from dataplane.slot import Slot
 from dataplane.splice import without_members
 from dataplane.timeouts import Phase, Place, Progress
 from dataplane.upstream.connection import UpstreamConnection

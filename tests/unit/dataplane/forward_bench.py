@@ -15,9 +15,10 @@ from typing import Any
 
 from dataplane.accounting import Accounting
 from dataplane.client import Client
-from dataplane.fleet import Fleet, Slot
+from dataplane.fleet import Fleet
 from dataplane.forward import Forwarder
 from dataplane.peek import peek
+from dataplane.slot import Slot
 from shared.table import ModelCard, Settings, Worker, WorkerState, make_table
 from tests.unit.dataplane.fake_granian import FakeTransaction, Field
 from tests.unit.dataplane.listening import until

@@ -11,8 +11,9 @@ import pytest
 import trustme
 
 from dataplane.accounting import Accounting
-from dataplane.fleet import Fleet, Slot
+from dataplane.fleet import Fleet
 from dataplane.policies import policy_names
+from dataplane.slot import Slot
 from dataplane.upstream.connection import UpstreamConnection
 from shared.messages import INFLIGHT_UNKNOWN_AFTER, LOAD_UNKNOWN_AFTER, LoadReport, PlaneInflight, WorkerLoad
 from shared.table import ModelCard, Role, RoutingTable, Settings, Stamp, Worker, WorkerState, make_table

@@ -8,8 +8,8 @@ from __future__ import annotations
 import pytest
 
 from dataplane import retry
-from dataplane.fleet import Slot
 from dataplane.retry import RETRYABLE_STATUSES
+from dataplane.slot import Slot
 from tests.unit.dataplane.forward_bench import BODY, Bench, Run, error_of, well, workers
 from tests.unit.dataplane.listening import refusing_port, until
 from tests.unit.dataplane.scripted_worker import Asked, Script

@@ -12,7 +12,8 @@ import pytest
 from dataplane.accounting import Accounting
 from dataplane.app import PlaneApplication
 from dataplane.client import Client
-from dataplane.fleet import Fleet, FleetView
+from dataplane.fleet import Fleet
+from dataplane.fleet_view import FleetView
 from dataplane.forward import Forwarder
 from dataplane.own_routes import OWN_ROUTES, health, liveness, models, readiness
 from shared.catalog import KNOWN_ROUTES

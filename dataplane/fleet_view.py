@@ -1,0 +1,50 @@
+"""What one version of the table offers to requests, compiled for choosing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dataplane.policies import Policy
+from dataplane.slot import Slot
+from shared.errors import RouterError, model_not_found, no_worker
+from shared.table import RoutingTable, Settings
+
+
+@dataclass(frozen=True)
+class FleetView:
+    """What one table version offers: `ready` in the table's order, `by_model` those that serve each model.
+
+    In `any_request`, `by_model` and `any_model` workers with an open breaker are left out; those in `recovering` may
+    want a probe.
+    """
+
+    table: RoutingTable
+    settings: Settings
+    request_id_headers: tuple[bytes, ...]
+    policy: Policy
+    ready: tuple[Slot, ...]
+    any_request: tuple[Slot, ...]
+    by_model: Mapping[str, tuple[Slot, ...]]
+    any_model: tuple[Slot, ...]
+    recovering: tuple[Slot, ...]
+
+    def candidates(self, model: str | None) -> tuple[Slot, ...]:
+        """Return the ready workers for a model (None: for any request); empty when nobody can."""
+        if model is None:
+            return self.any_request
+        return self.by_model.get(model, self.any_model)
+
+    def knows(self, model: str) -> bool:
+        """Whether some worker, ready or not, has told that it serves the model."""
+        return model in self.table.models
+
+    def refusal(self, model: str | None) -> RouterError:
+        """Return why no worker can take a request: an unknown model, or nobody ready for it."""
+        if model is not None and self.ready and not self.knows(model):
+            return model_not_found(model, tuple(self.table.models))
+        if not self.table.workers:
+            return no_worker("No workers are configured (--worker-urls).", blamed="router")
+        if model is not None and self.ready:
+            return no_worker(f"No worker that serves `{model}` is ready.")
+        return no_worker("No worker is ready.")

@@ -1,0 +1,65 @@
+"""One life of one worker as the plane sees it: its connections, what is in flight, how busy it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dataplane.load import load_of
+from dataplane.upstream.pool import Pool
+from shared.messages import LOAD_UNKNOWN_AFTER, WorkerLoad
+from shared.table import Worker
+
+if TYPE_CHECKING:
+    from dataplane.fleet import Fleet
+
+
+class Slot:
+    """One life of one worker. `inflight` is exact: it counts this plane's own requests there.
+
+    `has_left` when it drains or is in the table no more: it must get no request that was not sent yet.
+    """
+
+    __slots__ = (
+        "_engine",
+        "_engine_seen",
+        "_fleet",
+        "authority",
+        "epoch",
+        "has_left",
+        "id",
+        "inflight",
+        "others",
+        "pool",
+    )
+
+    def __init__(self, fleet: Fleet, worker: Worker, pool: Pool, authority: bytes) -> None:
+        self._fleet = fleet
+        self.id = worker.id
+        self.epoch = worker.epoch
+        self.pool = pool
+        self.authority = authority
+        self.inflight = 0
+        self.others = 0
+        self.has_left = False
+        self._engine: WorkerLoad | None = None
+        self._engine_seen = 0.0
+
+    def load(self) -> float:
+        """How busy the worker is, in requests; see `dataplane.load`."""
+        fleet = self._fleet
+        engine = self._engine
+        age = 0.0 if engine is None else engine.age + fleet.now() - self._engine_seen
+        others = None if fleet.stale else self.others
+        return load_of(self.inflight, others, fleet.view.settings.data_planes, engine, age)
+
+    def engine_requests(self, now: float) -> int | None:
+        """Return how many requests the engine runs and has waiting, as it said; None when that is too old."""
+        engine = self._engine
+        if engine is None or engine.age + now - self._engine_seen >= LOAD_UNKNOWN_AFTER:
+            return None
+        return int(engine.running + engine.waiting)
+
+    def set_engine(self, engine: WorkerLoad, now: float) -> None:
+        """Keep the engine's newest figures; `now` is the loop's time in seconds."""
+        self._engine = engine
+        self._engine_seen = now

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from dataplane.accounting import Accounting
+from dataplane.attempts import Attempts
 from dataplane.client import Client
 from dataplane.fleet import Fleet
 from dataplane.forward import Forwarder
@@ -83,6 +84,16 @@ class Bench:
 
     def inflight(self) -> int:
         return sum(slot.inflight for slot in self._slots)
+
+    def attempts(self) -> Attempts | None:
+        """Those of the one open request."""
+        (request,) = self.forwarder._requests
+        return request._attempts
+
+    def pausing(self) -> bool:
+        """Whether some request waits for its next attempt."""
+        requests = self.forwarder._requests
+        return any(request._attempts is not None and request._attempts._pause is not None for request in requests)
 
     def idle(self) -> int:
         return sum(slot.pool.idle for slot in self._slots)

@@ -61,7 +61,9 @@ def test_the_client_leaves_while_a_connection_is_made(run: Run) -> None:
             transaction = bench.ask()
             await until(lambda: transaction.receives == 2 and transaction.listening)
             assert bench.inflight() == 1
-            connecting = next(iter(bench.forwarder._requests))._connecting
+            attempts = bench.attempts()
+            assert attempts is not None
+            connecting = attempts._connecting
             assert connecting is not None
             transaction.leave()
             await bench.ended(transaction)

@@ -169,9 +169,10 @@ def test_a_request_ends_in_its_pause(run: Run, by: str, refused: bool) -> None:
                 bench.configure(retry_initial_backoff=0.9, retry_jitter_factor=0.0)
                 bench.serve(f"http://127.0.0.1:{port}" if refused else worker.url)
                 transaction = bench.ask()
-                await until(lambda: any(request._pause for request in bench.forwarder._requests))
-                (request,) = bench.forwarder._requests
-                pause = request._pause
+                await until(bench.pausing)
+                attempts = bench.attempts()
+                assert attempts is not None
+                pause = attempts._pause
                 assert pause is not None
                 # Nobody works on it now.
                 assert bench.inflight() == 0
@@ -200,7 +201,7 @@ def test_the_worker_leaves_the_table_in_the_pause(run: Run) -> None:
             bench.configure(retry_initial_backoff=0.05, retry_jitter_factor=0.0)
             bench.serve(busy.url)
             transaction = bench.ask()
-            await until(lambda: any(request._pause for request in bench.forwarder._requests))
+            await until(bench.pausing)
             bench.serve()
             await bench.ended(transaction)
             assert error_of(transaction)["code"] == "no_worker_available"

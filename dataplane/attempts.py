@@ -1,0 +1,338 @@
+"""A request's attempts, one worker after the other, until one of them answers or `retry.py` says to give up.
+
+    [connecting ->] answering -> over
+          ^             |
+          +-- [pause] <-+
+
+What a failure says about its worker is told here, too: to the avoidance, the breaker, the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from typing import TYPE_CHECKING
+
+from dataplane.breaker import FAILURE_STATUSES
+from dataplane.client import Headers
+from dataplane.descriptors import OUT_OF_DESCRIPTORS
+from dataplane.exchange import Exchange
+from dataplane.failure_log import SAID, why_no_connection
+from dataplane.fleet_view import FleetView
+from dataplane.retry import EVIDENCE, Attempt, Outcome, Step, may_be_sent_again, next_step, retry_after
+from dataplane.slot import Slot
+from dataplane.timeouts import Phase, Place
+from dataplane.upstream.connection import UpstreamConnection
+from shared.breaker import ProbeNewsKind
+from shared.errors import WORKER_HEADER, RouterError, bad_answer, out_of_descriptors, unreachable
+from shared.messages import EvidenceKind
+
+if TYPE_CHECKING:
+    from dataplane.forward import Forwarder
+    from dataplane.request import Request
+
+logger = logging.getLogger(__name__)
+
+
+class Attempts:
+    """Those of one request. Tells the request once how it all ended, unless the request closes it before."""
+
+    __slots__ = (
+        "_body",
+        "_connecting",
+        "_fields",
+        "_forwarder",
+        "_is_over",
+        "_line",
+        "_number",
+        "_pause",
+        "_probing",
+        "_request",
+        "_silent",
+        "_slot",
+        "_tried",
+        "_waited",
+        "exchange",
+    )
+
+    def __init__(
+        self, request: Request, forwarder: Forwarder, line: bytes, fields: bytes, body: bytes | bytearray
+    ) -> None:
+        """`line`, `fields` and `body` are sent as they are, with the worker's authority behind the line."""
+        self._request = request
+        self._forwarder = forwarder
+        self._line = line
+        self._fields = fields
+        self._body = body
+        self._tried: list[Slot] = []
+        self._silent: list[Slot] = []
+        self._number = 0
+        self._waited = 0.0
+        self._pause: asyncio.TimerHandle | None = None
+        self._slot: Slot | None = None
+        self._connecting: asyncio.Task[UpstreamConnection] | None = None
+        self._probing = False
+        self._is_over = False
+        self.exchange: Exchange | None = None
+
+    @property
+    def last_worker(self) -> str | None:
+        """The id of the worker that was tried last."""
+        return self._tried[-1].id if self._tried else None
+
+    def place(self) -> Place:
+        """Return how far the attempt at hand has come."""
+        return Place(Phase.CONNECTING, self._number) if self.exchange is None else self.exchange.place()
+
+    def close(self) -> None:
+        """Give back what is held, in whatever phase; the worker's connection is closed at once."""
+        self._is_over = True
+        self._abandon()
+        if self._connecting is not None:
+            self._connecting.cancel()
+        if self._pause is not None:
+            self._pause.cancel()
+
+    def stalled(self) -> None:
+        """Know that the answer has stood still for too long."""
+        if self._slot is not None:
+            self._blame(self._slot, "stalled")
+        self.tell("the answer stands still", gave_up=True)
+
+    def tell(self, what: str, *, gave_up: bool) -> None:
+        """Log a failure of the worker at hand; one that the client does not notice is worth less."""
+        level = logging.WARNING if gave_up else logging.INFO
+        text = what if gave_up else f"{what}; another attempt follows"
+        worker = self._slot.id if self._slot is not None else ""
+        self._forwarder.failures.tell(self._forwarder.loop.time(), level, self._request.id, worker, text)
+
+    # --- choosing --------------------------------------------------------------------------------------
+
+    def next(self) -> None:
+        """Choose by the newest table among those that were not tried. Raises RouterError when there is nobody."""
+        request = self._request
+        view = self._forwarder.fleet.view
+        slot = self._forwarder.take_probe(request.model, self._tried) if view.recovering else None
+        if slot is not None:
+            self._probing = True
+        else:
+            candidates = self._candidates(view)
+            if not candidates:
+                raise view.refusal(request.model)
+            slot = view.policy.pick(candidates, request)
+        self._tried.append(slot)
+        self._hold(slot)
+        connection = slot.pool.take()
+        if connection is None:
+            self._connect(slot)
+        else:
+            self._send(slot, connection)
+
+    def _candidates(self, view: FleetView) -> tuple[Slot, ...]:
+        candidates = view.candidates(self._request.model)
+        if self._tried:
+            candidates = tuple(slot for slot in candidates if slot not in self._tried)
+        return self._forwarder.fleet.avoidance.preferred(candidates, self._forwarder.loop.time())
+
+    def _choose_again(self) -> None:
+        try:
+            self.next()
+        except RouterError as error:
+            self._request.refuse(error)
+
+    def reroute(self) -> None:
+        """Choose again at once if the worker that the request waits for has left."""
+        connecting = self._connecting
+        if self._is_over or connecting is None or self._slot is None or not self._slot.has_left:
+            return
+        self._connecting = None
+        connecting.cancel()
+        # Nothing was asked of it, so this was no attempt.
+        self._number -= 1
+        self._let_go()
+        self._choose_again()
+
+    # --- one attempt -----------------------------------------------------------------------------------
+
+    def _hold(self, slot: Slot) -> None:
+        self._forwarder.accounting.worker_requests[slot.id] += 1
+        slot.inflight += 1
+        self._slot = slot
+        self._number += 1
+
+    def _let_go(self) -> None:
+        if self._probing:
+            self._probe_ended("no-verdict")
+        slot, self._slot = self._slot, None
+        if slot is not None:
+            slot.inflight -= 1
+
+    def _connect(self, slot: Slot) -> None:
+        timeout = self._forwarder.fleet.view.settings.connect_timeout
+        self._connecting = self._forwarder.loop.create_task(slot.pool.connect(timeout))
+        self._connecting.add_done_callback(self._connected)
+
+    def _connected(self, task: asyncio.Task[UpstreamConnection]) -> None:
+        is_current = task is self._connecting
+        if is_current:
+            self._connecting = None
+        if task.cancelled():
+            return
+        error = task.exception()
+        if self._is_over or not is_current:
+            # The connection came in the moment in which the request ended, or went to another worker.
+            if error is None:
+                task.result().abort()
+            return
+        slot = self._slot
+        if error is None and slot is not None:
+            self._send(slot, task.result())
+            return
+        if isinstance(error, OSError) and error.errno in OUT_OF_DESCRIPTORS:
+            # Ours, not the worker's: another one could not be reached either.
+            self.tell("not asked: this plane has no file descriptor left", gave_up=True)
+            self._request.refuse(out_of_descriptors())
+            return
+        if not isinstance(error, OSError):
+            logger.error("connecting to a worker failed unexpectedly", exc_info=error)
+        kind: EvidenceKind = "no-address" if isinstance(error, socket.gaierror) else "connect-failed"
+        self._attempt_ended(Outcome.CONNECT_FAILED, why_no_connection(error), kind)
+
+    def _send(self, slot: Slot, connection: UpstreamConnection) -> None:
+        request = self._request
+        exchange = Exchange(request.client, request.id, self._forwarder.loop, self._answer_begins, self._attempt_ended)
+        self.exchange = exchange
+        exchange.send(connection, b"%b%b\r\n%b" % (self._line, slot.authority, self._fields), self._body)
+
+    def _answer_begins(self, status: int, headers: Headers) -> bool:
+        """Look at an answer before the client sees it; False when another attempt is made instead."""
+        slot = self._slot
+        if slot is not None:
+            self._forwarder.fleet.avoidance.reached(slot)
+            if self._forwarder.fleet.view.settings.expose_worker:
+                headers[:] = [field for field in headers if field[0] != WORKER_HEADER]
+                headers.append((WORKER_HEADER, slot.id.encode()))
+            if status >= 500:
+                self._judge(slot, status, headers)
+        if not may_be_sent_again(status, self._request.client.method):
+            if status >= 500:
+                self.tell(f"status {status}", gave_up=True)
+            return True
+        asked = max((retry_after(value) for name, value in headers if name == b"retry-after"), default=0.0)
+        step, wait = self._next_step(Outcome.STATUS, status=status, asked=asked)
+        self.tell(f"status {status}", gave_up=step is Step.GIVE_UP)
+        if step is Step.GIVE_UP:
+            return True
+        # Closing the connection makes sure that the worker is done with this attempt.
+        self._abandon()
+        self._again(step, wait, f"status-{status}")
+        return False
+
+    def _attempt_ended(self, outcome: Outcome, why: str = "", evidence: EvidenceKind | None = None) -> None:
+        if outcome is Outcome.COMPLETE:
+            if self._probing:
+                self._probe_ended("passed")
+            self._request.answered()
+            return
+        slot = self._slot
+        assert slot is not None  # noqa: S101 - held since the attempt began
+        if outcome in (Outcome.NOTHING_RECEIVED, Outcome.HELD) and slot not in self._silent:
+            self._silent.append(slot)
+        step, wait = self._next_step(outcome)
+        if step is Step.SAME_WORKER:
+            self.tell("closed a kept connection without an answer", gave_up=False)
+        else:
+            self._blame(slot, evidence or EVIDENCE[outcome])
+            if outcome in (Outcome.CONNECT_FAILED, Outcome.NOTHING_RECEIVED, Outcome.HELD):
+                self._forwarder.fleet.avoidance.failed(slot, self._forwarder.loop.time())
+            why = why or (self.exchange.reason if self.exchange is not None else "")
+            self.tell(f"{SAID[outcome]} ({why})", gave_up=step is Step.GIVE_UP)
+        if step is Step.GIVE_UP:
+            self._give_up(outcome)
+            return
+        self._abandon()
+        self._again(step, wait, outcome.value)
+
+    def _abandon(self) -> None:
+        # The exchange refers back to us; taking it out lets both go without the garbage collector.
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None:
+            exchange.abandon()
+        self._let_go()
+
+    # --- what it says about the worker -----------------------------------------------------------------
+
+    def _judge(self, slot: Slot, status: int, headers: Headers) -> None:
+        """Hold an error against its worker, unless it says that it is busy, or that it can not do such a thing."""
+        busy = status == 503 and any(name == b"retry-after" for name, _ in headers)
+        if status in FAILURE_STATUSES and not busy:
+            self._blame(slot, "error-status")
+        elif self._probing:
+            self._probe_ended("no-verdict")
+
+    def _blame(self, slot: Slot, kind: EvidenceKind) -> None:
+        if self._probing:
+            self._probe_ended("no-verdict" if kind == "no-address" else "failed")
+        self._forwarder.blame(slot, kind)
+
+    def _probe_ended(self, news: ProbeNewsKind) -> None:
+        self._probing = False
+        if self._slot is not None:
+            self._forwarder.probed(self._slot, news)
+
+    # --- what comes after it ---------------------------------------------------------------------------
+
+    def _next_step(self, outcome: Outcome, *, status: int = 0, asked: float = 0.0) -> tuple[Step, float]:
+        """Return what to do after a failed attempt, and the pause before it if there is one."""
+        forwarder = self._forwarder
+        view = forwarder.fleet.view
+        wait = max(forwarder.pause_after(self._number), asked)
+        attempt = Attempt(
+            outcome,
+            self._request.client.method,
+            self._number,
+            status=status,
+            reused=self.exchange is not None and self.exchange.reused,
+            others_left=bool(self._candidates(view)),
+            budget_left=forwarder.budget.has_token(forwarder.loop.time()),
+            wait=wait,
+            waited=self._waited,
+            silent=len(self._silent),
+        )
+        return next_step(attempt, max_attempts=view.settings.max_attempts), wait
+
+    def _again(self, step: Step, wait: float, cause: str) -> None:
+        """Make another attempt."""
+        self._forwarder.accounting.retries[cause] += 1
+        if step is Step.SAME_WORKER:
+            # The attempt was none: the worker had closed before.
+            self._number -= 1
+        if step is Step.SAME_WORKER and not self._tried[-1].has_left:
+            slot = self._tried[-1]
+            self._hold(slot)
+            self._connect(slot)
+            return
+        if step is not Step.SAME_WORKER:
+            self._forwarder.budget.take()
+        if step is Step.ANY_WORKER_LATER:
+            self._waited += wait
+            self._pause = self._forwarder.loop.call_later(wait, self._after_pause)
+        else:
+            self._choose_again()
+
+    def _after_pause(self) -> None:
+        self._pause = None
+        # Everybody was tried: begin anew, but not with the one that failed last if there is another.
+        self._tried = self._tried[-1:]
+        if not self._candidates(self._forwarder.fleet.view):
+            self._tried = []
+        self._choose_again()
+
+    def _give_up(self, outcome: Outcome) -> None:
+        if outcome is Outcome.TRUNCATED:
+            self._request.truncate(bad_answer("broke off"), "worker")
+        elif outcome in (Outcome.BROKEN, Outcome.HELD) and self.exchange is not None:
+            self._request.refuse(bad_answer(self.exchange.reason))
+        else:
+            self._request.refuse(unreachable(self._number))

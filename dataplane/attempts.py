@@ -39,7 +39,6 @@ class Attempts:
     """Those of one request. Tells the request once how it all ended, unless the request closes it before."""
 
     __slots__ = (
-        "_body",
         "_connecting",
         "_fields",
         "_forwarder",
@@ -56,15 +55,12 @@ class Attempts:
         "exchange",
     )
 
-    def __init__(
-        self, request: Request, forwarder: Forwarder, line: bytes, fields: bytes, body: bytes | bytearray
-    ) -> None:
-        """`line`, `fields` and `body` are sent as they are, with the worker's authority behind the line."""
+    def __init__(self, request: Request, forwarder: Forwarder, line: bytes, fields: bytes) -> None:
+        """`line`, `fields` and the request's body are sent as they are, with the worker's authority behind the line."""
         self._request = request
         self._forwarder = forwarder
         self._line = line
         self._fields = fields
-        self._body = body
         self._tried: list[Slot] = []
         self._silent: list[Slot] = []
         self._number = 0
@@ -203,7 +199,7 @@ class Attempts:
         request = self._request
         exchange = Exchange(request.client, request.id, self._forwarder.loop, self._answer_begins, self._attempt_ended)
         self.exchange = exchange
-        exchange.send(connection, b"%b%b\r\n%b" % (self._line, slot.authority, self._fields), self._body)
+        exchange.send(connection, b"%b%b\r\n%b" % (self._line, slot.authority, self._fields), request.body)
 
     def _answer_begins(self, status: int, headers: Headers) -> bool:
         """Look at an answer before the client sees it; False when another attempt is made instead."""

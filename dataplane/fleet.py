@@ -19,7 +19,7 @@ from dataplane.avoidance import Avoidance
 from dataplane.breaker import Blame, Breakers, in_use
 from dataplane.descriptors import Allowance
 from dataplane.fleet_view import FleetView
-from dataplane.policies import Policy, make_policy, policy_names
+from dataplane.policies import PlaneView, Policy, policy_class, refusal
 from dataplane.slot import Slot
 from dataplane.upstream.connection import UpstreamConnection
 from dataplane.upstream.pool import Pool
@@ -61,9 +61,10 @@ class Fleet:
         # What each other plane told last, and when.
         self._others: dict[str, tuple[PlaneInflight, float]] = {}
         self._load_seq = (0, 0)
-        self._last_policy: Policy | None = None
         self.stale = True
-        self.view = self._compile(make_table(epoch=0, version=0))
+        table = make_table(epoch=0, version=0)
+        self._policy = self._policy_of(table, None)
+        self.view = self._compile(table)
 
     def now(self) -> float:
         """The loop's time in seconds."""
@@ -72,9 +73,7 @@ class Fleet:
     @staticmethod
     def refuse(table: RoutingTable) -> str | None:
         """Return why this plane can not serve a table, or None."""
-        if table.settings.policy not in policy_names():
-            return f"policy {table.settings.policy!r} is not known to this plane"
-        return None
+        return refusal(table)
 
     def adopt(self, table: RoutingTable) -> None:
         """Serve from `table` as of now. Requests that pinned the view before keep theirs."""
@@ -101,6 +100,7 @@ class Fleet:
             table.stamp.epoch,
             self.now(),
         )
+        self._policy = self._policy_of(table, self._policy)
         self.view = self._compile(table)
 
     def _make_slot(self, worker: Worker) -> Slot:
@@ -147,7 +147,7 @@ class Fleet:
             table=table,
             settings=table.settings,
             request_id_headers=tuple(name.encode() for name in table.settings.request_id_headers),
-            policy=self._policy(table.settings.policy),
+            policy=self._policy,
             ready=ready,
             any_request=usable(ready),
             by_model={
@@ -158,11 +158,12 @@ class Fleet:
             recovering=tuple(slot for slot in self.breakers.recovering() if slot.id in serving),
         )
 
-    def _policy(self, name: str) -> Policy:
-        """Return the policy; the same object for as long as its name stays, as it may remember its turns."""
-        if self._last_policy is None or self._last_policy.name != name:
-            self._last_policy = make_policy(name, plane_slot=self._plane_slot, rng=self._rng)
-        return self._last_policy
+    def _policy_of(self, table: RoutingTable, last: Policy | None) -> Policy:
+        """Return the policy that a table names; the last one for as long as it is that, as it may remember things."""
+        kind = policy_class(table.settings.policy)
+        policy = last if type(last) is kind else kind(PlaneView(self._plane_slot, self._rng))
+        policy.follow(table)
+        return policy
 
     def _close_an_idle_connection(self) -> bool:
         slots = self._slots.values()

@@ -10,6 +10,7 @@ request held and accounts for it.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
 from dataplane.accounting import AbortedBy
@@ -41,24 +42,39 @@ Interruption = Literal["client", "timeout", "shutdown"]
 
 
 class Request:
-    """One request on its way. A policy sees its `model`."""
+    """One request on its way. It is the `RequestView` of the policies."""
 
-    __slots__ = ("_attempts", "_ended", "_forwarder", "_peek", "_progress", "arrived", "client", "id")
+    __slots__ = ("_attempts", "_ended", "_forwarder", "_peek", "_progress", "arrived", "body", "client", "id")
 
     def __init__(self, forwarder: Forwarder, client: Client, request_id: bytes) -> None:
         self._forwarder = forwarder
         self.client = client
         self.id = request_id
         self.arrived = forwarder.loop.time()
+        self.body: bytes | bytearray = b""
         self._progress = Progress(self.arrived)
         self._peek = Peek()
         self._attempts: Attempts | None = None
         self._ended = False
 
+    # --- what a policy sees ----------------------------------------------------------------------------
+
     @property
     def model(self) -> str | None:
         """The model that the body names."""
         return self._peek.model
+
+    @property
+    def path(self) -> str:
+        """The target's path."""
+        return self.client.path
+
+    @property
+    def fields(self) -> Mapping[bytes, bytes]:
+        """The head's fields by their names in lower case."""
+        return self.client.fields
+
+    # --- receiving -------------------------------------------------------------------------------------
 
     def begin(self) -> None:
         """Read the body."""
@@ -83,7 +99,8 @@ class Request:
                     raise unreadable_body() from None
             line = request_line(client.method, scope["raw_path"], scope["query_string"])
             fields = field_lines(client.headers, self.id, client.method, len(body))
-            self._attempts = Attempts(self, self._forwarder, line, fields, body)
+            self.body = body
+            self._attempts = Attempts(self, self._forwarder, line, fields)
             self._attempts.next()
             self._forwarder.watch_soon(self)
         except RouterError as error:

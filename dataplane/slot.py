@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dataplane.load import load_of
+from dataplane.load import Figures, figures_of, vllm
 from dataplane.upstream.pool import Pool
 from shared.messages import LOAD_UNKNOWN_AFTER, WorkerLoad
 from shared.table import Worker
@@ -44,13 +44,17 @@ class Slot:
         self._engine: WorkerLoad | None = None
         self._engine_seen = 0.0
 
-    def load(self) -> float:
-        """How busy the worker is, in requests; see `dataplane.load`."""
+    def figures(self) -> Figures:
+        """Return what is known of the worker's load."""
         fleet = self._fleet
         engine = self._engine
         age = 0.0 if engine is None else engine.age + fleet.now() - self._engine_seen
         others = None if fleet.stale else self.others
-        return load_of(self.inflight, others, fleet.view.settings.data_planes, engine, age)
+        return figures_of(self.inflight, others, fleet.view.settings.data_planes, engine, age)
+
+    def load(self) -> float:
+        """How busy the worker is, in requests; see `dataplane.load`."""
+        return vllm(self.figures())
 
     def engine_requests(self, now: float) -> int | None:
         """Return how many requests the engine runs and has waiting, as it said; None when that is too old."""

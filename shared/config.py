@@ -40,6 +40,8 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     port: int = 30000
     worker_urls: tuple[str, ...] = ()
     policy: str = "round_robin"
+    # vLLM's own: the only one of them that is in requests, and that sees a full KV cache.
+    load_formula: str = "vllm"
 
     data_planes: int = msgspec.field(default_factory=usable_cores)
     # A quarter less CPU per request than with threads spread over cores (dataplane/placement.py).
@@ -120,6 +122,7 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         """Return the part that travels in the routing table."""
         return Settings(
             policy=self.policy,
+            load_formula=self.load_formula,
             data_planes=self.data_planes,
             connect_timeout=float(self.connect_timeout_secs),
             request_timeout=float(self.request_timeout_secs),

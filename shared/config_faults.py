@@ -14,13 +14,14 @@ from shared.config import TLS_FILES, ConfigError, StartConfig, flag_of
 from shared.logs import LEVELS
 from shared.worker_url import check_worker_url, origin
 
-POLICIES = ("round_robin", "random", "power_of_two")
+POLICIES = ("round_robin", "random", "power_of_two", "least_load")
+LOAD_FORMULAS = ("vllm", "mvllm", "mvllm-half")
 PLANE_AFFINITIES = ("core", "none")
 LATER_POLICIES = ("cache_aware", "kv_aware", "consistent_hash", "sticky_least_loaded")
 ADDRESSES = ("host", "admin_host", "prometheus_host")
 PORTS = ("port", "admin_port", "prometheus_port")
 CHOICES: Mapping[str, tuple[str, ...]] = {
-    "policy": POLICIES,
+    "load_formula": LOAD_FORMULAS,
     "plane_affinity": PLANE_AFFINITIES,
     "log_level": LEVELS,
 }
@@ -88,8 +89,8 @@ def faults(config: StartConfig) -> Iterator[Fault]:
     for field, choices in CHOICES.items():
         value = getattr(config, field)
         if value not in choices:
-            later = " (vllm-router's, not in this version)" if field == "policy" and value in LATER_POLICIES else ""
-            yield Fault((field,), f"{flag_of(field)} is {value!r}{later}; choose one of: {', '.join(choices)}")
+            yield Fault((field,), f"{flag_of(field)} is {value!r}; choose one of: {', '.join(choices)}")
+    yield from _policy_faults(config.policy)
     if not config.health_check_endpoint.startswith("/"):
         yield Fault(
             ("health_check_endpoint",),
@@ -103,6 +104,24 @@ def faults(config: StartConfig) -> Iterator[Fault]:
             text = f"--request-id-headers has {name!r}; write header names, such as x-request-id"
             yield Fault(("request_id_headers",), text, name)
     yield from _tls_faults(config)
+
+
+def _policy_faults(policy: str) -> Iterator[Fault]:
+    if policy in POLICIES:
+        return
+    # Only for those who use one: it takes a while to import.
+    from shared.policy_plugins import MODULE_AND_CLASS, PluginError, load_policy_class, plugin_names
+
+    names = plugin_names()
+    if policy in names or re.fullmatch(MODULE_AND_CLASS, policy):
+        try:
+            load_policy_class(policy)
+        except PluginError as error:
+            yield Fault(("policy",), f"--policy: {error}")
+        return
+    later = " (vllm-router's, not in this version)" if policy in LATER_POLICIES else ""
+    known = ", ".join((*POLICIES, *names))
+    yield Fault(("policy",), f"--policy is {policy!r}{later}; choose one of: {known}, or module:Class for your own")
 
 
 def _worker_url_faults(urls: tuple[str, ...]) -> Iterator[Fault]:

@@ -77,6 +77,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What planes must agree on and what may change while they run. Times are in seconds, sizes in bytes."""
 
     policy: str = "round_robin"
+    load_formula: str = "vllm"
     data_planes: int = 1
     connect_timeout: float = 10.0
     request_timeout: float = 1800.0

@@ -14,7 +14,16 @@ HELP: dict[str, tuple[str, str]] = {
     "host": ("ADDRESS", "Listen address of the data port; 0.0.0.0 is every address."),
     "port": ("PORT", "Data port: clients send their requests here."),
     "worker_urls": ("URL...", "Workers, as http(s)://host:port."),
-    "policy": ("NAME", "How a worker is chosen: round_robin, random, power_of_two (the less loaded of two drawn)."),
+    "policy": (
+        "NAME",
+        "How a worker is chosen: round_robin, random, power_of_two (the less loaded of two drawn), least_load, an "
+        "installed policy's name, or module:Class.",
+    ),
+    "load_formula": (
+        "NAME",
+        "What least_load calls load: vllm, mvllm ((running * 3 + waiting) / capacity) or mvllm-half "
+        "((running + waiting * 0.5) / capacity).",
+    ),
     "data_planes": ("N", "Processes that forward requests; each can use one core."),
     "plane_affinity": (
         "core|none",

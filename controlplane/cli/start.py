@@ -25,6 +25,7 @@ def start(
     port: Annotated[Text, option("port")] = None,
     worker_urls: Annotated[Texts, option("worker_urls")] = None,
     policy: Annotated[Text, option("policy")] = None,
+    load_formula: Annotated[Text, option("load_formula")] = None,
     data_planes: Annotated[Text, option("data_planes")] = None,
     plane_affinity: Annotated[Text, option("plane_affinity")] = None,
     config: Annotated[Text, CONFIG] = None,

@@ -2,30 +2,57 @@
 
 from __future__ import annotations
 
-import random as _random
+import random
 
-from dataplane.policies.base import Candidate, Policy, RequestView
+from dataplane.policies.base import Candidate, Choice, PlaneView, Policy, RequestView, Why
+from dataplane.policies.least_load import LeastLoad
 from dataplane.policies.power_of_two import PowerOfTwo
 from dataplane.policies.random_choice import RandomChoice
 from dataplane.policies.round_robin import RoundRobin
+from shared.policy_plugins import PluginError, load_policy_class
+from shared.table import RoutingTable
 
-__all__ = ["Candidate", "Policy", "RequestView", "make_policy", "policy_names"]
+__all__ = [
+    "Candidate",
+    "Choice",
+    "PlaneView",
+    "Policy",
+    "RequestView",
+    "Why",
+    "policy_class",
+    "policy_names",
+    "refusal",
+]
+
+_OWN: dict[str, type[Policy]] = {policy.name: policy for policy in (LeastLoad, PowerOfTwo, RandomChoice, RoundRobin)}
 
 
 def policy_names() -> tuple[str, ...]:
-    """The names that `make_policy` knows."""
-    return (PowerOfTwo.name, RandomChoice.name, RoundRobin.name)
+    """The names of the router's own policies."""
+    return tuple(_OWN)
 
 
-def make_policy(name: str, *, plane_slot: int, rng: _random.Random) -> Policy:
-    """Make a policy by its name in the table. `plane_slot` sets planes apart that start together.
+def policy_class(name: str) -> type[Policy]:
+    """Return the policy of a name. Raises PluginError."""
+    own = _OWN.get(name)
+    if own is not None:
+        return own
+    found = load_policy_class(name)
+    if not issubclass(found, Policy):
+        raise PluginError(f"policy {name!r} does not derive from dataplane.policies.Policy")
+    return found
 
-    Raises KeyError for a name that this plane does not know.
-    """
-    if name == RoundRobin.name:
-        return RoundRobin(start=plane_slot)
-    if name == RandomChoice.name:
-        return RandomChoice(rng)
-    if name == PowerOfTwo.name:
-        return PowerOfTwo(rng)
-    raise KeyError(name)
+
+def refusal(table: RoutingTable) -> str | None:
+    """Return why a plane can not go by the policy that a table names, or None when it can."""
+    name = table.settings.policy
+    if name in _OWN:
+        return None
+    try:
+        policy_class(name)(PlaneView(0, random.Random())).follow(table)
+    except PluginError as error:
+        return str(error)
+    except Exception as error:
+        # Whatever somebody else's class may raise: better now than when requests wait for it.
+        return f"policy {name!r} can not be used ({type(error).__name__}: {error})"
+    return None

@@ -1,21 +1,41 @@
-"""What a policy is given and what it returns. No sockets, no clock, no globals."""
+"""What a policy is given and what it returns. No sockets, no clock, no globals.
+
+A policy of your own is a class that derives from `Policy` and has a `pick`; docs/policies.md has an example, and
+`dataplane.policies.conformance` checks it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol, TypeVar
+import random
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple, Protocol, TypeVar
+
+from dataplane.load import Figures
+from shared.table import RoutingTable
 
 
 class Candidate(Protocol):
-    """A worker that may take the request."""
+    """One life of a worker that may take the request."""
 
     @property
     def id(self) -> str:
         """The worker's id in the table."""
         ...
 
+    @property
+    def epoch(self) -> int:
+        """Which of its worker's lives it is: a restarted engine has an empty cache."""
+        ...
+
+    def figures(self) -> Figures:
+        """Return what is known of its load now."""
+        ...
+
     def load(self) -> float:
-        """How busy it is, in requests, by the formula in `dataplane/load.py`; lower is better."""
+        """How busy it is, in requests, by the first formula in `dataplane/load.py`; lower is better."""
         ...
 
 
@@ -27,15 +47,87 @@ class RequestView(Protocol):
         """The `model` of a JSON body; None when there is none."""
         ...
 
+    @property
+    def path(self) -> str:
+        """The target's path, such as /v1/chat/completions."""
+        ...
+
+    @property
+    def fields(self) -> Mapping[bytes, bytes]:
+        """The head's fields by their names in lower case; of a repeated one the last."""
+        ...
+
+    @property
+    def body(self) -> bytes | bytearray:
+        """The whole body."""
+        ...
+
+    @property
+    def arrived(self) -> float:
+        """When it arrived, in seconds of a monotonic clock: the only clock that a policy has."""
+        ...
+
 
 C = TypeVar("C", bound=Candidate)
 
 
-class Policy(Protocol):
-    """Chooses one of the candidates. Called once per attempt; those that failed are not offered again."""
+class Choice(NamedTuple):
+    """One candidate in the order in which a policy prefers them, with its score if it has one, and why."""
 
-    name: str
+    worker: str
+    score: float | None
+    reason: str
 
-    def pick(self, candidates: Sequence[C], request: RequestView) -> C:
-        """Return one of `candidates`, of which there is at least one. They are in the table's order."""
-        ...
+
+class Why:
+    """What a policy writes down about one choice, when somebody wants to know it."""
+
+    __slots__ = ("choices", "note")
+
+    def __init__(self) -> None:
+        self.choices: list[Choice] = []
+        self.note = ""
+
+    def add(self, candidate: Candidate, reason: str, score: float | None = None) -> None:
+        """Name the next candidate in the order of preference; the first one is the chosen one."""
+        self.choices.append(Choice(candidate.id, score, reason))
+
+
+@dataclass(frozen=True)
+class PlaneView:
+    """What a policy may know of its plane: which of N it is, and a source of random numbers."""
+
+    slot: int
+    rng: random.Random
+
+
+class Policy(ABC):
+    """Chooses one of the candidates.
+
+    One object serves for as long as the table names its policy, in one thread. `outcomes` counts choices by what
+    they rested on, for the metrics; those in `fallbacks` are choices without the input that the policy wants, each
+    with the sentence that the log gets.
+    """
+
+    name: ClassVar[str]
+    fallbacks: ClassVar[Mapping[str, str]] = {}
+
+    def __init__(self, plane: PlaneView) -> None:
+        """Begin on a plane; `follow` comes before the first choice."""
+        self.plane = plane
+        self.outcomes: Counter[str] = Counter()
+
+    @abstractmethod
+    def pick(self, candidates: Sequence[C], request: RequestView, why: Why | None = None) -> C:
+        """Return one of `candidates`, of which there is at least one. They are in the table's order.
+
+        Called once per attempt; those that failed are not offered again. With `why`, name candidates there in the
+        order of preference, the returned one first. It is None for most requests, which must cost nothing.
+        """
+
+    def follow(self, table: RoutingTable) -> None:  # noqa: B027 - most have nothing to do
+        """Hear of a new table, with the workers in whatever state and with the settings."""
+
+    def finish_session(self, session: str) -> bool:
+        """Forget a session that is over. Returns whether it was known."""
+        return False

@@ -6,29 +6,33 @@ only chosen when it is drawn.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 
-from dataplane.policies.base import C, RequestView
+from dataplane.policies.base import C, Policy, RequestView, Why
 
 
-class PowerOfTwo:
+class PowerOfTwo(Policy):
     """Two distinct candidates are drawn; equal loads go to the first drawn."""
 
     name = "power_of_two"
 
-    def __init__(self, rng: random.Random) -> None:
-        """Draw from `rng`."""
-        self._rng = rng
-
-    def pick(self, candidates: Sequence[C], request: RequestView) -> C:
+    def pick(self, candidates: Sequence[C], request: RequestView, why: Why | None = None) -> C:
         """Return the less loaded one of two."""
         count = len(candidates)
         if count == 1:
+            if why is not None:
+                why.add(candidates[0], "the only one")
             return candidates[0]
-        first = int(self._rng.random() * count)
-        second = int(self._rng.random() * (count - 1))
+        draw = self.plane.rng.random
+        first = int(draw() * count)
+        second = int(draw() * (count - 1))
         if second >= first:
             second += 1
         one, other = candidates[first], candidates[second]
-        return other if other.load() < one.load() else one
+        load, other_load = one.load(), other.load()
+        if other_load < load:
+            one, other, load, other_load = other, one, other_load, load
+        if why is not None:
+            why.add(one, f"the less loaded of two drawn out of {count}", load)
+            why.add(other, "drawn", other_load)
+        return one

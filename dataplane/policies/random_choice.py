@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 
-from dataplane.policies.base import C, RequestView
+from dataplane.policies.base import C, Policy, RequestView, Why
 
 
-class RandomChoice:
-    """Uniform choice, from a generator of its own."""
+class RandomChoice(Policy):
+    """Uniform choice."""
 
     name = "random"
 
-    def __init__(self, rng: random.Random) -> None:
-        """Draw from `rng`."""
-        self._rng = rng
-
-    def pick(self, candidates: Sequence[C], request: RequestView) -> C:
+    def pick(self, candidates: Sequence[C], request: RequestView, why: Why | None = None) -> C:
         """Return any one."""
-        return candidates[int(self._rng.random() * len(candidates))]
+        chosen = candidates[int(self.plane.rng.random() * len(candidates))]
+        if why is not None:
+            why.add(chosen, f"drawn out of {len(candidates)}")
+        return chosen

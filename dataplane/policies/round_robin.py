@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dataplane.policies.base import C, RequestView
+from dataplane.policies.base import C, PlaneView, Policy, RequestView, Why
 
 _MOST_COUNTERS = 1024
 
 
-class RoundRobin:
+class RoundRobin(Policy):
     """A counter per model and plane.
 
     With one counter for all, requests that alternate between two models would each meet the same worker every
@@ -18,12 +18,13 @@ class RoundRobin:
 
     name = "round_robin"
 
-    def __init__(self, start: int = 0) -> None:
-        """Begin at the worker with index `start`, modulo their number."""
-        self._start = start
+    def __init__(self, plane: PlaneView) -> None:
+        """Begin at the worker with the plane's number, modulo theirs."""
+        super().__init__(plane)
+        self._start = plane.slot
         self._next: dict[str | None, int] = {}
 
-    def pick(self, candidates: Sequence[C], request: RequestView) -> C:
+    def pick(self, candidates: Sequence[C], request: RequestView, why: Why | None = None) -> C:
         """Return the next one."""
         model = request.model
         turn = self._next.get(model)
@@ -33,4 +34,9 @@ class RoundRobin:
                 # Workers that take any model let clients make names up.
                 self._next.clear()
         self._next[model] = turn + 1
-        return candidates[turn % len(candidates)]
+        first = turn % len(candidates)
+        if why is not None:
+            why.add(candidates[first], "its turn")
+            for later in range(1, len(candidates)):
+                why.add(candidates[(first + later) % len(candidates)], f"in {later} turn{'s' * (later > 1)}")
+        return candidates[first]

@@ -18,7 +18,7 @@ from dataplane.attempts import Attempts
 from dataplane.client import Client
 from dataplane.fleet import Fleet
 from dataplane.forward import Forwarder
-from dataplane.peek import peek
+from dataplane.policies.conformance import SampleRequest
 from dataplane.slot import Slot
 from shared.table import ModelCard, Settings, Worker, WorkerState, make_table
 from tests.unit.dataplane.fake_granian import FakeTransaction, Field
@@ -80,7 +80,7 @@ class Bench:
         self.forwarder.reroute()
 
     def skip_turn(self) -> None:
-        self.fleet.view.policy.pick(self.fleet.view.ready, peek(BODY))
+        self.fleet.view.policy.pick(self.fleet.view.ready, SampleRequest("m"))
 
     def inflight(self) -> int:
         return sum(slot.inflight for slot in self._slots)

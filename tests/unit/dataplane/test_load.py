@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataplane.load import load_of
+from dataplane.load import FORMULAS, Figures, figures_of, vllm
 from shared.messages import LOAD_UNKNOWN_AFTER, WorkerLoad
 
 counts = st.integers(0, 10_000)
@@ -17,6 +17,10 @@ ages = st.floats(0, 10)
 
 def engine(*, running: float = 0, waiting: float = 0, kv_usage: float = 0) -> WorkerLoad:
     return WorkerLoad(running, waiting, kv_usage, 0.0)
+
+
+def load_of(own: int, others: int | None, planes: int, figures: WorkerLoad | None, age: float) -> float:
+    return vllm(figures_of(own, others, planes, figures, age))
 
 
 @pytest.mark.parametrize(
@@ -68,3 +72,19 @@ def test_the_load_is_at_least_what_is_known_to_be_there(
     if age <= LOAD_UNKNOWN_AFTER:
         assert load >= figures.running + figures.waiting
         assert load <= max(own + others, figures.running + figures.waiting) + 3 * figures.waiting + 1e-6
+
+
+@pytest.mark.parametrize(
+    ("name", "figures", "expected"),
+    [
+        ("mvllm", Figures(0, 2.0, 3.0, 0.9, True, 3.0), 3.0),
+        ("mvllm", Figures(9, 2.0, 3.0, 0.9, True, 3.0), (6 * 3 + 3) / 3),
+        ("mvllm", Figures(4, 0.0, 0.0, 0.0, False, 2.0), 6.0),
+        ("mvllm-half", Figures(0, 2.0, 4.0, 0.9, True, 8.0), 0.5),
+        ("mvllm-half", Figures(10, 2.0, 4.0, 0.9, True, 8.0), 1.0),
+    ],
+)
+def test_the_formulas_of_mvllm_count_what_was_sent_since_as_running(
+    name: str, figures: Figures, expected: float
+) -> None:
+    assert FORMULAS[name](figures) == pytest.approx(expected)

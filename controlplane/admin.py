@@ -26,12 +26,14 @@ from controlplane.membership import Membership, MembershipError
 from controlplane.openapi import document
 from controlplane.reload import Reloaded
 from controlplane.status_report import StatusReport
+from shared.receipt import Receipt
 
 
 def admin_application(
     status: Callable[[], StatusReport],
     membership: Membership,
     reload: Callable[[], Awaitable[Reloaded]],
+    receipts: Callable[[str], Awaitable[tuple[Receipt, ...]]],
     token: TokenFile | None = None,
 ) -> Starlette:
     """Return the application of the admin port."""
@@ -47,9 +49,21 @@ def admin_application(
         code = 409 if result.outcome == "refused" else 200
         return Response(msgspec.json.encode(result), code, media_type="application/json")
 
+    async def answer_explain(request: Request) -> Response:
+        name = request.path_params["request"]
+        if found := await receipts(name):
+            newest = max(found, key=lambda receipt: receipt.arrived)
+            return Response(msgspec.json.encode(newest), media_type="application/json")
+        message = (
+            f"No plane knows of a request {name[:200]!r}: it has not ended, it is older than the last ones "
+            "(--receipts N), or it was made at another router."
+        )
+        return problem(404, "request_not_found", message)
+
     return Starlette(
         routes=[
             Route("/status", answer_status),
+            Route("/explain/{request:path}", answer_explain),
             Route("/openapi.json", answer_openapi),
             Route("/reload", answer_reload, methods=["POST"]),
             *worker_routes(status, membership),

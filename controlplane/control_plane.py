@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from controlplane.status_report import StatusReport
     from shared.tls import WorkerTls
 
+RECEIPT_PATIENCE = 1.0
+"""Seconds that planes have to look for a request's receipt."""
+
 log = logging.getLogger(__name__)
 
 
@@ -308,6 +311,7 @@ class ControlPlane:
                 lambda: self._status(publisher),
                 self._membership,
                 self._reloader.reload,
+                lambda request: publisher.receipts(request, RECEIPT_PATIENCE),
                 TokenFile(config.admin_token_file) if config.admin_token_file else None,
             ),
             flag="--admin-port",

@@ -9,6 +9,7 @@ import msgspec
 from controlplane.admin_workers import Changed
 from controlplane.reload import Reloaded
 from controlplane.status_report import StatusReport, WorkerStatus
+from shared.receipt import Receipt
 from shared.version import __version__
 
 _ID = {
@@ -16,6 +17,13 @@ _ID = {
     "in": "path",
     "required": True,
     "description": "The worker's URL, percent-encoded.",
+    "schema": {"type": "string"},
+}
+_REQUEST = {
+    "name": "request",
+    "in": "path",
+    "required": True,
+    "description": "The request's id, as its answer had it in x-request-id; percent-encoded.",
     "schema": {"type": "string"},
 }
 _FORCE = {
@@ -29,7 +37,7 @@ _FORCE = {
 def document() -> dict[str, Any]:
     """Return the document."""
     _, schemas = msgspec.json.schema_components(
-        (StatusReport, WorkerStatus, Changed, Reloaded), ref_template="#/components/schemas/{name}"
+        (StatusReport, WorkerStatus, Changed, Reloaded, Receipt), ref_template="#/components/schemas/{name}"
     )
     schemas["Error"] = _error()
     return {
@@ -45,6 +53,10 @@ def document() -> dict[str, Any]:
         "paths": {
             "/status": {"get": _does("The router's processes and workers.", "StatusReport")},
             "/reload": {"post": _does("Read the configuration again; 409 when it is refused.", "Reloaded")},
+            "/explain/{request}": {
+                "parameters": [_REQUEST],
+                "get": _does("Why a request went where it went; 404 when no plane knows of it.", "Receipt"),
+            },
             "/openapi.json": {"get": _does("This document.", None)},
             "/workers": {
                 "get": _does("All workers.", None, shape=_list()),

@@ -15,6 +15,7 @@ from typing import Protocol
 from controlplane.loads import Loads
 from controlplane.planes import MAX_NACK, Plane, Planes
 from controlplane.publication import Publication
+from controlplane.questions import Questions
 from shared.clock import Clock
 from shared.messages import (
     HEARTBEAT_INTERVAL,
@@ -38,11 +39,14 @@ from shared.messages import (
     PlaneIdentity,
     PlaneInflight,
     ProbeNews,
+    ReceiptAnswer,
+    ReceiptRequest,
     SnapshotRequest,
     Upward,
     decode_upward,
     encode,
 )
+from shared.receipt import Receipt
 from shared.runtime_dir import RuntimeDir
 from shared.sockets import Context, control_server, publisher, send_or_drop
 from shared.table import ModelCard, RoutingTable, Settings, Worker
@@ -115,6 +119,7 @@ class Publisher:
         self._acked = asyncio.Event()
         self._group: asyncio.TaskGroup | None = None
         self._commands = 0
+        self._questions = Questions(self._tell)
         self._publish_socket = publisher(context, runtime.publish_endpoint)
         self._control_socket = control_server(context, runtime.control_endpoint)
 
@@ -147,6 +152,18 @@ class Publisher:
                     self._acked.clear()
                     await self._acked.wait()
         return self._planes.serve(order)
+
+    async def receipts(self, request: str, patience: float) -> tuple[Receipt, ...]:
+        """Return what the planes know of a request; those that say nothing within `patience` seconds are left out."""
+        stamp = self._publication.table.stamp
+        answers = await asyncio.gather(
+            *(
+                self._questions.ask(plane.identity.id, lambda number: ReceiptRequest(number, stamp, request), patience)
+                for plane in self._planes.present()
+            )
+        )
+        found = (answer.receipt for answer in answers if isinstance(answer, ReceiptAnswer))
+        return tuple(receipt for receipt in found if receipt is not None)
 
     async def run(self) -> None:
         """Publish and answer until cancelled."""
@@ -247,6 +264,9 @@ class Publisher:
             case Nack():
                 if self._planes.refused(message, now):
                     log.warning("plane %d refuses the table: %s", message.plane.slot, message.reason[:MAX_NACK])
+            case ReceiptAnswer():
+                self._planes.hear(message.plane, now)
+                self._questions.take(message.request_id, message)
             case InflightReport():
                 self._planes.inflight(message, now)
                 if len(self._planes.present()) > 1:
@@ -277,6 +297,9 @@ class Publisher:
         """Tell the others that a plane has nothing in flight any more."""
         stamp = self._publication.table.stamp
         self._publish(TOPIC_INFLIGHT, PlaneInflight(stamp, plane.identity.id, plane.inflight_seq + 1, {}))
+
+    def _tell(self, plane: str, message: Downward) -> None:
+        send_or_drop(self._control_socket, [plane.encode(), encode(message)])
 
     def _publish(self, topic: bytes, message: Downward) -> None:
         send_or_drop(self._publish_socket, [topic, encode(message)])

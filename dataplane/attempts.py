@@ -20,12 +20,13 @@ from dataplane.descriptors import OUT_OF_DESCRIPTORS
 from dataplane.exchange import Exchange
 from dataplane.failure_log import SAID, why_no_connection
 from dataplane.fleet_view import FleetView
+from dataplane.receipts import Detail, Try, explaining
 from dataplane.retry import EVIDENCE, Attempt, Outcome, Step, may_be_sent_again, next_step, retry_after
 from dataplane.slot import Slot
 from dataplane.timeouts import Phase, Place
 from dataplane.upstream.connection import UpstreamConnection
 from shared.breaker import ProbeNewsKind
-from shared.errors import WORKER_HEADER, RouterError, bad_answer, out_of_descriptors, unreachable
+from shared.errors import OWN_HEADERS, WORKER_HEADER, RouterError, bad_answer, out_of_descriptors, unreachable
 from shared.messages import EvidenceKind
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class Attempts:
         "_tried",
         "_waited",
         "exchange",
+        "tries",
     )
 
     def __init__(self, request: Request, forwarder: Forwarder, line: bytes, fields: bytes) -> None:
@@ -71,6 +73,7 @@ class Attempts:
         self._probing = False
         self._is_over = False
         self.exchange: Exchange | None = None
+        self.tries: list[Try] = []
 
     @property
     def last_worker(self) -> str | None:
@@ -101,6 +104,8 @@ class Attempts:
         level = logging.WARNING if gave_up else logging.INFO
         text = what if gave_up else f"{what}; another attempt follows"
         worker = self._slot.id if self._slot is not None else ""
+        if self.tries:
+            self.tries[-1].failed = what
         self._forwarder.failures.tell(self._forwarder.loop.time(), level, self._request.id, worker, text)
 
     # --- choosing --------------------------------------------------------------------------------------
@@ -108,15 +113,26 @@ class Attempts:
     def next(self) -> None:
         """Choose by the newest table among those that were not tried. Raises RouterError when there is nobody."""
         request = self._request
-        view = self._forwarder.fleet.view
-        slot = self._forwarder.take_probe(request.model, self._tried) if view.recovering else None
+        forwarder = self._forwarder
+        view = forwarder.fleet.view
+        now = forwarder.loop.time()
+        slot = forwarder.take_probe(request.model, self._tried) if view.recovering else None
+        detail = None
         if slot is not None:
             self._probing = True
+            if (why := forwarder.receipts.why()) is not None:
+                why.note = "a probe of a half-open breaker: the policy was not asked"
+                detail = Detail(view, (slot,), why, now)
         else:
-            candidates = self._candidates(view)
+            candidates = self._candidates(view, now)
             if not candidates:
                 raise view.refusal(request.model)
-            slot = view.policy.pick(candidates, request)
+            why = forwarder.receipts.why()
+            slot = view.policy.pick(candidates, request, why)
+            if why is not None:
+                detail = Detail(view, candidates, why, now)
+                forwarder.receipts.refer(view)
+        self.tries.append(Try(slot.id, now, detail))
         self._tried.append(slot)
         self._hold(slot)
         connection = slot.pool.take()
@@ -125,11 +141,11 @@ class Attempts:
         else:
             self._send(slot, connection)
 
-    def _candidates(self, view: FleetView) -> tuple[Slot, ...]:
+    def _candidates(self, view: FleetView, now: float) -> tuple[Slot, ...]:
         candidates = view.candidates(self._request.model)
         if self._tried:
             candidates = tuple(slot for slot in candidates if slot not in self._tried)
-        return self._forwarder.fleet.avoidance.preferred(candidates, self._forwarder.loop.time())
+        return self._forwarder.fleet.avoidance.preferred(candidates, now)
 
     def _choose_again(self) -> None:
         try:
@@ -144,6 +160,7 @@ class Attempts:
             return
         self._connecting = None
         connecting.cancel()
+        self.tries[-1].failed = "left before the request was sent to it"
         # Nothing was asked of it, so this was no attempt.
         self._number -= 1
         self._let_go()
@@ -206,9 +223,12 @@ class Attempts:
         slot = self._slot
         if slot is not None:
             self._forwarder.fleet.avoidance.reached(slot)
-            if self._forwarder.fleet.view.settings.expose_worker:
-                headers[:] = [field for field in headers if field[0] != WORKER_HEADER]
+            settings = self._forwarder.fleet.view.settings
+            if settings.expose_worker or settings.explain:
+                headers[:] = [field for field in headers if not field[0].startswith(OWN_HEADERS)]
                 headers.append((WORKER_HEADER, slot.id.encode()))
+            if settings.explain:
+                headers.extend(explaining(self._forwarder.fleet.view, self.tries))
             if status >= 500:
                 self._judge(slot, status, headers)
         if not may_be_sent_again(status, self._request.client.method):
@@ -283,6 +303,7 @@ class Attempts:
         """Return what to do after a failed attempt, and the pause before it if there is one."""
         forwarder = self._forwarder
         view = forwarder.fleet.view
+        now = forwarder.loop.time()
         wait = max(forwarder.pause_after(self._number), asked)
         attempt = Attempt(
             outcome,
@@ -290,8 +311,8 @@ class Attempts:
             self._number,
             status=status,
             reused=self.exchange is not None and self.exchange.reused,
-            others_left=bool(self._candidates(view)),
-            budget_left=forwarder.budget.has_token(forwarder.loop.time()),
+            others_left=bool(self._candidates(view, now)),
+            budget_left=forwarder.budget.has_token(now),
             wait=wait,
             waited=self._waited,
             silent=len(self._silent),
@@ -306,6 +327,7 @@ class Attempts:
             self._number -= 1
         if step is Step.SAME_WORKER and not self._tried[-1].has_left:
             slot = self._tried[-1]
+            self.tries.append(Try(slot.id, self._forwarder.loop.time(), None))
             self._hold(slot)
             self._connect(slot)
             return
@@ -321,7 +343,7 @@ class Attempts:
         self._pause = None
         # Everybody was tried: begin anew, but not with the one that failed last if there is another.
         self._tried = self._tried[-1:]
-        if not self._candidates(self._forwarder.fleet.view):
+        if not self._candidates(self._forwarder.fleet.view, self._forwarder.loop.time()):
             self._tried = []
         self._choose_again()
 

@@ -11,6 +11,7 @@ from dataplane.client import Client
 from dataplane.failure_log import FailureLog
 from dataplane.fleet import Fleet
 from dataplane.peek import request_id
+from dataplane.receipts import Receipts
 from dataplane.request import Request
 from dataplane.retry import RetryBudget, backoff
 from dataplane.slot import Slot
@@ -61,6 +62,7 @@ class Forwarder:
         self.draining = False
         self.budget = RetryBudget(self.loop.time())
         self.failures = FailureLog(self.loop.time())
+        self.receipts = Receipts(fleet.view.settings.receipts)
 
     def drain(self) -> None:
         """From now on each answer is its connection's last: the plane is about to stop."""
@@ -139,6 +141,8 @@ class Forwarder:
 
     def expire(self) -> None:
         """End requests that stand still or last for too long. Called about once a second."""
+        self.receipts.resize(self.fleet.view.settings.receipts)
+        self.receipts.refill()
         now = self.loop.time()
         for request in list(self._requests):
             request.check(now)

@@ -24,6 +24,7 @@ from dataplane.fleet import Fleet
 from dataplane.fleet_commands import FleetCommands
 from dataplane.forward import Forwarder
 from dataplane.placement import Placement
+from dataplane.receipts import receipt
 from dataplane.server import HttpServer
 from dataplane.status_socket import StatusSocket
 from dataplane.subscriber.client import SubscriberClient, load_last_known_good
@@ -31,6 +32,7 @@ from shared.config import StartConfig, plane_fingerprint
 from shared.logs import configure_logging, set_level
 from shared.messages import CounterReport, FleetAnswer, PlaneIdentity, PlaneStatus
 from shared.process import own_record
+from shared.receipt import Receipt
 from shared.runtime_dir import PlaneRecord, RuntimeDir, write_record
 from shared.table import RoutingTable
 
@@ -68,6 +70,7 @@ class Plane:
             inflight=self._fleet.inflight,
             counters=self._counters,
             on_fleet_answer=self._take_fleet_answer,
+            receipt=self._receipt,
         )
         self._commands = FleetCommands(self._subscriber.send_command)
         self._forwarder = Forwarder(
@@ -99,6 +102,17 @@ class Plane:
 
     def _take_fleet_answer(self, answer: FleetAnswer) -> None:
         self._commands.take(answer)
+
+    def _receipt(self, request_id: str) -> Receipt | None:
+        try:
+            record = self._forwarder.receipts.find(request_id.encode("latin-1"))
+        except UnicodeEncodeError:
+            # No header field can hold such an id.
+            return None
+        if record is None:
+            return None
+        age = asyncio.get_running_loop().time() - record.times[0]
+        return receipt(record, plane=self._identity.slot, arrived=round(time.time() - age, 3))
 
     def _set_stale(self, stale: bool) -> None:
         if stale != self._fleet.stale:

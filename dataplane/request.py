@@ -223,15 +223,21 @@ class Request:
         client.close()
         forwarder.forget(self)
         accounting = forwarder.accounting
+        now = forwarder.loop.time()
+        first_byte = exchange.first_byte_at if exchange is not None else 0.0
         if ended is None and exchange is not None:
             accounting.finish(
-                route_label(client.path),
-                client.method,
-                exchange.status,
-                forwarder.loop.time() - self.arrived,
-                exchange.first_byte_at - self.arrived,
+                route_label(client.path), client.method, exchange.status, now - self.arrived, first_byte - self.arrived
             )
+            outcome, status = "answered", exchange.status
         elif isinstance(ended, RouterError):
             accounting.reject(route_label(client.path), client.method, ended)
-        elif ended is not None:
-            accounting.abort(ended)
+            outcome, status = f"rejected {ended.code}", ended.status
+        else:
+            by = ended or "client"
+            accounting.abort(by)
+            outcome, status = f"aborted by {by}", exchange.status if exchange is not None else 0
+        view = forwarder.fleet.view
+        tries = attempts.tries if attempts is not None else ()
+        times = (self.arrived, first_byte, now)
+        forwarder.receipts.keep(self.id, client.method, client.path, self.model, times, outcome, status, view, tries)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING
 
 from dataplane.load import Figures, figures_of, vllm
@@ -47,10 +48,13 @@ class Slot:
     def figures(self) -> Figures:
         """Return what is known of the worker's load."""
         fleet = self._fleet
-        engine = self._engine
-        age = 0.0 if engine is None else engine.age + fleet.now() - self._engine_seen
         others = None if fleet.stale else self.others
-        return figures_of(self.inflight, others, fleet.view.settings.data_planes, engine, age)
+        age = self.engine_age(fleet.now())
+        return figures_of(self.inflight, others, fleet.view.settings.data_planes, self._engine, age)
+
+    def engine_age(self, now: float) -> float:
+        """Return how old the engine's figures are, in seconds; infinite when there are none."""
+        return inf if self._engine is None else self._engine.age + now - self._engine_seen
 
     def load(self) -> float:
         """How busy the worker is, in requests; see `dataplane.load`."""
@@ -59,7 +63,7 @@ class Slot:
     def engine_requests(self, now: float) -> int | None:
         """Return how many requests the engine runs and has waiting, as it said; None when that is too old."""
         engine = self._engine
-        if engine is None or engine.age + now - self._engine_seen >= LOAD_UNKNOWN_AFTER:
+        if engine is None or self.engine_age(now) >= LOAD_UNKNOWN_AFTER:
             return None
         return int(engine.running + engine.waiting)
 

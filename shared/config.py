@@ -104,6 +104,10 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     request_id_headers: tuple[str, ...] = ("x-request-id", "x-correlation-id", "x-trace-id", "request-id")
     # Off: where the workers are is no business of a client's.
     expose_worker: bool = False
+    # Off, as it says more about the fleet.
+    explain: bool = False
+    # About 3 MB a plane; the request that somebody complains of a minute later is among them up to 70 a second.
+    receipts: int = 4096
     # vllm-router has its endpoints about the fleet on its main port.
     no_admin_on_main: bool = False
 
@@ -149,6 +153,8 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             worker_client_key=self.worker_client_key,
             worker_server_name=self.worker_server_name,
             expose_worker=self.expose_worker,
+            explain=self.explain,
+            receipts=self.receipts,
             # Whoever gives a secret wants nobody to command the router without it.
             admin_on_main=not self.no_admin_on_main and self.admin_token_file is None,
             log_level=self.log_level,

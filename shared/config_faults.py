@@ -57,6 +57,7 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "cb_window_duration_secs": (1, 86400),
     "max_ejection_percent": (0, 100),
     "max_payload_size": (1, 1 << 40),
+    "receipts": (0, 1_000_000),
     "drain_delay_secs": (0, 3600),
     "shutdown_grace_secs": (0, 86400),
 }

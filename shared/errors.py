@@ -19,6 +19,8 @@ Side = Literal["client", "router", "worker"]
 _SIDES: dict[str, Side] = {CLIENT: "client", ROUTER: "router", WORKER: "worker"}
 
 
+OWN_HEADERS = b"x-routerctl-"
+"""What the names of the router's own header fields begin with."""
 WORKER_HEADER = b"x-routerctl-worker"
 """Names the worker in answers, with --expose-worker."""
 

@@ -2,7 +2,8 @@
 
 Downward, on PUB: two frames, a topic of one byte and a message. Each carries the stamp of the table that
 was current when it was sent, so a plane learns from any frame that it has missed something.
-Downward, on ROUTER: a `Snapshot`, `ControlStatus` or `FleetAnswer`, to the one that asked.
+Downward, on ROUTER: a `Snapshot`, `ControlStatus` or `FleetAnswer`, to the one that asked; a `ReceiptRequest`, to one
+plane.
 Upward, on DEALER: one frame, a message.
 On a plane's own socket: `PlaneStatusRequest` is answered by `PlaneStatus`.
 
@@ -18,6 +19,7 @@ import msgspec
 
 from shared.breaker import ProbeNewsKind
 from shared.decoding import DECODE_ERRORS
+from shared.receipt import Receipt
 from shared.table import ModelCard, RoutingTable, Settings, Stamp, TableChange, Worker
 
 TOPIC_TABLE = b"t"
@@ -115,6 +117,14 @@ class FleetAnswer(msgspec.Struct, frozen=True, tag="fleet-answer"):
     stamp: Stamp
     code: str
     message: str
+
+
+class ReceiptRequest(msgspec.Struct, frozen=True, tag="receipt-request"):
+    """Asks a plane for the receipt of a request. Answered by `ReceiptAnswer` of the same `request_id`."""
+
+    request_id: int
+    stamp: Stamp
+    request: str
 
 
 # --- upward, DEALER ----------------------------------------------------------------------------------------
@@ -226,6 +236,14 @@ class Goodbye(msgspec.Struct, frozen=True, tag="goodbye"):
     plane: PlaneIdentity
 
 
+class ReceiptAnswer(msgspec.Struct, frozen=True, tag="receipt-answer"):
+    """The newest receipt of the request asked for; None when the plane has none."""
+
+    plane: PlaneIdentity
+    request_id: int
+    receipt: Receipt | None
+
+
 FleetVerb = Literal["add", "remove"]
 
 
@@ -275,7 +293,9 @@ class PlaneStatus(msgspec.Struct, frozen=True, tag="plane-status", kw_only=True)
     client_connection_limit: int
 
 
-Downward = Heartbeat | TableUpdate | LoadReport | PlaneInflight | Snapshot | ControlStatus | FleetAnswer
+Downward = (
+    Heartbeat | TableUpdate | LoadReport | PlaneInflight | Snapshot | ControlStatus | FleetAnswer | ReceiptRequest
+)
 Upward = (
     SnapshotRequest
     | Ack
@@ -287,6 +307,7 @@ Upward = (
     | Goodbye
     | ControlStatusRequest
     | FleetCommand
+    | ReceiptAnswer
 )
 PlaneSocket = PlaneStatusRequest | PlaneStatus
 Message = Downward | Upward | PlaneSocket

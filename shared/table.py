@@ -105,6 +105,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     worker_client_key: str | None = None
     worker_server_name: str | None = None
     expose_worker: bool = False
+    explain: bool = False
+    receipts: int = 4096
     admin_on_main: bool = True
     log_level: str = "info"
 

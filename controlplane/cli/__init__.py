@@ -27,6 +27,7 @@ _COMMANDS = {
     "status": _Command("controlplane.cli.status", "Show a running router's processes and workers."),
     "workers": _Command("controlplane.cli.workers", "Show and change the workers of a running router."),
     "reload": _Command("controlplane.cli.reload", "Have a running router read its configuration again."),
+    "explain": _Command("controlplane.cli.explain", "Show why a request went where it went."),
     "config": _Command("controlplane.cli.config", "Show, check and compare configurations."),
     "demo": _Command("controlplane.cli.demo", "Start a small simulated fleet with a router.", frozenset({"--once"})),
     "sim": _Command("controlplane.sim.cli", "Start simulated vLLM servers."),

@@ -103,6 +103,8 @@ HELP: dict[str, tuple[str, str]] = {
         "",
         "Tell clients which worker answered (header x-routerctl-worker), or failed.",
     ),
+    "explain": ("", "Say in each answer's header fields why its worker was chosen (x-routerctl-...)."),
+    "receipts": ("N", "Last requests that each plane can tell of (routerctl explain)."),
     "drain_delay_secs": (
         "SECONDS",
         "At a stop, go on serving for so long while /readiness says no, so that load balancers send nothing more.",

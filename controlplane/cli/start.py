@@ -70,6 +70,8 @@ def start(
     trust_kv_transfer_params: Annotated[Text, option("trust_kv_transfer_params")] = None,
     request_id_headers: Annotated[Texts, option("request_id_headers")] = None,
     expose_worker: Annotated[Text, option("expose_worker")] = None,
+    explain: Annotated[Text, option("explain")] = None,
+    receipts: Annotated[Text, option("receipts")] = None,
     drain_delay_secs: Annotated[Text, option("drain_delay_secs")] = None,
     no_admin_on_main: Annotated[Text, option("no_admin_on_main")] = None,
     shutdown_grace_secs: Annotated[Text, option("shutdown_grace_secs")] = None,

@@ -44,11 +44,14 @@ from shared.messages import (
     PlaneIdentity,
     PlaneInflight,
     ProbeNews,
+    ReceiptAnswer,
+    ReceiptRequest,
     SnapshotRequest,
     Upward,
     decode_downward,
     encode,
 )
+from shared.receipt import Receipt
 from shared.runtime_dir import RuntimeDir
 from shared.sockets import WELCOME, Context, Socket, control_client, send_or_drop, subscriber
 from shared.table import RoutingTable
@@ -77,6 +80,7 @@ class SubscriberClient:
         inflight: Callable[[], dict[str, int]],
         counters: Callable[[int], CounterReport],
         on_fleet_answer: Callable[[FleetAnswer], None] = lambda _: None,
+        receipt: Callable[[str], Receipt | None] = lambda _: None,
         clock: Clock | None = None,
         rng: Random | None = None,
     ) -> None:
@@ -84,7 +88,7 @@ class SubscriberClient:
 
         `on_table` is called for tables from the wire, not for `last_known_good`; `on_stale` at each change
         (it starts stale). `inflight` gives the present requests per worker id, in a new dict; `counters`
-        builds the report of the given sequence number.
+        builds the report of the given sequence number. `receipt` finds that of a request's id.
         """
         self._runtime_dir = runtime_dir
         self._identity = identity
@@ -95,6 +99,7 @@ class SubscriberClient:
         self._inflight = inflight
         self._counters = counters
         self._on_fleet_answer = on_fleet_answer
+        self._receipt = receipt
         self._clock = clock or SystemClock()
         self._machine = Subscriber(rng=rng or Random(), last_known_good=last_known_good, refuse=refuse)
         self._started = self._clock.monotonic()
@@ -212,6 +217,8 @@ class SubscriberClient:
             return
         if isinstance(message, FleetAnswer):
             self._on_fleet_answer(message)
+        elif isinstance(message, ReceiptRequest):
+            self._send(ReceiptAnswer(self._identity, message.request_id, self._receipt(message.request)))
         elif isinstance(message, LoadReport):
             self._on_load(message)
         elif isinstance(message, PlaneInflight) and message.plane != self._identity.id:

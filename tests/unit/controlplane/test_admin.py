@@ -13,6 +13,7 @@ from controlplane.admin_token import TokenFile
 from controlplane.planes import Planes
 from controlplane.reload import Reloaded
 from controlplane.status_report import StatusReport, build_report
+from shared.receipt import Receipt
 from shared.runtime_dir import ProcessRecord
 from shared.table import make_table
 from tests.unit.controlplane.members import A, Setting
@@ -42,7 +43,11 @@ def ask(application: object, method: str, path: str, **given: object) -> httpx.R
 class Admin:
     def __init__(self, token: TokenFile | None = None) -> None:
         self.setting = Setting(A)
-        self.application = admin_application(self._status, self.setting.membership, reload, token)
+        self.receipts: tuple[Receipt, ...] = ()
+        self.application = admin_application(self._status, self.setting.membership, reload, self._find, token)
+
+    async def _find(self, request: str) -> tuple[Receipt, ...]:
+        return tuple(receipt for receipt in self.receipts if receipt.request == request)
 
     def _status(self) -> StatusReport:
         return build_report(
@@ -147,6 +152,30 @@ def test_a_web_page_changes_nothing() -> None:
     answer = admin("POST", "/workers", json={"url": "http://b:1"}, headers={"origin": "http://evil"})
     assert (answer.status_code, answer.json()["error"]["code"]) == (403, "from_a_web_page")
     assert len(admin("GET", "/workers").json()["workers"]) == 1
+
+
+def test_the_newest_receipt_of_a_request() -> None:
+    admin = Admin()
+    admin.receipts = tuple(
+        Receipt(
+            request="a/b",
+            plane=plane,
+            method="GET",
+            path="/",
+            arrived=arrived,
+            ended=1.0,
+            outcome="answered",
+            status=200,
+            policy="random",
+            epoch=1,
+            version=1,
+        )
+        for plane, arrived in ((0, 5.0), (1, 7.0), (2, 6.0))
+    )
+    answer = admin("GET", "/explain/a%2Fb")
+    assert (answer.status_code, answer.json()["plane"]) == (200, 1)
+    answer = admin("GET", "/explain/none")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "request_not_found")
 
 
 def test_the_document_names_every_path_and_method() -> None:

@@ -217,7 +217,7 @@ def test_after_the_pause_another_than_the_last_is_asked_if_there_is_one(run: Run
             bench.serve(first.url, second.url)
             picked: list[str] = []
 
-            def pick(candidates: tuple[Slot, ...], _: object) -> Slot:
+            def pick(candidates: tuple[Slot, ...], *_: object) -> Slot:
                 """Begin with the first, then prefer the second: it would be asked twice in a row."""
                 slot = candidates[-1 if picked else 0]
                 picked.append(slot.id)

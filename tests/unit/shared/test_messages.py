@@ -34,6 +34,8 @@ from shared.messages import (
     PlaneStatus,
     PlaneStatusRequest,
     ProbeNews,
+    ReceiptAnswer,
+    ReceiptRequest,
     Snapshot,
     SnapshotRequest,
     TableUpdate,
@@ -45,12 +47,38 @@ from shared.messages import (
     decode_upward,
     encode,
 )
+from shared.receipt import AttemptReceipt, ChoiceReceipt, LeftOut, LoadReceipt, Receipt
 from shared.table import ModelCard, Settings, Stamp, TableChange, Worker, make_table
 
 STAMP = Stamp(3, 2**40, 2**64 - 1)
 PLANE = PlaneIdentity(id="0123456789abcdef", slot=2, pid=77, version="0.1.0", started=1.75e9)
 WORKER = Worker(id="http://ä:1", url="http://ä:1", epoch=2, state="ready", reason="x", since=5.5, models=("m", "n"))
 CARD = ModelCard(id="m", card=b'{"id":"m"}\x00\xff')
+RECEIPT = Receipt(
+    request="abc",
+    plane=2,
+    method="POST",
+    path="/v1/completions",
+    arrived=1.75e9,
+    ended=0.5,
+    outcome="answered",
+    status=200,
+    policy="random",
+    epoch=3,
+    version=9,
+    model="m",
+    first_byte=0.25,
+    attempts=(
+        AttemptReceipt(
+            worker="w",
+            began=0.125,
+            failed="status 503",
+            is_detailed=True,
+            choices=(ChoiceReceipt(worker="w", reason="any", score=1.5, load=LoadReceipt(in_flight=1)),),
+            left_out=(LeftOut(worker="x", reason="draining"),),
+        ),
+    ),
+)
 
 DOWNWARD: list[Downward] = [
     Heartbeat(STAMP),
@@ -63,6 +91,7 @@ DOWNWARD: list[Downward] = [
     Snapshot(1, STAMP, (WORKER, Worker(id="b", url="b")), (CARD,), Settings(policy="random")),
     ControlStatus(pid=1, version="v", stamp=STAMP, workers=2, ready_workers=1),
     FleetAnswer(7, STAMP, "worker_exists", "there is one"),
+    ReceiptRequest(8, STAMP, "abc"),
 ]
 UPWARD: list[Upward] = [
     SnapshotRequest(PLANE, 5),
@@ -89,6 +118,7 @@ UPWARD: list[Upward] = [
     Goodbye(PLANE),
     ControlStatusRequest(),
     FleetCommand(PLANE, 7, "add", "http://a:1"),
+    ReceiptAnswer(PLANE, 8, RECEIPT),
 ]
 PLANE_SOCKET: list[PlaneSocket] = [
     PlaneStatusRequest(),

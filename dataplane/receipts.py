@@ -1,0 +1,251 @@
+"""The plane's memory of its last requests: why each went where it went, and how long its parts took.
+
+Every request leaves a short record. The choice itself is written down in detail only for some
+`DETAILED_PER_SECOND`, whatever the traffic: so a busy plane spends nothing worth speaking of on it, and on a quiet
+one, where a person tries things out, it is there for each request.
+
+A detailed record refers to the view that the choice was made from. Views are big and many where tables change often,
+so only the last `VIEWS` are kept for it.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from dataplane.fleet_view import FleetView
+from dataplane.load import Figures
+from dataplane.policies import Why
+from dataplane.slot import Slot
+from shared.receipt import AttemptReceipt, ChoiceReceipt, LeftOut, LoadReceipt, Receipt
+from shared.table import Stamp, Worker
+
+DETAILED_PER_SECOND = 50
+VIEWS = 32
+MAX_TEXT = 200
+"""Characters of what a client chose: ids, paths, models."""
+MAX_LISTED = 32
+"""Workers in each of a receipt's lists."""
+
+
+class Detail:
+    """A choice in detail, as it is written down while it is made."""
+
+    __slots__ = ("loads", "offered", "view", "why")
+
+    def __init__(self, view: FleetView, offered: Sequence[Slot], why: Why, now: float) -> None:
+        """Write down what `why` tells of the choice among those `offered`; `now` is the loop's time in seconds."""
+        self.view = weakref.ref(view)
+        self.offered = frozenset(slot.id for slot in offered)
+        self.why = why
+        listed = {choice.worker for choice in why.choices[:MAX_LISTED]}
+        self.loads = {slot.id: (slot.figures(), slot.engine_age(now)) for slot in offered if slot.id in listed}
+
+
+class Try:
+    """One attempt: the worker, when it began (the loop's time in seconds), and why it failed."""
+
+    __slots__ = ("began", "detail", "failed", "worker")
+
+    def __init__(self, worker: str, began: float, detail: Detail | None) -> None:
+        self.worker = worker
+        self.began = began
+        self.detail = detail
+        self.failed = ""
+
+
+Times = tuple[float, float, float]
+"""When a request arrived, its answer's first byte came (0: never) and it ended: the loop's time in seconds."""
+
+
+class Record(NamedTuple):
+    """A request that has ended. `view` is there when no worker was tried."""
+
+    request_id: bytes
+    method: str
+    path: str
+    model: str | None
+    times: Times
+    outcome: str
+    status: int
+    view: weakref.ref[FleetView] | None
+    policy: str
+    stamp: Stamp
+    tries: Sequence[Try]
+
+
+class Receipts:
+    """The last `size` records, and a quarter as many of those in which something went wrong, which stay longer."""
+
+    def __init__(self, size: int) -> None:
+        self._last: deque[Record] = deque(maxlen=size)
+        self._troubled: deque[Record] = deque(maxlen=size // 4)
+        self._views: deque[FleetView] = deque(maxlen=VIEWS)
+        self._details_left = DETAILED_PER_SECOND
+
+    def resize(self, size: int) -> None:
+        """Keep so many from now on."""
+        if size != self._last.maxlen:
+            self._last = deque(self._last, maxlen=size)
+            self._troubled = deque(self._troubled, maxlen=size // 4)
+
+    def refill(self) -> None:
+        """Let the next second's choices be written down. Called once a second."""
+        self._details_left = DETAILED_PER_SECOND if self._last.maxlen else 0
+
+    def why(self) -> Why | None:
+        """Return something to write a choice down in, when this one is to be."""
+        if not self._details_left:
+            return None
+        self._details_left -= 1
+        return Why()
+
+    def refer(self, view: FleetView) -> None:
+        """Keep a view for the records that refer to it."""
+        if not self._views or self._views[-1] is not view:
+            self._views.append(view)
+
+    def keep(
+        self,
+        request_id: bytes,
+        method: str,
+        path: str,
+        model: str | None,
+        times: Times,
+        outcome: str,
+        status: int,
+        view: FleetView,
+        tries: Sequence[Try],
+    ) -> None:
+        """Remember a request that has ended under `view`."""
+        if not tries:
+            self.refer(view)
+        record = Record(
+            request_id[:MAX_TEXT],
+            method[:MAX_TEXT],
+            path[:MAX_TEXT],
+            model[:MAX_TEXT] if model is not None else None,
+            times,
+            outcome,
+            status,
+            None if tries else weakref.ref(view),
+            view.policy.name,
+            view.table.stamp,
+            tries,
+        )
+        self._last.append(record)
+        if outcome != "answered" or status >= 500 or len(tries) > 1:
+            self._troubled.append(record)
+
+    def find(self, request_id: bytes) -> Record | None:
+        """Return the newest record of that id."""
+        request_id = request_id[:MAX_TEXT]
+        for records in (self._last, self._troubled):
+            for record in reversed(records):
+                if record.request_id == request_id:
+                    return record
+        return None
+
+
+def explaining(view: FleetView, tries: Sequence[Try]) -> Iterable[tuple[bytes, bytes]]:
+    """Return the header fields that say in short what a receipt says (`--explain`)."""
+    stamp = view.table.stamp
+    yield b"x-routerctl-policy", view.policy.name.encode()
+    yield b"x-routerctl-table", b"%d.%d" % (stamp.epoch, stamp.version)
+    yield b"x-routerctl-attempts", b"%d" % len(tries)
+    detail = tries[-1].detail
+    if detail is not None and (told := detail.why.choices or detail.why.note):
+        reason = told if isinstance(told, str) else told[0].reason
+        yield b"x-routerctl-why", reason.encode("ascii", "replace")
+
+
+def receipt(record: Record, *, plane: int, arrived: float) -> Receipt:
+    """Write a record out. `arrived` is Unix time in seconds."""
+    view = record.view() if record.view is not None else None
+    began, first_byte, ended = record.times
+    return Receipt(
+        request=record.request_id.decode("latin-1"),
+        plane=plane,
+        method=record.method,
+        path=record.path,
+        arrived=arrived,
+        ended=ended - began,
+        outcome=record.outcome,
+        status=record.status,
+        policy=record.policy,
+        epoch=record.stamp.epoch,
+        version=record.stamp.version,
+        model=record.model,
+        first_byte=first_byte - began if first_byte else None,
+        attempts=tuple(_attempt(one, record, record.tries[:number]) for number, one in enumerate(record.tries)),
+        left_out=tuple(_left_out(view, record.model, frozenset(), ())) if view is not None else (),
+    )
+
+
+def _attempt(one: Try, record: Record, earlier: Sequence[Try]) -> AttemptReceipt:
+    began = one.began - record.times[0]
+    detail = one.detail
+    if detail is None:
+        return AttemptReceipt(worker=one.worker, began=began, failed=one.failed)
+    view = detail.view()
+    return AttemptReceipt(
+        worker=one.worker,
+        began=began,
+        failed=one.failed,
+        is_detailed=True,
+        note=detail.why.note,
+        choices=tuple(
+            ChoiceReceipt(
+                worker=choice.worker,
+                reason=choice.reason,
+                score=choice.score,
+                load=_load(*known) if (known := detail.loads.get(choice.worker)) is not None else None,
+            )
+            for choice in detail.why.choices[:MAX_LISTED]
+        ),
+        left_out=tuple(_left_out(view, record.model, detail.offered, earlier)) if view is not None else (),
+    )
+
+
+def _load(figures: Figures, age: float) -> LoadReceipt:
+    if not figures.known:
+        return LoadReceipt(in_flight=figures.in_flight)
+    return LoadReceipt(
+        in_flight=figures.in_flight,
+        running=figures.running,
+        waiting=figures.waiting,
+        kv_usage=figures.kv_usage,
+        age=age,
+    )
+
+
+def _left_out(view: FleetView, model: str | None, offered: frozenset[str], earlier: Sequence[Try]) -> Iterable[LeftOut]:
+    """Yield the workers that were not offered, up to a bound, with the reason."""
+    candidates = {slot.id for slot in view.candidates(model)}
+    tried = {one.worker for one in earlier}
+    listed = 0
+    for worker in view.table.workers.values():
+        if worker.id in offered:
+            continue
+        if listed == MAX_LISTED:
+            return
+        listed += 1
+        yield LeftOut(worker=worker.id, reason=_reason(worker, model, candidates, tried))
+
+
+def _reason(worker: Worker, model: str | None, candidates: set[str], tried: set[str]) -> str:
+    if worker.id in tried:
+        return "was tried before"
+    if worker.id in candidates:
+        return "could not be reached a moment ago"
+    if worker.state != "ready":
+        return f"{worker.state}: {worker.reason}" if worker.reason else worker.state
+    if worker.role != "regular":
+        return f"is a {worker.role} worker"
+    if model is not None and worker.models is not None and model not in worker.models:
+        return "does not serve the model"
+    if worker.breaker is not None:
+        return f"its breaker is {worker.breaker.state}: {worker.breaker.reason}"
+    return "this plane's own breaker for it was open"

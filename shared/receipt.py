@@ -1,0 +1,78 @@
+"""A receipt: why one request went where it went, and how long each part of its way took.
+
+A plane keeps those of its last requests (`dataplane.receipts`); `routerctl explain` shows one.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class LoadReceipt(msgspec.Struct, frozen=True, kw_only=True):
+    """What was known of a worker's load in the moment of the choice.
+
+    `in_flight` counts the requests of all planes there. `running`, `waiting` and `kv_usage` (0..1) are the engine's own
+    figures, `age` seconds old; None when unknown.
+    """
+
+    in_flight: int
+    running: float | None = None
+    waiting: float | None = None
+    kv_usage: float | None = None
+    age: float | None = None
+
+
+class ChoiceReceipt(msgspec.Struct, frozen=True, kw_only=True):
+    """A candidate, in the order in which the policy preferred them; `score` is the policy's own."""
+
+    worker: str
+    reason: str
+    score: float | None = None
+    load: LoadReceipt | None = None
+
+
+class LeftOut(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker that was no candidate."""
+
+    worker: str
+    reason: str
+
+
+class AttemptReceipt(msgspec.Struct, frozen=True, kw_only=True):
+    """One worker that was asked, or was about to be.
+
+    `began` is in seconds after the request's arrival. `failed` says what went wrong, empty when it answered. `choices`
+    and `left_out` are there when the choice was written down in detail (`is_detailed`), 32 of each at most.
+    """
+
+    worker: str
+    began: float
+    failed: str = ""
+    is_detailed: bool = False
+    note: str = ""
+    choices: tuple[ChoiceReceipt, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+
+
+class Receipt(msgspec.Struct, frozen=True, kw_only=True):
+    """One request. `arrived` is Unix time; `first_byte` and `ended` are in seconds after it.
+
+    `outcome` is `answered`, `rejected CODE` or `aborted by SIDE`; `status` is what the client got, 0 when nothing.
+    `epoch` and `version` tell the table that it ended under.
+    """
+
+    request: str
+    plane: int
+    method: str
+    path: str
+    arrived: float
+    ended: float
+    outcome: str
+    status: int
+    policy: str
+    epoch: int
+    version: int
+    model: str | None = None
+    first_byte: float | None = None
+    attempts: tuple[AttemptReceipt, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()

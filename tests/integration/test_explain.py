@@ -1,0 +1,75 @@
+"""`routerctl explain` and `--explain`: why a request went where it went, asked of a running router."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.integration.routers import Router, eventually, router_before, simulated_fleet
+
+BODY = {"model": "sim-model", "prompt": "x", "max_tokens": 2}
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
+    with simulated_fleet(tmp_path_factory.mktemp("fleet"), 3) as urls:
+        yield urls
+
+
+@pytest.fixture
+def router(tmp_path: Path, fleet: list[str]) -> Iterator[Router]:
+    more = ("--policy=least_load", "--explain", "--cb-failure-threshold=2")
+    with router_before(tmp_path, fleet, *more, planes=2) as router:
+        yield router
+
+
+def ask(router: Router, request: str) -> httpx.Response:
+    return httpx.post(f"{router.url}/v1/completions", json=BODY, headers={"x-request-id": request}, trust_env=False)
+
+
+def explain(router: Router, request: str, *more: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-P", "-m", "controlplane.cli", "explain", request, "--runtime-dir"]
+    return subprocess.run(
+        [*command, str(router.runtime.path), *more], capture_output=True, text=True, timeout=30, check=False
+    )
+
+
+def test_a_request_whose_worker_fails_and_is_out_then(router: Router, fleet: list[str]) -> None:
+    eventually(lambda: all(ask(router, "warm").status_code == 200 for _ in range(3)), "three answers")
+    sick = fleet[0]
+    httpx.post(f"{sick}/sim/faults", json={"name": "status", "status": 500}, trust_env=False).raise_for_status()
+    failed: list[str] = []
+
+    def is_out() -> bool:
+        request = f"try-{len(failed)}"
+        answer = ask(router, request)
+        failed.append(request)
+        receipt = json.loads(explain(router, request, "--json").stdout)
+        assert answer.headers["x-routerctl-attempts"] == str(len(receipt["attempts"]))
+        left_out = {one["worker"]: one["reason"] for one in receipt["attempts"][0]["left_out"]}
+        return "breaker is open" in left_out.get(sick, "")
+
+    eventually(is_out, "the breaker opens")
+    answer = ask(router, "after")
+    assert answer.status_code == 200
+    assert answer.headers["x-routerctl-worker"] in fleet[1:]
+    assert answer.headers["x-routerctl-policy"] == "least_load"
+    assert answer.headers["x-routerctl-attempts"] == "1"
+    assert answer.headers["x-routerctl-why"]
+    told = explain(router, "after")
+    assert told.returncode == 0, told.stderr
+    assert "request after: POST /v1/completions, model sim-model" in told.stdout
+    assert f"left out: {sick}: its breaker is open: failed 2 times" in told.stdout
+    assert "answered with 200" in told.stdout
+
+
+def test_what_nobody_knows_of(router: Router) -> None:
+    told = explain(router, "nobody's")
+    assert told.returncode == 1
+    assert "No plane knows of a request" in told.stderr

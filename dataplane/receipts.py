@@ -76,12 +76,28 @@ class Record(NamedTuple):
     tries: Sequence[Try]
 
 
+_Row = tuple[
+    bytes,
+    str,
+    str,
+    str | None,
+    Times,
+    str,
+    int,
+    "weakref.ref[FleetView] | None",
+    str,
+    Stamp,
+    Sequence[Try],
+]
+"""The fields of `Record`, in their order."""
+
+
 class Receipts:
     """The last `size` records, and a quarter as many of those in which something went wrong, which stay longer."""
 
     def __init__(self, size: int) -> None:
-        self._last: deque[Record] = deque(maxlen=size)
-        self._troubled: deque[Record] = deque(maxlen=size // 4)
+        self._last: deque[_Row] = deque(maxlen=size)
+        self._troubled: deque[_Row] = deque(maxlen=size // 4)
         self._views: deque[FleetView] = deque(maxlen=VIEWS)
         self._details_left = DETAILED_PER_SECOND
 
@@ -122,11 +138,12 @@ class Receipts:
         """Remember a request that has ended under `view`."""
         if not tries:
             self.refer(view)
-        record = Record(
+        # A plain tuple: this is done for each request, and read for hardly any.
+        row = (
             request_id[:MAX_TEXT],
             method[:MAX_TEXT],
             path[:MAX_TEXT],
-            model[:MAX_TEXT] if model is not None else None,
+            model and model[:MAX_TEXT],
             times,
             outcome,
             status,
@@ -135,17 +152,17 @@ class Receipts:
             view.table.stamp,
             tries,
         )
-        self._last.append(record)
+        self._last.append(row)
         if outcome != "answered" or status >= 500 or len(tries) > 1:
-            self._troubled.append(record)
+            self._troubled.append(row)
 
     def find(self, request_id: bytes) -> Record | None:
         """Return the newest record of that id."""
         request_id = request_id[:MAX_TEXT]
-        for records in (self._last, self._troubled):
-            for record in reversed(records):
-                if record.request_id == request_id:
-                    return record
+        for rows in (self._last, self._troubled):
+            for row in reversed(rows):
+                if row[0] == request_id:
+                    return Record(*row)
         return None
 
 

@@ -52,6 +52,7 @@ class Accounting:
         self.requests: Counter[tuple[str, str, int]] = Counter()
         self.errors: Counter[tuple[Side, str]] = Counter()
         self.retries: Counter[str] = Counter()
+        self.spliced: Counter[str] = Counter()
         self.worker_requests: Counter[str] = Counter()
         self.connections_opened: Counter[str] = Counter()
         self.latency: dict[str, Histogram] = {}
@@ -107,6 +108,7 @@ class Accounting:
             (catalog.ABORTED, self.aborted),
             (catalog.REJECTED, self.rejected),
             (catalog.RETRIES, self.retries),
+            (catalog.SPLICED, self.spliced),
             (catalog.WORKER_REQUESTS, self.worker_requests),
             (catalog.CONNECTIONS_OPENED, self.connections_opened),
         ):

@@ -97,6 +97,7 @@ class Request:
                     body = without_members(body, KV_TRANSFER)
                 except (ValueError, RecursionError):
                     raise unreadable_body() from None
+                self._forwarder.accounting.spliced["kv_transfer_params"] += 1
             line = request_line(client.method, scope["raw_path"], scope["query_string"])
             fields = field_lines(client.headers, self.id, client.method, len(body))
             self.body = body

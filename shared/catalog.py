@@ -55,6 +55,12 @@ ERRORS = Metric(
         ("worker", "workers_unreachable"),
     ),
 )
+SPLICED = Metric(
+    "spliced_requests",
+    "Requests out of whose body a member was taken before a worker got it.",
+    ("member",),
+    (("kv_transfer_params",),),
+)
 RETRIES = Metric("retries", "Requests sent again to another worker.", ("cause",))
 WORKER_REQUESTS = Metric("worker_requests", "Requests sent to a worker.", ("worker",))
 CONNECTIONS_OPENED = Metric("worker_connections_opened", "Connections opened to a worker.", ("worker",))
@@ -66,6 +72,7 @@ COUNTERS = (
     REJECTED,
     REQUESTS,
     ERRORS,
+    SPLICED,
     RETRIES,
     WORKER_REQUESTS,
     CONNECTIONS_OPENED,

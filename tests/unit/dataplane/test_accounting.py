@@ -65,6 +65,7 @@ def full() -> Accounting:
     for by in CAUSES:
         accounting.abort(by)
     accounting.retries["connect-failed"] += 1
+    accounting.spliced["kv_transfer_params"] += 1
     accounting.worker_requests["w"] += 3
     accounting.connections_opened["w"] += 2
     return accounting
@@ -100,6 +101,7 @@ def test_the_labels_are_in_the_catalogs_order() -> None:
     assert value(series, catalog.ERRORS, "worker", "no_worker_available") == 1
     assert value(series, catalog.REJECTED, "no_worker_available") == 1
     assert value(series, catalog.RETRIES, "connect-failed") == 1
+    assert value(series, catalog.SPLICED, "kv_transfer_params") == 1
     assert value(series, catalog.WORKER_REQUESTS, "w") == 3
     assert value(series, catalog.CONNECTIONS_OPENED, "w") == 2
 

@@ -85,6 +85,7 @@ def test_kv_transfer_params_of_a_client_never_reach_an_engine(run: Run) -> None:
             assert (await bench.answer(BODY)).status == 200
             assert worker.asked[0].body == b'{"model":"m", "prompt":"x"}'
             assert worker.asked[0].field(b"content-length") == b"27"
+            assert bench.accounting.spliced == {"kv_transfer_params": 1}
 
     run(test)
 
@@ -96,6 +97,7 @@ def test_kv_transfer_params_pass_where_the_operator_trusts_clients(run: Run) -> 
             bench.configure(trust_kv_transfer_params=True)
             assert (await bench.answer(BODY)).status == 200
             assert worker.asked[0].body == BODY
+            assert not bench.accounting.spliced
 
     run(test)
 

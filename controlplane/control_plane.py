@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 
 from controlplane.breaker import Breakers, Transition
 from controlplane.discovery.static import static_workers
+from controlplane.ejection import Ejections
+from controlplane.ejector import Ejector
 from controlplane.health import HealthRules
 from controlplane.last_known_good import TableWriter
 from controlplane.loads import Loads
 from controlplane.members_store import MembersStore, read_members
 from controlplane.membership import Membership, MembershipError
+from controlplane.outliers import OutlierRules
 from controlplane.planes import Plane, Planes
 from controlplane.publication import Publication
 from controlplane.publisher import Publisher
@@ -66,7 +69,7 @@ class ControlPlane:
         self._clock = clock
         self._planes = Planes()
         self._loads = Loads()
-        self._registry = Registry(_health_rules(config))
+        self._registry = Registry(HealthRules.of(config))
         now = clock.monotonic()
         self._planes.expect({record.identity.id for record in living_planes(runtime)}, now)
         self._publication = Publication(epoch, config.settings())
@@ -82,9 +85,11 @@ class ControlPlane:
         )
         self._breakers = Breakers(BreakerRules.of(config.settings()), self._epoch_of, self._breaker_changed)
         self._breaker_moved = asyncio.Event()
+        self._ejections = Ejections(OutlierRules.of(config))
         if earlier_table is not None:
             self._registry.restore(earlier_table, now=now)
             self._breakers.restore(earlier_table.workers.values(), now=now, wall=clock.wall())
+            self._ejections.restore(earlier_table.workers.values(), now=now, wall=clock.wall())
         # Before any plane can ask: nobody is ever told of the empty table.
         self._publication.change(*self.content())
         self._writer = TableWriter(runtime)
@@ -92,6 +97,14 @@ class ControlPlane:
         self._prober: Prober | None = None
         self._scraper: Scraper | None = None
         self._pacing: Pacing | None = None
+        self._ejector = Ejector(
+            self._registry,
+            self._planes,
+            self._ejections,
+            breaker_of=self._breakers.published,
+            changed=self._worker_changed,
+            clock=clock,
+        )
         self._tls: WorkerTls | None = None
         self._reloader = Reloader(runtime, self, clock)
         self._reload_asked = asyncio.Event()
@@ -106,6 +119,7 @@ class ControlPlane:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(publisher.run()), group.create_task(self._writer.run())]
                 tasks.append(group.create_task(self._turn_breakers()))
+                tasks.append(group.create_task(self._ejector.run()))
                 self._writer.note(self._publication.table)
                 tasks.append(group.create_task(self._membership.run()))
                 tasks.append(group.create_task(self._watch_workers(publisher)))
@@ -234,7 +248,8 @@ class ControlPlane:
         """Go by a configuration that the planes have confirmed."""
         before, self._config = self._config, config
         set_level(config.log_level)
-        self._registry.use(_health_rules(config))
+        self._registry.use(HealthRules.of(config))
+        self._ejections.rules = OutlierRules.of(config)
         self._breakers.use(BreakerRules.of(config.settings()))
         if self._prober is None or self._scraper is None or self._pacing is None or self._tls is None:
             # They are about to be made, from this configuration.
@@ -249,6 +264,11 @@ class ControlPlane:
 
     # --- workers and HTTP ------------------------------------------------------------------------------------
 
+    def _worker_changed(self, change: Change) -> None:
+        _log_change(change)
+        if self._publisher is not None:
+            self._publisher.changed()
+
     async def _watch_workers(self, publisher: Publisher) -> None:
         # Planes get the table while the rest is being loaded.
         await asyncio.to_thread(_load, "controlplane.prober", "controlplane.scraper")
@@ -257,10 +277,6 @@ class ControlPlane:
         from controlplane.scraper import Scraper
         from shared.tls import WorkerTls, tls_config
 
-        def changed(change: Change) -> None:
-            _log_change(change)
-            publisher.changed()
-
         config = self._config
         self._tls = tls = WorkerTls(tls_config(config))
         self._prober = Prober(
@@ -268,7 +284,7 @@ class ControlPlane:
             endpoint=config.health_check_endpoint,
             timeout=config.health_check_timeout_secs,
             clock=self._clock,
-            changed=changed,
+            changed=self._worker_changed,
             tls=tls,
         )
         self._pacing = Pacing(config.load_cpu_percent / 100, self._clock)
@@ -279,7 +295,7 @@ class ControlPlane:
             pacing=self._pacing,
             clock=self._clock,
             loaded=publisher.loaded,
-            changed=changed,
+            changed=self._worker_changed,
             refused=self._prober.suspect,
             tls=tls,
         )
@@ -304,7 +320,12 @@ class ControlPlane:
 
         config = self._config
         collector = RouterCollector(
-            self._publication, self._planes, self._loads, self._clock, self._breakers.transitions
+            self._publication,
+            self._planes,
+            self._loads,
+            self._clock,
+            self._breakers.transitions,
+            self._ejections.counts,
         )
         admin = Listener(
             admin_application(
@@ -350,19 +371,9 @@ class ControlPlane:
         )
 
 
-def _health_rules(config: StartConfig) -> HealthRules:
-    return HealthRules(
-        failure_threshold=config.health_failure_threshold,
-        success_threshold=config.health_success_threshold,
-        interval=config.health_check_interval_secs,
-        longest_startup_pause=config.worker_startup_check_interval,
-        startup_timeout=config.worker_startup_timeout_secs,
-    )
-
-
 def _checks(config: StartConfig) -> tuple[HealthRules, str, int]:
     """Return everything that a worker's check depends on."""
-    return _health_rules(config), config.health_check_endpoint, config.health_check_timeout_secs
+    return HealthRules.of(config), config.health_check_endpoint, config.health_check_timeout_secs
 
 
 def _load(*modules: str) -> None:
@@ -378,8 +389,8 @@ def _log_change(change: Change) -> None:
         if after.state == "starting" and after.reason != before.reason:
             log.info("worker %s is not there yet: %s", after.id, after.reason)
         return
-    if after.state == "unhealthy":
-        log.warning("worker %s is unhealthy (was %s): %s", after.id, before.state, after.reason)
+    if after.state in ("unhealthy", "ejected"):
+        log.warning("worker %s is %s (was %s): %s", after.id, after.state, before.state, after.reason)
     else:
         log.info(
             "worker %s is %s (was %s)%s", after.id, after.state, before.state, f": {after.reason}" * bool(after.reason)

@@ -33,6 +33,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
+from shared.config import StartConfig
+
 Outcome = Literal["ok", "refused", "failed", "unclear"]
 HealthState = Literal["starting", "ready", "unhealthy"]
 
@@ -54,6 +56,17 @@ class HealthRules(NamedTuple):
     interval: float = 60.0
     longest_startup_pause: float = 30.0
     startup_timeout: float = 600.0
+
+    @classmethod
+    def of(cls, config: StartConfig) -> HealthRules:
+        """Return the rules that a configuration asks for."""
+        return cls(
+            failure_threshold=config.health_failure_threshold,
+            success_threshold=config.health_success_threshold,
+            interval=config.health_check_interval_secs,
+            longest_startup_pause=config.worker_startup_check_interval,
+            startup_timeout=config.worker_startup_timeout_secs,
+        )
 
 
 @dataclass(frozen=True, slots=True)

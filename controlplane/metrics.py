@@ -16,6 +16,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from controlplane.loads import Loads
+from controlplane.outliers import Cause
 from controlplane.planes import Planes
 from controlplane.publication import Publication
 from controlplane.totals import Totals
@@ -43,13 +44,15 @@ class RouterCollector(Collector):
         loads: Loads,
         clock: Clock,
         transitions: Mapping[tuple[str, BreakerState], int],
+        ejections: Mapping[tuple[str, Cause], int],
     ) -> None:
-        """`transitions` counts, by worker and new state, how often a breaker changed."""
+        """`transitions` counts changes of breakers, by worker and new state; `ejections`, by worker and cause."""
         self._publication = publication
         self._planes = planes
         self._loads = loads
         self._clock = clock
         self._transitions = transitions
+        self._ejections = ejections
 
     def collect(self) -> Iterator[Metric]:
         """Yield every family with its present values."""
@@ -101,7 +104,12 @@ class RouterCollector(Collector):
         transitions = CounterMetricFamily(
             _PREFIX + "worker_breaker_transitions", "Times a worker's breaker came to a state.", labels=("worker", "to")
         )
+        ejections = CounterMetricFamily(
+            _PREFIX + "worker_ejections", "Times a worker was ejected as an outlier.", labels=("worker", "cause")
+        )
         for worker in table.workers.values():
+            for cause in get_args(Cause):
+                ejections.add_metric((worker.id, cause), self._ejections.get((worker.id, cause), 0))
             up.add_metric((worker.id,), worker.state == "ready")
             inflight.add_metric((worker.id,), inflight_counts.get(worker.id, 0))
             state = worker.breaker.state if worker.breaker is not None else "closed"
@@ -117,7 +125,7 @@ class RouterCollector(Collector):
             waiting.add_metric((key,), load.waiting)
             usage.add_metric((key,), load.kv_usage)
             age.add_metric((key,), load.age)
-        yield from (up, inflight, breaker, transitions, running, waiting, usage, age)
+        yield from (up, inflight, breaker, transitions, ejections, running, waiting, usage, age)
 
 
 def _counters(totals: Totals, table: RoutingTable) -> Iterator[Metric]:

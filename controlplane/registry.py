@@ -58,6 +58,7 @@ class _Entry:
     health: Health
     source: Source
     draining: str = ""
+    ejected: str = ""
     # Why it is not healthy; not shown while it drains.
     reason: str = ""
     cards: dict[str, bytes] = field(default_factory=dict)
@@ -111,6 +112,10 @@ class Registry:
             if old.state == "ready" or old.state == "unhealthy":
                 entry.health = Health(begun=now, state=old.state, was_ready=True)
                 entry.reason = old.reason
+            elif old.state == "ejected":
+                # Until when is `controlplane.ejection`'s.
+                entry.health = Health(begun=now, state="ready", was_ready=True)
+                entry.ejected = old.reason
             elif old.state == "draining":
                 # The table does not tell how it was besides: the first look does.
                 entry.health = Health(begun=now, was_ready=True)
@@ -175,6 +180,14 @@ class Registry:
         entry.in_doubt = True
         return True
 
+    def eject(self, worker_id: str, reason: str, *, wall: float) -> Change | None:
+        """Keep a worker out of service although it is healthy; with an empty reason, no more. Returns its change."""
+        entry = self._entries.get(worker_id)
+        if entry is None:
+            return None
+        entry.ejected = reason[:MAX_REASON]
+        return self._show(entry, wall)
+
     def worker(self, worker_id: str) -> Worker | None:
         """Return a member's record."""
         entry = self._entries.get(worker_id)
@@ -204,9 +217,13 @@ class Registry:
     def _show(self, entry: _Entry, wall: float, **told: object) -> Change | None:
         """Bring the record up to what is known. Who drains is shown as draining, whatever its health."""
         before = entry.worker
-        state: WorkerState = "draining" if entry.draining else entry.health.state
+        state: WorkerState = entry.health.state
+        reason = entry.reason
+        if entry.draining:
+            state, reason = "draining", entry.draining
+        elif entry.ejected and state == "ready":
+            state, reason = "ejected", entry.ejected
         since = before.since if state == before.state else wall
-        reason = entry.draining or entry.reason
         return self._replace(entry, msgspec.structs.replace(before, state=state, reason=reason, since=since, **told))
 
     @staticmethod

@@ -87,7 +87,7 @@ class Scraper:
         while (worker := self._registry.worker(worker_id)) is not None:
             self._pacing.look(self._interval)
             interval = pause = self._interval * self._pacing.stretch
-            if worker.state in ("ready", "draining"):
+            if worker.state in ("ready", "draining", "ejected"):
                 page = await self._read(client, worker)
                 if page is None:
                     failures += 1

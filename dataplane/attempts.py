@@ -84,6 +84,13 @@ class Attempts:
         """Return how far the attempt at hand has come."""
         return Place(Phase.CONNECTING, self._number) if self.exchange is None else self.exchange.place()
 
+    def let_finish(self) -> bool:
+        """Let the attempt at hand end by itself if its client has got the last event; whether it has."""
+        if self.exchange is None or not self.exchange.let_finish():
+            return False
+        self._count_success()
+        return True
+
     def close(self) -> None:
         """Give back what is held, in whatever phase; the worker's connection is closed at once."""
         self._is_over = True
@@ -145,7 +152,7 @@ class Attempts:
         candidates = view.candidates(self._request.model)
         if self._tried:
             candidates = tuple(slot for slot in candidates if slot not in self._tried)
-        return self._forwarder.fleet.avoidance.preferred(candidates, now)
+        return self._forwarder.fleet.preferred(candidates, now)
 
     def _choose_again(self) -> None:
         try:
@@ -223,6 +230,7 @@ class Attempts:
         slot = self._slot
         if slot is not None:
             self._forwarder.fleet.avoidance.reached(slot)
+            slot.outcomes.answers += 1
             settings = self._forwarder.fleet.view.settings
             if settings.expose_worker or settings.explain:
                 headers[:] = [field for field in headers if not field[0].startswith(OWN_HEADERS)]
@@ -247,6 +255,7 @@ class Attempts:
 
     def _attempt_ended(self, outcome: Outcome, why: str = "", evidence: EvidenceKind | None = None) -> None:
         if outcome is Outcome.COMPLETE:
+            self._count_success()
             if self._probing:
                 self._probe_ended("passed")
             self._request.answered()
@@ -278,6 +287,10 @@ class Attempts:
         self._let_go()
 
     # --- what it says about the worker -----------------------------------------------------------------
+
+    def _count_success(self) -> None:
+        if self._slot is not None and self.exchange is not None:
+            self._slot.outcomes.complete(self.exchange.status, self.exchange.first_byte)
 
     def _judge(self, slot: Slot, status: int, headers: Headers) -> None:
         """Hold an error against its worker, unless it says that it is busy, or that it can not do such a thing."""

@@ -30,9 +30,9 @@ class Blame(NamedTuple):
 
 
 def in_use(pool: tuple[K, ...], out: Mapping[K, float], percent: int) -> tuple[K, ...]:
-    """Return those of a pool that may be chosen: without those in `out`, which maps to when each opened.
+    """Return those of a pool that may be chosen: without those in `out`, which maps to since when each is.
 
-    At most `percent` of the pool stay out, those that opened first; if all are out, all are in use.
+    At most `percent` of the pool stay out, those that went first; if all are out, all are in use.
     """
     broken = [worker for worker in pool if worker in out]
     if not broken or len(broken) == len(pool):

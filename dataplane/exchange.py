@@ -112,6 +112,11 @@ class Exchange:
         self._client.send(b"", more=False)
         return True
 
+    @property
+    def first_byte(self) -> float | None:
+        """Seconds from sending the request to the first byte of the answer's body; None if it came all at once."""
+        return None if self._whole is not None else self.first_byte_at - self._sent_at
+
     def place(self) -> Place:
         """Where the attempt is."""
         if self._waiting:
@@ -138,6 +143,9 @@ class Exchange:
     def on_body(self, data: bytes) -> None:
         """Pass a part on."""
         self.parts += 1
+        if self.parts == 1:
+            # vLLM sends a stream's head before it has begun to work on it.
+            self.first_byte_at = self._loop.time()
         if self._whole is not None:
             self._whole.append(data)
             return

@@ -21,10 +21,11 @@ from dataplane.descriptors import Allowance
 from dataplane.fleet_view import FleetView
 from dataplane.policies import PlaneView, Policy, policy_class, refusal
 from dataplane.slot import Slot
+from dataplane.slow_start import SlowStart
 from dataplane.upstream.connection import UpstreamConnection
 from dataplane.upstream.pool import Pool
 from shared.breaker import BreakerRules, ProbeNewsKind
-from shared.messages import INFLIGHT_UNKNOWN_AFTER, LoadReport, PlaneInflight
+from shared.messages import INFLIGHT_UNKNOWN_AFTER, LoadReport, PlaneInflight, WorkerOutcomes
 from shared.table import RoutingTable, Worker, make_table
 from shared.tls import TlsFileError, WorkerTls, tls_config
 
@@ -58,6 +59,7 @@ class Fleet:
         self._tls = WorkerTls()
         self.avoidance: Avoidance[Slot] = Avoidance()
         self.breakers: Breakers[Slot] = Breakers(plane)
+        self._slow_start: SlowStart[Slot] = SlowStart(rng)
         # What each other plane told last, and when.
         self._others: dict[str, tuple[PlaneInflight, float]] = {}
         self._load_seq = (0, 0)
@@ -101,6 +103,11 @@ class Fleet:
             self.now(),
         )
         self._policy = self._policy_of(table, self._policy)
+        self._slow_start.use(
+            (slots[worker.id] for worker in table.workers.values() if worker.state == "ready"),
+            table.settings.slow_start,
+            self.now(),
+        )
         self.view = self._compile(table)
 
     def _make_slot(self, worker: Worker) -> Slot:
@@ -133,11 +140,12 @@ class Fleet:
         ready = tuple(
             self._slots[worker.id]
             for worker in table.workers.values()
-            if worker.state == "ready" and worker.role == "regular"
+            if worker.state in ("ready", "ejected") and worker.role == "regular"
         )
+        ejected = {slot: worker.since for slot in ready if (worker := table.workers[slot.id]).state == "ejected"}
         serving = {slot.id: table.workers[slot.id].models for slot in ready}
         models = set(table.models).union(*(told for told in serving.values() if told is not None))
-        out = self.breakers.out()
+        out = self.breakers.out() | ejected
         percent = table.settings.max_ejection_percent
 
         def usable(slots: Iterable[Slot]) -> tuple[Slot, ...]:
@@ -155,7 +163,7 @@ class Fleet:
                 for model in models
             },
             any_model=usable(slot for slot in ready if serving[slot.id] is None),
-            recovering=tuple(slot for slot in self.breakers.recovering() if slot.id in serving),
+            recovering=tuple(slot for slot in self.breakers.recovering() if slot.id in serving and slot not in ejected),
         )
 
     def _policy_of(self, table: RoutingTable, last: Policy | None) -> Policy:
@@ -168,6 +176,13 @@ class Fleet:
     def _close_an_idle_connection(self) -> bool:
         slots = self._slots.values()
         return bool(slots) and max((slot.pool for slot in slots), key=lambda pool: pool.idle).close_oldest()
+
+    def preferred(self, candidates: tuple[Slot, ...], now: float) -> tuple[Slot, ...]:
+        """Return those that a request should rather go to: neither avoided for the moment, nor still warming.
+
+        `now` is the loop's time in seconds.
+        """
+        return self._slow_start.thinned(self.avoidance.preferred(candidates, now))
 
     # --- breakers --------------------------------------------------------------------------------------
 
@@ -246,6 +261,11 @@ class Fleet:
         """This plane's requests per worker; workers without any are left out."""
         return {slot.id: slot.inflight for slot in self._slots.values() if slot.inflight}
 
+    def outcomes(self) -> dict[str, WorkerOutcomes]:
+        """What became of this plane's requests, per worker; workers without any are left out."""
+        told = {slot.id: slot.outcomes.told(slot.epoch) for slot in self._slots.values()}
+        return {worker: outcomes for worker, outcomes in told.items() if outcomes is not None}
+
     def reap(self) -> None:
         """Close what was idle for too long, forget who has ended, see replaced TLS files. About once a second."""
         self._tls.refresh()
@@ -253,6 +273,7 @@ class Fleet:
             slot.pool.reap()
         self._leaving = [slot for slot in self._leaving if slot.inflight]
         self._forget_silent_planes()
+        self._slow_start.tick(self.now())
         if self.breakers.tick(self.now(), alone=self.stale):
             self.view = self._compile(self.view.table)
 

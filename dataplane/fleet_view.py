@@ -15,8 +15,8 @@ from shared.table import RoutingTable, Settings
 class FleetView:
     """What one table version offers: `ready` in the table's order, `by_model` those that serve each model.
 
-    In `any_request`, `by_model` and `any_model` workers with an open breaker are left out; those in `recovering` may
-    want a probe.
+    `ready` has the ejected ones, too: they are used when nobody else is left. In `any_request`, `by_model` and
+    `any_model` they are left out, and so are workers with an open breaker; those in `recovering` may want a probe.
     """
 
     table: RoutingTable

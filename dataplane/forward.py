@@ -100,6 +100,7 @@ class Forwarder:
             # A name server's fault, or the way's: worth a look at the worker, but nothing against it.
             self._evidence(slot.id, slot.epoch, kind, 1, False)
             return
+        slot.outcomes.failed += 1
         blame = self.fleet.blame(slot)
         # A worker that only answers errors lives: once its breaker is open, or has none, there is nothing to tell.
         if blame.counted or kind != "error-status":

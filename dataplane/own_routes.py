@@ -40,14 +40,18 @@ def readiness(view: FleetView) -> Answer:
     """Whether a request would find a worker; shapes as vllm-router's."""
     total = len(view.table.workers)
     if view.ready:
-        body = {"status": "ready", "healthy_workers": len(view.ready), "total_workers": total}
+        healthy = sum(worker.state == "ready" for worker in view.table.workers.values())
+        body = {"status": "ready", "healthy_workers": healthy, "total_workers": total}
         return Answer(200, JSON, msgspec.json.encode(body))
     refusal = {"status": "not_ready", "reason": "no healthy workers available", "total_workers": total}
     return Answer(503, JSON, msgspec.json.encode(refusal))
 
 
 def health(view: FleetView) -> Answer:
-    """Whether the fleet serves. 503 only when no worker is ready: one dead worker must not take the router down."""
+    """Whether the fleet serves. 503 only when no worker is ready: one dead worker must not take the router down.
+
+    One that is ejected is used when nobody else is there, so the fleet serves.
+    """
     unhealthy = [worker.url for worker in view.table.workers.values() if worker.state != "ready"]
     if not unhealthy:
         return Answer(200, TEXT, b"All servers healthy")

@@ -138,6 +138,7 @@ class Plane:
             worker_connections=self._fleet.allowance.taken,
             counters=self._accounting.counter_series(),
             histograms=self._accounting.histogram_series(),
+            outcomes=self._fleet.outcomes(),
         )
 
     def _status(self) -> PlaneStatus:

@@ -256,7 +256,7 @@ def _reason(worker: Worker, model: str | None, candidates: set[str], tried: set[
     if worker.id in tried:
         return "was tried before"
     if worker.id in candidates:
-        return "could not be reached a moment ago"
+        return "could not be reached a moment ago, or begins with a small share (slow start)"
     if worker.state != "ready":
         return f"{worker.state}: {worker.reason}" if worker.reason else worker.state
     if worker.role != "regular":

@@ -163,8 +163,7 @@ class Request:
             return
         attempts = self._attempts
         if by == "client":
-            exchange = attempts.exchange if attempts is not None else None
-            has_all = exchange is not None and exchange.let_finish()
+            has_all = attempts is not None and attempts.let_finish()
             self._end(None if has_all else "client")
             return
         settings = self._forwarder.fleet.view.settings

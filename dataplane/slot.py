@@ -6,6 +6,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from dataplane.load import Figures, figures_of, vllm
+from dataplane.outcomes import Outcomes
 from dataplane.upstream.pool import Pool
 from shared.messages import LOAD_UNKNOWN_AFTER, WorkerLoad
 from shared.table import Worker
@@ -30,6 +31,7 @@ class Slot:
         "id",
         "inflight",
         "others",
+        "outcomes",
         "pool",
     )
 
@@ -41,6 +43,7 @@ class Slot:
         self.authority = authority
         self.inflight = 0
         self.others = 0
+        self.outcomes = Outcomes()
         self.has_left = False
         self._engine: WorkerLoad | None = None
         self._engine_seen = 0.0

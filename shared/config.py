@@ -98,6 +98,20 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     disable_circuit_breaker: bool = False
     # The other half would have to take all of the load; taking out more makes an outage of a fault.
     max_ejection_percent: int = 50
+    # Envoy judges every 10 s from 100 requests on; a worker of a language model has fewer, so three intervals are one.
+    ejection_interval_secs: int = 30
+    ejection_request_volume: int = 50
+    # As Envoy's: 1.9 deviations can not be reached by one worker of fewer than five.
+    ejection_min_workers: int = 5
+    ejection_stdev_factor: float = 1.9
+    ejection_base_time_secs: int = 30
+    ejection_max_time_secs: int = 300
+    # Off: a late first byte is load more often than a fault, and ejecting for load passes it on (outliers.py).
+    ejection_latency_factor: float = 0.0
+    ejection_latency_floor_ms: int = 1000
+    disable_ejection: bool = False
+    # As long as an ejection: prefix caches fill and kernels are compiled within it.
+    slow_start_secs: float = 30.0
     max_payload_size: int = 536_870_912
     # Wrong ones end a vLLM engine, and clients have no use for them.
     trust_kv_transfer_params: bool = False
@@ -145,6 +159,7 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             cb_timeout=float(self.cb_timeout_duration_secs),
             cb_window=float(self.cb_window_duration_secs),
             max_ejection_percent=self.max_ejection_percent,
+            slow_start=float(self.slow_start_secs),
             max_payload_size=self.max_payload_size,
             trust_kv_transfer_params=self.trust_kv_transfer_params,
             request_id_headers=tuple(name.lower() for name in self.request_id_headers),

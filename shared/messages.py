@@ -207,12 +207,27 @@ class HistogramSeries(msgspec.Struct, frozen=True, array_like=True):
     sum: float
 
 
+class WorkerOutcomes(msgspec.Struct, frozen=True, array_like=True):
+    """What became of a plane's requests at the present life (`epoch`) of a worker, since the plane knew of it.
+
+    `answers` begun, of any status; requests that `succeeded` and that `failed` (`dataplane.outcomes` says which are
+    neither); of the former the `streams`, with the sum of their seconds to the first byte.
+    """
+
+    epoch: int
+    answers: int
+    succeeded: int
+    failed: int
+    streams: int
+    first_byte_seconds: float
+
+
 class CounterReport(msgspec.Struct, frozen=True, tag="counters", kw_only=True):
     """A plane's figures since it started, whole each time so that a lost report costs nothing.
 
     `active` is the number of client requests accepted and not ended; it belongs to the same instant as the
     counters, so accepted = finished + aborted + rejected + active holds in every report. Ages in seconds.
-    Connections are those that are open, idle ones included.
+    Connections are those that are open, idle ones included. Keys of `outcomes` are worker ids.
     """
 
     plane: PlaneIdentity
@@ -228,6 +243,7 @@ class CounterReport(msgspec.Struct, frozen=True, tag="counters", kw_only=True):
     worker_connections: int
     counters: tuple[CounterSeries, ...]
     histograms: tuple[HistogramSeries, ...]
+    outcomes: dict[str, WorkerOutcomes]
 
 
 class Goodbye(msgspec.Struct, frozen=True, tag="goodbye"):

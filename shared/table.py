@@ -96,6 +96,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     cb_timeout: float = 60.0
     cb_window: float = 120.0
     max_ejection_percent: int = 50
+    slow_start: float = 30.0
     max_payload_size: int = 536_870_912
     trust_kv_transfer_params: bool = False
     request_id_headers: tuple[str, ...] = ("x-request-id", "x-correlation-id", "x-trace-id", "request-id")
@@ -125,6 +126,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "retry_jitter_factor",
             "cb_timeout",
             "cb_window",
+            "slow_start",
         )
 
 

@@ -92,7 +92,26 @@ HELP: dict[str, tuple[str, str]] = {
     "cb_timeout_duration_secs": ("SECONDS", "Time that it stays open before a probe."),
     "cb_window_duration_secs": ("SECONDS", "Time in which failures are counted together."),
     "disable_circuit_breaker": ("", "Take no worker out for failing requests."),
-    "max_ejection_percent": ("PERCENT", "Most workers of a model that may be out for failing requests."),
+    "max_ejection_percent": ("PERCENT", "Most workers of a model that may be out for failing or late requests."),
+    "ejection_interval_secs": ("SECONDS", "Time after which workers are compared with each other each time."),
+    "ejection_request_volume": ("N", "Requests that a worker must have had in it to be compared."),
+    "ejection_min_workers": ("N", "Workers with so many requests that there must be."),
+    "ejection_stdev_factor": (
+        "FACTOR",
+        "Eject a worker whose success rate is so many standard deviations, and a tenth, below the mean.",
+    ),
+    "ejection_base_time_secs": ("SECONDS", "Time that it is out, multiplied by how often it was in a row."),
+    "ejection_max_time_secs": ("SECONDS", "Longest such time."),
+    "ejection_latency_factor": (
+        "FACTOR",
+        "Eject a worker whose first byte of streams comes so many times later than the median worker's; 0 is never.",
+    ),
+    "ejection_latency_floor_ms": ("MILLISECONDS", "And at least so much later."),
+    "disable_ejection": ("", "Eject no worker for doing worse than the others."),
+    "slow_start_secs": (
+        "SECONDS",
+        "Time in which the share of a worker that has become ready grows to a full one; 0 gives it at once.",
+    ),
     "max_payload_size": ("BYTES", "Largest request body taken."),
     "trust_kv_transfer_params": (
         "",

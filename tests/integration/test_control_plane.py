@@ -230,6 +230,7 @@ def test_status_and_metrics(runtime: RuntimeDir) -> None:
                 worker_connections=7,
                 counters=(CounterSeries("accepted_requests", (), 7), CounterSeries("finished_requests", (), 5)),
                 histograms=(),
+                outcomes={},
             )
         )
         report = await control.status(

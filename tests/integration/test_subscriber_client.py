@@ -149,6 +149,7 @@ class World:
             worker_connections=7,
             counters=(),
             histograms=(),
+            outcomes={},
         )
 
     @contextlib.asynccontextmanager

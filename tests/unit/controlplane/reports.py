@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shared import catalog
-from shared.messages import CounterReport, CounterSeries, HistogramSeries, PlaneIdentity
+from shared.messages import CounterReport, CounterSeries, HistogramSeries, PlaneIdentity, WorkerOutcomes
 from shared.table import Stamp
 
 STAMP = Stamp(1, 3, 77)
@@ -23,6 +23,7 @@ def report(
     inflight: dict[str, int] | None = None,
     extra: tuple[CounterSeries, ...] = (),
     stale: bool = False,
+    outcomes: dict[str, WorkerOutcomes] | None = None,
 ) -> CounterReport:
     """A report in which accepted = finished + active, and each finished request took 1.5 s."""
     counts = [0] * BUCKETS
@@ -36,6 +37,7 @@ def report(
         stale=stale,
         resyncs=2,
         inflight=inflight or {},
+        outcomes=outcomes or {},
         client_connections=12,
         client_connection_limit=400,
         worker_connections=7,

@@ -39,7 +39,9 @@ def scrape() -> dict[str, dict[tuple[str, ...], float]]:
     )
     planes.counters(newer, 99.5)
     registry = CollectorRegistry()
-    registry.register(RouterCollector(publication, planes, loads, FixedClock(), {("a", "open"): 3}))
+    registry.register(
+        RouterCollector(publication, planes, loads, FixedClock(), {("a", "open"): 3}, {("b", "latency"): 2})
+    )
     text = generate_openmetrics(registry).decode()  # type: ignore[no-untyped-call]
     samples: dict[str, dict[tuple[str, ...], float]] = {}
     for family in text_string_to_metric_families(text):  # type: ignore[no-untyped-call]
@@ -90,6 +92,12 @@ def test_table_engines_and_build() -> None:
     assert samples["routerctl_workers"][("ejected",)] == 0.0
     assert samples["routerctl_worker_breaker"] == {("a",): 2.0, ("b",): 0.0}
     assert samples["routerctl_worker_breaker_transitions_total"][("open", "a")] == 3.0
+    assert samples["routerctl_worker_ejections_total"] == {
+        ("success-rate", "a"): 0.0,
+        ("latency", "a"): 0.0,
+        ("success-rate", "b"): 0.0,
+        ("latency", "b"): 2.0,
+    }
     assert samples["routerctl_engine_running"] == {("a",): 3.0}
     assert samples["routerctl_engine_waiting"] == {("a",): 1.0}
     assert samples["routerctl_engine_kv_usage"] == {("a",): 0.5}
@@ -100,7 +108,7 @@ def test_table_engines_and_build() -> None:
 def test_a_new_control_plane_shows_no_sum_before_all_planes_have_told_theirs() -> None:
     publication, planes = Publication(9, Settings()), Planes()
     planes.expect({"p", "q"}, 99.0)
-    collector = RouterCollector(publication, planes, Loads(), FixedClock(), {})
+    collector = RouterCollector(publication, planes, Loads(), FixedClock(), {}, {})
 
     def names() -> set[str]:
         return {family.name for family in collector.collect()}

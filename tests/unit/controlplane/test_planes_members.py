@@ -24,6 +24,7 @@ def report(plane: PlaneIdentity, table: Stamp, inflight: dict[str, int]) -> Coun
         worker_connections=0,
         counters=(),
         histograms=(),
+        outcomes={},
     )
 
 

@@ -169,3 +169,36 @@ def test_an_earlier_tables_starting_and_unknown_workers_are_not_taken_over() -> 
     workers = [Worker(id=A.id, url=A.url, since=1.0), Worker(id=B.id, url=B.url, state="ready")]
     made.restore(make_table(epoch=1, version=9, workers=workers), now=1.0)
     assert [member.worker for member in made.members()] == [Worker(id=A.id, url=A.url, since=100.0)]
+
+
+def test_an_ejected_worker_is_healthy_and_shown_as_ejected_with_the_reason() -> None:
+    made = registry()
+    see(made, "ok", models=MODELS)
+    change = made.eject(A.id, "it fails", wall=105.0)
+    assert change is not None
+    assert (change.after.state, change.after.reason, change.after.since) == ("ejected", "it fails", 105.0)
+    assert see(made, "ok").state == "ejected"
+    back = made.eject(A.id, "", wall=110.0)
+    assert back is not None
+    assert (back.after.state, back.after.reason, back.after.since) == ("ready", "", 110.0)
+    assert made.eject("http://nobody:1", "it fails", wall=111.0) is None
+
+
+def test_who_is_unhealthy_or_drains_is_shown_as_that_first() -> None:
+    made = registry()
+    see(made, "ok", models=MODELS)
+    made.eject(A.id, "it fails", wall=105.0)
+    assert see(made, "failed", "failed", "failed").state == "unhealthy"
+    assert see(made, "ok", "ok").state == "ejected"
+    made.sync((A._replace(draining="by an operator"),), now=2.0, wall=120.0)
+    assert see(made).state == "draining"
+
+
+def test_an_ejection_outlives_the_control_plane() -> None:
+    old = Worker(id=A.id, url=A.url, state="ejected", reason="it fails", since=50.0, models=("m",))
+    made = registry()
+    made.restore(make_table(epoch=1, version=1, workers=(old,), models=[ModelCard(id="m", card=b"{}")]), now=1.0)
+    assert made.worker(A.id) == old
+    change = made.eject(A.id, "", wall=110.0)
+    assert change is not None
+    assert change.after.state == "ready"

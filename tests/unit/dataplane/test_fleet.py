@@ -7,6 +7,7 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 import trustme
 
@@ -16,7 +17,7 @@ from dataplane.policies import policy_names
 from dataplane.slot import Slot
 from dataplane.upstream.connection import UpstreamConnection
 from shared.messages import INFLIGHT_UNKNOWN_AFTER, LOAD_UNKNOWN_AFTER, LoadReport, PlaneInflight, WorkerLoad
-from shared.table import ModelCard, Role, RoutingTable, Settings, Stamp, Worker, WorkerState, make_table
+from shared.table import Breaker, ModelCard, Role, RoutingTable, Settings, Stamp, Worker, WorkerState, make_table
 from shared.tls import TlsFileError
 from tests.unit.dataplane.listening import listener
 
@@ -472,5 +473,64 @@ def test_a_plane_that_fell_silent_is_no_longer_counted() -> None:
         assert (fleet.slot("a").others, fleet.slot("b").others) == (1, 2)
         fleet.take_plane_inflight(PlaneInflight(STAMP, "dead", 2, {"a": 3}))
         assert fleet.slot("a").others == 4
+
+    with_fleet(test)
+
+
+# --- ejection and slow start -----------------------------------------------------------------------------
+
+
+def ejected(name: str, since: float) -> Worker:
+    return msgspec.structs.replace(worker(name, state="ejected"), since=since)
+
+
+def test_ejected_workers_are_left_out_and_keep_their_slot() -> None:
+    def test(fleet: TestFleet) -> None:
+        fleet.adopt(table([worker("a"), worker("b")]))
+        slot = fleet.slot("a")
+        fleet.adopt(table([ejected("a", 10.0), worker("b")], version=2))
+        assert fleet.ids(None) == ["b"]
+        fleet.adopt(table([worker("a"), worker("b")], version=3))
+        assert fleet.slot("a") is slot
+
+    with_fleet(test)
+
+
+def test_g_break_2_ejections_and_breakers_count_together_and_the_first_stay_out() -> None:
+    def test(fleet: TestFleet) -> None:
+        broken = msgspec.structs.replace(worker("c"), breaker=Breaker(state="open", since=15.0))
+        fleet.adopt(table([ejected("a", 20.0), ejected("b", 10.0), broken, worker("d")]))
+        assert fleet.ids(None) == ["a", "d"]
+        fleet.adopt(table([ejected("a", 20.0), ejected("b", 10.0)], version=2))
+        assert fleet.ids(None) == ["a", "b"]
+
+    with_fleet(test)
+
+
+def test_an_ejected_worker_gets_no_probe() -> None:
+    def test(fleet: TestFleet) -> None:
+        half_open = Breaker(state="half-open")
+        fleet.adopt(table([msgspec.structs.replace(worker("a"), breaker=half_open), worker("b")]))
+        assert fleet.view.recovering
+        fleet.adopt(table([msgspec.structs.replace(ejected("a", 1.0), breaker=half_open), worker("b")], version=2))
+        assert not fleet.view.recovering
+
+    with_fleet(test)
+
+
+def test_a_worker_whose_ejection_is_over_starts_slowly() -> None:
+    def test(fleet: TestFleet) -> None:
+        fleet.adopt(table([ejected("a", 1.0), worker("b")]))
+        fleet.time += 60.0
+        fleet.adopt(table([worker("a"), worker("b")], version=2))
+        candidates = fleet.view.candidates(None)
+
+        def chosen() -> int:
+            return sum(len(fleet.preferred(candidates)) == 2 for _ in range(1000))
+
+        assert 50 < chosen() < 150
+        fleet.time += 30.0
+        fleet.reap()
+        assert chosen() == 1000
 
     with_fleet(test)

@@ -74,7 +74,13 @@ def test_one_dead_worker_does_not_take_the_router_down() -> None:
 
 
 def test_unhealthy_when_none_is_ready() -> None:
-    assert health(view([worker("a", "unhealthy"), worker("b", "ejected")])).status == 503
+    assert health(view([worker("a", "unhealthy"), worker("b", "starting")])).status == 503
+
+
+def test_a_fleet_whose_last_worker_is_ejected_serves() -> None:
+    only = view([worker("a", "unhealthy"), worker("b", "ejected")])
+    assert health(only).status == readiness(only).status == 200
+    assert [slot.id for slot in only.candidates(None)] == ["b"]
 
 
 def test_models_in_openais_shape_each_byte_for_byte() -> None:

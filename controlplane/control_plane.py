@@ -285,6 +285,7 @@ class ControlPlane:
             timeout=config.health_check_timeout_secs,
             clock=self._clock,
             changed=self._worker_changed,
+            answered=self._ejector.outcomes.answered,
             tls=tls,
         )
         self._pacing = Pacing(config.load_cpu_percent / 100, self._clock)

@@ -26,6 +26,10 @@ them decides, so a killed worker is out within a second, while one that is only 
 timeouts a minute apart before anyone calls it unhealthy. Suspicions do not change that, or one busy engine, or a
 name server that is away for a second, would cost the fleet its workers: of the looks that they cause, `unclear`
 ones count as one per half an interval.
+
+An `unclear` look at a ready worker that has answered requests since the look began says nothing at all: the health
+check of a busy engine waits behind its work (vllm#34789), and the answers are the better witness. What is refused or
+failed counts all the same.
 """
 
 from __future__ import annotations
@@ -84,10 +88,15 @@ class Health:
     """Monotonic seconds until which another `unclear` look says nothing new."""
 
 
-def judge(health: Health, outcome: Outcome, rules: HealthRules, now: float) -> Health:
-    """Return the health after one look. `now` is monotonic seconds."""
+def judge(health: Health, outcome: Outcome, rules: HealthRules, now: float, *, answering: bool = False) -> Health:
+    """Return the health after one look; `answering` if the worker answered requests meanwhile.
+
+    `now` is monotonic seconds.
+    """
     if outcome == "ok":
         return _succeeded(health, rules)
+    if outcome == "unclear" and answering and health.state == "ready":
+        return replace(health, suspected=False, pause=rules.interval)
     return _failed(health, outcome, rules, now)
 
 

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
+from math import inf
 
 import msgspec
 
@@ -44,10 +45,12 @@ class Prober:
         timeout: float,
         clock: Clock,
         changed: Callable[[Change], None],
+        answered: Callable[[str], float] = lambda worker: -inf,
         tls: WorkerTls | None = None,
     ) -> None:
         """`endpoint` is the path that tells health; `timeout` is in seconds for each of a look's requests.
 
+        `answered` tells when a worker last answered a request of a plane, in monotonic seconds.
         `tls` is for https workers, as in `WorkerClient`.
         """
         self._registry = registry
@@ -55,6 +58,7 @@ class Prober:
         self._timeout = timeout
         self._clock = clock
         self._changed = changed
+        self._answered = answered
         self._tls = tls
         self._wakes: dict[str, asyncio.Event] = {}
         self._no_models: set[str] = set()
@@ -96,8 +100,15 @@ class Prober:
             wake.clear()
             began = self._clock.monotonic()
             result = await self._look(worker)
+            answering = self._answered(worker_id) >= began
+            if result.outcome == "unclear" and answering and worker.state == "ready":
+                log.info("worker %s answers requests, but not its check: %s", worker_id, result.reason)
             change = self._registry.probed(
-                worker_id, result, now=self._clock.monotonic(), wall=round(self._clock.wall(), 3)
+                worker_id,
+                result,
+                now=self._clock.monotonic(),
+                wall=round(self._clock.wall(), 3),
+                answering=answering,
             )
             if change is not None:
                 self._changed(change)

@@ -127,14 +127,19 @@ class Registry:
             entry.cards = {model: table.models[model].card for model in models if model in table.models}
             self._show(entry, old.since)
 
-    def probed(self, worker_id: str, result: ProbeResult, *, now: float, wall: float) -> Change | None:
-        """Take in one look at a worker. Returns its change, None when its record stays the same."""
+    def probed(
+        self, worker_id: str, result: ProbeResult, *, now: float, wall: float, answering: bool = False
+    ) -> Change | None:
+        """Take in one look at a worker, which is `answering` if it answered requests meanwhile.
+
+        Returns its change, None when its record stays the same.
+        """
         entry = self._entries.get(worker_id)
         if entry is None:
             return None
         before = entry.worker
         was, in_service_once = entry.health.state, entry.health.was_ready
-        entry.health = judge(entry.health, result.outcome, self._rules, now)
+        entry.health = judge(entry.health, result.outcome, self._rules, now, answering=answering)
         state, epoch, models, reason = entry.health.state, before.epoch, before.models, result.reason
         if result.outcome != "ok":
             entry.refused |= in_service_once and result.outcome == "refused"

@@ -1,3 +1,4 @@
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -120,3 +121,29 @@ def test_what_holds_in_every_history(events: list[str], failures: int, successes
             row = 0
             assert before.state != "ready" or health.state == "ready"
             assert not health.suspected
+
+
+def test_a_worker_that_answers_requests_is_not_taken_out_by_late_checks_alone() -> None:
+    health = READY
+    for number in range(20):
+        health = judge(health, "unclear", RULES, 60.0 * number, answering=True)
+        assert (health.state, health.failures, health.pause) == ("ready", 0, 60.0)
+    # The first check without an answer meanwhile is the first that counts.
+    assert judge(health, "unclear", RULES, 1200.0).failures == 1
+    hurried = judge(suspect(READY), "unclear", RULES, 0.0, answering=True)
+    assert not hurried.suspected
+
+
+@pytest.mark.parametrize("outcome", ["refused", "failed"])
+def test_what_is_clear_counts_whatever_it_answers(outcome: Outcome) -> None:
+    health = READY
+    for _ in range(3):
+        health = judge(health, outcome, RULES, 1.0, answering=True)
+    assert health.state == "unhealthy"
+
+
+def test_answers_make_nobody_ready() -> None:
+    starting = judge(Health(begun=0.0), "unclear", RULES, 1.0, answering=True)
+    assert starting.state == "starting"
+    unhealthy = after(READY, "refused", "refused", "refused")
+    assert judge(unhealthy, "unclear", RULES, 1.0, answering=True).state == "unhealthy"

@@ -20,6 +20,7 @@ from dataplane.descriptors import OUT_OF_DESCRIPTORS
 from dataplane.exchange import Exchange
 from dataplane.failure_log import SAID, why_no_connection
 from dataplane.fleet_view import FleetView
+from dataplane.load_header import ASKING, taken_out
 from dataplane.receipts import Detail, Try, explaining
 from dataplane.retry import EVIDENCE, Attempt, Outcome, Step, may_be_sent_again, next_step, retry_after
 from dataplane.slot import Slot
@@ -40,6 +41,7 @@ class Attempts:
     """Those of one request. Tells the request once how it all ended, unless the request closes it before."""
 
     __slots__ = (
+        "_asks",
         "_connecting",
         "_fields",
         "_forwarder",
@@ -71,6 +73,7 @@ class Attempts:
         self._slot: Slot | None = None
         self._connecting: asyncio.Task[UpstreamConnection] | None = None
         self._probing = False
+        self._asks = False
         self._is_over = False
         self.exchange: Exchange | None = None
         self.tries: list[Try] = []
@@ -223,7 +226,9 @@ class Attempts:
         request = self._request
         exchange = Exchange(request.client, request.id, self._forwarder.loop, self._answer_begins, self._attempt_ended)
         self.exchange = exchange
-        exchange.send(connection, b"%b%b\r\n%b" % (self._line, slot.authority, self._fields), request.body)
+        self._asks = request.may_ask_for_load and slot.asks_for_load(self._forwarder.loop.time())
+        asking = ASKING if self._asks else b""
+        exchange.send(connection, b"%b%b\r\n%b%b" % (self._line, slot.authority, asking, self._fields), request.body)
 
     def _answer_begins(self, status: int, headers: Headers) -> bool:
         """Look at an answer before the client sees it; False when another attempt is made instead."""
@@ -231,6 +236,8 @@ class Attempts:
         if slot is not None:
             self._forwarder.fleet.avoidance.reached(slot)
             slot.outcomes.answers += 1
+            if self._asks and (figures := taken_out(headers)) is not None:
+                slot.set_queue(figures, self._forwarder.loop.time())
             settings = self._forwarder.fleet.view.settings
             if settings.expose_worker or settings.explain:
                 headers[:] = [field for field in headers if not field[0].startswith(OWN_HEADERS)]

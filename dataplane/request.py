@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 from dataplane.accounting import AbortedBy
 from dataplane.attempts import Attempts
 from dataplane.client import Client
+from dataplane.load_header import may_ask
 from dataplane.peek import KV_TRANSFER, Peek, peek
 from dataplane.splice import without_members
 from dataplane.timeouts import Phase, Place, Progress
@@ -44,7 +45,18 @@ Interruption = Literal["client", "timeout", "shutdown"]
 class Request:
     """One request on its way. It is the `RequestView` of the policies."""
 
-    __slots__ = ("_attempts", "_ended", "_forwarder", "_peek", "_progress", "arrived", "body", "client", "id")
+    __slots__ = (
+        "_attempts",
+        "_ended",
+        "_forwarder",
+        "_peek",
+        "_progress",
+        "arrived",
+        "body",
+        "client",
+        "id",
+        "may_ask_for_load",
+    )
 
     def __init__(self, forwarder: Forwarder, client: Client, request_id: bytes) -> None:
         self._forwarder = forwarder
@@ -56,6 +68,7 @@ class Request:
         self._peek = Peek()
         self._attempts: Attempts | None = None
         self._ended = False
+        self.may_ask_for_load = False
 
     # --- what a policy sees ----------------------------------------------------------------------------
 
@@ -86,13 +99,14 @@ class Request:
 
     def _received(self, body: bytes | bytearray) -> None:
         try:
-            limit = self._forwarder.fleet.view.settings.max_payload_size
+            settings = self._forwarder.fleet.view.settings
+            limit = settings.max_payload_size
             if len(body) > limit:
                 raise payload_too_large(limit)
             client = self.client
             scope = client.scope
             self._peek = peek(body)
-            if self._peek.hands_over and not self._forwarder.fleet.view.settings.trust_kv_transfer_params:
+            if self._peek.hands_over and not settings.trust_kv_transfer_params:
                 try:
                     body = without_members(body, KV_TRANSFER)
                 except (ValueError, RecursionError):
@@ -101,6 +115,7 @@ class Request:
             line = request_line(client.method, scope["raw_path"], scope["query_string"])
             fields = field_lines(client.headers, self.id, client.method, len(body))
             self.body = body
+            self.may_ask_for_load = settings.load_header and may_ask(client.path, client.fields)
             self._attempts = Attempts(self, self._forwarder, line, fields)
             self._attempts.next()
             self._forwarder.watch_soon(self)

@@ -6,6 +6,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from dataplane.load import Figures, figures_of, vllm
+from dataplane.load_header import ASK_AFTER, QueueFigures
 from dataplane.outcomes import Outcomes
 from dataplane.upstream.pool import Pool
 from shared.messages import LOAD_UNKNOWN_AFTER, WorkerLoad
@@ -22,9 +23,12 @@ class Slot:
     """
 
     __slots__ = (
+        "_asked",
         "_engine",
         "_engine_seen",
         "_fleet",
+        "_queue_told",
+        "_read",
         "authority",
         "epoch",
         "has_left",
@@ -47,6 +51,10 @@ class Slot:
         self.has_left = False
         self._engine: WorkerLoad | None = None
         self._engine_seen = 0.0
+        # When the engine's page was read last, and when an answer told of its queue last.
+        self._read = -inf
+        self._queue_told = -inf
+        self._asked = -inf
 
     def figures(self) -> Figures:
         """Return what is known of the worker's load."""
@@ -66,11 +74,30 @@ class Slot:
     def engine_requests(self, now: float) -> int | None:
         """Return how many requests the engine runs and has waiting, as it said; None when that is too old."""
         engine = self._engine
-        if engine is None or self.engine_age(now) >= LOAD_UNKNOWN_AFTER:
+        if engine is None or now - self._read >= LOAD_UNKNOWN_AFTER:
             return None
         return int(engine.running + engine.waiting)
 
     def set_engine(self, engine: WorkerLoad, now: float) -> None:
         """Keep the engine's newest figures; `now` is the loop's time in seconds."""
+        known, told = self._engine, self._queue_told
+        self._read = now - engine.age
+        if known is not None and told > self._read:
+            engine = WorkerLoad(engine.running, known.waiting, known.kv_usage, now - told)
         self._engine = engine
         self._engine_seen = now
+
+    def asks_for_load(self, now: float) -> bool:
+        """Whether the next request should ask the engine for its load; True starts the time until the one after."""
+        if now - max(self._asked, self._queue_told, self._read) < ASK_AFTER:
+            return False
+        self._asked = now
+        return True
+
+    def set_queue(self, figures: QueueFigures, now: float) -> None:
+        """Keep what an answer told just now. It does not say how many requests run: that is the last reading's."""
+        known = self._engine
+        is_known = known is not None and now - self._read < LOAD_UNKNOWN_AFTER
+        running = known.running if known is not None and is_known else 0.0
+        self._engine = WorkerLoad(running, figures.waiting, figures.kv_usage, 0.0)
+        self._engine_seen = self._queue_told = now

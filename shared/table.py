@@ -97,6 +97,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     cb_window: float = 120.0
     max_ejection_percent: int = 50
     slow_start: float = 30.0
+    load_header: bool = True
     max_payload_size: int = 536_870_912
     trust_kv_transfer_params: bool = False
     request_id_headers: tuple[str, ...] = ("x-request-id", "x-correlation-id", "x-trace-id", "request-id")

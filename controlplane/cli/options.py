@@ -62,6 +62,7 @@ HELP: dict[str, tuple[str, str]] = {
         "PERCENT",
         "Share of one core that the control plane may use; where reading all loads takes more, it is done less often.",
     ),
+    "no_load_header": ("", "Do not ask vLLM to tell its load in the head of answers, where the last reading is old."),
     "connect_timeout_secs": ("SECONDS", "Longest wait for a connection to a worker; then another one is tried."),
     "worker_ca_file": (
         "FILE",

@@ -44,6 +44,7 @@ def start(
     health_check_endpoint: Annotated[Text, option("health_check_endpoint")] = None,
     load_interval_ms: Annotated[Text, option("load_interval_ms")] = None,
     load_cpu_percent: Annotated[Text, option("load_cpu_percent")] = None,
+    no_load_header: Annotated[Text, option("no_load_header")] = None,
     connect_timeout_secs: Annotated[Text, option("connect_timeout_secs")] = None,
     worker_ca_file: Annotated[Text, option("worker_ca_file")] = None,
     worker_client_cert: Annotated[Text, option("worker_client_cert")] = None,

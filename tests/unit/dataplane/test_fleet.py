@@ -526,7 +526,7 @@ def test_a_worker_whose_ejection_is_over_starts_slowly() -> None:
         candidates = fleet.view.candidates(None)
 
         def chosen() -> int:
-            return sum(len(fleet.preferred(candidates)) == 2 for _ in range(1000))
+            return sum(len(fleet.preferred(candidates, fleet.time)) == 2 for _ in range(1000))
 
         assert 50 < chosen() < 150
         fleet.time += 30.0

@@ -34,6 +34,7 @@ def test_a_small_answer_is_passed_on_whole(run: Run) -> None:
             assert asked.body == BODY
             assert asked.fields == [
                 (b"host", worker.url.removeprefix("http://").encode()),
+                (b"endpoint-load-metrics-format", b"TEXT"),
                 (b"a", b"1"),
                 (b"x-request-id", b"mine"),
                 (b"content-length", b"%d" % len(BODY)),

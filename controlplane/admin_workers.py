@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine, Set
+from typing import Any, TypeVar
 
 import msgspec
 from starlette.requests import Request
@@ -14,6 +14,9 @@ from controlplane.membership import Done, Membership, MembershipError
 from controlplane.status_report import StatusReport, WorkerStatus
 from shared.decoding import DECODE_ERRORS
 from shared.table import WorkerState
+from shared.worker_attributes import AttributeChange, ConfiguredWorker, attributes_of
+
+T = TypeVar("T")
 
 MAX_BODY = 64 * 1024
 _YES = ("", "1", "true", "yes")
@@ -29,16 +32,16 @@ class Changed(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     state: WorkerState
     reason: str
+    labels: dict[str, str]
+    weight: float
+    capacity: float | None
+    priority: int
     on_every_plane: bool
     kept: bool
 
 
 class _List(msgspec.Struct):
     workers: tuple[WorkerStatus, ...]
-
-
-class _Add(msgspec.Struct, forbid_unknown_fields=True):
-    url: str
 
 
 def problem(status: int, code: str, message: str) -> Response:
@@ -51,8 +54,9 @@ def problem(status: int, code: str, message: str) -> Response:
 def worker_routes(status: Callable[[], StatusReport], membership: Membership) -> list[Route]:
     """Return the routes."""
 
-    async def show_all(_request: Request) -> Response:
-        return _json(_List(status().workers))
+    async def show_all(request: Request) -> Response:
+        wanted = _labels(request.query_params.getlist("label"))
+        return _json(_List(tuple(worker for worker in status().workers if wanted <= worker.labels.items())))
 
     async def show(request: Request) -> Response:
         name = request.path_params["id"]
@@ -63,13 +67,13 @@ def worker_routes(status: Callable[[], StatusReport], membership: Membership) ->
         return _json(found[0])
 
     async def add(request: Request) -> Response:
-        try:
-            wanted = msgspec.json.decode(await _body(request), type=_Add)
-        except DECODE_ERRORS as error:
-            text = f'The body is not {{"url": "http://host:port"}}: {error}.'
-            raise MembershipError(400, "bad_body", text) from None
-        done = await membership.add(wanted.url)
+        wanted = await _decoded(request, ConfiguredWorker, '{"url": "http://host:port"}')
+        done = await membership.add(wanted.url, attributes_of(wanted))
         return _changed(done, 201 if done.is_new else 200)
+
+    async def change(request: Request) -> Response:
+        wanted = await _decoded(request, AttributeChange, '{"weight": 0.5}')
+        return _changed(await membership.change(request.path_params["id"], wanted))
 
     async def remove(request: Request) -> Response:
         force = request.query_params.get("force", "no").lower() in _YES
@@ -87,6 +91,7 @@ def worker_routes(status: Callable[[], StatusReport], membership: Membership) ->
         Route("/workers/{id:path}/drain", verb(membership.drain), methods=["POST"]),
         Route("/workers/{id:path}/undrain", verb(membership.undrain), methods=["POST"]),
         Route("/workers/{id:path}", show),
+        Route("/workers/{id:path}", change, methods=["PATCH"]),
         Route("/workers/{id:path}", remove, methods=["DELETE"]),
     ]
 
@@ -98,6 +103,10 @@ def _changed(done: Done, status: int = 200) -> Response:
         url=worker.url,
         state=worker.state,
         reason=worker.reason,
+        labels=worker.labels,
+        weight=worker.weight,
+        capacity=worker.capacity,
+        priority=worker.priority,
         on_every_plane=done.is_on_every_plane,
         kept=done.is_kept,
     )
@@ -106,6 +115,21 @@ def _changed(done: Done, status: int = 200) -> Response:
 
 def _json(value: object, status: int = 200) -> Response:
     return Response(msgspec.json.encode(value), status, media_type="application/json")
+
+
+def _labels(texts: list[str]) -> Set[tuple[str, str]]:
+    """Return what a worker's labels must hold. Raises MembershipError."""
+    for text in texts:
+        if "=" not in text:
+            raise MembershipError(400, "bad_label", f"label is {text[:100]!r}; write name=text, such as zone=a.")
+    return {(name, value) for name, _, value in (text.partition("=") for text in texts)}
+
+
+async def _decoded(request: Request, shape: type[T], example: str) -> T:
+    try:
+        return msgspec.json.decode(await _body(request), type=shape)
+    except DECODE_ERRORS as error:
+        raise MembershipError(400, "bad_body", f"The body is not such as {example}: {error}.") from None
 
 
 async def _body(request: Request) -> bytes:

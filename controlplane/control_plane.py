@@ -8,7 +8,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from controlplane.breaker import Breakers, Transition
-from controlplane.discovery.static import static_workers
+from controlplane.discovery.runtime import configured
 from controlplane.ejection import Ejections
 from controlplane.ejector import Ejector
 from controlplane.health import HealthRules
@@ -73,10 +73,9 @@ class ControlPlane:
         now = clock.monotonic()
         self._planes.expect({record.identity.id for record in living_planes(runtime)}, now)
         self._publication = Publication(epoch, config.settings())
-        configured = tuple(worker.id for worker in static_workers(config.worker_urls))
         self._membership = Membership(
             self._registry,
-            read_members(runtime, configured),
+            read_members(runtime, configured(config.worker_urls, config.workers)),
             fleet=self,
             store=MembersStore(runtime),
             clock=clock,

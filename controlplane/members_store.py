@@ -5,18 +5,23 @@ from __future__ import annotations
 import asyncio
 import logging
 
+import msgspec
+
 from controlplane.discovery.runtime import RuntimeMembers
 from shared.runtime_dir import RuntimeDir, read_record, write_record
 
 log = logging.getLogger(__name__)
 
 
-def read_members(runtime: RuntimeDir, configured: tuple[str, ...]) -> RuntimeMembers:
-    """Return what an earlier control plane kept, if it had the same configuration; else what was configured."""
+def read_members(runtime: RuntimeDir, configured: RuntimeMembers) -> RuntimeMembers:
+    """Return what an earlier control plane kept, if it had the same workers configured; else what is configured.
+
+    What the configuration says of them may be new.
+    """
     kept = read_record(runtime.members, RuntimeMembers)
-    if kept is not None and kept.configured == configured:
-        return kept
-    return RuntimeMembers(configured=configured)
+    if kept is not None and kept.configured == configured.configured:
+        return msgspec.structs.replace(kept, described=configured.described)
+    return configured
 
 
 class MembersStore:

@@ -1,4 +1,4 @@
-"""What operators do to the members while the router runs: add, remove, drain, undrain.
+"""What operators do to the members while the router runs: add, change, remove, drain, undrain.
 
 A change is in force at once, and its answer comes when every plane that is heard of serves by it (or `PATIENCE` is
 over), and when it is on disk for the next life of the control plane.
@@ -13,12 +13,15 @@ import asyncio
 import logging
 from typing import NamedTuple, Protocol
 
+import msgspec
+
 from controlplane.discovery import runtime as verbs
 from controlplane.discovery.runtime import RuntimeMembers
 from controlplane.registry import Change, Registry
 from shared.clock import Clock
 from shared.config import ConfigError
 from shared.table import Worker
+from shared.worker_attributes import NOTHING_SAID, AttributeChange, WorkerAttributes, wrong_attributes
 from shared.worker_url import check_worker_url, origin
 
 PATIENCE = 1.0
@@ -131,12 +134,13 @@ class Membership:
         """Return the draining workers at which no request is open any more."""
         return frozenset(key for key, (order, _) in self._draining.items() if self._fleet.is_idle(key, order))
 
-    async def add(self, url: str) -> Done:
-        """Have a worker. Raises MembershipError when there is one already, or when the URL is none."""
+    async def add(self, url: str, said: WorkerAttributes = NOTHING_SAID) -> Done:
+        """Have a worker of which so much is said. Raises MembershipError: there is one already, or it can not be."""
         try:
             check_worker_url("url", url)
         except ConfigError as error:
             raise MembershipError(400, "bad_worker_url", f"{error}.") from None
+        _check(said)
         known = self.find(url)
         if known is not None and known.id not in self._state.leaving:
             raise MembershipError(409, "worker_exists", f"Worker {known.id} already exists; GET /workers lists all.")
@@ -144,7 +148,24 @@ class Membership:
             raise MembershipError(409, "too_many_workers", f"There are {MAX_MEMBERS} workers, which is the most.")
         key = known.id if known is not None else url.rstrip("/")
         log.info("worker %s is added", key)
-        return await self._apply(verbs.add(self._state, key), key, is_new=known is None)
+        return await self._apply(verbs.add(self._state, key, said), key, is_new=known is None)
+
+    async def change(self, name: str, wanted: AttributeChange) -> Done:
+        """Say something else of a worker. Raises MembershipError."""
+        key = self._known(name)
+        state = verbs.change(self._state, key, wanted)
+        _check(state.said.get(key, NOTHING_SAID))
+        done = await self._apply(state, key)
+        worker = done.worker
+        log.info(
+            "worker %s has weight %g, priority %d, capacity %s, labels %s",
+            key,
+            worker.weight,
+            worker.priority,
+            "unknown" if worker.capacity is None else f"{worker.capacity:g}",
+            worker.labels,
+        )
+        return done
 
     async def remove(self, name: str, *, force: bool = False) -> Done:
         """Let a worker go: once its requests have ended, or at once. No open request is cut off."""
@@ -191,3 +212,9 @@ class Membership:
     def _sync(self) -> tuple[Change, ...]:
         wall = round(self._clock.wall(), 3)
         return self._registry.sync(verbs.members(self._state), now=self._clock.monotonic(), wall=wall)
+
+
+def _check(said: WorkerAttributes) -> None:
+    """Raise MembershipError for the first attribute that can not work."""
+    for name, fault in wrong_attributes(msgspec.to_builtins(said)):
+        raise MembershipError(400, "bad_attribute", f"{name} {fault}.")

@@ -11,6 +11,7 @@ from controlplane.reload import Reloaded
 from controlplane.status_report import StatusReport, WorkerStatus
 from shared.receipt import Receipt
 from shared.version import __version__
+from shared.worker_attributes import AttributeChange, ConfiguredWorker
 
 _ID = {
     "name": "id",
@@ -32,13 +33,18 @@ _FORCE = {
     "description": "Do not wait until the open requests have ended. They are not cut off.",
     "schema": {"type": "boolean"},
 }
+_LABEL = {
+    "name": "label",
+    "in": "query",
+    "description": "Only workers with this label, as name=text. It may be given several times.",
+    "schema": {"type": "array", "items": {"type": "string"}},
+}
 
 
 def document() -> dict[str, Any]:
     """Return the document."""
-    _, schemas = msgspec.json.schema_components(
-        (StatusReport, WorkerStatus, Changed, Reloaded, Receipt), ref_template="#/components/schemas/{name}"
-    )
+    shapes = (StatusReport, WorkerStatus, Changed, Reloaded, ConfiguredWorker, AttributeChange, Receipt)
+    _, schemas = msgspec.json.schema_components(shapes, ref_template="#/components/schemas/{name}")
     schemas["Error"] = _error()
     return {
         "openapi": "3.1.0",
@@ -59,15 +65,22 @@ def document() -> dict[str, Any]:
             },
             "/openapi.json": {"get": _does("This document.", None)},
             "/workers": {
-                "get": _does("All workers.", None, shape=_list()),
+                "get": {
+                    **_does("All workers, or those with these labels.", None, shape=_list()),
+                    "parameters": [_LABEL],
+                },
                 "post": {
                     **_does("Add a worker; it gets requests once it is ready.", "Changed", status="201"),
-                    "requestBody": {"required": True, "content": {"application/json": {"schema": _add()}}},
+                    **_takes("ConfiguredWorker", "application/json"),
                 },
             },
             "/workers/{id}": {
                 "parameters": [_ID],
                 "get": _does("One worker.", "WorkerStatus"),
+                "patch": {
+                    **_does("Change what it is like; null goes back to what the configuration says.", "Changed"),
+                    **_takes("AttributeChange", "application/merge-patch+json", "application/json"),
+                },
                 "delete": {
                     **_does("Remove a worker: no new requests; gone once the open ones have ended.", "Changed"),
                     "parameters": [_FORCE],
@@ -101,9 +114,9 @@ def _list() -> dict[str, Any]:
     return {"type": "object", "required": ["workers"], "properties": {"workers": {"type": "array", "items": items}}}
 
 
-def _add() -> dict[str, Any]:
-    url = {"type": "string", "description": "http(s)://host:port"}
-    return {"type": "object", "required": ["url"], "additionalProperties": False, "properties": {"url": url}}
+def _takes(schema: str, *kinds: str) -> dict[str, Any]:
+    content = {kind: {"schema": {"$ref": f"#/components/schemas/{schema}"}} for kind in kinds}
+    return {"requestBody": {"required": True, "content": content}}
 
 
 def _error() -> dict[str, Any]:

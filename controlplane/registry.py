@@ -20,6 +20,7 @@ from controlplane.discovery.discovered import Discovered, Source
 from controlplane.health import Health, HealthRules, Outcome, judge, suspect
 from controlplane.model_list import merge_known
 from shared.table import RoutingTable, Worker, WorkerState
+from shared.worker_attributes import resolved, said_names
 
 MAX_REASON = 300
 """Characters of `Worker.reason`; it travels to every plane."""
@@ -44,20 +45,23 @@ class Change(NamedTuple):
 
 
 class Member(NamedTuple):
-    """A worker with what its server said of itself (its models' entries by id, its version) and who told of it."""
+    """A worker with what its server said of itself (its models' entries by id, its version) and who told of it.
+
+    `changed` names the attributes that operators have changed while the router runs.
+    """
 
     worker: Worker
     cards: Mapping[str, bytes]
     version: str | None
     source: Source = "static"
+    changed: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
 class _Entry:
     worker: Worker
     health: Health
-    source: Source
-    draining: str = ""
+    found: Discovered
     ejected: str = ""
     # Why it is not healthy; not shown while it drains.
     reason: str = ""
@@ -93,8 +97,8 @@ class Registry:
             if entry is None:
                 epoch = self._past_epochs.pop(key, 0) + 1
                 record = Worker(id=key, url=worker.url, role=worker.role, epoch=epoch, since=wall)
-                entry = self._entries[key] = _Entry(record, Health(begun=now), worker.source)
-            entry.source, entry.draining = worker.source, worker.draining
+                entry = self._entries[key] = _Entry(record, Health(begun=now), worker)
+            entry.found = worker
             change = self._show(entry, wall)
             if change is not None and not is_new:
                 changes.append(change)
@@ -210,7 +214,10 @@ class Registry:
 
     def members(self) -> tuple[Member, ...]:
         """Return all members, in the order in which they were found."""
-        return tuple(Member(entry.worker, entry.cards, entry.version, entry.source) for entry in self._entries.values())
+        return tuple(
+            Member(entry.worker, entry.cards, entry.version, entry.found.source, said_names(entry.found.said))
+            for entry in self._entries.values()
+        )
 
     def _forget(self, worker_id: str, wall: float) -> Change:
         before = self._entries.pop(worker_id).worker
@@ -221,15 +228,16 @@ class Registry:
 
     def _show(self, entry: _Entry, wall: float, **told: object) -> Change | None:
         """Bring the record up to what is known. Who drains is shown as draining, whatever its health."""
-        before = entry.worker
+        before, found = entry.worker, entry.found
         state: WorkerState = entry.health.state
         reason = entry.reason
-        if entry.draining:
-            state, reason = "draining", entry.draining
+        if found.draining:
+            state, reason = "draining", found.draining
         elif entry.ejected and state == "ready":
             state, reason = "ejected", entry.ejected
         since = before.since if state == before.state else wall
-        return self._replace(entry, msgspec.structs.replace(before, state=state, reason=reason, since=since, **told))
+        told.update(resolved(found.attributes, found.said), state=state, reason=reason, since=since)
+        return self._replace(entry, msgspec.structs.replace(before, **told))
 
     @staticmethod
     def _replace(entry: _Entry, after: Worker) -> Change | None:

@@ -11,7 +11,15 @@ from controlplane.planes import Plane, Planes
 from controlplane.registry import Member
 from shared.messages import STALE_AFTER, WorkerLoad
 from shared.runtime_dir import ProcessRecord
-from shared.table import Breaker, BreakerState, Role, RoutingTable, WorkerState
+from shared.table import (
+    DEFAULT_PRIORITY,
+    DEFAULT_WEIGHT,
+    Breaker,
+    BreakerState,
+    Role,
+    RoutingTable,
+    WorkerState,
+)
 
 PlaneState = Literal["starting", "serving", "refusing", "stale", "silent"]
 SILENT_AFTER = 3 * STALE_AFTER
@@ -87,7 +95,8 @@ class BreakerStatus(msgspec.Struct, frozen=True, kw_only=True):
 class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One worker. `epoch` counts its lives, `age` is how long it is in its state, `version` its server's own.
 
-    `source` told of it; `drained` once it drains and no plane has a request there.
+    `source` told of it; `drained` once it drains and no plane has a request there. `changed` names the attributes
+    that operators have changed while the router runs.
     """
 
     id: str
@@ -104,6 +113,11 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     load: LoadStatus | None
     source: Source = "static"
     drained: bool = False
+    labels: dict[str, str] = {}
+    weight: float = DEFAULT_WEIGHT
+    capacity: float | None = None
+    priority: int = DEFAULT_PRIORITY
+    changed: tuple[str, ...] = ()
 
 
 class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -217,6 +231,11 @@ def _worker_status(
         else LoadStatus(running=load.running, waiting=load.waiting, kv_usage=load.kv_usage, age=round(load.age, 3)),
         source=member.source,
         drained=is_drained,
+        labels=worker.labels,
+        weight=worker.weight,
+        capacity=worker.capacity,
+        priority=worker.priority,
+        changed=member.changed,
     )
 
 

@@ -14,6 +14,7 @@ import msgspec
 
 from shared.table import Settings
 from shared.version import __version__
+from shared.worker_attributes import ConfiguredWorker
 
 TLS_FILES = ("worker_ca_file", "worker_client_cert", "worker_client_key")
 PATHS = ("runtime_dir", "admin_token_file", *TLS_FILES)
@@ -39,6 +40,8 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     host: str = "127.0.0.1"
     port: int = 30000
     worker_urls: tuple[str, ...] = ()
+    # What is said of workers beside their URLs. Who is not in `worker_urls` is none.
+    workers: tuple[ConfiguredWorker, ...] = ()
     policy: str = "round_robin"
     # vLLM's own: the only one of them that is in requests, and that sees a full KV cache.
     load_formula: str = "vllm"

@@ -12,6 +12,7 @@ from shared.config import ConfigError
 from shared.config_fields import FIELDS, Given, Place, Problem, nearest
 from shared.config_lines import key_lines
 from shared.config_mvllm import is_mvllm, read_mvllm
+from shared.config_workers import read_tables, urls_of
 
 MAX_BYTES = 4 * 1024 * 1024
 """Far above a list of thousands of workers; a wrong path must not fill the memory."""
@@ -57,13 +58,20 @@ def read_config(file: ConfigFile) -> Content:
     if is_mvllm(content):
         return Content(*read_mvllm(file.name, text, content, lines))
     given: dict[str, Given] = {}
-    problems = []
+    problems: list[Problem] = []
     for key, value in content.items():
         line = lines[(key,)]
-        if key in FIELDS:
+        if key == "workers":
+            tables = read_tables(file.name, text, value, lines)
+            problems += tables.problems
+            given[key] = Given(tables.workers, Place("file", file.name, line, key))
+        elif key in FIELDS:
             given[key] = Given(value, Place("file", file.name, line, key))
         else:
             problems.append(Problem(_unknown(f"{file.name}:{line}", key, value), line))
+    if "workers" in given:
+        urls = given.get("worker_urls", Given([], given["workers"].place._replace(key="workers (worker_urls)")))
+        given["worker_urls"] = urls._replace(value=urls_of(urls.value, given["workers"].value))
     return Content(given, tuple(problems))
 
 

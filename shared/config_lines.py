@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 Path = tuple[str, ...]
@@ -25,13 +25,18 @@ _OPENING, _CLOSING = "[{", "]}"
 def key_lines(text: str) -> dict[Path, int]:
     """Return the first line of each table and each of its keys, by path; `text` is valid TOML.
 
-    Keys within inline tables are not looked for.
+    In the path of an array's table its number, from "0", follows the array's name. Keys within inline tables are not
+    looked for.
     """
     lines: dict[Path, int] = {}
     table: Path = ()
+    newest: dict[Path, int] = {}
     for line, statement in _statements(text):
         if statement[0] == "[":
-            path = table = _path("".join(statement).strip("[] \t"))
+            path = _path("".join(statement).strip("[] \t"))
+            if statement[1] == "[":
+                newest[path] = newest.get(path, -1) + 1
+            path = table = _numbered(path, newest)
         else:
             path = (*table, *_path("".join(statement[: statement.index("=")])))
         for length in range(1, len(path) + 1):
@@ -67,6 +72,16 @@ def _statements(text: str) -> Iterator[tuple[int, list[str]]]:
         line += token.count("\n")
     if statement:
         yield begun, statement
+
+
+def _numbered(path: Path, newest: Mapping[Path, int]) -> Path:
+    """Return a table's path with the numbers of the arrays that it is within."""
+    full: list[str] = []
+    for length, part in enumerate(path, 1):
+        full.append(part)
+        if (number := newest.get(path[:length])) is not None:
+            full.append(str(number))
+    return tuple(full)
 
 
 def _path(key: str) -> Path:

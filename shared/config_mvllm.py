@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from shared.config_fields import Given, Place, Problem, nearest
 from shared.config_lines import Path, line_of_text
+from shared.worker_attributes import CAPACITIES, ConfiguredWorker
 
 POLICY = "power_of_two"
 """mvllm sends each request to the server with the least load; of the policies here this is the one that does."""
@@ -102,7 +103,7 @@ class _Reader:
             self.refuse(line, 'servers.servers is no list of tables; write servers = [{ url = "http://host:8000" }]')
             return
         urls: list[str] = []
-        has_capacity = False
+        workers: list[ConfiguredWorker] = []
         for number, server in enumerate(servers, 1):
             url = server.get("url")
             if not isinstance(url, str):
@@ -111,15 +112,17 @@ class _Reader:
             urls.append(url)
             capacity = server.get("max_concurrent_requests")
             at = line_of_text(self._text, url, line)
-            if capacity is not None and (type(capacity) is not int or capacity < 1):
+            if capacity is not None and (type(capacity) is not int or not 1 <= capacity <= CAPACITIES[1]):
                 self.refuse(at, f"max_concurrent_requests is {capacity!r}; write a whole number from 1")
-            has_capacity |= capacity is not None
+            elif capacity is not None:
+                workers.append(ConfiguredWorker(url=url, capacity=capacity))
             for key in server:
                 if key not in _SERVER_KEYS:
                     self._warn(at, f"unknown key {key!r} of a server has no effect{_meant(key, _SERVER_KEYS)}")
         self._give("worker_urls", urls, line, "servers (worker_urls)")
-        if has_capacity:
-            self._warn(line, "max_concurrent_requests has no effect in this version: workers have no limit")
+        if workers:
+            self._give("workers", tuple(workers), line, "servers (workers)")
+            self._warn(line, "max_concurrent_requests is the worker's capacity; it has no effect as a limit yet")
 
     def config(self, table: Mapping[str, Any]) -> None:
         for key, value in table.items():

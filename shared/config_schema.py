@@ -15,6 +15,15 @@ import msgspec
 from shared.config_faults import ADDRESSES, CHOICES, HEADER_NAME, POLICIES, RANGES, SERVER_NAME
 from shared.config_fields import FIELDS, LISTS
 from shared.policy_plugins import MODULE_AND_CLASS, plugin_names
+from shared.worker_attributes import (
+    CAPACITIES,
+    LABEL_KEY,
+    MAX_LABEL_KEY,
+    MAX_LABEL_VALUE,
+    MAX_LABELS,
+    MAX_PRIORITY,
+    MAX_WEIGHT,
+)
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _TYPES = {int: "integer", float: "number", bool: "boolean"}
@@ -27,6 +36,25 @@ _PATTERNS = {
     **dict.fromkeys(ADDRESSES, _IPV4_OR_IPV6),
     "health_check_endpoint": "^/",
     "worker_server_name": f"^{SERVER_NAME}$",
+}
+
+_WORKER = {
+    "type": "object",
+    "properties": {
+        "url": {"type": "string", "pattern": _WORKER_URL},
+        "role": {"type": "string", "enum": ["regular"]},
+        "labels": {
+            "type": "object",
+            "propertyNames": {"pattern": f"^{LABEL_KEY}$", "maxLength": MAX_LABEL_KEY},
+            "additionalProperties": {"type": "string", "maxLength": MAX_LABEL_VALUE},
+            "maxProperties": MAX_LABELS,
+        },
+        "weight": {"type": "number", "minimum": 0, "maximum": MAX_WEIGHT},
+        "capacity": {"type": "number", "minimum": CAPACITIES[0], "maximum": CAPACITIES[1]},
+        "priority": {"type": "integer", "minimum": 0, "maximum": MAX_PRIORITY},
+    },
+    "required": ["url"],
+    "additionalProperties": False,
 }
 
 
@@ -50,6 +78,8 @@ def _property(field: str) -> dict[str, Any]:
 
 
 def _type(field: str) -> dict[str, Any]:
+    if field == "workers":
+        return {"type": "array", "items": _WORKER}
     if field in LISTS:
         items: dict[str, Any] = {"type": "string", "pattern": _ITEMS[field]}
         # A text with several in it is taken too, as in the environment.

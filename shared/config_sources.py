@@ -14,7 +14,7 @@ import msgspec
 
 from shared.config import ConfigError, StartConfig, flag_of
 from shared.config_faults import ADDRESSES, Fault, faults
-from shared.config_fields import BOOLEANS, FIELDS, LISTS, Given, Place, Problem
+from shared.config_fields import BOOLEANS, FIELDS, FLAGS, LISTS, Given, Place, Problem
 from shared.config_file import ConfigFile, Content, read_config
 from shared.config_lines import line_of_text
 
@@ -108,7 +108,7 @@ def _placed(fault: Fault, given: Mapping[str, Given], file: ConfigFile | None) -
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Given]:
     given = {}
-    for field in FIELDS:
+    for field in FLAGS:
         name = ENVIRONMENT_PREFIX + field.upper()
         value = environment.get(name, "")
         # Compose files and charts write an empty text for "not set".

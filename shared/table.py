@@ -18,6 +18,9 @@ Role = Literal["regular", "prefill", "decode"]
 WorkerState = Literal["starting", "ready", "draining", "unhealthy", "ejected", "gone"]
 BreakerState = Literal["closed", "half-open", "open"]
 
+DEFAULT_WEIGHT = 1.0
+DEFAULT_PRIORITY = 50
+"""vllm-router's default; higher is preferred, as there."""
 _HASH_SPACE = 1 << 64
 
 
@@ -50,6 +53,10 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
     `id` is unique in a table (today the URL as given). `epoch` counts the lives of the worker behind that
     id: figures of an earlier life say nothing about this one. `models` is None until the worker has told
     them; such a worker may serve any model. `since` is Unix time in seconds. `breaker` is None while closed.
+
+    `weight` is its share of the requests against the others of its `priority`; those of a higher priority are used
+    first, those of weight 0 last (`dataplane.priority`). `capacity` is how many requests it takes well at a time, None
+    when that is not known. Nothing is chosen by `labels`.
     """
 
     id: str
@@ -61,9 +68,13 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
     since: float = 0.0
     models: tuple[str, ...] | None = None
     breaker: Breaker | None = None
+    labels: dict[str, str] = {}
+    weight: float = DEFAULT_WEIGHT
+    capacity: float | None = None
+    priority: int = DEFAULT_PRIORITY
 
     def __post_init__(self) -> None:
-        _as_floats(self, "since")
+        _as_floats(self, "since", "weight", "capacity")
 
 
 class ModelCard(msgspec.Struct, frozen=True, kw_only=True):

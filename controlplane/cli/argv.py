@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from controlplane.cli.vllm_router_flags import NOT_OFFERED
 from shared.config import flag_of
-from shared.config_fields import BOOLEANS, FIELDS, LISTS, nearest
+from shared.config_fields import BOOLEANS, FLAGS, LISTS, nearest
 
-START_FLAGS = frozenset({*map(flag_of, FIELDS), "--config"})
+START_FLAGS = frozenset({*map(flag_of, FLAGS), "--config"})
 _LIST_FLAGS = frozenset(map(flag_of, LISTS))
 _BOOLEAN_FLAGS = frozenset(map(flag_of, BOOLEANS))
 _NEGATIVE_NUMBER = re.compile(r"-\.?\d")

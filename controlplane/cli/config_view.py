@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from shared.config_fields import FIELDS, Source
 from shared.config_schema import schema
 from shared.config_sources import Gathered
 
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _CONSEQUENCES = {
     "reload": "a reload is enough",
     "control plane": "`routerctl start` again replaces the control plane",
@@ -88,5 +90,15 @@ def _assignment(one: ShownValue) -> str:
 
 
 def value_text(value: Any) -> str:
-    """Return a value as the file writes it. JSON's texts, numbers and lists are TOML's too."""
-    return "(not set)" if value is None else json.dumps(value, ensure_ascii=False)
+    """Return a value as the file writes it."""
+    return "(not set)" if value is None else _toml(msgspec.to_builtins(value))
+
+
+def _toml(value: Any) -> str:
+    """Return a value in TOML. JSON's texts and numbers are TOML's too."""
+    if isinstance(value, dict):
+        pairs = (f"{key if _BARE_KEY.fullmatch(key) else json.dumps(key)} = {_toml(one)}" for key, one in value.items())
+        return f"{{ {', '.join(pairs)} }}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_toml, value))}]"
+    return json.dumps(value, ensure_ascii=False)

@@ -14,6 +14,10 @@ HELP: dict[str, tuple[str, str]] = {
     "host": ("ADDRESS", "Listen address of the data port; 0.0.0.0 is every address."),
     "port": ("PORT", "Data port: clients send their requests here."),
     "worker_urls": ("URL...", "Workers, as http(s)://host:port."),
+    "workers": (
+        "",
+        "Tables of workers: url, labels, weight, capacity, priority. They are workers as those of worker_urls are.",
+    ),
     "policy": (
         "NAME",
         "How a worker is chosen: round_robin, random, power_of_two (the less loaded of two drawn), least_load, an "

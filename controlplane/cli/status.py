@@ -16,7 +16,7 @@ from controlplane.cli.admin_client import (
     find,
     token_for,
 )
-from controlplane.cli.status_view import RouterView, as_text
+from controlplane.cli.status_view import RouterView, as_text, terminal_width
 from shared.decoding import DECODE_ERRORS
 from shared.runtime_dir import RuntimeDir
 
@@ -58,7 +58,7 @@ def status(
     if as_json:
         print(msgspec.json.format(found, indent=2).decode())
     else:
-        print(as_text(msgspec.json.decode(found, type=RouterView)))
+        print(as_text(msgspec.json.decode(found, type=RouterView), terminal_width()))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""What `routerctl status` shows of a router, and how people read it: 80 columns, one line a process or worker.
+"""What `routerctl status` shows of a router, and how people read it: one line a process or worker.
 
 The names are those of `GET /status` (controlplane/status_report.py), of which this is the part that people look at
 and that can also be told without a control plane.
@@ -6,6 +6,8 @@ and that can also be told without a control plane.
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -80,11 +82,17 @@ class RouterView(msgspec.Struct, kw_only=True):
     workers: list[WorkerView]
 
 
-_WIDTH = 80
+WIDTH = 80
+"""Columns, where nothing is known of a terminal."""
 
 
-def as_text(report: RouterView) -> str:
-    """Return the report as a table for people."""
+def terminal_width() -> int:
+    """Return how many columns the terminal has that is written to; at least `WIDTH`."""
+    return max(WIDTH, shutil.get_terminal_size().columns) if sys.stdout.isatty() else WIDTH
+
+
+def as_text(report: RouterView, width: int = WIDTH) -> str:
+    """Return the report as a table for people, each line cut at `width` columns."""
     rows = [("PROCESS", "STATE", "PID", "VERSION", "AGE", "TABLE", "ACTIVE", "CLIENTS")]
     supervisor = report.supervisor or ProcessView(state="gone")
     for name, process in (("supervisor", supervisor), ("control plane", report.control_plane)):
@@ -98,13 +106,13 @@ def as_text(report: RouterView) -> str:
         # How near the limit is matters; both numbers would not fit beside all else.
         clients = f"{(plane.client_connections or 0) / most:.0%}" if most else "-"
         rows.append((*head, duration(plane.age), table, active, clients))
-    lines = _aligned(rows)
+    lines = aligned(rows)
     lines.append("")
     if report.workers:
         lines += _worker_lines(report.workers)
     else:
-        lines.append("no workers; give some with --worker-urls")
-    return "\n".join(line[:_WIDTH].rstrip() for line in lines)
+        lines.append("no workers; `routerctl workers add URL` adds one, --worker-urls gives some")
+    return "\n".join(line[:width].rstrip() for line in lines)
 
 
 def _worker_lines(workers: Iterable[WorkerView]) -> list[str]:
@@ -116,10 +124,11 @@ def _worker_lines(workers: Iterable[WorkerView]) -> list[str]:
         if state == "ready" and breaker.state != "closed":
             state, age, last = f"breaker {breaker.state}", breaker.age, breaker.reason
         rows.append((worker.url, state, duration(age), last))
-    return _aligned(rows)
+    return aligned(rows)
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return rows as lines, each column as wide as its widest cell."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
 

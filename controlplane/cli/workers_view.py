@@ -1,14 +1,13 @@
-"""What `routerctl workers` shows, for people: 80 columns."""
+"""What `routerctl workers` shows, for people."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from controlplane.cli.status_view import duration
-
-_WIDTH = 80
+from controlplane.cli.status_view import WIDTH, BreakerView, aligned, duration
+from shared.table import DEFAULT_PRIORITY, DEFAULT_WEIGHT
 
 
 class Load(msgspec.Struct, kw_only=True):
@@ -36,6 +35,12 @@ class Worker(msgspec.Struct, kw_only=True):
     models: tuple[str, ...] | None
     inflight: int
     load: Load | None
+    breaker: BreakerView = BreakerView()
+    labels: dict[str, str] = {}
+    weight: float = DEFAULT_WEIGHT
+    capacity: float | None = None
+    priority: int = DEFAULT_PRIORITY
+    changed: tuple[str, ...] = ()
 
 
 class Workers(msgspec.Struct, kw_only=True):
@@ -51,19 +56,32 @@ class Changed(msgspec.Struct, kw_only=True):
     state: str
     on_every_plane: bool
     kept: bool
+    labels: dict[str, str] = {}
+    weight: float = DEFAULT_WEIGHT
+    capacity: float | None = None
+    priority: int = DEFAULT_PRIORITY
 
 
-def list_text(workers: Sequence[Worker]) -> str:
-    """Return a line per worker."""
+_COLUMNS: tuple[tuple[str, Callable[[Worker], str], str], ...] = (
+    ("WEIGHT", lambda worker: f"{worker.weight:g}", f"{DEFAULT_WEIGHT:g}"),
+    ("PRIORITY", lambda worker: str(worker.priority), str(DEFAULT_PRIORITY)),
+    ("CAPACITY", lambda worker: _number(worker.capacity), "-"),
+    ("LABELS", lambda worker: _labels(worker.labels), "-"),
+)
+"""Columns that are shown when a worker has something else in them than what every worker has by itself."""
+
+
+def list_text(workers: Sequence[Worker], width: int = WIDTH, *, is_filtered: bool = False) -> str:
+    """Return a line per worker, cut at `width` columns."""
     if not workers:
-        return "no workers; add one with `routerctl workers add URL`"
-    rows = [("WORKER", "STATE", "AGE", "OPEN", "SOURCE", "MODELS")]
+        return "no worker has these labels" if is_filtered else "no workers; add one with `routerctl workers add URL`"
+    columns = [(name, text) for name, text, usual in _COLUMNS if any(text(worker) != usual for worker in workers)]
+    rows = [("WORKER", "STATE", "AGE", "OPEN", "SOURCE", *(name for name, _ in columns), "MODELS")]
     for worker in workers:
         last = worker.reason or ("-" if worker.models is None else ", ".join(worker.models))
-        rows.append((worker.url, _state(worker), duration(worker.age), str(worker.inflight), worker.source, last))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-    return "\n".join(line[:_WIDTH].rstrip() for line in lines)
+        head = (worker.url, _state(worker), duration(worker.age), str(worker.inflight), worker.source)
+        rows.append((*head, *(text(worker) for _, text in columns), last))
+    return "\n".join(line[:width].rstrip() for line in aligned(rows))
 
 
 def show_text(worker: Worker) -> str:
@@ -73,12 +91,14 @@ def show_text(worker: Worker) -> str:
         ("worker", worker.url),
         ("state", f"{_state(worker)} for {duration(worker.age)}"),
         ("reason", worker.reason or "-"),
+        ("breaker", _breaker(worker.breaker)),
         ("open requests", str(worker.inflight)),
         ("models", "not told" if worker.models is None else ", ".join(worker.models) or "none"),
         ("version", worker.version or "not told"),
         ("life", str(worker.epoch)),
         ("role", worker.role),
         ("source", worker.source),
+        *((name, _marked(name, text, worker.changed)) for name, text in _attributes(worker)),
         (
             "load",
             "not known"
@@ -88,12 +108,18 @@ def show_text(worker: Worker) -> str:
         ),
     ]
     column = max(len(name) for name, _ in lines) + 2
-    room = _WIDTH - column
+    room = WIDTH - column
     return "\n".join(
         f"{name if start == 0 else '':<{column}}{text[start : start + room]}"
         for name, text in lines
         for start in range(0, len(text), room)
     )
+
+
+def attributes_text(changed: Changed) -> str:
+    """Return what a change of attributes came to."""
+    told = ", ".join(f"{name} {text}" for name, text in _attributes(changed))
+    return "\n".join((f"worker {changed.id} has {told}", *_shortcomings(changed)))
 
 
 def changed_text(changed: Changed) -> str:
@@ -104,12 +130,44 @@ def changed_text(changed: Changed) -> str:
         "ready": "gets requests",
         "gone": "is gone",
     }
-    lines = [f"worker {changed.id} {said.get(changed.state, f'is {changed.state}')}"]
+    first = f"worker {changed.id} {said.get(changed.state, f'is {changed.state}')}"
+    return "\n".join((first, *_shortcomings(changed)))
+
+
+def _shortcomings(changed: Changed) -> list[str]:
+    lines = []
     if not changed.on_every_plane:
         lines.append("not every plane has said yet that it knows; `routerctl status` shows which")
     if not changed.kept:
         lines.append("it could not be written to disk: a restart of the control plane forgets it")
-    return "\n".join(lines)
+    return lines
+
+
+def _attributes(of: Worker | Changed) -> tuple[tuple[str, str], ...]:
+    return (
+        ("weight", f"{of.weight:g}"),
+        ("priority", str(of.priority)),
+        ("capacity", _number(of.capacity)),
+        ("labels", _labels(of.labels)),
+    )
+
+
+def _marked(name: str, text: str, changed: Sequence[str]) -> str:
+    return f"{text} (by an operator)" if name in changed else text
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:g}"
+
+
+def _labels(labels: Mapping[str, str]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in labels.items()) or "-"
+
+
+def _breaker(breaker: BreakerView) -> str:
+    if breaker.state == "closed":
+        return "closed"
+    return f"{breaker.state} for {duration(breaker.age)}: {breaker.reason}"
 
 
 def _state(worker: Worker) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from shared.table import Role
+from shared.worker_attributes import NOTHING_SAID, WorkerAttributes
 
 Source = Literal["static", "admin"]
 
@@ -12,11 +13,18 @@ Source = Literal["static", "admin"]
 class Discovered(NamedTuple):
     """A worker that should exist. Whether it answers is found out by `controlplane.prober`.
 
-    `draining` is why it is to get no more requests; empty when it is to get some.
+    `draining` is why it is to get no more requests; empty when it is to get some. What operators said of it while the
+    router runs (`said`) lies over what the source says (`attributes`).
     """
 
     id: str
     url: str
-    role: Role = "regular"
     source: Source = "static"
     draining: str = ""
+    attributes: WorkerAttributes = NOTHING_SAID
+    said: WorkerAttributes = NOTHING_SAID
+
+    @property
+    def role(self) -> Role:
+        """The worker's role; regular where nobody says otherwise."""
+        return self.said.role or self.attributes.role or "regular"

@@ -88,6 +88,10 @@ def test_a_worker_is_added_shown_drained_undrained_and_removed() -> None:
         "url": "http://b:1",
         "state": "starting",
         "reason": "",
+        "labels": {},
+        "weight": 1.0,
+        "capacity": None,
+        "priority": 50,
         "on_every_plane": True,
         "kept": True,
     }
@@ -101,6 +105,21 @@ def test_a_worker_is_added_shown_drained_undrained_and_removed() -> None:
     assert admin("GET", path_of("http://b:1")).status_code == 404
 
 
+def test_what_a_worker_is_like_is_given_changed_shown_and_looked_for() -> None:
+    admin = Admin()
+    given = {"url": "http://b:1", "weight": 2, "capacity": 8, "priority": 60, "labels": {"zone": "a", "gpu": "h100"}}
+    assert admin("POST", "/workers", json=given).status_code == 201
+    changed = admin("PATCH", path_of("http://b:1"), json={"weight": 0.5, "labels": {"gpu": None}, "capacity": None})
+    assert changed.status_code == 200
+    shown = admin("GET", path_of("http://b:1")).json()
+    for told in (changed.json(), shown):
+        assert (told["weight"], told["capacity"], told["priority"], told["labels"]) == (0.5, None, 60, {"zone": "a"})
+    assert shown["changed"] == ["labels", "weight", "priority"]
+    found = [[worker["id"] for worker in admin("GET", f"/workers{query}").json()["workers"]]
+             for query in ("?label=zone=a", "?label=zone=b", "?label=zone=a&label=gpu=h100", "")]  # fmt: skip
+    assert found == [["http://b:1"], [], [], [A, "http://b:1"]]
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body", "status", "code"),
     [
@@ -110,7 +129,15 @@ def test_a_worker_is_added_shown_drained_undrained_and_removed() -> None:
         ("DELETE", path_of("http://nobody:1"), b"", 404, "worker_not_found"),
         ("POST", path_of("http://nobody:1", "/drain"), b"", 404, "worker_not_found"),
         ("POST", "/workers", b"{", 400, "bad_body"),
-        ("POST", "/workers", b'{"url":"http://b:1","weight":1}', 400, "bad_body"),
+        ("POST", "/workers", b'{"url":"http://b:1","wait":1}', 400, "bad_body"),
+        ("POST", "/workers", b'{"url":"http://b:1","weight":"1"}', 400, "bad_body"),
+        ("POST", "/workers", b'{"url":"http://b:1","weight":-1}', 400, "bad_attribute"),
+        ("POST", "/workers", b'{"url":"http://b:1","role":"decode"}', 400, "bad_attribute"),
+        ("PATCH", path_of(A), b'{"weight":1001}', 400, "bad_attribute"),
+        ("PATCH", path_of(A), b'{"labels":{"-":"x"}}', 400, "bad_attribute"),
+        ("PATCH", path_of(A), b'{"role":"decode"}', 400, "bad_body"),
+        ("PATCH", path_of("http://nobody:1"), b"{}", 404, "worker_not_found"),
+        ("GET", "/workers?label=zone", b"", 400, "bad_label"),
         ("POST", "/workers", b'{"url":"ftp://b"}', 400, "bad_worker_url"),
         ("POST", "/workers", b'{"url":"' + A.encode() + b'"}', 409, "worker_exists"),
         ("POST", "/workers", b"x" * 70_000, 413, "payload_too_large"),
@@ -185,7 +212,7 @@ def test_the_document_names_every_path_and_method() -> None:
         (path, method)
         for path, methods in document["paths"].items()
         for method in methods
-        if method in ("get", "post", "delete")
+        if method in ("get", "post", "patch", "delete")
     }
     routes = {
         (route.path.replace(":path", ""), method.lower())  # type: ignore[attr-defined]

@@ -1,5 +1,6 @@
 import asyncio
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,6 +9,7 @@ from controlplane.discovery import runtime as verbs
 from controlplane.discovery.runtime import RuntimeMembers, members
 from controlplane.membership import MembershipError
 from controlplane.registry import ProbeResult
+from shared.worker_attributes import AttributeChange, ConfiguredWorker, WorkerAttributes
 from tests.unit.controlplane.members import A, Setting
 from tests.unit.controlplane.waiting import until
 
@@ -30,6 +32,47 @@ def test_any_order_of_verbs_leaves_what_the_last_ones_said(history: list[tuple[s
     assert {worker.id: bool(worker.draining) for worker in members(state)} == expected
     assert len(members(state)) == len(expected)
     assert all(worker.source == ("static" if worker.id == A else "admin") for worker in members(state))
+
+
+def test_what_operators_say_lies_over_the_configuration_until_they_take_it_back() -> None:
+    state = verbs.configured([A], [ConfiguredWorker(url=A, weight=2, labels={"zone": "a", "gpu": "h100"})])
+    setting = Setting(A, state=state)
+
+    async def run() -> None:
+        change = setting.membership.change
+        await change(A, AttributeChange(weight=0.5, labels={"zone": "b", "gpu": None, "none": None}))
+        worker = setting.registry.worker(A)
+        assert worker is not None
+        assert (worker.weight, worker.labels) == (0.5, {"zone": "b"})
+        assert setting.kept[-1].said == {A: WorkerAttributes(weight=0.5, labels={"zone": "b", "gpu": None})}
+        # The configuration says otherwise by now: a new control plane goes by both.
+        again = Setting(A, state=msgspec.structs.replace(
+            setting.kept[-1], described={A: WorkerAttributes(weight=3, priority=7)},
+        ))  # fmt: skip
+        record = again.registry.worker(A)
+        assert record is not None
+        assert (record.weight, record.priority, record.labels) == (0.5, 7, {"zone": "b"})
+        await change(A, AttributeChange(weight=None, labels=None))
+        worker = setting.registry.worker(A)
+        assert worker is not None
+        assert (worker.weight, worker.labels) == (2.0, {"gpu": "h100", "zone": "a"})
+        assert setting.kept[-1].said == {}
+
+    asyncio.run(run())
+
+
+def test_what_was_said_of_a_worker_ends_with_it() -> None:
+    setting = Setting(A)
+
+    async def run() -> None:
+        await setting.membership.change(A, AttributeChange(priority=7))
+        await setting.membership.remove(A, force=True)
+        await setting.membership.add(A)
+        worker = setting.registry.worker(A)
+        assert worker is not None
+        assert worker.priority == 50
+
+    asyncio.run(run())
 
 
 def test_a_worker_is_removed_once_no_plane_has_a_request_there() -> None:

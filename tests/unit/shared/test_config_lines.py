@@ -49,7 +49,10 @@ def test_each_key_is_found_on_its_line(items: list[tuple[str, str, str, bool]]) 
         ("\n[a.b]\n\nc = 1\n", ("a",), 2),
         ("\n[a.b]\n\nc = 1\n", ("a", "b", "c"), 4),
         ("a.b.c = 1\na.d = 2", ("a", "d"), 2),
-        ("[[a]]\nx = 1\n[[a]]\nx = 2\n", ("a", "x"), 2),
+        ("[[a]]\nx = 1\n[[a]]\nx = 2\n", ("a", "0", "x"), 2),
+        ("[[a]]\nx = 1\n[[a]]\nx = 2\n", ("a", "1", "x"), 4),
+        ("[[a]]\n[[a]]\n[a.b]\nx = 2\n", ("a", "1", "b", "x"), 4),
+        ("[[a]]\nx = 1\n[[a]]\nx = 2\n", ("a",), 1),
         ("[ a . 'b c' ]\n'd.e' = 1", ("a", "b c", "d.e"), 2),
     ],
 )

@@ -7,6 +7,7 @@ import pytest
 from shared.config import StartConfig
 from shared.config_file import ConfigFile
 from shared.config_sources import Gathered, gather
+from shared.worker_attributes import ConfiguredWorker
 
 README = """\
 [servers]
@@ -79,6 +80,7 @@ def test_every_key_is_mapped_or_named() -> None:
     config = gathered.checked()
     assert config == StartConfig(
         worker_urls=("http://gpu-server-1:8081",),
+        workers=(ConfiguredWorker(url="http://gpu-server-1:8081", capacity=3),),
         policy="power_of_two",
         health_check_interval_secs=10,
         health_check_timeout_secs=5,

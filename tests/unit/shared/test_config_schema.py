@@ -43,6 +43,14 @@ def is_valid(value: Any, rules: dict[str, Any]) -> bool:
                 fits = value <= rule
             case "minLength":
                 fits = len(value) >= rule
+            case "maxLength":
+                fits = len(value) <= rule
+            case "maxProperties":
+                fits = len(value) <= rule
+            case "required":
+                fits = set(rule) <= set(value)
+            case "propertyNames":
+                fits = all(is_valid(key, rule) for key in value)
             case "pattern":
                 fits = re.search(rule, value) is not None
             case "items":
@@ -51,9 +59,10 @@ def is_valid(value: Any, rules: dict[str, Any]) -> bool:
                 fits = any(is_valid(value, one) for one in rule)
             case "properties":
                 fits = all(is_valid(value[key], one) for key, one in rule.items() if key in value)
-            case "additionalProperties":
-                assert rule is False
+            case "additionalProperties" if rule is False:
                 fits = set(value) <= set(rules["properties"])
+            case "additionalProperties":
+                fits = all(is_valid(one, rule) for one in value.values())
             case _:
                 raise AssertionError(f"unknown keyword {keyword}")
         if not fits:
@@ -98,6 +107,19 @@ def test_the_defaults_are_valid_and_in_it() -> None:
         ('host = "example"', False),
         ('worker_server_name = "a/b"', False),
         ('request_id_headers = ["x y"]', False),
+        ('[[workers]]\nurl = "http://a:1"\nlabels = {zone = "a"}\nweight = 0\ncapacity = 0.5\npriority = 0', True),
+        ('[[workers]]\nurl = "http://a:1"\nrole = "regular"', True),
+        ('[[workers]]\nurl = "http://a:1"\nrole = "prefill"', False),
+        ("[[workers]]\nweight = 1", False),
+        ('[[workers]]\nurl = "a:1"', False),
+        ('[[workers]]\nurl = "http://a:1"\nwait = 1', False),
+        ('[[workers]]\nurl = "http://a:1"\nweight = 1001', False),
+        ('[[workers]]\nurl = "http://a:1"\nweight = true', False),
+        ('[[workers]]\nurl = "http://a:1"\ncapacity = 0', False),
+        ('[[workers]]\nurl = "http://a:1"\npriority = 1.5', False),
+        ('[[workers]]\nurl = "http://a:1"\nlabels = {"-a" = "b"}', False),
+        ('[[workers]]\nurl = "http://a:1"\nlabels = {a = 1}', False),
+        ('workers = "http://a:1"', False),
     ],
 )
 def test_files(text: str, fits: bool) -> None:

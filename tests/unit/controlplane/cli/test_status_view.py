@@ -67,6 +67,11 @@ def test_it_fits_80_columns() -> None:
     assert "unhealthy" in lines[-1]
 
 
+def test_a_wide_terminal_shows_more() -> None:
+    worker = WorkerView(id="w", url="http://w:1", state="unhealthy", reason="x" * 400)
+    assert [as_text(router(worker), width).count("x") for width in (80, 300)] == [52, 272]
+
+
 def test_why_a_worker_is_left_out_comes_before_its_models() -> None:
     text = as_text(
         router(

@@ -1,4 +1,15 @@
-from controlplane.cli.workers_view import Changed, Load, Worker, changed_text, list_text, show_text
+import msgspec
+
+from controlplane.cli.status_view import BreakerView
+from controlplane.cli.workers_view import (
+    Changed,
+    Load,
+    Worker,
+    attributes_text,
+    changed_text,
+    list_text,
+    show_text,
+)
 
 WORKER = Worker(
     id="http://10.0.0.1:8000",
@@ -25,13 +36,37 @@ def test_the_list() -> None:
     assert "routerctl workers add URL" in list_text([])
 
 
+def test_the_list_shows_attributes_that_are_not_everybodys() -> None:
+    other = msgspec.structs.replace(WORKER, weight=0.5, labels={"zone": "a"}, reason="")
+    lines = list_text([WORKER, other], 100).splitlines()
+    assert lines[0].split() == ["WORKER", "STATE", "AGE", "OPEN", "SOURCE", "WEIGHT", "LABELS", "MODELS"]
+    assert lines[1].split()[5:] == ["1", "-", "drained", "by", "an", "operator"]
+    assert lines[2].split()[5:] == ["0.5", "zone=a", "m"]
+    assert list_text([], is_filtered=True) == "no worker has these labels"
+
+
+def test_a_wide_terminal_shows_more() -> None:
+    long = msgspec.structs.replace(WORKER, reason="x" * 300)
+    assert [max(map(len, list_text([long], width).splitlines())) for width in (80, 200)] == [80, 200]
+
+
 def test_one_worker_in_80_columns() -> None:
-    WORKER.reason = "x" * 300
-    lines = show_text(WORKER).splitlines()
+    worker = msgspec.structs.replace(
+        WORKER, reason="x" * 300, changed=("weight",), breaker=BreakerView(state="open", reason="failed", age=3.0)
+    )
+    lines = show_text(worker).splitlines()
+    assert "weight         1 (by an operator)" in lines
+    assert "capacity       -" in lines
+    assert "breaker        open for 3.0s: failed" in lines
     assert max(map(len, lines)) == 80
     assert lines[1] == "state          drained for 1m15s"
     assert sum(line.count("x") for line in lines) == 300
     assert lines[-1].endswith("1 running, 2 waiting, KV cache 50% (0.2s ago)")
+
+
+def test_a_change_of_attributes_tells_them_all() -> None:
+    done = Changed(id="http://a:1", state="ready", on_every_plane=True, kept=True, weight=2, labels={"a": "b"})
+    assert attributes_text(done) == "worker http://a:1 has weight 2, priority 50, capacity -, labels a=b"
 
 
 def test_a_change_tells_what_is_still_open() -> None:

@@ -1,0 +1,116 @@
+"""`routerctl workers weight | priority | capacity | label`: what a worker is like, changed while the router runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated
+from urllib.parse import quote
+
+import msgspec
+import typer
+
+from controlplane.cli.admin_client import Folder, TokenFile
+from controlplane.cli.admin_command import Admin, AsJson, Router, tell
+from controlplane.cli.workers_view import Changed, attributes_text
+from shared.config import ConfigError
+from shared.worker_attributes import AttributeChange
+
+RESET = "reset"
+WEIGHT = "Its share of the requests against the others; 0: only when no other can take one."
+PRIORITY = "Workers of the highest priority are used as long as one can take a request."
+CAPACITY = "How many requests it takes well at a time."
+
+Url = Annotated[str, typer.Argument(metavar="URL", help="The worker, as http(s)://host:port.")]
+_OR_RESET = f" `{RESET}` goes back to what the configuration says."
+
+
+def weight(
+    url: Url,
+    factor: Annotated[str, typer.Argument(metavar=f"FACTOR|{RESET}", help=WEIGHT + _OR_RESET)],
+    admin: Admin = None,
+    runtime_dir: Folder = None,
+    token: TokenFile = None,
+    as_json: AsJson = False,
+) -> int:
+    """Give a worker another weight."""
+    change = AttributeChange(weight=_number("FACTOR", factor))
+    return _change(url, change, Router(admin, runtime_dir, token), as_json)
+
+
+def priority(
+    url: Url,
+    number: Annotated[str, typer.Argument(metavar=f"N|{RESET}", help=PRIORITY + _OR_RESET)],
+    admin: Admin = None,
+    runtime_dir: Folder = None,
+    token: TokenFile = None,
+    as_json: AsJson = False,
+) -> int:
+    """Give a worker another priority."""
+    value = _number("N", number)
+    if value is not None and not value.is_integer():
+        raise ConfigError(f"N is {number!r}; write a whole number, or {RESET}")
+    change = AttributeChange(priority=None if value is None else int(value))
+    return _change(url, change, Router(admin, runtime_dir, token), as_json)
+
+
+def capacity(
+    url: Url,
+    number: Annotated[str, typer.Argument(metavar=f"N|{RESET}", help=CAPACITY + _OR_RESET)],
+    admin: Admin = None,
+    runtime_dir: Folder = None,
+    token: TokenFile = None,
+    as_json: AsJson = False,
+) -> int:
+    """Give a worker another capacity."""
+    return _change(url, AttributeChange(capacity=_number("N", number)), Router(admin, runtime_dir, token), as_json)
+
+
+def label(
+    url: Url,
+    labels: Annotated[
+        list[str],
+        typer.Argument(
+            metavar=f"NAME=TEXT|NAME-|{RESET}...", help="NAME- takes a label away; `reset` all changes of labels."
+        ),
+    ],
+    admin: Admin = None,
+    runtime_dir: Folder = None,
+    token: TokenFile = None,
+    as_json: AsJson = False,
+) -> int:
+    """Change a worker's labels; those that are not named stay."""
+    change = AttributeChange(labels=None if labels == [RESET] else labels_of(labels, removes=True))
+    return _change(url, change, Router(admin, runtime_dir, token), as_json)
+
+
+def labels_of(texts: Iterable[str], *, removes: bool) -> dict[str, str | None]:
+    """Return labels as the command line writes them. Raises ConfigError. With `removes`, NAME- is None."""
+    labels: dict[str, str | None] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if equals:
+            labels[name] = value
+        elif removes and text.endswith("-"):
+            labels[text[:-1]] = None
+        else:
+            raise ConfigError(f"label is {text!r}; write NAME=TEXT{', or NAME- to take it away' if removes else ''}")
+    return labels
+
+
+def path_of(url: str, verb: str = "") -> str:
+    """Return the path of a worker in the admin API."""
+    return f"/workers/{quote(url, safe='')}{verb}"
+
+
+def _number(name: str, text: str) -> float | None:
+    """Return a number, None for `reset`. Raises ConfigError."""
+    if text == RESET:
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise ConfigError(f"{name} is {text!r}; write a number, or {RESET}") from None
+
+
+def _change(url: str, change: AttributeChange, router: Router, as_json: bool) -> int:
+    return tell("PATCH", path_of(url), router, as_json, Changed, attributes_text, msgspec.json.encode(change))

@@ -21,6 +21,7 @@ from dataplane.exchange import Exchange
 from dataplane.failure_log import SAID, why_no_connection
 from dataplane.fleet_view import FleetView
 from dataplane.load_header import ASKING, taken_out
+from dataplane.priority import first_usable
 from dataplane.receipts import Detail, Try, explaining
 from dataplane.retry import EVIDENCE, Attempt, Outcome, Step, may_be_sent_again, next_step, retry_after
 from dataplane.slot import Slot
@@ -155,7 +156,16 @@ class Attempts:
         candidates = view.candidates(self._request.model)
         if self._tried:
             candidates = tuple(slot for slot in candidates if slot not in self._tried)
+        if view.has_priorities:
+            candidates = self._of_best_group(view, now)
         return self._forwarder.fleet.preferred(candidates, now)
+
+    def _of_best_group(self, view: FleetView, now: float) -> tuple[Slot, ...]:
+        """Return those that were not tried of the best group that can take the request."""
+        avoidance = self._forwarder.fleet.avoidance
+        groups = view.groups(self._request.model)
+        left = (tuple(slot for slot in group if slot not in self._tried) for group in groups)
+        return first_usable(left, lambda slot: avoidance.avoids(slot, now))
 
     def _choose_again(self) -> None:
         try:

@@ -40,6 +40,10 @@ class Avoidance(Generic[K]):
         for worker in self._failures.keys() - workers:
             self.reached(worker)
 
+    def avoids(self, worker: K, now: float) -> bool:
+        """Whether the worker is avoided now."""
+        return self._until.get(worker, 0.0) > now
+
     def preferred(self, candidates: tuple[K, ...], now: float) -> tuple[K, ...]:
         """Return the candidates that are not avoided now; all of them if every one is."""
         if not self._until:

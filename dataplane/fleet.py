@@ -16,10 +16,11 @@ from urllib.parse import urlsplit
 
 from dataplane.accounting import Accounting
 from dataplane.avoidance import Avoidance
-from dataplane.breaker import Blame, Breakers, in_use
+from dataplane.breaker import Blame, Breakers
 from dataplane.descriptors import Allowance
-from dataplane.fleet_view import FleetView
-from dataplane.policies import PlaneView, Policy, policy_class, refusal
+from dataplane.fleet_view import FleetView, Groups
+from dataplane.policies import PlaneView, Policy, lead, policy_class, refusal
+from dataplane.priority import in_groups
 from dataplane.slot import Slot
 from dataplane.slow_start import SlowStart
 from dataplane.upstream.connection import UpstreamConnection
@@ -92,7 +93,7 @@ class Fleet:
             slot.pool.close()
             slot.has_left = True
         for worker in table.workers.values():
-            slots[worker.id].has_left = worker.state == "draining"
+            slots[worker.id].follow(worker)
         self._slots = slots
         self.avoidance.forget_all_but(set(slots.values()))
         self._accounting.forget_workers(set(slots))
@@ -148,29 +149,31 @@ class Fleet:
         out = self.breakers.out() | ejected
         percent = table.settings.max_ejection_percent
 
-        def usable(slots: Iterable[Slot]) -> tuple[Slot, ...]:
-            return in_use(tuple(slots), out, percent)
+        def usable(slots: Iterable[Slot]) -> Groups:
+            return in_groups(tuple(slots), lambda slot: slot.rank, out, percent)
 
+        any_request = usable(ready)
         return FleetView(
             table=table,
             settings=table.settings,
             request_id_headers=tuple(name.encode() for name in table.settings.request_id_headers),
             policy=self._policy,
             ready=ready,
-            any_request=usable(ready),
+            any_request=any_request,
             by_model={
                 model: usable(slot for slot in ready if (told := serving[slot.id]) is None or model in told)
                 for model in models
             },
             any_model=usable(slot for slot in ready if serving[slot.id] is None),
             recovering=tuple(slot for slot in self.breakers.recovering() if slot.id in serving and slot not in ejected),
+            has_priorities=len(any_request) > 1,
         )
 
     def _policy_of(self, table: RoutingTable, last: Policy | None) -> Policy:
         """Return the policy that a table names; the last one for as long as it is that, as it may remember things."""
         kind = policy_class(table.settings.policy)
         policy = last if type(last) is kind else kind(PlaneView(self._plane_slot, self._rng))
-        policy.follow(table)
+        lead(policy, table)
         return policy
 
     def _close_an_idle_connection(self) -> bool:

@@ -10,13 +10,16 @@ from dataplane.slot import Slot
 from shared.errors import RouterError, model_not_found, no_worker
 from shared.table import RoutingTable, Settings
 
+Groups = tuple[tuple[Slot, ...], ...]
+
 
 @dataclass(frozen=True)
 class FleetView:
     """What one table version offers: `ready` in the table's order, `by_model` those that serve each model.
 
     `ready` has the ejected ones, too: they are used when nobody else is left. In `any_request`, `by_model` and
-    `any_model` they are left out, and so are workers with an open breaker; those in `recovering` may want a probe.
+    `any_model` workers are in groups by priority, best first, and there is at least one group. Ejected ones and those
+    with an open breaker are left out there; those in `recovering` may want a probe.
     """
 
     table: RoutingTable
@@ -24,16 +27,21 @@ class FleetView:
     request_id_headers: tuple[bytes, ...]
     policy: Policy
     ready: tuple[Slot, ...]
-    any_request: tuple[Slot, ...]
-    by_model: Mapping[str, tuple[Slot, ...]]
-    any_model: tuple[Slot, ...]
+    any_request: Groups
+    by_model: Mapping[str, Groups]
+    any_model: Groups
     recovering: tuple[Slot, ...]
+    has_priorities: bool
 
-    def candidates(self, model: str | None) -> tuple[Slot, ...]:
-        """Return the ready workers for a model (None: for any request); empty when nobody can."""
+    def groups(self, model: str | None) -> Groups:
+        """Return the ready workers for a model (None: for any request)."""
         if model is None:
             return self.any_request
         return self.by_model.get(model, self.any_model)
+
+    def candidates(self, model: str | None) -> tuple[Slot, ...]:
+        """Return those of the best group; empty when nobody can."""
+        return self.groups(model)[0]
 
     def knows(self, model: str) -> bool:
         """Whether some worker, ready or not, has told that it serves the model."""

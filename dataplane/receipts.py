@@ -240,7 +240,7 @@ def _load(figures: Figures, age: float) -> LoadReceipt:
 
 def _left_out(view: FleetView, model: str | None, offered: frozenset[str], earlier: Sequence[Try]) -> Iterable[LeftOut]:
     """Yield the workers that were not offered, up to a bound, with the reason."""
-    candidates = {slot.id for slot in view.candidates(model)}
+    groups = [{slot.id for slot in group} for group in view.groups(model)]
     tried = {one.worker for one in earlier}
     listed = 0
     for worker in view.table.workers.values():
@@ -249,13 +249,13 @@ def _left_out(view: FleetView, model: str | None, offered: frozenset[str], earli
         if listed == MAX_LISTED:
             return
         listed += 1
-        yield LeftOut(worker=worker.id, reason=_reason(worker, model, candidates, tried))
+        yield LeftOut(worker=worker.id, reason=_reason(worker, model, groups, tried))
 
 
-def _reason(worker: Worker, model: str | None, candidates: set[str], tried: set[str]) -> str:
+def _reason(worker: Worker, model: str | None, groups: Sequence[set[str]], tried: set[str]) -> str:
     if worker.id in tried:
         return "was tried before"
-    if worker.id in candidates:
+    if worker.id in groups[0]:
         return "could not be reached a moment ago, or begins with a small share (slow start)"
     if worker.state != "ready":
         return f"{worker.state}: {worker.reason}" if worker.reason else worker.state
@@ -265,4 +265,6 @@ def _reason(worker: Worker, model: str | None, candidates: set[str], tried: set[
         return "does not serve the model"
     if worker.breaker is not None:
         return f"its breaker is {worker.breaker.state}: {worker.breaker.reason}"
+    if any(worker.id in group for group in groups):
+        return "is behind others by its priority or weight"
     return "this plane's own breaker for it was open"

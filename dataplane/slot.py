@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from dataplane.load import Figures, figures_of, vllm
 from dataplane.load_header import ASK_AFTER, QueueFigures
 from dataplane.outcomes import Outcomes
+from dataplane.priority import rank_of
 from dataplane.upstream.pool import Pool
 from shared.messages import LOAD_UNKNOWN_AFTER, WorkerLoad
 from shared.table import Worker
@@ -19,11 +20,13 @@ if TYPE_CHECKING:
 class Slot:
     """One life of one worker. `inflight` is exact: it counts this plane's own requests there.
 
-    `has_left` when it drains or is in the table no more: it must get no request that was not sent yet.
+    `has_left` when it drains or is in the table no more: it must get no request that was not sent yet. `rank` groups
+    the workers (`dataplane.priority`), `weight` is the share within a group.
     """
 
     __slots__ = (
         "_asked",
+        "_capacity",
         "_engine",
         "_engine_seen",
         "_fleet",
@@ -37,6 +40,8 @@ class Slot:
         "others",
         "outcomes",
         "pool",
+        "rank",
+        "weight",
     )
 
     def __init__(self, fleet: Fleet, worker: Worker, pool: Pool, authority: bytes) -> None:
@@ -48,20 +53,28 @@ class Slot:
         self.inflight = 0
         self.others = 0
         self.outcomes = Outcomes()
-        self.has_left = False
         self._engine: WorkerLoad | None = None
         self._engine_seen = 0.0
         # When the engine's page was read last, and when an answer told of its queue last.
         self._read = -inf
         self._queue_told = -inf
         self._asked = -inf
+        self.follow(worker)
+
+    def follow(self, worker: Worker) -> None:
+        """Go by what a table says of the worker in this life."""
+        self.has_left = worker.state == "draining"
+        self.rank = rank_of(worker)
+        # Those of weight 0 are in groups of their own, with equal shares.
+        self.weight = worker.weight or 1.0
+        self._capacity = worker.capacity or 1.0
 
     def figures(self) -> Figures:
         """Return what is known of the worker's load."""
         fleet = self._fleet
         others = None if fleet.stale else self.others
         age = self.engine_age(fleet.now())
-        return figures_of(self.inflight, others, fleet.view.settings.data_planes, self._engine, age)
+        return figures_of(self.inflight, others, fleet.view.settings.data_planes, self._engine, age, self._capacity)
 
     def engine_age(self, now: float) -> float:
         """Return how old the engine's figures are, in seconds; infinite when there are none."""

@@ -9,6 +9,7 @@ from dataplane.policies.least_load import LeastLoad
 from dataplane.policies.power_of_two import PowerOfTwo
 from dataplane.policies.random_choice import RandomChoice
 from dataplane.policies.round_robin import RoundRobin
+from dataplane.policies.weights import has_weights
 from shared.policy_plugins import PluginError, load_policy_class
 from shared.table import RoutingTable
 
@@ -19,6 +20,7 @@ __all__ = [
     "Policy",
     "RequestView",
     "Why",
+    "lead",
     "policy_class",
     "policy_names",
     "refusal",
@@ -41,6 +43,12 @@ def policy_class(name: str) -> type[Policy]:
     if not issubclass(found, Policy):
         raise PluginError(f"policy {name!r} does not derive from dataplane.policies.Policy")
     return found
+
+
+def lead(policy: Policy, table: RoutingTable) -> None:
+    """Have a policy go by a new table."""
+    policy.weighted = has_weights(table)
+    policy.follow(table)
 
 
 def refusal(table: RoutingTable) -> str | None:

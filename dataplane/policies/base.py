@@ -30,6 +30,11 @@ class Candidate(Protocol):
         """Which of its worker's lives it is: a restarted engine has an empty cache."""
         ...
 
+    @property
+    def weight(self) -> float:
+        """Its share of the requests against that of the other candidates, above 0."""
+        ...
+
     def figures(self) -> Figures:
         """Return what is known of its load now."""
         ...
@@ -110,6 +115,8 @@ class Policy(ABC):
     """
 
     name: ClassVar[str]
+    weighted = False
+    """Whether the workers of the present table have different weights."""
     fallbacks: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, plane: PlaneView) -> None:

@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dataplane.load import Figures, vllm
+from dataplane.policies import lead
 from dataplane.policies.base import PlaneView, Policy, Why
 from shared.table import Settings, Worker, WorkerState, make_table
 
@@ -32,6 +33,7 @@ class SampleCandidate:
     id: str
     epoch: int = 1
     busy: Figures = IDLE
+    weight: float = 1.0
 
     def figures(self) -> Figures:
         """Return the made-up load."""
@@ -96,16 +98,18 @@ def _new_table(
 ) -> list[SampleCandidate]:
     """Have the policies follow a fleet of another size, some of whose workers were restarted."""
     workers = []
+    weights = rng.choice(((1.0,), (0.5, 1.0, 3.0)))
     for number in range(rng.choice((1, 2, 3, 8, 40))):
         name = f"http://worker-{number}:8000"
         epochs[name] = epochs.get(name, 0) + (rng.random() < 0.2 or name not in epochs)
         state = _STATES[number % len(_STATES)]
-        workers.append(Worker(id=name, url=name, epoch=epochs[name], state=state, models=("m", "n")))
+        weight = rng.choice(weights)
+        workers.append(Worker(id=name, url=name, epoch=epochs[name], state=state, models=("m", "n"), weight=weight))
     table = make_table(epoch=1, version=version, workers=workers, settings=Settings(data_planes=len(policies)))
     for policy in policies:
-        policy.follow(table)
+        lead(policy, table)
     ready = [worker for worker in workers if worker.state == "ready"]
-    return [SampleCandidate(worker.id, worker.epoch, _figures(rng)) for worker in ready]
+    return [SampleCandidate(worker.id, worker.epoch, _figures(rng), worker.weight) for worker in ready]
 
 
 def _figures(rng: random.Random) -> Figures:

@@ -7,14 +7,17 @@ further with each request: of equal ones it takes the first it meets.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
 
 from dataplane.load import DEFAULT_FORMULA, FORMULAS
 from dataplane.policies.base import C, PlaneView, Policy, RequestView, Why
 from shared.table import RoutingTable
 
+_SCORE = itemgetter(0)
+
 
 class LeastLoad(Policy):
-    """Looks at every candidate: about 1 us each."""
+    """Looks at every candidate: about 1 us each. Where workers have different weights their load per weight counts."""
 
     name = "least_load"
 
@@ -37,11 +40,17 @@ class LeastLoad(Policy):
         start = (int(self._share * count) + self._start) % count
         self._start += 1
         formula = self._formula
-        if why is not None:
-            scored = [(formula(one.figures()), one) for one in (*candidates[start:], *candidates[:start])]
-            scored.sort(key=lambda pair: pair[0])
+        if why is not None or self.weighted:
+            turned = (*candidates[start:], *candidates[:start])
+            if not self.weighted:
+                scored = [(formula(one.figures()), one) for one in turned]
+            else:
+                scored = [(formula(one.figures()) / one.weight, one) for one in turned]
+            if why is None:
+                return min(scored, key=_SCORE)[1]
+            scored.sort(key=_SCORE)
             for score, one in scored:
-                why.add(one, f"load by formula {self._name}", score)
+                why.add(one, f"load by formula {self._name}{' per weight' * self.weighted}", score)
             return scored[0][1]
         best = candidates[start]
         least = formula(best.figures())

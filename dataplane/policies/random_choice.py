@@ -4,17 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dataplane.policies.base import C, Policy, RequestView, Why
+from dataplane.policies.base import C, PlaneView, Policy, RequestView, Why
+from dataplane.policies.weights import Drawing
+from shared.table import RoutingTable
 
 
 class RandomChoice(Policy):
-    """Uniform choice."""
+    """Uniform choice; by weight where workers have different ones."""
 
     name = "random"
 
+    def __init__(self, plane: PlaneView) -> None:
+        super().__init__(plane)
+        self._drawing = Drawing(plane.rng)
+
     def pick(self, candidates: Sequence[C], request: RequestView, why: Why | None = None) -> C:
         """Return any one."""
-        chosen = candidates[int(self.plane.rng.random() * len(candidates))]
+        if self.weighted:
+            chosen = self._drawing.one(candidates, request.model)
+        else:
+            chosen = candidates[int(self.plane.rng.random() * len(candidates))]
         if why is not None:
-            why.add(chosen, f"drawn out of {len(candidates)}")
+            by_weight = " by weight" * self.weighted
+            why.add(chosen, f"drawn{by_weight} out of {len(candidates)}")
         return chosen
+
+    def follow(self, table: RoutingTable) -> None:
+        """Know that the candidates may be others."""
+        self._drawing.forget()

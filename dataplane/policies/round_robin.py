@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dataplane.policies.base import C, PlaneView, Policy, RequestView, Why
+from dataplane.policies.weights import Turns
 
 _MOST_COUNTERS = 1024
 
@@ -23,10 +24,16 @@ class RoundRobin(Policy):
         super().__init__(plane)
         self._start = plane.slot
         self._next: dict[str | None, int] = {}
+        self._turns = Turns(plane.rng)
 
     def pick(self, candidates: Sequence[C], request: RequestView, why: Why | None = None) -> C:
         """Return the next one."""
         model = request.model
+        if self.weighted:
+            chosen = self._turns.next(candidates, model)
+            if why is not None:
+                why.add(chosen, "its turn by weight")
+            return chosen
         turn = self._next.get(model)
         if turn is None:
             turn = self._start

@@ -17,27 +17,17 @@ import httpx
 import pytest
 
 from tests.faults.load import Load
-from tests.integration.routers import Router, eventually, simulated_fleet
+from tests.integration.routers import Router, eventually, router_before
 
 TOKEN = "the-token-of-these-tests"
-
-
-@pytest.fixture(scope="module")
-def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
-    with simulated_fleet(tmp_path_factory.mktemp("fleet"), 3, "--time-scale=0", "--record=0") as urls:
-        yield urls
 
 
 @pytest.fixture
 def router(tmp_path: Path, fleet: list[str]) -> Iterator[Router]:
     token = tmp_path / "token"
     token.write_text(TOKEN)
-    router = Router(tmp_path, "--data-planes=2", f"--admin-token-file={token}", "--worker-urls", *fleet[:2])
-    try:
-        router.start().ready()
+    with router_before(tmp_path, fleet[:2], f"--admin-token-file={token}", planes=2) as router:
         yield router
-    finally:
-        router.close()
 
 
 def command(router: Router, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -94,6 +84,42 @@ def test_g_cp_6_each_change_is_honoured_by_every_plane(router: Router, fleet: li
         done(router, "undrain", first)
         eventually(lambda: asked(first) > seen, "requests at the worker that is back")
     assert load.failed == []
+
+
+def test_weight_and_priority_count_on_every_plane_and_survive(router: Router, fleet: list[str]) -> None:
+    first, second, third = fleet
+
+    def shares(*workers: str) -> list[float]:
+        before = [asked(worker) for worker in workers]
+        told = load.total
+        eventually(lambda: load.total > told + 400, "more answers")
+        grown = [asked(worker) - old for worker, old in zip(workers, before, strict=True)]
+        return [one / sum(grown) for one in grown]
+
+    with Load(router.url, 6) as load:
+        assert done(router, "weight", first, "3")["on_every_plane"]
+        assert shares(first, second)[0] == pytest.approx(0.75, abs=0.05)
+        done(router, "add", third, "--priority=60", "--capacity=8", "--label=zone=a", "--label=gpu=h100")
+        eventually(lambda: done(router, "show", third)["state"] == "ready", "the new worker")
+        eventually(lambda: shares(first, second, third) == [0, 0, 1], "the higher priority to get all requests")
+        # Nobody else is preferred any more.
+        done(router, "weight", third, "0")
+        eventually(lambda: shares(first, second, third)[2] == 0, "the others to get all requests")
+        done(router, "label", third, "gpu-", "zone=b")
+        pid = router.control_plane_pid()
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        eventually(lambda: router.control_plane_pid() not in (None, pid), "another control plane")
+        eventually(lambda: command(router, "list").returncode == 0, "its admin API")
+        (found,) = done(router, "list", "--label", "zone=b")["workers"]
+        assert (found["id"], found["weight"], found["priority"], found["capacity"]) == (third, 0, 60, 8)
+        assert found["labels"] == {"zone": "b"}
+        assert done(router, "show", first)["changed"] == ["weight"]
+        assert done(router, "weight", first, "reset")["weight"] == 1
+    assert load.failed == []
+    assert "weight is 1001.0; write a number from 0 to 1000" in command(router, "weight", first, "1001").stderr
+    assert command(router, "weight", first, "much").returncode == 2
+    assert command(router, "label", first, "zone").returncode == 2
 
 
 def test_what_was_changed_survives_the_control_plane_and_ends_with_the_router(router: Router, fleet: list[str]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import trustme
+from msgspec.structs import replace
 
 from dataplane.accounting import Accounting
 from dataplane.fleet import Fleet
@@ -227,6 +228,24 @@ def test_only_ready_workers_that_take_whole_requests_are_candidates_in_the_table
         fleet.adopt(table([worker("z"), *workers, worker("b")]))
         assert fleet.ids(None) == ["z", "ready-regular", "b"]
         assert fleet.ids("any") == ["z", "ready-regular", "b"]
+
+    with_fleet(test)
+
+
+def test_the_best_priority_is_offered_and_weights_change_with_the_table() -> None:
+    def test(fleet: TestFleet) -> None:
+        low, zero = replace(worker("low"), priority=10, weight=2), replace(worker("zero"), weight=0)
+        fleet.adopt(table([low, zero, worker("a", models=("m",))], models=["m"]))
+        assert [[slot.id for slot in group] for group in fleet.view.groups("m")] == [["a"], ["low"], ["zero"]]
+        assert fleet.ids(None) == ["a"]
+        assert (fleet.view.has_priorities, fleet.view.policy.weighted) == (True, True)
+        kept = fleet.slot("low")
+        assert kept.weight == 2
+        assert fleet.slot("zero").weight == 1
+        fleet.adopt(table([replace(low, weight=3, priority=50, capacity=8)], version=2))
+        assert fleet.slot("low") is kept
+        assert (kept.weight, kept.figures().capacity) == (3, 8)
+        assert (fleet.view.has_priorities, fleet.view.policy.weighted) == (False, False)
 
     with_fleet(test)
 

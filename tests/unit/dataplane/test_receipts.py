@@ -70,8 +70,10 @@ def test_who_was_no_candidate_and_why(run: Run) -> None:
             url = good.url
             bench.serve_workers(
                 Worker(id="good", url=url, state="ready", models=("m",)),
+                Worker(id="too", url=url, state="ready", models=("m",)),
                 Worker(id="sick", url=url, state="ejected", reason="12 of 20 failed", models=("m",)),
                 Worker(id="new", url=url),
+                Worker(id="spare", url=url, state="ready", models=("m",), priority=1),
                 Worker(id="other", url=url, state="ready", models=("n",)),
                 Worker(id="half", url=url, state="ready", models=("m",), role="prefill"),
                 Worker(
@@ -87,6 +89,7 @@ def test_who_was_no_candidate_and_why(run: Run) -> None:
             assert {one.worker: one.reason for one in attempt.left_out} == {
                 "sick": "ejected: 12 of 20 failed",
                 "new": "starting",
+                "spare": "is behind others by its priority or weight",
                 "other": "does not serve the model",
                 "half": "is a prefill worker",
                 "broken": "its breaker is open: failed 10 times",

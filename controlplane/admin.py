@@ -20,6 +20,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from controlplane.admin_planes import RestartPlanes, plane_routes
 from controlplane.admin_token import TokenFile
 from controlplane.admin_workers import problem, worker_routes
 from controlplane.membership import Membership, MembershipError
@@ -34,6 +35,7 @@ def admin_application(
     membership: Membership,
     reload: Callable[[], Awaitable[Reloaded]],
     receipts: Callable[[str], Awaitable[tuple[Receipt, ...]]],
+    restart_planes: RestartPlanes,
     token: TokenFile | None = None,
 ) -> Starlette:
     """Return the application of the admin port."""
@@ -66,6 +68,7 @@ def admin_application(
             Route("/explain/{request:path}", answer_explain),
             Route("/openapi.json", answer_openapi),
             Route("/reload", answer_reload, methods=["POST"]),
+            *plane_routes(status, restart_planes),
             *worker_routes(status, membership),
         ],
         middleware=[Middleware(_Guard, token=token)],

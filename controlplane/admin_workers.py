@@ -48,7 +48,7 @@ def problem(status: int, code: str, message: str) -> Response:
     """Return an error in OpenAI's shape."""
     kind = "router_error" if status >= 500 else "invalid_request_error"
     error = {"message": message, "type": kind, "param": None, "code": code}
-    return _json({"error": error}, status)
+    return json_answer({"error": error}, status)
 
 
 def worker_routes(status: Callable[[], StatusReport], membership: Membership) -> list[Route]:
@@ -56,7 +56,7 @@ def worker_routes(status: Callable[[], StatusReport], membership: Membership) ->
 
     async def show_all(request: Request) -> Response:
         wanted = _labels(request.query_params.getlist("label"))
-        return _json(_List(tuple(worker for worker in status().workers if wanted <= worker.labels.items())))
+        return json_answer(_List(tuple(worker for worker in status().workers if wanted <= worker.labels.items())))
 
     async def show(request: Request) -> Response:
         name = request.path_params["id"]
@@ -64,7 +64,7 @@ def worker_routes(status: Callable[[], StatusReport], membership: Membership) ->
         found = [shown for shown in status().workers if worker is not None and shown.id == worker.id]
         if not found:
             raise MembershipError(404, "worker_not_found", f"There is no worker {name[:200]}; GET /workers lists all.")
-        return _json(found[0])
+        return json_answer(found[0])
 
     async def add(request: Request) -> Response:
         wanted = await _decoded(request, ConfiguredWorker, '{"url": "http://host:port"}')
@@ -110,10 +110,11 @@ def _changed(done: Done, status: int = 200) -> Response:
         on_every_plane=done.is_on_every_plane,
         kept=done.is_kept,
     )
-    return _json(told, status)
+    return json_answer(told, status)
 
 
-def _json(value: object, status: int = 200) -> Response:
+def json_answer(value: object, status: int = 200) -> Response:
+    """Return a value as JSON."""
     return Response(msgspec.json.encode(value), status, media_type="application/json")
 
 
@@ -127,12 +128,13 @@ def _labels(texts: list[str]) -> Set[tuple[str, str]]:
 
 async def _decoded(request: Request, shape: type[T], example: str) -> T:
     try:
-        return msgspec.json.decode(await _body(request), type=shape)
+        return msgspec.json.decode(await read_body(request), type=shape)
     except DECODE_ERRORS as error:
         raise MembershipError(400, "bad_body", f"The body is not such as {example}: {error}.") from None
 
 
-async def _body(request: Request) -> bytes:
+async def read_body(request: Request) -> bytes:
+    """Return a request's body. Raises MembershipError when it is too large."""
     body = b""
     async for part in request.stream():
         body += part

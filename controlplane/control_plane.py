@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from controlplane.prober import Prober
     from controlplane.scraper import Scraper
     from controlplane.status_report import StatusReport
+    from controlplane.supervisor_socket import PlanesRestarted
     from shared.tls import WorkerTls
 
 RECEIPT_PATIENCE = 1.0
@@ -110,7 +111,7 @@ class ControlPlane:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set. Raises what ended it otherwise, in an exception group."""
-        context = Context()
+        context = self._context = Context()
         publisher = self._publisher = Publisher(
             context, self._runtime, self._publication, self._planes, self._loads, self, self._clock
         )
@@ -333,6 +334,7 @@ class ControlPlane:
                 self._membership,
                 self._reloader.reload,
                 lambda request: publisher.receipts(request, RECEIPT_PATIENCE),
+                self._restart_planes,
                 TokenFile(config.admin_token_file) if config.admin_token_file else None,
             ),
             flag="--admin-port",
@@ -350,6 +352,13 @@ class ControlPlane:
         async with asyncio.TaskGroup() as group:
             group.create_task(admin.run())
             group.create_task(prometheus.run())
+
+    async def _restart_planes(self, slots: tuple[int, ...]) -> PlanesRestarted:
+        from controlplane.roll import START_PATIENCE
+        from controlplane.supervisor_socket import restart_planes
+
+        patience = (START_PATIENCE + 1.0) * max(1, self._config.data_planes)
+        return await restart_planes(self._context, self._runtime, slots, timeout=patience)
 
     def _status(self, publisher: Publisher) -> StatusReport:
         from controlplane.status_report import build_report

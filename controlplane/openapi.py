@@ -8,11 +8,23 @@ import msgspec
 
 from controlplane.admin_workers import Changed
 from controlplane.reload import Reloaded
-from controlplane.status_report import StatusReport, WorkerStatus
+from controlplane.status_report import PlaneStatus, StatusReport, WorkerStatus
+from controlplane.supervisor_socket import PlanesRestarted
 from shared.receipt import Receipt
 from shared.version import __version__
 from shared.worker_attributes import AttributeChange, ConfiguredWorker
 
+_SHAPES = (
+    StatusReport,
+    WorkerStatus,
+    PlaneStatus,
+    Changed,
+    Reloaded,
+    PlanesRestarted,
+    ConfiguredWorker,
+    AttributeChange,
+    Receipt,
+)
 _ID = {
     "name": "id",
     "in": "path",
@@ -43,8 +55,7 @@ _LABEL = {
 
 def document() -> dict[str, Any]:
     """Return the document."""
-    shapes = (StatusReport, WorkerStatus, Changed, Reloaded, ConfiguredWorker, AttributeChange, Receipt)
-    _, schemas = msgspec.json.schema_components(shapes, ref_template="#/components/schemas/{name}")
+    _, schemas = msgspec.json.schema_components(_SHAPES, ref_template="#/components/schemas/{name}")
     schemas["Error"] = _error()
     return {
         "openapi": "3.1.0",
@@ -63,10 +74,21 @@ def document() -> dict[str, Any]:
                 "parameters": [_REQUEST],
                 "get": _does("Why a request went where it went; 404 when no plane knows of it.", "Receipt"),
             },
+            "/planes": {"get": _does("All planes.", None, shape=_list("planes", "PlaneStatus"))},
+            "/planes/restart": {
+                "post": {
+                    **_does(
+                        "Replace planes by new ones, one after the other; 409 when it is refused, 500 when a new one "
+                        "does not come up.",
+                        "PlanesRestarted",
+                    ),
+                    "requestBody": {"content": {"application/json": {"schema": _slots()}}},
+                }
+            },
             "/openapi.json": {"get": _does("This document.", None)},
             "/workers": {
                 "get": {
-                    **_does("All workers, or those with these labels.", None, shape=_list()),
+                    **_does("All workers, or those with these labels.", None, shape=_list("workers", "WorkerStatus")),
                     "parameters": [_LABEL],
                 },
                 "post": {
@@ -109,9 +131,14 @@ def _does(
     }
 
 
-def _list() -> dict[str, Any]:
-    items = {"$ref": "#/components/schemas/WorkerStatus"}
-    return {"type": "object", "required": ["workers"], "properties": {"workers": {"type": "array", "items": items}}}
+def _list(name: str, item: str) -> dict[str, Any]:
+    items = {"$ref": f"#/components/schemas/{item}"}
+    return {"type": "object", "required": [name], "properties": {name: {"type": "array", "items": items}}}
+
+
+def _slots() -> dict[str, Any]:
+    slots = {"type": "array", "items": {"type": "integer"}, "description": "All planes, when it is empty or missing."}
+    return {"type": "object", "additionalProperties": False, "properties": {"slots": slots}}
 
 
 def _takes(schema: str, *kinds: str) -> dict[str, Any]:

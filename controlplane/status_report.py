@@ -21,7 +21,7 @@ from shared.table import (
     WorkerState,
 )
 
-PlaneState = Literal["starting", "serving", "refusing", "stale", "silent"]
+PlaneState = Literal["starting", "serving", "draining", "refusing", "stale", "silent"]
 SILENT_AFTER = 3 * STALE_AFTER
 """Seconds without a word (a plane reports each second) after which its figures are no longer called present."""
 
@@ -202,6 +202,8 @@ def _plane_status(plane: Plane, now: float, wall: float) -> PlaneStatus:
 def _plane_state(plane: Plane, now: float) -> PlaneState:
     if now - plane.heard > SILENT_AFTER:
         return "silent"
+    if plane.report is not None and plane.report.draining:
+        return "draining"
     if plane.nack is not None:
         return "refusing"
     if plane.report is not None and plane.report.stale:

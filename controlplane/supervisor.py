@@ -1,7 +1,7 @@
 """The supervisor's loop: keeps one control plane and N planes running, says when they are ready, ends them.
 
-Each process has a keeper, a task that waits for its death and starts the next. What to do is decided in
-`controlplane.supervision`; the first processes were started by `controlplane.opening`.
+The control plane and each slot (`controlplane.slot`) have a keeper, a task that waits for a death and starts the next
+process. What to do is decided in `controlplane.supervision`; the first ones were started by `controlplane.opening`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ from typing import TypeVar
 from controlplane.children import Plane, Process, Spawner, forget_plane
 from controlplane.inquiry import control_status, plane_status
 from controlplane.opening import EarlySignals, Opening
+from controlplane.roll import Roll
+from controlplane.slot import Occupant, Slot
 from controlplane.supervision import after_death, has_table, missing_for_ready, ready_line
+from controlplane.supervisor_socket import SupervisorSocket
 from controlplane.watched import Watched
 from shared.clock import Clock, SystemClock
 from shared.config import StartConfig, join_address
@@ -70,9 +73,8 @@ class Supervisor:
         self._began = self._clock.monotonic()
         self._control_plane: Watched | None = None
         self._planes: dict[str, Watched] = {}
-        # What fills each slot now, and whether it has been seen to serve.
-        self._slots: dict[int, Plane] = {}
-        self._serving: set[int] = set()
+        self._slots: dict[int, Slot] = {}
+        self._roll = Roll(self._slots, self._clock)
         self._is_ready = False
         self._killed = False
 
@@ -109,20 +111,23 @@ class Supervisor:
             self._control_plane = Watched(opening.predecessor, "the earlier control plane", self._clock)
         if opening.control_plane is not None:
             self._control_plane = self._watch_control_plane(opening.control_plane)
-        for slot, plane in opening.planes.items():
-            self._do(self._keep_plane(slot, plane, self._watch(plane)))
-        turns = {slot: asyncio.Event() for slot in sorted(opening.outdated)}
+        for number, plane in opening.planes.items():
+            slot = self._slots[number] = Slot(number, self)
+            self._do(slot.keep(self._occupy(slot, plane), asyncio.Event()))
+        turns = {number: asyncio.Event() for number in sorted(opening.outdated)}
         queue = [*turns.values(), asyncio.Event()]
         queue[0].set()
-        for (slot, turn), following in zip(turns.items(), queue[1:], strict=True):
+        for (number, turn), following in zip(turns.items(), queue[1:], strict=True):
+            slot = self._slots[number] = Slot(number, self)
             # An old plane that dies by itself is not waited for.
-            old = self._watch(opening.outdated[slot], turn)
-            self._do(self._replace_plane(slot, old, turn, following))
+            slot.outdated = self._occupy(slot, opening.outdated[number], turn.set)
+            self._do(self._keep_slot(slot, turn, following))
         for plane in opening.surplus:
             log.info("%s is one more than --data-planes %d: stopping it", plane, self._config.data_planes)
             self._do(self._retire(self._watch(plane)))
         self._do(self._keep_control_plane(self._control_plane))
         self._do(self._announce())
+        self._do(SupervisorSocket(self._context, self._runtime, self._roll.restart).run())
 
     def _do(self, duty: Coroutine[None, None, None]) -> None:
         task = self._group.create_task(duty)
@@ -164,39 +169,34 @@ class Supervisor:
                 watched = self._control_plane = self._watch_control_plane(process)
             log.info("started the %s", watched.name)
             await watched.wait()
-            deaths = await self._mourn(watched, deaths)
+            deaths = await self.mourn(watched, deaths)
             watched = None
 
-    async def _keep_plane(
-        self, slot: int, plane: Plane, watched: Watched, on_serving: Callable[[], None] | None = None
-    ) -> None:
-        deaths: int | None = 0
-        while deaths is not None:
-            self._slots[slot] = plane
-            log.info("%s %s", "started" if watched.is_own_child else "adopted", plane)
-            if await self._until_serving(plane, watched):
-                log.info("%s serves", plane)
-                self._serving.add(slot)
-                if on_serving is not None:
-                    on_serving()
-                    on_serving = None
-                await watched.wait()
-            self._serving.discard(slot)
-            deaths = await self._mourn(watched, deaths)
-            if deaths is not None:
-                plane = await self._spawned(lambda: self._spawner.plane(slot))
-                watched = self._watch(plane)
+    async def settle(self, slot: Slot) -> Occupant:
+        """Start a plane for the slot, however often the system refuses."""
+        return self._occupy(slot, await self._spawned(lambda: self._spawner.plane(slot.number)))
 
-    async def _replace_plane(self, slot: int, old: Watched, turn: asyncio.Event, following: asyncio.Event) -> None:
+    async def until_serving(self, occupant: Occupant) -> bool:
+        """Wait until it serves; False when it died before."""
+        while occupant.is_alive:
+            status = await plane_status(self._context, self._runtime, occupant.id, timeout=ASK_TIMEOUT)
+            if has_table(status, None):
+                return True
+            await self._pause()
+        return False
+
+    def retire(self, occupant: Occupant, *, is_hung: bool = False) -> None:
+        """Have it end: by request with its grace time, or at once when it is hung."""
+        if is_hung:
+            occupant.watched.kill()
+        else:
+            self._do(self._retire(occupant.watched))
+
+    async def _keep_slot(self, slot: Slot, turn: asyncio.Event, following: asyncio.Event) -> None:
+        """Keep a slot whose first plane is one of ours that replaces an outdated one, when its turn comes."""
         await turn.wait()
-        log.info("%s runs with other settings or of another version: replacing it", old.name)
-
-        def hand_over() -> None:
-            self._do(self._retire(old))
-            following.set()
-
-        plane = await self._spawned(lambda: self._spawner.plane(slot))
-        await self._keep_plane(slot, plane, self._watch(plane), hand_over)
+        log.info("%s runs with other settings or of another version: replacing it", slot.outdated)
+        await slot.keep(await self.settle(slot), following)
 
     async def _spawned(self, spawn: Callable[[], T]) -> T:
         """Start a process, however often the system (out of memory, of processes) refuses."""
@@ -213,20 +213,23 @@ class Supervisor:
     def _watch_control_plane(self, process: Process) -> Watched:
         return Watched(process, f"control plane (pid {process.pid})", self._clock)
 
-    def _watch(self, plane: Plane, turn: asyncio.Event | None = None) -> Watched:
+    def _occupy(self, slot: Slot, plane: Plane, on_end: Callable[[], None] | None = None) -> Occupant:
+        return Occupant(plane, self._watch(plane, on_end or slot.moved))
+
+    def _watch(self, plane: Plane, on_end: Callable[[], None] | None = None) -> Watched:
         plane_id = plane.identity.id
 
         def forget() -> None:
             del self._planes[plane_id]
             forget_plane(self._runtime, plane_id)
-            if turn is not None:
-                turn.set()
+            if on_end is not None:
+                on_end()
 
         watched = self._planes[plane_id] = Watched(plane.process, str(plane), self._clock, forget)
         return watched
 
-    async def _mourn(self, watched: Watched, deaths: int) -> int | None:
-        """Log a death and wait as long as its series asks for; None when there is to be no next life."""
+    async def mourn(self, watched: Watched, deaths: int) -> int | None:
+        """Tell of a death and wait before the next life; None when there is to be none, else the new count."""
         if watched.code == EXIT_USAGE and not self._is_ready:
             self._give_up(EXIT_USAGE, f"{watched.name} refuses its configuration, as it says above")
             return None
@@ -252,14 +255,6 @@ class Supervisor:
     def _age(self) -> float:
         return self._clock.monotonic() - self._began
 
-    async def _until_serving(self, plane: Plane, watched: Watched) -> bool:
-        while watched.is_alive:
-            status = await plane_status(self._context, self._runtime, plane.identity.id, timeout=ASK_TIMEOUT)
-            if has_table(status, None):
-                return True
-            await self._pause()
-        return False
-
     async def _announce(self) -> None:
         complain_at = PATIENCE
         while True:
@@ -282,10 +277,10 @@ class Supervisor:
         """Return the control plane's status, and what the router still waits for (None: nothing)."""
         control = await control_status(self._context, self._runtime, timeout=ASK_TIMEOUT)
         planes = [
-            await plane_status(self._context, self._runtime, self._slots[slot].identity.id, timeout=ASK_TIMEOUT)
-            if slot in self._serving
+            await plane_status(self._context, self._runtime, slot.current.id, timeout=ASK_TIMEOUT)
+            if slot.current is not None and slot.is_serving
             else None
-            for slot in range(self._config.data_planes)
+            for _, slot in sorted(self._slots.items())
         ]
         return control, missing_for_ready(control, planes, needs_worker=bool(self._config.worker_urls))
 

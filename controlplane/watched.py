@@ -63,6 +63,10 @@ class Watched:
         if self.is_alive:
             self._process.send(number)
 
+    def kill(self) -> None:
+        """Send SIGKILL, if it still runs."""
+        self.send(signal.SIGKILL)
+
     async def wait(self) -> None:
         """Wait for its end."""
         await self._ended.wait()
@@ -75,6 +79,6 @@ class Watched:
                 await self._ended.wait()
                 return True
         except TimeoutError:
-            self.send(signal.SIGKILL)
+            self.kill()
             await self._ended.wait()
             return False

@@ -131,6 +131,7 @@ class Plane:
             table=table.stamp if table is not None else None,
             table_age=self._subscriber.table_age,
             stale=self._fleet.stale,
+            draining=self._forwarder.draining,
             resyncs=self._subscriber.resyncs,
             inflight=self._fleet.inflight(),
             client_connections=self._clients.open,

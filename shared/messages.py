@@ -236,6 +236,7 @@ class CounterReport(msgspec.Struct, frozen=True, tag="counters", kw_only=True):
     table: Stamp | None
     table_age: float
     stale: bool
+    draining: bool = False
     resyncs: int
     inflight: dict[str, int]
     client_connections: int

@@ -118,6 +118,16 @@ class RuntimeDir:
         return self.path / "supervisor.json"
 
     @property
+    def supervisor_endpoint(self) -> str:
+        """Where the supervisor takes requests (ROUTER)."""
+        return f"ipc://{self.supervisor_socket}"
+
+    @property
+    def supervisor_socket(self) -> Path:
+        """The file behind `supervisor_endpoint`."""
+        return self.path / "supervisor.ipc"
+
+    @property
     def control_plane(self) -> Path:
         """The control plane's ProcessRecord."""
         return self.path / "control-plane.json"

@@ -26,6 +26,7 @@ _COMMANDS = {
     "start": _Command("controlplane.cli.start", "Start a router in front of workers.", frozenset()),
     "status": _Command("controlplane.cli.status", "Show a running router's processes and workers."),
     "workers": _Command("controlplane.cli.workers", "Show and change the workers of a running router."),
+    "planes": _Command("controlplane.cli.planes", "Show and restart the planes of a running router."),
     "reload": _Command("controlplane.cli.reload", "Have a running router read its configuration again."),
     "explain": _Command("controlplane.cli.explain", "Show why a request went where it went."),
     "config": _Command("controlplane.cli.config", "Show, check and compare configurations."),

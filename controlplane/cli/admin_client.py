@@ -21,15 +21,6 @@ TIMEOUT = 3.0
 """Seconds to wait for the admin API."""
 
 
-Admin = Annotated[
-    str | None,
-    typer.Option(
-        "--admin",
-        metavar="URL",
-        show_default=False,
-        help="The router's admin API, else ROUTERCTL_ADMIN, else where the router on --runtime-dir has it.",
-    ),
-]
 Folder = Annotated[
     str | None,
     typer.Option(

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 from urllib.parse import quote
 
-import msgspec
 import typer
 
-from controlplane.cli.admin_client import Admin, Folder, NotReached, TokenFile, ask, find, token_for
+from controlplane.cli.admin_client import Folder, TokenFile
+from controlplane.cli.admin_command import Admin, AsJson, Router, tell
 from controlplane.cli.explain_view import lines
-from shared.decoding import DECODE_ERRORS
 from shared.receipt import Receipt
 
 
@@ -20,32 +18,15 @@ def explain(
     admin: Admin = None,
     runtime_dir: Folder = None,
     admin_token_file: TokenFile = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> int:
     """Show why one of the last requests went where it went, and how long each part of its way took.
 
     Each plane keeps its last requests (--receipts).
     """
-    runtime, url = find(admin, runtime_dir)
-    if url is None:
-        return _fail(f"no control plane runs on runtime folder {runtime.path}; name the router with --admin URL")
-    try:
-        token = token_for(url, admin_token_file, runtime)
-        answer = ask(f"{url}/explain/{quote(request, safe='')}", token=token)
-        if answer.status != 200:
-            return _fail(_said(answer.body))
-        receipt = msgspec.json.decode(answer.body, type=Receipt)
-    except (NotReached, *DECODE_ERRORS) as error:
-        return _fail(f"no admin API of a router that explains answers at {url}: {error}")
-    print(msgspec.json.format(answer.body, indent=2).decode() if as_json else "\n".join(lines(receipt)))
-    return 0
 
+    def text(receipt: Receipt) -> str:
+        return "\n".join(lines(receipt))
 
-def _said(body: bytes) -> str:
-    problem = msgspec.json.decode(body, type=dict[str, dict[str, object]])
-    return str(problem.get("error", {}).get("message", "the router gave no reason"))
-
-
-def _fail(problem: str) -> int:
-    print(f"routerctl: error: {problem}", file=sys.stderr)
-    return 1
+    path = f"/explain/{quote(request, safe='')}"
+    return tell("GET", path, Router(admin, runtime_dir, admin_token_file), as_json, Receipt, text)

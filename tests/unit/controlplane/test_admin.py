@@ -13,6 +13,7 @@ from controlplane.admin_token import TokenFile
 from controlplane.planes import Planes
 from controlplane.reload import Reloaded
 from controlplane.status_report import StatusReport, build_report
+from controlplane.supervisor_socket import NoSupervisorError, PlaneRestart, PlanesRestarted
 from shared.receipt import Receipt
 from shared.runtime_dir import ProcessRecord
 from shared.table import make_table
@@ -44,10 +45,20 @@ class Admin:
     def __init__(self, token: TokenFile | None = None) -> None:
         self.setting = Setting(A)
         self.receipts: tuple[Receipt, ...] = ()
-        self.application = admin_application(self._status, self.setting.membership, reload, self._find, token)
+        self.wishes: list[tuple[int, ...]] = []
+        self.restarted: PlanesRestarted | None = PlanesRestarted(outcome="restarted")
+        self.application = admin_application(
+            self._status, self.setting.membership, reload, self._find, self._restart_planes, token
+        )
 
     async def _find(self, request: str) -> tuple[Receipt, ...]:
         return tuple(receipt for receipt in self.receipts if receipt.request == request)
+
+    async def _restart_planes(self, slots: tuple[int, ...]) -> PlanesRestarted:
+        self.wishes.append(slots)
+        if self.restarted is None:
+            raise NoSupervisorError("nobody")
+        return self.restarted
 
     def _status(self) -> StatusReport:
         return build_report(
@@ -237,3 +248,34 @@ def test_metrics_in_the_format_asked_for(accept: str, kind: str, is_open: bool) 
 
 def test_metrics_are_not_on_the_admin_port() -> None:
     assert Admin()("GET", "/metrics").status_code == 404
+
+
+def test_planes_are_listed_and_restarted() -> None:
+    admin = Admin()
+    assert admin("GET", "/planes").json() == {"planes": []}
+    answer = admin("POST", "/planes/restart")
+    assert (answer.status_code, answer.json()["outcome"]) == (200, "restarted")
+    assert admin("POST", "/planes/restart", json={"slots": [1]}).status_code == 200
+    assert admin.wishes == [(), (1,)]
+
+
+def test_a_restart_that_is_refused_or_stops_says_why() -> None:
+    admin = Admin()
+    admin.restarted = PlanesRestarted(outcome="refused", reason="there is no plane 7")
+    answer = admin("POST", "/planes/restart", json={"slots": [7]})
+    assert (answer.status_code, answer.json()["reason"]) == (409, "there is no plane 7")
+    failed = PlaneRestart(slot=0, outcome="failed", old_pid=1, reason="exited")
+    admin.restarted = PlanesRestarted(outcome="stopped", reason="x", planes=(failed,))
+    answer = admin("POST", "/planes/restart")
+    assert (answer.status_code, answer.json()["planes"][0]["old_pid"]) == (500, 1)
+    admin.restarted = None
+    answer = admin("POST", "/planes/restart")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "no_supervisor")
+
+
+@pytest.mark.parametrize("body", [b"{", b'{"slots": ["a"]}', b'{"slot": [1]}', b"[]"])
+def test_a_wish_that_is_none_restarts_nothing(body: bytes) -> None:
+    admin = Admin()
+    answer = admin("POST", "/planes/restart", content=body)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "bad_body")
+    assert admin.wishes == []

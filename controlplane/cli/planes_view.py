@@ -1,0 +1,74 @@
+"""What `routerctl planes` shows, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from controlplane.cli.status_view import PlaneView, aligned, duration
+
+
+class Planes(msgspec.Struct, kw_only=True):
+    """The answer of `GET /planes`."""
+
+    planes: list[PlaneView]
+
+
+class PlaneRestart(msgspec.Struct, kw_only=True):
+    """What became of one plane."""
+
+    slot: int
+    outcome: str
+    old_pid: int | None
+    new_pid: int | None
+    seconds: float
+    reason: str
+
+
+class Restarted(msgspec.Struct, kw_only=True):
+    """The answer of `POST /planes/restart`."""
+
+    outcome: str
+    reason: str
+    planes: tuple[PlaneRestart, ...]
+
+
+def list_text(planes: Sequence[PlaneView]) -> str:
+    """Return a line per plane."""
+    if not planes:
+        return "no planes"
+    rows = [("PLANE", "STATE", "PID", "VERSION", "AGE", "TABLE", "OPEN", "CONNECTIONS")]
+    for plane in planes:
+        table = "-" if plane.table is None else f"{plane.table.version} ({duration(plane.table_age)})"
+        most = plane.client_connection_limit
+        connections = f"{plane.client_connections or 0} of {most}" if most else "-"
+        rows.append(
+            (
+                str(plane.slot),
+                plane.state,
+                str(plane.pid),
+                plane.version or "-",
+                duration(plane.age),
+                table,
+                "-" if plane.active is None else str(plane.active),
+                connections,
+            )
+        )
+    return "\n".join(line.rstrip() for line in aligned(rows))
+
+
+def restarted_text(told: Restarted) -> str:
+    """Return a line per plane, and why a roll stopped."""
+    lines = []
+    for plane in told.planes:
+        if plane.outcome == "restarted":
+            rest = f"pid {plane.new_pid} serves after {duration(plane.seconds)}; pid {plane.old_pid} drains"
+        elif plane.outcome == "failed":
+            rest = f"pid {plane.old_pid} goes on: {plane.reason}"
+        else:
+            rest = f"pid {plane.old_pid} was not touched"
+        lines.append(f"plane {plane.slot}: {rest}")
+    if told.reason:
+        lines.append(f"{told.outcome}: {told.reason}")
+    return "\n".join(lines)

@@ -27,7 +27,7 @@ log = logging.getLogger("supervisor")
 
 @dataclass(frozen=True)
 class Commands:
-    """How the processes are started. A plane's command gets `--slot N --id HEX16` behind it."""
+    """How the processes are started. A plane's command gets `--slot N --id HEX16 [--after HEX16]` behind it."""
 
     control_plane: tuple[str, ...]
     plane: tuple[str, ...]
@@ -94,10 +94,14 @@ class Spawner:
         _note(self._runtime.control_plane, process.record)
         return process
 
-    def plane(self, slot: int) -> Plane:
-        """Start a plane for `slot` and note it down: were we killed now, our successor must find it."""
+    def plane(self, slot: int, after: str | None = None) -> Plane:
+        """Start a plane for `slot` and note it down: were we killed now, our successor must find it.
+
+        `after` is the id of the plane whose clients' queue it takes over.
+        """
         plane_id = secrets.token_hex(8)
-        process = _spawn((*self._commands.plane, "--slot", str(slot), "--id", plane_id))
+        behind = ("--after", after) if after is not None else ()
+        process = _spawn((*self._commands.plane, "--slot", str(slot), "--id", plane_id, *behind))
         identity = PlaneIdentity(
             id=plane_id, slot=slot, pid=process.pid, version=__version__, started=process.record.started
         )
@@ -162,11 +166,12 @@ def forget_plane(runtime: RuntimeDir, plane_id: str) -> None:
     """Remove what a dead plane left in the runtime folder."""
     runtime.plane(plane_id).unlink(missing_ok=True)
     runtime.plane_socket(plane_id).unlink(missing_ok=True)
+    runtime.plane_handover(plane_id).unlink(missing_ok=True)
 
 
 def forget_all_but(runtime: RuntimeDir, living: set[str]) -> None:
     """Remove the records and sockets of every plane whose id is not in `living`."""
-    for path in (*runtime.planes.glob("*.json"), *runtime.path.glob("plane-*.ipc")):
+    for path in (*runtime.planes.glob("*.json"), *runtime.path.glob("plane-*")):
         if _plane_id(path) not in living:
             path.unlink(missing_ok=True)
 

@@ -8,6 +8,7 @@ from shared.messages import (
     ControlStatus,
     ControlStatusRequest,
     MessageError,
+    PlaneRetire,
     PlaneStatus,
     PlaneStatusRequest,
     decode_downward,
@@ -18,12 +19,24 @@ from shared.runtime_dir import RuntimeDir
 from shared.sockets import Context, ask
 
 _ASK_PLANE = encode(PlaneStatusRequest())
+_RETIRE = encode(PlaneRetire())
 _ASK_CONTROL = encode(ControlStatusRequest())
 
 
 async def plane_status(context: Context, runtime: RuntimeDir, plane_id: str, *, timeout: float) -> PlaneStatus | None:
     """Return how a plane is; None when it does not answer within `timeout` seconds."""
-    frame = await _ask(context, runtime.plane_endpoint(plane_id), _ASK_PLANE, timeout)
+    return await _ask_plane(context, runtime, plane_id, _ASK_PLANE, timeout)
+
+
+async def tell_retired(context: Context, runtime: RuntimeDir, plane_id: str, *, timeout: float) -> None:
+    """Tell a plane that it is about to be stopped while the router goes on; one that does not answer is not told."""
+    await _ask_plane(context, runtime, plane_id, _RETIRE, timeout)
+
+
+async def _ask_plane(
+    context: Context, runtime: RuntimeDir, plane_id: str, question: bytes, timeout: float
+) -> PlaneStatus | None:
+    frame = await _ask(context, runtime.plane_endpoint(plane_id), question, timeout)
     if frame is None:
         return None
     try:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from controlplane.children import Plane, Process, Spawner, forget_plane
-from controlplane.inquiry import control_status, plane_status
+from controlplane.inquiry import control_status, plane_status, tell_retired
 from controlplane.opening import EarlySignals, Opening
 from controlplane.roll import Roll
 from controlplane.slot import Occupant, Slot
@@ -124,7 +124,7 @@ class Supervisor:
             self._do(self._keep_slot(slot, turn, following))
         for plane in opening.surplus:
             log.info("%s is one more than --data-planes %d: stopping it", plane, self._config.data_planes)
-            self._do(self._retire(self._watch(plane)))
+            self._do(self._retire(Occupant(plane, self._watch(plane))))
         self._do(self._keep_control_plane(self._control_plane))
         self._do(self._announce())
         self._do(SupervisorSocket(self._context, self._runtime, self._roll.restart).run())
@@ -174,7 +174,9 @@ class Supervisor:
 
     async def settle(self, slot: Slot) -> Occupant:
         """Start a plane for the slot, however often the system refuses."""
-        return self._occupy(slot, await self._spawned(lambda: self._spawner.plane(slot.number)))
+        elder = slot.elder
+        after = elder.id if elder is not None else None
+        return self._occupy(slot, await self._spawned(lambda: self._spawner.plane(slot.number, after)))
 
     async def until_serving(self, occupant: Occupant) -> bool:
         """Wait until it serves; False when it died before."""
@@ -190,7 +192,7 @@ class Supervisor:
         if is_hung:
             occupant.watched.kill()
         else:
-            self._do(self._retire(occupant.watched))
+            self._do(self._retire(occupant))
 
     async def _keep_slot(self, slot: Slot, turn: asyncio.Event, following: asyncio.Event) -> None:
         """Keep a slot whose first plane is one of ours that replaces an outdated one, when its turn comes."""
@@ -239,7 +241,9 @@ class Supervisor:
         await asyncio.sleep(restart.pause)
         return restart.deaths
 
-    async def _retire(self, watched: Watched) -> None:
+    async def _retire(self, occupant: Occupant) -> None:
+        watched = occupant.watched
+        await tell_retired(self._context, self._runtime, occupant.id, timeout=ASK_TIMEOUT)
         if not watched.is_alive:
             log.error("%s %s before it was told to", watched.name, watched.cause)
             return

@@ -1,4 +1,4 @@
-"""`python -m dataplane RUNTIME_DIR --slot N --id HEX16`: started by the supervisor, never by hand."""
+"""`python -m dataplane RUNTIME_DIR --slot N --id HEX16 [--after HEX16]`: started by the supervisor, never by hand."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ def main() -> int:
     parser.add_argument("runtime_dir", type=Path)
     parser.add_argument("--slot", type=int, required=True)
     parser.add_argument("--id", required=True)
+    parser.add_argument("--after")
     arguments = parser.parse_args()
-    return run(RuntimeDir(arguments.runtime_dir), slot=arguments.slot, plane_id=arguments.id)
+    return run(
+        RuntimeDir(arguments.runtime_dir), slot=arguments.slot, plane_id=arguments.id, predecessor=arguments.after
+    )
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ class PlaneApplication:
         route = OWN_ROUTES.get(client.path)
         if self._forwarder.draining:
             client.is_last = True
-            route = draining if client.path in NOT_READY else route
+            route = draining if client.path in NOT_READY and not self._forwarder.ready else route
         if route is not None:
             self._answer_itself(client, route(self._forwarder.fleet.view))
         elif is_fleet_path(client.path):

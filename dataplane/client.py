@@ -91,6 +91,11 @@ class Client:
         return str(address[0]), int(address[1])
 
     @property
+    def has_promised(self) -> bool:
+        """Whether the answer has begun without telling the client that its connection ends with it."""
+        return self.started and not self.is_last and self.scope.get("http_version") != "2"
+
+    @property
     def received(self) -> int:
         """Bytes of the body that came so far."""
         return self._size

@@ -80,18 +80,23 @@ class ClientConnections:
     async def run(self) -> None:
         """Look again and again, until cancelled."""
         while True:
-            spent = 0.0
-            found = 0
-            # Those that are added from now on may have been passed by already: the next look finds them.
-            unwanted, self._unwanted = self._unwanted, set()
-            for start in range(0, descriptor_table_size(), _SLICE):
-                began = time.perf_counter()
-                found += self._look(range(start, start + _SLICE), unwanted)
-                spent += time.perf_counter() - began
-                await asyncio.sleep(_SLICE_PAUSE)
-            self.open = found
-            self._tell()
+            spent = await self.look()
             await asyncio.sleep(max(_LEAST_PAUSE, spent / _SHARE_OF_TIME))
+
+    async def look(self) -> float:
+        """Look at all connections, count them, and cut off those that must go; return the seconds it took."""
+        spent = 0.0
+        found = 0
+        # Those that are added from now on may have been passed by already: the next look finds them.
+        unwanted, self._unwanted = self._unwanted, set()
+        for start in range(0, descriptor_table_size(), _SLICE):
+            began = time.perf_counter()
+            found += self._look(range(start, start + _SLICE), unwanted)
+            spent += time.perf_counter() - began
+            await asyncio.sleep(_SLICE_PAUSE)
+        self.open = found
+        self._tell()
+        return spent
 
     def _look(self, descriptors: range, unwanted: Collection[Peer] = ()) -> int:
         found = 0

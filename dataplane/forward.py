@@ -60,14 +60,23 @@ class Forwarder:
         self._requests: dict[Request, None] = {}
         self._unwatched: list[Request] = []
         self.draining = False
+        self.ready = True
+        # Open requests whose answer had begun before, and did not tell that it is its connection's last.
+        self.unannounced: set[Request] = set()
         self.budget = RetryBudget(self.loop.time())
         self.failures = FailureLog(self.loop.time())
         self.receipts = Receipts(fleet.view.settings.receipts)
 
-    def drain(self) -> None:
-        """From now on each answer is its connection's last: the plane is about to stop."""
+    def drain(self, *, ready: bool) -> None:
+        """From now on each answer is its connection's last: the plane is about to stop.
+
+        Without `ready` load balancers are told to send nothing more.
+        """
         self.draining = True
+        self.ready = ready
         for request in self._requests:
+            if request.client.has_promised:
+                self.unannounced.add(request)
             request.client.is_last = True
 
     def forward(self, client: Client) -> None:
@@ -123,6 +132,8 @@ class Forwarder:
     def forget(self, request: Request) -> None:
         """Know that a request has ended."""
         del self._requests[request]
+        if self.draining:
+            self.unannounced.discard(request)
 
     def watch_soon(self, request: Request) -> None:
         """Watch the request's client if the request is still open in a moment."""

@@ -20,9 +20,11 @@ from dataplane.app import PlaneApplication
 from dataplane.arrivals import Arrivals
 from dataplane.client_connections import ClientConnections
 from dataplane.descriptors import raise_descriptor_limit, share_out
+from dataplane.draining import Draining
 from dataplane.fleet import Fleet
 from dataplane.fleet_commands import FleetCommands
 from dataplane.forward import Forwarder
+from dataplane.handover import Handover, take_over
 from dataplane.placement import Placement
 from dataplane.receipts import receipt
 from dataplane.server import HttpServer
@@ -46,10 +48,13 @@ _GC_THRESHOLDS = (20_000, 20, 50)
 class Plane:
     """Puts the parts of a plane together and runs them until it is told to stop."""
 
-    def __init__(self, runtime_dir: RuntimeDir, config: StartConfig, identity: PlaneIdentity) -> None:
+    def __init__(
+        self, runtime_dir: RuntimeDir, config: StartConfig, identity: PlaneIdentity, predecessor: str | None
+    ) -> None:
         self._runtime_dir = runtime_dir
         self._config = config
         self._identity = identity
+        self._predecessor = predecessor
         self._fingerprint = plane_fingerprint(config)
         self._accounting = Accounting()
         rng = random.Random()
@@ -82,12 +87,8 @@ class Plane:
             self._subscriber.report_probe,
         )
         self._arrivals = Arrivals(PlaneApplication(self._forwarder, self._commands).handle)
-        self._server = HttpServer(
-            self._arrivals.announce,
-            host=config.host,
-            port=config.port,
-            connections=shares.clients,
-        )
+        self._server = HttpServer(self._arrivals.announce, connections=shares.clients)
+        self._is_replaced = False
         self._first_table = asyncio.Event()
         if self._subscriber.table is not None:
             self._adopt(self._subscriber.table)
@@ -158,6 +159,9 @@ class Plane:
             client_connection_limit=self._clients.limit,
         )
 
+    def _retire(self) -> None:
+        self._is_replaced = True
+
     # --- life ------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
@@ -178,7 +182,7 @@ class Plane:
         except OSError as error:
             # The supervisor has noted us down too; clients need us more than the record does.
             logger.error("can not write %s: %s", record, error.strerror)
-        status = StatusSocket(context, self._runtime_dir.plane_endpoint(self._identity.id), self._status)
+        status = StatusSocket(context, self._runtime_dir.plane_endpoint(self._identity.id), self._status, self._retire)
         try:
             async with asyncio.TaskGroup() as background:
                 tasks = [
@@ -207,24 +211,23 @@ class Plane:
         gc.collect()
         gc.freeze()
         gc.set_threshold(*_GC_THRESHOLDS)
-        serving = asyncio.create_task(self._server.serve())
+        before = self._runtime_dir.plane_handover(self._predecessor) if self._predecessor else None
+        listener = await take_over(before, self._config.host, self._config.port)
+        serving = asyncio.create_task(self._server.serve(listener))
+        handover = Handover(self._runtime_dir.plane_handover(self._identity.id), listener)
+        handover.open()
         await asyncio.wait((stopped, serving), return_when=asyncio.FIRST_COMPLETED)
+        handover.close()
         if not stop.is_set():
             stopped.cancel()
             await serving
             raise RuntimeError("the HTTP server ended by itself")
-        self._forwarder.drain()
-        if self._config.drain_delay_secs:
-            logger.info("not ready any more; serving for another %g s", self._config.drain_delay_secs)
-            await asyncio.sleep(self._config.drain_delay_secs)
-        logger.info("draining: %d open requests", self._accounting.active)
-        self._server.stop()
-        done, _ = await asyncio.wait((serving,), timeout=self._config.shutdown_grace_secs)
-        if not done:
-            logger.warning("grace time is over: ending %d open requests", self._accounting.active)
-            self._arrivals.take_late(all_of_them=True)
-            self._forwarder.interrupt_all()
-            await asyncio.wait((serving,), timeout=1.0)
+        await Draining(self._server, listener, self._forwarder, self._arrivals, self._clients).run(
+            serving,
+            replaced=self._is_replaced,
+            delay=self._config.drain_delay_secs,
+            grace=self._config.shutdown_grace_secs,
+        )
         serving.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await serving
@@ -239,8 +242,11 @@ class Plane:
                 placement.adjust()
 
 
-def run(runtime_dir: RuntimeDir, *, slot: int, plane_id: str) -> int:
-    """Run a plane from the configuration in the runtime folder; return the exit code."""
+def run(runtime_dir: RuntimeDir, *, slot: int, plane_id: str, predecessor: str | None) -> int:
+    """Run a plane from the configuration in the runtime folder; return the exit code.
+
+    `predecessor` is the id of the plane that it replaces, and whose listening socket it takes over.
+    """
     config = msgspec.json.decode(runtime_dir.config.read_bytes(), type=StartConfig)
     configure_logging(f"plane {slot}", config.log_level)
     setproctitle.setproctitle(f"routerctl: plane {slot} ({config.host}:{config.port})")
@@ -248,7 +254,7 @@ def run(runtime_dir: RuntimeDir, *, slot: int, plane_id: str) -> int:
     identity = PlaneIdentity(id=plane_id, slot=slot, pid=own.pid, version=own.version, started=time.time())
 
     async def main() -> None:
-        await Plane(runtime_dir, config, identity).run()
+        await Plane(runtime_dir, config, identity, predecessor).run()
 
     uvloop.run(main())
     return 0

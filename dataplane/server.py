@@ -14,6 +14,8 @@ What we rely on in granian's ASGI implementation, each held by `tests/integratio
    NO_ERROR in the middle of its body looks as if the body had ended; the leaving follows. An answer that was cut off
    is a reset stream.
 7. A client on HTTP/1.1 that has sent more than its request is seen to leave only when something is sent to it.
+8. A descriptor that it is given to listen on is its own, and closed with the server. When another socket is put in its
+   place, clients come from that one, and those that had come go on.
 
 granian runs an ASGI application as one task per request. A request here is a state machine moved by
 callbacks (`forward.py`), so `_Scheduler` hands it on directly: a task, its three wrapping coroutines and their
@@ -30,6 +32,8 @@ from typing import Any, Protocol
 from granian.constants import Interfaces
 from granian.http import HTTP1Settings, HTTP2Settings
 from granian.server.embed import AsyncWorker, Server
+
+from dataplane.listening import Listener
 
 # granian's compiled part; its type stub does not describe what the embedded server uses of it.
 _granian: Any = importlib.import_module("granian._granian")
@@ -153,38 +157,51 @@ async def _serve_directly(
     await stopped
 
 
-class HttpServer:
-    """Serves on a port that other planes share (SO_REUSEPORT).
+class _Server(Server):
+    """granian's server on a socket that it is given."""
 
-    `announce` is called once per request, in granian's thread: see `arrivals.py`. It must not raise.
-    """
-
-    def __init__(self, announce: Announce, *, host: str, port: int, connections: int) -> None:
-        """Describe the server; `connections` is the limit of open client connections."""
-        self._server = Server(
+    def __init__(self, descriptor: int, announce: Announce, connections: int) -> None:
+        super().__init__(
             announce,
-            address=host,
-            port=port,
             interface=Interfaces.ASGINL,
             websockets=False,
-            backlog=BACKLOG,
             backpressure=connections,
             http2_settings=HTTP2Settings(max_headers_size=_BUFFER_SIZE),
             http1_settings=HTTP1Settings(header_read_timeout=_HEADER_READ_TIMEOUT_MS, max_buffer_size=_BUFFER_SIZE),
             log_enabled=False,
         )
+        self._descriptor = descriptor
+
+    def _init_shared_socket(self) -> None:
+        self._shd = _granian.SocketHolder(self._descriptor, False, BACKLOG)
+
+
+class HttpServer:
+    """Serves on a listening socket.
+
+    `announce` is called once per request, in granian's thread: see `arrivals.py`. It must not raise.
+    """
+
+    def __init__(self, announce: Announce, *, connections: int) -> None:
+        """Describe the server; `connections` is the limit of open client connections."""
+        self._announce = announce
+        self._connections = connections
+        self._server: _Server | None = None
         self._stopping = False
 
-    async def serve(self) -> None:
-        """Serve until `stop`, then until the last open request has ended. Raises OSError when it can not listen."""
-        await self._server.serve(spawn_target=_serve_directly)
+    async def serve(self, listener: Listener) -> None:
+        """Serve until `stop`, then until the last open request has ended."""
+        with listener.socket:
+            self._server = _Server(listener.served(), self._announce, self._connections)
+            await self._server.serve(spawn_target=_serve_directly)
 
     @property
     def listening(self) -> bool:
         """Whether new connections are taken."""
-        return bool(self._server.wrks) and not self._stopping
+        return self._server is not None and bool(self._server.wrks) and not self._stopping
 
     def stop(self) -> None:
-        """Close the listening socket and end idle connections; open requests go on."""
+        """End idle connections, and the others after their requests."""
         self._stopping = True
-        self._server.stop()  # type: ignore[no-untyped-call]
+        if self._server is not None:
+            self._server.stop()  # type: ignore[no-untyped-call]

@@ -5,18 +5,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from shared.messages import MessageError, PlaneStatus, PlaneStatusRequest, decode_plane_socket, encode
+from shared.messages import MessageError, PlaneRetire, PlaneStatus, decode_plane_socket, encode
 from shared.sockets import Context, control_server, send_or_drop
 
 logger = logging.getLogger(__name__)
 
 
 class StatusSocket:
-    """Answers `PlaneStatusRequest` with what `status` returns."""
+    """Answers each request with what `status` returns; `retire` is called for a `PlaneRetire` before."""
 
-    def __init__(self, context: Context, endpoint: str, status: Callable[[], PlaneStatus]) -> None:
+    def __init__(
+        self, context: Context, endpoint: str, status: Callable[[], PlaneStatus], retire: Callable[[], None]
+    ) -> None:
         self._socket = control_server(context, endpoint)
         self._status = status
+        self._retire = retire
 
     async def run(self) -> None:
         """Answer until cancelled."""
@@ -28,7 +31,9 @@ class StatusSocket:
                 except MessageError as error:
                     logger.debug("ignored on the status socket: %s", error)
                     continue
-                if isinstance(message, PlaneStatusRequest):
+                if isinstance(message, PlaneRetire):
+                    self._retire()
+                if not isinstance(message, PlaneStatus):
                     send_or_drop(self._socket, [identity, encode(self._status())])
         finally:
             self._socket.close()

@@ -5,7 +5,7 @@ was current when it was sent, so a plane learns from any frame that it has misse
 Downward, on ROUTER: a `Snapshot`, `ControlStatus` or `FleetAnswer`, to the one that asked; a `ReceiptRequest`, to one
 plane.
 Upward, on DEALER: one frame, a message.
-On a plane's own socket: `PlaneStatusRequest` is answered by `PlaneStatus`.
+On a plane's own socket: `PlaneStatusRequest` and `PlaneRetire` are answered by `PlaneStatus`.
 
 Messages are msgspec Structs with a tag, in msgpack. Decoding is the validation: what does not fit raises
 `MessageError`, and the receiver counts and drops it.
@@ -236,7 +236,7 @@ class CounterReport(msgspec.Struct, frozen=True, tag="counters", kw_only=True):
     table: Stamp | None
     table_age: float
     stale: bool
-    draining: bool = False
+    draining: bool
     resyncs: int
     inflight: dict[str, int]
     client_connections: int
@@ -294,6 +294,10 @@ class PlaneStatusRequest(msgspec.Struct, frozen=True, tag="plane-status-request"
     """Asks a plane how it is. Answered by `PlaneStatus`."""
 
 
+class PlaneRetire(msgspec.Struct, frozen=True, tag="plane-retire"):
+    """Tells a plane that the router goes on without it: when it is stopped, nobody needs to be told. Answered alike."""
+
+
 class PlaneStatus(msgspec.Struct, frozen=True, tag="plane-status", kw_only=True):
     """How a plane is, told by itself. `listening` is false while it drains. Ages in seconds."""
 
@@ -326,7 +330,7 @@ Upward = (
     | FleetCommand
     | ReceiptAnswer
 )
-PlaneSocket = PlaneStatusRequest | PlaneStatus
+PlaneSocket = PlaneStatusRequest | PlaneRetire | PlaneStatus
 Message = Downward | Upward | PlaneSocket
 
 _encoder = msgspec.msgpack.Encoder()

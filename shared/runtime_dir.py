@@ -179,6 +179,10 @@ class RuntimeDir:
         """The file behind `plane_endpoint`."""
         return self.path / f"plane-{plane_id}.ipc"
 
+    def plane_handover(self, plane_id: str) -> Path:
+        """The UNIX socket where a plane's successor gets its listening socket."""
+        return self.path / f"plane-{plane_id}.fd"
+
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a private file so that a reader sees the old content or the new, also after a crash between."""

@@ -223,6 +223,7 @@ def test_status_and_metrics(runtime: RuntimeDir) -> None:
                 table=snapshot.stamp,
                 table_age=0.0,
                 stale=False,
+                draining=False,
                 resyncs=0,
                 inflight={worker.url: 2},
                 client_connections=12,

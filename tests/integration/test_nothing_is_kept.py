@@ -14,6 +14,7 @@ import uvloop
 
 from dataplane.arrivals import Arrivals
 from dataplane.client import Client
+from dataplane.listening import bind
 from dataplane.server import HttpServer
 from tests.integration.routers import eventually, free_ports
 
@@ -45,9 +46,9 @@ def serving(echo: Echo) -> Iterator[int]:
     running: list[tuple[asyncio.AbstractEventLoop, HttpServer]] = []
 
     async def main() -> None:
-        server = HttpServer(Arrivals(echo.handle).announce, host="127.0.0.1", port=port, connections=256)
+        server = HttpServer(Arrivals(echo.handle).announce, connections=256)
         running.append((asyncio.get_running_loop(), server))
-        await server.serve()
+        await server.serve(bind("127.0.0.1", port))
 
     thread = threading.Thread(target=uvloop.run, args=(main(),))
     thread.start()

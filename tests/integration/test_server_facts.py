@@ -15,6 +15,7 @@ import pytest
 import uvloop
 from h2.errors import ErrorCodes
 
+from dataplane.listening import Listener, bind
 from dataplane.server import HttpServer, Transaction, waiting
 from tests.integration.routers import eventually, free_ports
 
@@ -27,19 +28,20 @@ def body(data: bytes, *, more: bool) -> dict[str, Any]:
 
 
 @contextmanager
-def serving(handler: Callable[[Transaction], None]) -> Iterator[int]:
+def serving(handler: Callable[[Transaction], None], listener: Listener | None = None) -> Iterator[int]:
     """Serve with `handler` in a loop of another thread; yields the port."""
-    (port,) = free_ports(1)
+    listener = listener or bind("127.0.0.1", free_ports(1)[0])
+    port = listener.socket.getsockname()[1]
     loops: list[asyncio.AbstractEventLoop] = []
 
     def announce(transaction: Transaction) -> None:
         loops[0].call_soon_threadsafe(handler, transaction)
 
-    server = HttpServer(announce, host="127.0.0.1", port=port, connections=256)
+    server = HttpServer(announce, connections=256)
 
     async def main() -> None:
         loops.append(asyncio.get_running_loop())
-        await server.serve()
+        await server.serve(listener)
 
     thread = threading.Thread(target=uvloop.run, args=(main(),))
     thread.start()
@@ -346,3 +348,30 @@ def test_an_answer_that_is_not_ended_is_a_reset_stream() -> None:
             seen += client.events()
         assert isinstance(seen[-1], h2.events.StreamReset)
         client.socket.close()
+
+
+def test_a_socket_put_in_the_listeners_place_ends_the_taking_of_clients_and_no_connection() -> None:
+    def handler(transaction: Transaction) -> None:
+        transaction.proto.send({"type": "http.response.start", "status": 204, "headers": []})
+        transaction.proto.send(body(b"", more=False))
+        transaction.done()
+
+    listener = bind("127.0.0.1", free_ports(1)[0])
+    with (
+        listener.socket.dup() as successor,
+        serving(handler, listener) as port,
+        socket.create_connection(("127.0.0.1", port)) as kept,
+    ):
+        for withdrawn in (False, True, True):
+            kept.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+            assert kept.recv(1000).startswith(b"HTTP/1.1 204")
+            if not withdrawn:
+                listener.withdraw()
+        with socket.create_connection(("127.0.0.1", port)) as late:
+            late.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+            kept.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+            assert kept.recv(1000).startswith(b"HTTP/1.1 204")
+            successor.setblocking(True)
+            taken, _ = successor.accept()
+            with taken:
+                assert taken.recv(1000).startswith(b"GET /")

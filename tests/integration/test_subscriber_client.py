@@ -142,6 +142,7 @@ class World:
             table=table.stamp if table is not None else None,
             table_age=self.client.table_age,
             stale=self.client.stale,
+            draining=False,
             resyncs=self.client.resyncs,
             inflight=dict(self.inflight),
             client_connections=12,

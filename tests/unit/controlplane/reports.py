@@ -35,6 +35,7 @@ def report(
         table=STAMP,
         table_age=0.5,
         stale=stale,
+        draining=False,
         resyncs=2,
         inflight=inflight or {},
         outcomes=outcomes or {},

@@ -17,6 +17,7 @@ def report(plane: PlaneIdentity, table: Stamp, inflight: dict[str, int]) -> Coun
         table=table,
         table_age=0.0,
         stale=False,
+        draining=False,
         resyncs=0,
         inflight=inflight,
         client_connections=0,

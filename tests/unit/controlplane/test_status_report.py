@@ -74,3 +74,10 @@ def test_the_state_of_a_plane(acks: bool, nacks: bool, stale: bool, silence: flo
     if nacks:
         planes.refused(Nack(identity(), STAMP, "no"), 0.0)
     assert build(planes, now=silence).planes[0].state == state
+
+
+def test_a_plane_that_drains() -> None:
+    planes = Planes()
+    planes.counters(msgspec.structs.replace(report(identity()), draining=True), 0.0)
+    (plane,) = build(planes, now=0.0).planes
+    assert plane.state == "draining"

@@ -30,6 +30,7 @@ from shared.messages import (
     Nack,
     PlaneIdentity,
     PlaneInflight,
+    PlaneRetire,
     PlaneSocket,
     PlaneStatus,
     PlaneStatusRequest,
@@ -108,6 +109,7 @@ UPWARD: list[Upward] = [
         table=None,
         table_age=1.5,
         stale=True,
+        draining=False,
         resyncs=0,
         inflight={"w": 1},
         client_connections=12,
@@ -124,6 +126,7 @@ UPWARD: list[Upward] = [
 ]
 PLANE_SOCKET: list[PlaneSocket] = [
     PlaneStatusRequest(),
+    PlaneRetire(),
     PlaneStatus(
         plane=PLANE,
         fingerprint="f",

@@ -37,8 +37,8 @@ class Occupant:
 class House(Protocol):
     """What a slot needs of the supervisor."""
 
-    async def settle(self, slot: Slot) -> Occupant:
-        """Start a plane for the slot, however often the system refuses."""
+    async def settle(self, slot: Slot, after: Occupant | None) -> Occupant:
+        """Start a plane for the slot, which continues another one's work; however often the system refuses."""
         ...
 
     async def until_serving(self, occupant: Occupant) -> bool:
@@ -64,6 +64,7 @@ class Slot:
         self.number = number
         self.current: Occupant | None = None
         self.is_serving = False
+        self.is_being_replaced = False
         self.outdated = outdated
         self._house = house
         self._successor: Occupant | None = None
@@ -97,7 +98,7 @@ class Slot:
                 continue
             deaths = await self._house.mourn(occupant.watched, deaths)
             if deaths is not None:
-                occupant = await self._house.settle(self)
+                occupant = await self._house.settle(self, self.elder)
 
     def _now_serving(self, occupant: Occupant) -> None:
         self.current, self.is_serving = occupant, True
@@ -121,8 +122,18 @@ class Slot:
         The old one is asked to end once the new one serves. When the new one does not within `patience` seconds, it
         is ended, and the old one stays.
         """
+        if self.is_being_replaced:
+            return f"plane {self.number} is being replaced already"
+        self.is_being_replaced = True
+        try:
+            return await self._replace(patience, is_hung=is_hung)
+        finally:
+            self.is_being_replaced = False
+
+    async def _replace(self, patience: float, *, is_hung: bool) -> str:
         old = self.current
-        new = await self._house.settle(self)
+        # One that hangs would not hand anything on.
+        new = await self._house.settle(self, None if is_hung else old)
         if old is None or not self.is_serving or self.current is not old:
             new.watched.kill()
             return f"slot {self.number} had just lost its plane"

@@ -9,6 +9,7 @@ import msgspec
 from controlplane.discovery.discovered import Source
 from controlplane.planes import Plane, Planes
 from controlplane.registry import Member
+from controlplane.supervision import HUNG_AFTER
 from shared.messages import STALE_AFTER, WorkerLoad
 from shared.runtime_dir import ProcessRecord
 from shared.table import (
@@ -21,7 +22,7 @@ from shared.table import (
     WorkerState,
 )
 
-PlaneState = Literal["starting", "serving", "draining", "refusing", "stale", "silent"]
+PlaneState = Literal["starting", "serving", "draining", "refusing", "stale", "silent", "hung"]
 SILENT_AFTER = 3 * STALE_AFTER
 """Seconds without a word (a plane reports each second) after which its figures are no longer called present."""
 
@@ -200,8 +201,10 @@ def _plane_status(plane: Plane, now: float, wall: float) -> PlaneStatus:
 
 
 def _plane_state(plane: Plane, now: float) -> PlaneState:
-    if now - plane.heard > SILENT_AFTER:
-        return "silent"
+    silence = now - plane.heard
+    if silence > SILENT_AFTER:
+        # Its process runs, or it would not be here.
+        return "hung" if silence > HUNG_AFTER else "silent"
     if plane.report is not None and plane.report.draining:
         return "draining"
     if plane.nack is not None:

@@ -1,13 +1,14 @@
 """The supervisor's decisions, without processes, sockets or clocks.
 
-Which planes of an earlier supervisor to keep, how long to wait before a dead process is started again, and
-when the router as a whole is ready. `controlplane.supervisor` carries them out.
+Which planes of an earlier supervisor to keep, how long to wait before a dead process is started again, when one that
+lives counts as hung, and when the router as a whole is ready. `controlplane.supervisor` carries them out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from shared.messages import ControlStatus, PlaneStatus
 from shared.runtime_dir import PlaneRecord
@@ -39,6 +40,42 @@ def after_death(deaths_before: int, lifetime: float) -> Restart:
         return Restart(deaths, 0.0)
     # The exponent is bounded, so that a series of thousands does not overflow a float.
     return Restart(deaths, min(SHORTEST_PAUSE * 2.0 ** min(deaths - 2, 16), LONGEST_PAUSE))
+
+
+PULSE_PAUSE = 1.0
+"""Seconds between rounds in which each process is asked for a sign of life."""
+PULSE_TIMEOUT = 1.0
+"""Seconds that it has to give one."""
+LONGEST_ROUND = 3.0
+"""Seconds of a round that count: what goes beyond is time in which the supervisor itself did not run."""
+HUNG_AFTER = 10.0
+"""Seconds of silence after which people are told."""
+
+
+def after_round(before: Mapping[int, float], answered: Mapping[int, bool], passed: float) -> dict[int, float]:
+    """Return how many seconds each process has been silent, after a round of `passed` seconds; keys are pids.
+
+    A machine that was paused must not look like one whose processes all hang. So time counts only as far as the
+    supervisor itself ran, and only where at least one other process answered in the same round.
+    """
+    counted = min(passed, LONGEST_ROUND) if any(answered.values()) else 0.0
+    return {pid: 0.0 if did_answer else before.get(pid, 0.0) + counted for pid, did_answer in answered.items()}
+
+
+Verdict = Literal["", "hung", "back", "replace"]
+
+
+def verdict(before: float, silence: float, limit: float) -> Verdict:
+    """Decide on a process that was silent for `before` seconds, and is for `silence` after a round.
+
+    `limit` is how long it may be, 0 for ever. Should replacing it not work, it is told again each `limit` seconds.
+    """
+    if limit and before // limit < silence // limit:
+        return "replace"
+    told_after = min(HUNG_AFTER, limit) if limit else HUNG_AFTER
+    if before < told_after <= silence:
+        return "hung"
+    return "back" if silence == 0.0 and before >= told_after else ""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from typing import TypeVar
 from controlplane.children import Plane, Process, Spawner, forget_plane
 from controlplane.inquiry import control_status, plane_status, tell_retired
 from controlplane.opening import EarlySignals, Opening
-from controlplane.roll import Roll
+from controlplane.pulse import Pulse
+from controlplane.roll import START_PATIENCE, Roll
 from controlplane.slot import Occupant, Slot
 from controlplane.supervision import after_death, has_table, missing_for_ready, ready_line
 from controlplane.supervisor_socket import SupervisorSocket
@@ -127,6 +128,16 @@ class Supervisor:
             self._do(self._retire(Occupant(plane, self._watch(plane))))
         self._do(self._keep_control_plane(self._control_plane))
         self._do(self._announce())
+        pulse = Pulse(
+            self._context,
+            self._runtime,
+            self._slots,
+            lambda: self._control_plane,
+            limit=self._config.hung_plane_secs,
+            patience=START_PATIENCE,
+            clock=self._clock,
+        )
+        self._do(pulse.run())
         self._do(SupervisorSocket(self._context, self._runtime, self._roll.restart).run())
 
     def _do(self, duty: Coroutine[None, None, None]) -> None:
@@ -172,11 +183,10 @@ class Supervisor:
             deaths = await self.mourn(watched, deaths)
             watched = None
 
-    async def settle(self, slot: Slot) -> Occupant:
-        """Start a plane for the slot, however often the system refuses."""
-        elder = slot.elder
-        after = elder.id if elder is not None else None
-        return self._occupy(slot, await self._spawned(lambda: self._spawner.plane(slot.number, after)))
+    async def settle(self, slot: Slot, after: Occupant | None) -> Occupant:
+        """Start a plane for the slot, which continues another one's work; however often the system refuses."""
+        plane_id = after.id if after is not None else None
+        return self._occupy(slot, await self._spawned(lambda: self._spawner.plane(slot.number, plane_id)))
 
     async def until_serving(self, occupant: Occupant) -> bool:
         """Wait until it serves; False when it died before."""
@@ -198,7 +208,7 @@ class Supervisor:
         """Keep a slot whose first plane is one of ours that replaces an outdated one, when its turn comes."""
         await turn.wait()
         log.info("%s runs with other settings or of another version: replacing it", slot.outdated)
-        await slot.keep(await self.settle(slot), following)
+        await slot.keep(await self.settle(slot, slot.elder), following)
 
     async def _spawned(self, spawn: Callable[[], T]) -> T:
         """Start a process, however often the system (out of memory, of processes) refuses."""

@@ -134,6 +134,8 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     drain_delay_secs: float = 0.0
     # Long enough for most answers to end, shorter than Kubernetes' 30 s before it kills.
     shutdown_grace_secs: float = 25.0
+    # Twice a pause that a process must live through (a debugger, a snapshot); its share of new clients waits meanwhile.
+    hung_plane_secs: float = 60.0
     log_level: str = "info"
 
     @property

@@ -11,7 +11,7 @@ from shared.config_fields import FIELDS
 
 Need = Literal["reload", "control plane", "planes", "router"]
 
-_CONTROL_PLANE = frozenset({"worker_urls", "workers", "admin_token_file"})
+_CONTROL_PLANE = frozenset({"worker_urls", "workers", "admin_token_file", "hung_plane_secs"})
 _PLANES = frozenset({"plane_affinity", "drain_delay_secs", "shutdown_grace_secs"})
 _ROUTER = frozenset(
     {"host", "port", "admin_host", "admin_port", "prometheus_host", "prometheus_port", "data_planes", "runtime_dir"}

@@ -67,6 +67,7 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "slow_start_secs": (0, 3600),
     "max_payload_size": (1, 1 << 40),
     "receipts": (0, 1_000_000),
+    "hung_plane_secs": (0, 86400),
     "drain_delay_secs": (0, 3600),
     "shutdown_grace_secs": (0, 86400),
 }

@@ -138,6 +138,10 @@ HELP: dict[str, tuple[str, str]] = {
         "Do not show or change the fleet on the data port; with --admin-token-file that is so in any case.",
     ),
     "shutdown_grace_secs": ("SECONDS", "Time for running requests to finish at a stop; Kubernetes kills after 30."),
+    "hung_plane_secs": (
+        "SECONDS",
+        "Replace a plane or control plane that lives but did not answer for so long, while others did; 0 is never.",
+    ),
     "log_level": ("LEVEL", "debug, info, warning, error or critical."),
 }
 

@@ -86,6 +86,7 @@ def start(
     drain_delay_secs: Annotated[Text, option("drain_delay_secs")] = None,
     no_admin_on_main: Annotated[Text, option("no_admin_on_main")] = None,
     shutdown_grace_secs: Annotated[Text, option("shutdown_grace_secs")] = None,
+    hung_plane_secs: Annotated[Text, option("hung_plane_secs")] = None,
     log_level: Annotated[Text, option("log_level")] = None,
 ) -> int:
     """Start a router: a control plane and N data planes on one port.

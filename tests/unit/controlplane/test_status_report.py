@@ -4,6 +4,7 @@ import pytest
 from controlplane.planes import Planes
 from controlplane.registry import Member
 from controlplane.status_report import SILENT_AFTER, PlaneState, StatusReport, build_report
+from controlplane.supervision import HUNG_AFTER
 from shared.messages import Ack, Nack, WorkerLoad
 from shared.runtime_dir import ProcessRecord
 from shared.table import Worker, make_table
@@ -64,6 +65,7 @@ def test_no_supervisor_and_no_plane() -> None:
         (True, True, False, 0.0, "refusing"),
         (True, False, True, 0.0, "stale"),
         (True, False, False, SILENT_AFTER + 0.1, "silent"),
+        (True, False, False, HUNG_AFTER + 0.1, "hung"),
     ],
 )
 def test_the_state_of_a_plane(acks: bool, nacks: bool, stale: bool, silence: float, state: PlaneState) -> None:

@@ -1,8 +1,22 @@
 from __future__ import annotations
 
-import pytest
+import itertools
 
-from controlplane.supervision import LONGEST_PAUSE, after_death, has_table, missing_for_ready, plan_planes, ready_line
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controlplane.supervision import (
+    LONGEST_PAUSE,
+    LONGEST_ROUND,
+    after_death,
+    after_round,
+    has_table,
+    missing_for_ready,
+    plan_planes,
+    ready_line,
+    verdict,
+)
 from shared.messages import ControlStatus, PlaneIdentity, PlaneStatus
 from shared.runtime_dir import PlaneRecord, ProcessRecord
 from shared.table import Stamp
@@ -117,3 +131,71 @@ class TestReady:
     def test_the_line(self) -> None:
         assert ready_line("http://h:1", CONTROL, 2) == "ready: http://h:1 (2 planes, 2 of 4 workers ready, table 3)"
         assert "(1 plane, " in ready_line("http://h:1", CONTROL, 1)
+
+
+def rounds(*answers: dict[int, bool], passed: float = 1.0) -> list[dict[int, float]]:
+    """Play rounds in which these processes answer or not; return each one's silence in seconds."""
+    silences: dict[int, float] = {}
+    seen = []
+    for answered in answers:
+        silences = after_round(silences, answered, passed)
+        seen.append(silences)
+    return seen
+
+
+class TestSilence:
+    def test_it_grows_while_others_answer_and_ends_with_an_answer(self) -> None:
+        both, one = {1: True, 2: True}, {1: False, 2: True}
+        assert rounds(both, one, one, both) == [{1: 0, 2: 0}, {1: 1, 2: 0}, {1: 2, 2: 0}, {1: 0, 2: 0}]
+
+    def test_it_does_not_count_while_nobody_answers(self) -> None:
+        nobody = {1: False, 2: False}
+        assert rounds(nobody, nobody, {1: False, 2: True})[-1] == {1: 1, 2: 0}
+
+    def test_a_pause_of_the_supervisor_counts_as_one_round(self) -> None:
+        assert rounds({1: False, 2: True}, passed=3600.0) == [{1: LONGEST_ROUND, 2: 0}]
+
+    def test_who_is_asked_no_more_is_forgotten(self) -> None:
+        one = {1: False, 2: True}
+        assert rounds(one, {2: True}, one)[-1] == {1: 1, 2: 0}
+
+
+class TestVerdict:
+    @staticmethod
+    def verdicts(limit: float, *silences: float) -> list[str]:
+        return [verdict(before, after, limit) for before, after in itertools.pairwise((0.0, *silences))]
+
+    def test_told_once_then_replaced(self) -> None:
+        assert self.verdicts(60, 0, 9, 10, 11, 59, 60, 61) == ["", "", "hung", "", "", "replace", ""]
+
+    def test_tried_again_when_it_did_not_work(self) -> None:
+        assert self.verdicts(60, 60, 61, 119, 121) == ["replace", "", "", "replace"]
+
+    def test_back_is_told_only_of_what_was_told_before(self) -> None:
+        assert self.verdicts(60, 0, 9, 0, 12, 0, 0) == ["", "", "", "hung", "back", ""]
+
+    def test_without_a_limit_it_is_only_told(self) -> None:
+        assert self.verdicts(0, 0, 10, 1e6, 0) == ["", "hung", "", "back"]
+
+    def test_a_limit_below_the_telling(self) -> None:
+        assert self.verdicts(3, 0, 2, 3, 0) == ["", "", "replace", "back"]
+
+    @given(
+        st.lists(st.tuples(st.dictionaries(st.integers(1, 3), st.booleans()), st.floats(0, 1e4)), max_size=40),
+        st.floats(1, 100),
+    )
+    def test_nobody_is_replaced_before_others_answered_for_so_long(
+        self, history: list[tuple[dict[int, bool], float]], limit: float
+    ) -> None:
+        silences: dict[int, float] = {}
+        heard_beside = dict.fromkeys((1, 2, 3), 0.0)
+        for answered, passed in history:
+            after = after_round(silences, answered, passed)
+            for pid, silence in after.items():
+                if answered[pid]:
+                    heard_beside[pid] = 0.0
+                elif any(did for other, did in answered.items() if other != pid):
+                    heard_beside[pid] += min(passed, LONGEST_ROUND)
+                if verdict(silences.get(pid, 0.0), silence, limit) == "replace":
+                    assert heard_beside[pid] * (1 + 1e-9) >= limit
+            silences = after

@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from controlplane.admin_planes import RestartPlanes, plane_routes
 from controlplane.admin_token import TokenFile
 from controlplane.admin_workers import problem, worker_routes
+from controlplane.cache_flush import Flushed
 from controlplane.membership import Membership, MembershipError
 from controlplane.openapi import document
 from controlplane.reload import Reloaded
@@ -36,6 +37,7 @@ def admin_application(
     reload: Callable[[], Awaitable[Reloaded]],
     receipts: Callable[[str], Awaitable[tuple[Receipt, ...]]],
     restart_planes: RestartPlanes,
+    flush_caches: Callable[[], Awaitable[Flushed]],
     token: TokenFile | None = None,
 ) -> Starlette:
     """Return the application of the admin port."""
@@ -62,10 +64,15 @@ def admin_application(
         )
         return problem(404, "request_not_found", message)
 
+    async def answer_flush(_request: Request) -> Response:
+        result = await flush_caches()
+        return Response(msgspec.json.encode(result), 502 if result.failed else 200, media_type="application/json")
+
     return Starlette(
         routes=[
             Route("/status", answer_status),
             Route("/explain/{request:path}", answer_explain),
+            Route("/flush_cache", answer_flush, methods=["POST"]),
             Route("/openapi.json", answer_openapi),
             Route("/reload", answer_reload, methods=["POST"]),
             *plane_routes(status, restart_planes),

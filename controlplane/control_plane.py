@@ -11,11 +11,12 @@ from controlplane.breaker import Breakers, Transition
 from controlplane.discovery.runtime import configured
 from controlplane.ejection import Ejections
 from controlplane.ejector import Ejector
+from controlplane.fleet_orders import obey
 from controlplane.health import HealthRules
 from controlplane.last_known_good import TableWriter
 from controlplane.loads import Loads
 from controlplane.members_store import MembersStore, read_members
-from controlplane.membership import Membership, MembershipError
+from controlplane.membership import Membership
 from controlplane.outliers import OutlierRules
 from controlplane.planes import Plane, Planes
 from controlplane.publication import Publication
@@ -32,8 +33,10 @@ from shared.process import is_alive, living_planes
 from shared.runtime_dir import PlaneRecord, ProcessRecord, RuntimeDir, read_record
 from shared.sockets import Context
 from shared.table import ModelCard, RoutingTable, Settings, Stamp, Worker
+from shared.worker_attributes import WorkerAttributes
 
 if TYPE_CHECKING:
+    from controlplane.cache_flush import Flushed
     from controlplane.pacing import Pacing
     from controlplane.prober import Prober
     from controlplane.scraper import Scraper
@@ -115,6 +118,11 @@ class ControlPlane:
         publisher = self._publisher = Publisher(
             context, self._runtime, self._publication, self._planes, self._loads, self, self._clock
         )
+        if not self._registry.members():
+            log.warning(
+                "no worker is configured: every request is answered 503; name some with --worker-urls, or "
+                "add them with `routerctl workers add URL`"
+            )
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(publisher.run()), group.create_task(self._writer.run())]
@@ -148,13 +156,15 @@ class ControlPlane:
         if self._prober is not None and evidence.kind not in ("bad-answer", "error-status"):
             self._prober.suspect(evidence.worker, evidence.worker_epoch)
 
-    async def command(self, verb: FleetVerb, url: str) -> tuple[str, str]:
-        """Change the members for a plane's client."""
-        try:
-            await (self._membership.add if verb == "add" else self._membership.remove)(url)
-        except MembershipError as error:
-            return error.code, str(error)
-        return "", ""
+    async def command(self, verb: FleetVerb, url: str, said: WorkerAttributes) -> tuple[str, str]:
+        """Change the members, or empty their caches, for a plane's client."""
+        return await obey(self._membership, self.flush_caches, verb, url, said)
+
+    async def flush_caches(self) -> Flushed:
+        """Have every worker empty its prefix cache."""
+        from controlplane.cache_flush import flush_caches
+
+        return await flush_caches([member.worker.url for member in self._registry.members()], self._tls)
 
     def probe(self, news: ProbeNews) -> None:
         """Give a probe away, or take in how it went."""
@@ -335,6 +345,7 @@ class ControlPlane:
                 self._reloader.reload,
                 lambda request: publisher.receipts(request, RECEIPT_PATIENCE),
                 self._restart_planes,
+                self.flush_caches,
                 TokenFile(config.admin_token_file) if config.admin_token_file else None,
             ),
             flag="--admin-port",

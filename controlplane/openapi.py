@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from controlplane.admin_workers import Changed
+from controlplane.cache_flush import Flushed
 from controlplane.reload import Reloaded
 from controlplane.status_report import PlaneStatus, StatusReport, WorkerStatus
 from controlplane.supervisor_socket import PlanesRestarted
@@ -20,6 +21,7 @@ _SHAPES = (
     PlaneStatus,
     Changed,
     Reloaded,
+    Flushed,
     PlanesRestarted,
     ConfiguredWorker,
     AttributeChange,
@@ -85,6 +87,7 @@ def document() -> dict[str, Any]:
                     "requestBody": {"content": {"application/json": {"schema": _slots()}}},
                 }
             },
+            "/flush_cache": {"post": _does("Empty all workers' prefix caches; 502 when one did not.", "Flushed")},
             "/openapi.json": {"get": _does("This document.", None)},
             "/workers": {
                 "get": {

@@ -51,6 +51,7 @@ from shared.runtime_dir import RuntimeDir
 from shared.sockets import Context, control_server, publisher, send_or_drop
 from shared.table import ModelCard, RoutingTable, Settings, Worker
 from shared.version import __version__
+from shared.worker_attributes import WorkerAttributes
 
 COALESCE = 0.02
 """Seconds in which changes are gathered into one version: a fleet that starts together is one change, not many."""
@@ -81,8 +82,8 @@ class Source(Protocol):
         """Take note of what a plane saw of a worker."""
         ...
 
-    async def command(self, verb: FleetVerb, url: str) -> tuple[str, str]:
-        """Change the members; return a code (empty when it was done) and a message."""
+    async def command(self, verb: FleetVerb, url: str, said: WorkerAttributes) -> tuple[str, str]:
+        """Do what a plane's client wants; return a code (empty when it was done) and a message."""
         ...
 
     def probe(self, news: ProbeNews) -> None:
@@ -223,7 +224,7 @@ class Publisher:
 
     async def _command(self, sender: bytes, command: FleetCommand) -> None:
         try:
-            code, message = await self._source.command(command.verb, command.url)
+            code, message = await self._source.command(command.verb, command.url, command.said)
         finally:
             self._commands -= 1
         answer = FleetAnswer(command.request_id, self._publication.table.stamp, code, message)

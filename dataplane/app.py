@@ -60,8 +60,7 @@ class PlaneApplication:
             client.answer_error(error, self._forwarder.request_id(client))
             accounting.reject(client.path, client.method, error)
         else:
-            headers = [(b"content-type", answer.content_type), (b"content-length", b"%d" % len(answer.body))]
-            client.answer(answer.status, headers, b"" if client.method == "HEAD" else answer.body)
+            client.answer_plainly(answer.status, answer.content_type, answer.body, self._forwarder.request_id(client))
             duration = self._loop.time() - arrived
             accounting.finish(client.path, client.method, answer.status, duration, duration)
         client.close()

@@ -139,7 +139,12 @@ class Attempts:
             if not candidates:
                 raise view.refusal(request.model)
             why = forwarder.receipts.why()
-            slot = view.policy.pick(candidates, request, why)
+            if request.to_first:
+                slot = candidates[0]
+                if why is not None:
+                    why.note = "what any worker could answer goes to the first one: the policy was not asked"
+            else:
+                slot = view.policy.pick(candidates, request, why)
             if why is not None:
                 detail = Detail(view, candidates, why, now)
                 forwarder.receipts.refer(view)

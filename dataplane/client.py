@@ -262,6 +262,15 @@ class Client:
         self.start(status, headers)
         self._send({"type": "http.response.body", "body": body, "more_body": False})
 
+    def answer_plainly(self, status: int, content_type: bytes, body: bytes, request_id: bytes) -> None:
+        """Send a whole answer of the router's own."""
+        headers = [
+            (b"content-type", content_type),
+            (b"content-length", b"%d" % len(body)),
+            (b"x-request-id", request_id),
+        ]
+        self.answer(status, headers, b"" if self.method == "HEAD" else body)
+
     def answer_error(self, error: RouterError, request_id: bytes) -> None:
         """Send an error of the router's own, in OpenAI's shape."""
         body = error_body(error, request_id.decode("latin-1"))

@@ -6,17 +6,18 @@ import asyncio
 from collections.abc import Callable
 
 from shared.messages import FleetAnswer, FleetVerb
+from shared.worker_attributes import NOTHING_SAID, WorkerAttributes
 
 ANSWER_TIMEOUT = 5.0
 """Seconds: the control plane answers within 1 s and the time that its disk takes."""
 MAX_PENDING = 64
 """Commands under way at a time; nobody changes a fleet faster."""
 
-Send = Callable[[int, FleetVerb, str], bool]
+Send = Callable[[int, FleetVerb, str, WorkerAttributes], bool]
 Done = Callable[[FleetAnswer | None], None]
 
 
-def _nobody(_number: int, _verb: FleetVerb, _url: str) -> bool:
+def _nobody(_number: int, _verb: FleetVerb, _url: str, _said: WorkerAttributes) -> bool:
     """Reach no control plane."""
     return False
 
@@ -25,17 +26,17 @@ class FleetCommands:
     """Knows which answers are awaited. Each `done` is called once: with the answer, or None when none came."""
 
     def __init__(self, send: Send = _nobody) -> None:
-        """`send` takes a number, a verb and a worker's URL; it returns whether the message went out."""
+        """`send` takes number, verb, a worker's URL and what it is like; it returns whether the message went out."""
         self._send = send
         self._loop = asyncio.get_running_loop()
         self._pending: dict[int, tuple[Done, asyncio.TimerHandle]] = {}
         self._last = 0
 
-    def ask(self, verb: FleetVerb, url: str, done: Done) -> int:
+    def ask(self, verb: FleetVerb, url: str, done: Done, said: WorkerAttributes = NOTHING_SAID) -> int:
         """Ask for a change; returns the number to forget it by."""
         self._last += 1
         number = self._last
-        if len(self._pending) >= MAX_PENDING or not self._send(number, verb, url):
+        if len(self._pending) >= MAX_PENDING or not self._send(number, verb, url, said):
             done(None)
             return number
         self._pending[number] = (done, self._loop.call_later(ANSWER_TIMEOUT, self._end, number, None))

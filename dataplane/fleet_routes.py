@@ -19,6 +19,7 @@ from shared.catalog import route_label
 from shared.decoding import DECODE_ERRORS
 from shared.errors import RouterError, admin_not_on_main, control_plane_down, method_not_allowed, payload_too_large
 from shared.messages import FleetAnswer, FleetVerb
+from shared.worker_attributes import NOTHING_SAID, WorkerAttributes, wrong_attributes
 
 MAX_BODY = 64 * 1024
 _ONE = "/workers/"
@@ -28,12 +29,29 @@ _METHODS = {
     "/workers": ("GET", "HEAD", "POST"),
     "/add_worker": ("POST",),
     "/remove_worker": ("POST",),
+    "/flush_cache": ("POST",),
+    "/get_server_info": ("GET", "HEAD"),
+    "/get_model_info": ("GET", "HEAD"),
+    "/health_generate": ("GET", "HEAD"),
 }
 _ONE_METHODS = ("GET", "HEAD", "DELETE")
+_OF_FIRST_WORKER = ("/get_server_info", "/get_model_info", "/health_generate")
 
 
-class _Add(msgspec.Struct):
+class WorkerConfigRequest(msgspec.Struct):
+    """The body of `POST /workers`. vllm-router's other fields mean nothing here and are passed over."""
+
     url: str
+    priority: int | None = None
+    worker_type: str | None = None
+    labels: dict[str, str] = {}
+
+    def attributes(self) -> WorkerAttributes:
+        """Return what it says of the worker. Raises ValueError."""
+        said = {"role": self.worker_type, "priority": self.priority, "labels": self.labels}
+        for name, fault in wrong_attributes(said):
+            raise ValueError(f"{'worker_type' if name == 'role' else name} {fault}")
+        return msgspec.convert(said, WorkerAttributes)
 
 
 def is_fleet_path(path: str) -> bool:
@@ -58,7 +76,7 @@ def tell(fleet: Fleet, path: str) -> Answer:
                 "is_healthy": worker.state == "ready",
                 "load": loads.get(worker.id, 0),
                 "connection_mode": "Http",
-                "priority": 50,
+                "priority": worker.priority,
                 "cost": 1.0,
             }
             for worker in workers
@@ -75,6 +93,10 @@ def tell(fleet: Fleet, path: str) -> Answer:
 
 def outcome(path: str, url: str, answer: FleetAnswer) -> Answer:
     """Return the answer to a change, by what the control plane said."""
+    if path == "/flush_cache":
+        if answer.code:
+            return Answer(500, TEXT, b"Cache flush failed on one or more servers")
+        return Answer(200, TEXT, b"Cache flushed on all servers")
     is_add = path == "/add_worker" or path == "/workers"
     in_json = path.startswith("/workers")
     if answer.code and (is_add or answer.code != "worker_not_found"):
@@ -83,7 +105,9 @@ def outcome(path: str, url: str, answer: FleetAnswer) -> Answer:
             return _json({"error": text, "code": "ADD_WORKER_FAILED" if is_add else "REMOVE_WORKER_FAILED"}, 400)
         return Answer(400, TEXT, text.encode())
     text = f"Successfully {'added' if is_add else 'removed'} worker: {url}"
-    return _json({"success": True, "message": text}) if in_json else Answer(200, TEXT, text.encode())
+    if not in_json:
+        return Answer(200, TEXT, text.encode())
+    return _json({"success": True, "message": text if is_add else f"Worker {url} removed successfully"})
 
 
 class FleetRequest:
@@ -98,10 +122,14 @@ class FleetRequest:
 
     def begin(self) -> None:
         """Take it in."""
-        self._forwarder.accounting.accept()
         client = self._client
         methods = _METHODS.get(client.path, _ONE_METHODS)
-        if not self._forwarder.fleet.view.settings.admin_on_main:
+        is_shown = self._forwarder.fleet.view.settings.admin_on_main
+        if is_shown and client.path in _OF_FIRST_WORKER and client.method in methods:
+            self._forwarder.forward(client, to_first=True)
+            return
+        self._forwarder.accounting.accept()
+        if not is_shown:
             self._refuse(admin_not_on_main())
         elif client.method not in methods:
             self._refuse(method_not_allowed(client.path, ", ".join(methods)))
@@ -119,11 +147,10 @@ class FleetRequest:
             self._refuse(payload_too_large(MAX_BODY))
         elif path.startswith(_ONE):
             self._ask("remove", path.removeprefix(_ONE))
+        elif path == "/flush_cache":
+            self._ask("flush-cache", "")
         elif path == "/workers":
-            try:
-                self._ask("add", msgspec.json.decode(body, type=_Add).url)
-            except DECODE_ERRORS as error:
-                self._answer(_json({"error": f"The body has no url: {error}", "code": "ADD_WORKER_FAILED"}, 400))
+            self._add(body)
         else:
             query = parse_qs(self._client.scope["query_string"].decode("latin-1"), max_num_fields=16)
             url = query.get("url", [""])[0]
@@ -132,7 +159,18 @@ class FleetRequest:
             else:
                 self._ask("add" if path == "/add_worker" else "remove", url)
 
-    def _ask(self, verb: FleetVerb, url: str) -> None:
+    def _add(self, body: bytes | bytearray) -> None:
+        try:
+            wanted = msgspec.json.decode(body, type=WorkerConfigRequest)
+            said = wanted.attributes()
+        except (ValueError, *DECODE_ERRORS) as error:
+            # As vllm-router's: 422 for JSON that is no such request.
+            status = 422 if isinstance(error, msgspec.ValidationError) else 400
+            self._answer(_json({"error": f"The body can not be taken: {error}", "code": "ADD_WORKER_FAILED"}, status))
+        else:
+            self._ask("add", wanted.url, said)
+
+    def _ask(self, verb: FleetVerb, url: str, said: WorkerAttributes = NOTHING_SAID) -> None:
         def done(answer: FleetAnswer | None) -> None:
             self._number = None
             if answer is None:
@@ -140,7 +178,7 @@ class FleetRequest:
             else:
                 self._answer(outcome(self._client.path, url, answer))
 
-        number = self._commands.ask(verb, url, done)
+        number = self._commands.ask(verb, url, done, said)
         if self._commands.awaits(number):
             self._number = number
             self._client.watch()
@@ -159,8 +197,8 @@ class FleetRequest:
 
     def _answer(self, answer: Answer) -> None:
         client = self._client
-        headers = [(b"content-type", answer.content_type), (b"content-length", b"%d" % len(answer.body))]
-        client.answer(answer.status, headers, b"" if client.method == "HEAD" else answer.body)
+        request_id = self._forwarder.request_id(client)
+        client.answer_plainly(answer.status, answer.content_type, answer.body, request_id)
         duration = self._forwarder.loop.time() - self._arrived
         self._forwarder.accounting.finish(route_label(client.path), client.method, answer.status, duration, duration)
         client.close()

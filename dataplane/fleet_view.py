@@ -52,7 +52,7 @@ class FleetView:
         if model is not None and self.ready and not self.knows(model):
             return model_not_found(model, tuple(self.table.models))
         if not self.table.workers:
-            return no_worker("No workers are configured (--worker-urls).", blamed="router")
+            return no_worker("No workers are configured (--worker-urls, `routerctl workers add`).", blamed="router")
         if model is not None and self.ready:
             return no_worker(f"No worker that serves `{model}` is ready.")
         return no_worker("No worker is ready.")

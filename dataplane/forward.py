@@ -79,9 +79,9 @@ class Forwarder:
                 self.unannounced.add(request)
             request.client.is_last = True
 
-    def forward(self, client: Client) -> None:
-        """Take a request in."""
-        request = Request(self, client, self.request_id(client))
+    def forward(self, client: Client, *, to_first: bool = False) -> None:
+        """Take a request in; `to_first` asks the first worker that can take it instead of the policy's choice."""
+        request = Request(self, client, self.request_id(client), to_first=to_first)
         self.accounting.accept()
         self.budget.request()
         self._requests[request] = None

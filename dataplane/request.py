@@ -56,12 +56,14 @@ class Request:
         "client",
         "id",
         "may_ask_for_load",
+        "to_first",
     )
 
-    def __init__(self, forwarder: Forwarder, client: Client, request_id: bytes) -> None:
+    def __init__(self, forwarder: Forwarder, client: Client, request_id: bytes, *, to_first: bool = False) -> None:
         self._forwarder = forwarder
         self.client = client
         self.id = request_id
+        self.to_first = to_first
         self.arrived = forwarder.loop.time()
         self.body: bytes | bytearray = b""
         self._progress = Progress(self.arrived)

@@ -88,7 +88,8 @@ KNOWN_ROUTES = frozenset(
         "/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses", "/v1/messages",
         "/v1/models", "/v1/rerank", "/v1/score", "/v1/audio/transcriptions", "/v1/audio/translations",
         "/tokenize", "/detokenize", "/pooling", "/classify", "/score", "/rerank", "/health", "/readiness",
-        "/list_workers", "/get_loads", "/workers", "/add_worker", "/remove_worker",
+        "/flush_cache", "/get_server_info", "/get_model_info", "/health_generate", "/list_workers", "/get_loads",
+        "/workers", "/add_worker", "/remove_worker",
         "/liveness", "/version", "/metrics", "/load", "/inference/v1/generate",
     }
 )  # fmt: skip

@@ -21,6 +21,7 @@ from shared.breaker import ProbeNewsKind
 from shared.decoding import DECODE_ERRORS
 from shared.receipt import Receipt
 from shared.table import ModelCard, RoutingTable, Settings, Stamp, TableChange, Worker
+from shared.worker_attributes import WorkerAttributes
 
 TOPIC_TABLE = b"t"
 TOPIC_HEARTBEAT = b"h"
@@ -261,16 +262,20 @@ class ReceiptAnswer(msgspec.Struct, frozen=True, tag="receipt-answer"):
     receipt: Receipt | None
 
 
-FleetVerb = Literal["add", "remove"]
+FleetVerb = Literal["add", "remove", "flush-cache"]
 
 
 class FleetCommand(msgspec.Struct, frozen=True, tag="fleet-command"):
-    """A client of the plane wants a worker added or removed. Answered by `FleetAnswer` of the same id."""
+    """A client of the plane wants a worker added or removed, or all caches emptied (`url` is empty then).
+
+    Answered by `FleetAnswer` of the same id. `said` is what a worker that is added is like.
+    """
 
     plane: PlaneIdentity
     request_id: int
     verb: FleetVerb
     url: str
+    said: WorkerAttributes
 
 
 class ControlStatusRequest(msgspec.Struct, frozen=True, tag="control-status-request"):

@@ -55,6 +55,7 @@ from shared.receipt import Receipt
 from shared.runtime_dir import RuntimeDir
 from shared.sockets import WELCOME, Context, Socket, control_client, send_or_drop, subscriber
 from shared.table import RoutingTable
+from shared.worker_attributes import WorkerAttributes
 
 __all__ = ["SubscriberClient", "load_last_known_good"]
 
@@ -149,9 +150,9 @@ class SubscriberClient:
         """Tell at once how it stands with a probe of a worker's life `epoch`; dropped when nobody is there."""
         self._send(ProbeNews(self._identity, worker, epoch, kind))
 
-    def send_command(self, number: int, verb: FleetVerb, url: str) -> bool:
+    def send_command(self, number: int, verb: FleetVerb, url: str, said: WorkerAttributes) -> bool:
         """Pass a change of the fleet on; returns whether it went out. The answer goes to `on_fleet_answer`."""
-        return self._send(FleetCommand(self._identity, number, verb, url))
+        return self._send(FleetCommand(self._identity, number, verb, url, said))
 
     async def run(self, context: Context) -> None:
         """Follow the control plane until cancelled; then say goodbye."""

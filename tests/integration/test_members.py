@@ -181,6 +181,13 @@ def test_an_admin_api_that_others_reach_needs_a_token(tmp_path: Path) -> None:
         router.close()
 
 
+def test_a_router_without_workers_says_so(tmp_path: Path) -> None:
+    with router_before(tmp_path, []) as router:
+        eventually(lambda: "no worker is configured" in router.errors, "the warning")
+        assert "`routerctl workers add URL`" in router.errors
+        assert httpx.get(f"{router.url}/anything").status_code == 503
+
+
 def test_vllm_routers_endpoints_on_the_main_port(tmp_path: Path, fleet: list[str]) -> None:
     first, second, _ = fleet
     router = Router(tmp_path, "--data-planes=2", "--worker-urls", first)
@@ -189,19 +196,25 @@ def test_vllm_routers_endpoints_on_the_main_port(tmp_path: Path, fleet: list[str
         with httpx.Client(base_url=router.url, timeout=30) as client:
             added = client.post("/add_worker", params={"url": second})
             assert (added.status_code, added.text) == (200, f"Successfully added worker: {second}")
-            again = client.post("/workers", json={"url": second})
+            again = client.post("/workers", json={"url": second, "priority": 7})
             assert again.status_code == 400
             assert again.json() == {"error": f"Worker {second} already exists", "code": "ADD_WORKER_FAILED"}
             # The change is on every plane when it is answered.
             assert all(httpx.get(f"{router.url}/list_workers").json() == {"urls": [first, second]} for _ in range(10))
             eventually(lambda: client.get(f"/workers/{quote(second, safe='')}").json()["is_healthy"], "a ready worker")
             eventually(lambda: {w["load"] for w in client.get("/get_loads").json()["workers"]} == {0}, "loads")
+            assert "x-request-id" in client.get("/workers").headers
+            # vLLM empties its cache in development mode only, and so the simulated workers do not.
+            flushed = client.post("/flush_cache")
+            assert (flushed.status_code, flushed.text) == (500, "Cache flush failed on one or more servers")
+            assert client.get("/get_server_info").status_code == 404
             removed = client.delete(f"/workers/{quote(second, safe='')}")
-            assert removed.json() == {"success": True, "message": f"Successfully removed worker: {second}"}
+            assert removed.json() == {"success": True, "message": f"Worker {second} removed successfully"}
             eventually(lambda: client.get("/list_workers").json() == {"urls": [first]}, "it to be gone")
         assert router.stop() == 0
         router.start("--no-admin-on-main").ready()
-        for method, path in (("GET", "/workers"), ("POST", f"/add_worker?url={second}")):
+        changes = (("POST", f"/add_worker?url={second}"), ("POST", "/flush_cache"))
+        for method, path in (("GET", "/workers"), ("GET", "/get_server_info"), *changes):
             answer = httpx.request(method, router.url + path)
             assert (answer.status_code, answer.json()["error"]["code"]) == (404, "admin_not_on_main")
     finally:

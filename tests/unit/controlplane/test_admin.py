@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 
 from controlplane.admin import admin_application, prometheus_application
 from controlplane.admin_token import TokenFile
+from controlplane.cache_flush import Flushed
 from controlplane.planes import Planes
 from controlplane.reload import Reloaded
 from controlplane.status_report import StatusReport, build_report
@@ -32,6 +33,10 @@ async def reload() -> Reloaded:
     return Reloaded(outcome="refused", problems=("f:1: port is 0",))
 
 
+async def flush_caches() -> Flushed:
+    return Flushed(flushed=(A,), failed={"http://b:1": "status 500"})
+
+
 def ask(application: object, method: str, path: str, **given: object) -> httpx.Response:
     async def run() -> httpx.Response:
         transport = httpx.ASGITransport(app=application)  # type: ignore[arg-type]
@@ -48,7 +53,7 @@ class Admin:
         self.wishes: list[tuple[int, ...]] = []
         self.restarted: PlanesRestarted | None = PlanesRestarted(outcome="restarted")
         self.application = admin_application(
-            self._status, self.setting.membership, reload, self._find, self._restart_planes, token
+            self._status, self.setting.membership, reload, self._find, self._restart_planes, flush_caches, token
         )
 
     async def _find(self, request: str) -> tuple[Receipt, ...]:
@@ -183,6 +188,11 @@ def test_with_a_token_nobody_gets_in_without_it(tmp_path: Path) -> None:
 def test_a_reload_that_is_refused_says_why() -> None:
     answer = Admin()("POST", "/reload")
     assert (answer.status_code, answer.json()["problems"]) == (409, ["f:1: port is 0"])
+
+
+def test_caches_that_were_not_flushed_are_told() -> None:
+    answer = Admin()("POST", "/flush_cache")
+    assert (answer.status_code, answer.json()) == (502, {"flushed": [A], "failed": {"http://b:1": "status 500"}})
 
 
 def test_a_web_page_changes_nothing() -> None:

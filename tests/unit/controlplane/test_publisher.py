@@ -40,6 +40,7 @@ from shared.messages import (
 from shared.runtime_dir import RuntimeDir
 from shared.sockets import WELCOME, Context, control_client, subscriber
 from shared.table import ModelCard, RoutingTable, Settings, Worker, apply
+from shared.worker_attributes import NOTHING_SAID, WorkerAttributes
 from tests.unit.controlplane.reports import identity
 from tests.unit.controlplane.waiting import until
 
@@ -70,8 +71,8 @@ class Control:
     def is_dead(self, plane: PlaneIdentity) -> bool:
         return False
 
-    async def command(self, verb: FleetVerb, url: str) -> tuple[str, str]:
-        return ("worker_exists", f"{verb} {url}") if verb == "add" else ("", "")
+    async def command(self, verb: FleetVerb, url: str, said: WorkerAttributes) -> tuple[str, str]:
+        return ("worker_exists", f"{verb} {url} {said}") if verb == "add" else ("", "")
 
 
 class Scene:
@@ -201,9 +202,10 @@ def test_in_flight_reports_reach_the_others_and_a_plane_that_leaves_has_none() -
 def test_a_planes_commands_are_answered_each_by_its_number() -> None:
     async def act(scene: Scene) -> None:
         stamp = scene.publication.table.stamp
-        added = await scene.ask(FleetCommand(identity(), 4, "add", "http://b:1"))
-        assert added == FleetAnswer(4, stamp, "worker_exists", "add http://b:1")
-        removed = await scene.ask(FleetCommand(identity(), 5, "remove", "http://b:1"))
+        said = WorkerAttributes(priority=7)
+        added = await scene.ask(FleetCommand(identity(), 4, "add", "http://b:1", said))
+        assert added == FleetAnswer(4, stamp, "worker_exists", f"add http://b:1 {said}")
+        removed = await scene.ask(FleetCommand(identity(), 5, "remove", "http://b:1", NOTHING_SAID))
         assert removed == FleetAnswer(5, stamp, "", "")
 
     play(act)

@@ -16,16 +16,18 @@ from dataplane.app import PlaneApplication
 from dataplane.client import Client
 from dataplane.fleet import Fleet
 from dataplane.fleet_commands import FleetCommands
+from dataplane.fleet_routes import _METHODS
 from dataplane.forward import Forwarder
 from shared.catalog import KNOWN_ROUTES
 from shared.messages import FleetAnswer, FleetVerb, LoadReport, WorkerLoad
 from shared.table import Settings, Stamp, Worker, make_table
+from shared.worker_attributes import WorkerAttributes
 from tests.unit.dataplane.fake_granian import FakeTransaction
 from tests.unit.dataplane.listening import until
 
 A, B = "http://a:1", "http://b:1"
 STAMP = Stamp(1, 1, 0)
-WORKERS = [Worker(id=A, url=A, state="ready", models=("m", "n")), Worker(id=B, url=B, state="unhealthy")]
+WORKERS = [Worker(id=A, url=A, state="ready", models=("m", "n")), Worker(id=B, url=B, state="unhealthy", priority=7)]
 
 
 class Port:
@@ -36,18 +38,20 @@ class Port:
             make_table(epoch=1, version=1, workers=WORKERS, settings=Settings(admin_on_main=admin_on_main))
         )
         self.sent: list[tuple[int, FleetVerb, str]] = []
+        self.said: list[WorkerAttributes] = []
         self._reaches = reaches
         self.commands = FleetCommands(self._send)
         self.application = PlaneApplication(
             Forwarder(self.fleet, self.accounting, lambda *_: None, random.Random(1)), self.commands
         )
 
-    def _send(self, number: int, verb: FleetVerb, url: str) -> bool:
+    def _send(self, number: int, verb: FleetVerb, url: str, said: WorkerAttributes) -> bool:
         self.sent.append((number, verb, url))
+        self.said.append(said)
         return self._reaches
 
     def begin(self, method: str, path: str, query: bytes = b"", body: bytes = b"") -> FakeTransaction:
-        transaction = FakeTransaction(method=method, path=path, query=query)
+        transaction = FakeTransaction(method=method, path=path, query=query, headers=[(b"x-request-id", b"mine")])
         self.application.handle(Client(transaction))
         if method in ("POST", "DELETE") and not transaction.done_calls:
             transaction.give(body)
@@ -62,6 +66,7 @@ class Port:
             self.commands.take(FleetAnswer(self.sent[-1][0], STAMP, code, "because"))
         await until(lambda: transaction.done_calls == 1)
         assert transaction.whole
+        assert transaction.header(b"x-request-id") == b"mine"
         assert not transaction.late
         assert (self.accounting.accepted, self.accounting.active) == (1, 0)
         return transaction
@@ -106,6 +111,7 @@ def test_the_list_of_workers_has_vllm_routers_fields() -> None:
             "priority": 50,
             "cost": 1.0,
         }
+        assert told["workers"][1]["priority"] == 7
 
     play(scene)
 
@@ -113,7 +119,9 @@ def test_the_list_of_workers_has_vllm_routers_fields() -> None:
 TWICE = f"Worker {A} already exists"
 GONE = f"Successfully removed worker: {A}"
 ADDED = {"success": True, "message": f"Successfully added worker: {A}"}
-REMOVED = {"success": True, "message": GONE}
+REMOVED = {"success": True, "message": f"Worker {A} removed successfully"}
+FLUSHED = "Cache flushed on all servers"
+UNFLUSHED = "Cache flush failed on one or more servers"
 
 
 @pytest.mark.parametrize(
@@ -131,6 +139,8 @@ REMOVED = {"success": True, "message": GONE}
         ),
         ("DELETE", f"/workers/{A}", b"", b"", "remove", "", 200, REMOVED),
         ("DELETE", f"/workers/{A}", b"", b"", "remove", "worker_not_found", 200, REMOVED),
+        ("POST", "/flush_cache", b"", b"", "flush-cache", "", 200, FLUSHED),
+        ("POST", "/flush_cache", b"", b"", "flush-cache", "cache_flush_failed", 500, UNFLUSHED),
     ],
 )  # fmt: skip
 def test_what_is_changed(
@@ -139,7 +149,7 @@ def test_what_is_changed(
     async def scene() -> None:
         port = Port()
         answer = await port.ask(method, path, query, body, code)
-        assert port.sent == [(1, verb, A)]
+        assert port.sent == [(1, verb, "" if verb == "flush-cache" else A)]
         text = answer.body.decode()
         assert (answer.status, json.loads(text) if isinstance(expected, dict) else text) == (status, expected)
 
@@ -150,7 +160,14 @@ def test_what_is_changed(
     ("method", "path", "query", "body", "status"),
     [
         ("POST", "/add_worker", b"", b"", 400),
-        ("POST", "/workers", b"", b"{}", 400),
+        ("POST", "/workers", b"", b"{", 400),
+        ("POST", "/workers", b"", b"{}", 422),
+        ("POST", "/workers", b"", b'{"url":"http://a:1","priority":"x"}', 422),
+        ("POST", "/workers", b"", b'{"url":"http://a:1","labels":{"a":1}}', 422),
+        ("POST", "/workers", b"", b'{"url":"http://a:1","labels":{"-":"x"}}', 400),
+        ("POST", "/workers", b"", b'{"url":"http://a:1","worker_type":"decode"}', 400),
+        ("GET", "/flush_cache", b"", b"", 405),
+        ("POST", "/get_server_info", b"", b"", 405),
         ("POST", "/workers", b"", b"x" * 70_000, 413),
         ("GET", "/add_worker", b"url=http://a:1", b"", 405),
         ("POST", "/list_workers", b"", b"", 405),
@@ -169,9 +186,26 @@ def test_what_can_not_be_understood_goes_nowhere(
     play(scene)
 
 
+def test_what_a_new_worker_is_like_is_passed_on() -> None:
+    async def scene() -> None:
+        port = Port()
+        body = {
+            "url": A, "model_id": "m", "priority": 7, "cost": 2.5, "worker_type": "regular", "labels": {"zone": "a"},
+            "bootstrap_port": 1, "tokenizer_path": "/x", "tool_parser": "y", "chat_template": "z",
+        }  # fmt: skip
+        await port.ask("POST", "/workers", body=json.dumps(body).encode(), code="")
+        assert port.said == [WorkerAttributes(role="regular", priority=7, labels={"zone": "a"})]
+
+    play(scene)
+
+
 @pytest.mark.parametrize(
     ("method", "path"),
     [
+        ("GET", "/get_server_info"),
+        ("GET", "/get_model_info"),
+        ("GET", "/health_generate"),
+        ("POST", "/flush_cache"),
         ("GET", "/workers"),
         ("GET", f"/workers/{A}"),
         ("GET", "/get_loads"),
@@ -231,4 +265,4 @@ def test_commands_under_way_are_bounded() -> None:
 
 
 def test_each_has_a_label_of_its_own() -> None:
-    assert {"/workers", "/list_workers", "/get_loads", "/add_worker", "/remove_worker"} <= KNOWN_ROUTES
+    assert set(_METHODS) <= KNOWN_ROUTES

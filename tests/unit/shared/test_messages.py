@@ -51,6 +51,7 @@ from shared.messages import (
 )
 from shared.receipt import AttemptReceipt, ChoiceReceipt, LeftOut, LoadReceipt, Receipt
 from shared.table import ModelCard, Settings, Stamp, TableChange, Worker, make_table
+from shared.worker_attributes import WorkerAttributes
 
 STAMP = Stamp(3, 2**40, 2**64 - 1)
 PLANE = PlaneIdentity(id="0123456789abcdef", slot=2, pid=77, version="0.1.0", started=1.75e9)
@@ -121,7 +122,7 @@ UPWARD: list[Upward] = [
     ),
     Goodbye(PLANE),
     ControlStatusRequest(),
-    FleetCommand(PLANE, 7, "add", "http://a:1"),
+    FleetCommand(PLANE, 7, "add", "http://a:1", WorkerAttributes(weight=2, labels={"zone": "a"})),
     ReceiptAnswer(PLANE, 8, RECEIPT),
 ]
 PLANE_SOCKET: list[PlaneSocket] = [

@@ -13,8 +13,9 @@ from shared.config_fields import Given, Place, Problem, nearest
 from shared.config_lines import Path, line_of_text
 from shared.worker_attributes import CAPACITIES, ConfiguredWorker
 
-POLICY = "power_of_two"
-"""mvllm sends each request to the server with the least load; of the policies here this is the one that does."""
+POLICY = "least_load"
+LOAD_FORMULA = "mvllm"
+"""mvllm sends each request to the server with the least load for its capacity."""
 
 
 class _Counterpart(NamedTuple):
@@ -95,6 +96,7 @@ class _Reader:
     def servers(self, table: Mapping[str, Any]) -> None:
         line = self.line(("servers", "servers")) if "servers" in table else self.line(("servers",))
         self._give("policy", POLICY, line, "[servers] (policy)")
+        self._give("load_formula", LOAD_FORMULA, line, "[servers] (load_formula)")
         for key in table:
             if key != "servers":
                 self._pass_over(("servers", key), ("servers",))
@@ -122,7 +124,6 @@ class _Reader:
         self._give("worker_urls", urls, line, "servers (worker_urls)")
         if workers:
             self._give("workers", tuple(workers), line, "servers (workers)")
-            self._warn(line, "max_concurrent_requests is the worker's capacity; it has no effect as a limit yet")
 
     def config(self, table: Mapping[str, Any]) -> None:
         for key, value in table.items():

@@ -7,7 +7,13 @@ from pathlib import Path
 
 from tests.integration.test_cli_errors import routerctl
 
-SERVERS = '[servers]\nservers = [{ url = "http://gpu:8081", max_concurrent_requests = 3 }]\n[config]\nmax_retries = 2\n'
+SERVERS = """\
+[servers]
+servers = [{ url = "http://gpu:8081", max_concurrent_requests = 3 }]
+[config]
+max_retries = 2
+failure_threshold = 2
+"""
 
 
 def test_show_tells_where_each_value_comes_from(tmp_path: Path) -> None:
@@ -89,4 +95,5 @@ def test_mvllms_file_is_taken_as_it_is_and_says_what_it_loses(tmp_path: Path) ->
     assert result.returncode == 0
     assert "retry_max_retries = 3" in result.stdout
     (warning,) = result.stderr.splitlines()
-    assert warning.startswith("routerctl: warning: servers.toml:2: max_concurrent_requests has no effect")
+    assert warning.startswith("routerctl: warning: servers.toml:5: failure_threshold has no effect")
+    assert 'workers = [{ capacity = 3.0, url = "http://gpu:8081" }]' in result.stdout

@@ -41,7 +41,6 @@ failure_threshold = 2
 auto_recovery_threshold = 60
 """
 WITHOUT_COUNTERPART = [
-    (2, "max_concurrent_requests"),
     (6, "health_check_min_success_rate"),
     (7, "health_check_max_response_time"),
     (8, "health_check_window_size"),
@@ -67,12 +66,13 @@ def test_the_sample_of_the_readme() -> None:
         "http://gpu-server-2:8088",
         "http://gpu-server-3:8089",
     )
-    assert config.policy == "power_of_two"
+    assert (config.policy, config.load_formula) == ("least_load", "mvllm")
+    assert [worker.capacity for worker in config.workers] == [3, 5, 4]
     assert config.health_check_interval_secs == 10
     assert config.request_timeout_secs == 120.0
     assert config.retry_max_retries == 4
     assert gathered.places["request_timeout_secs"].line == 10
-    assert len(gathered.warnings) == 1
+    assert gathered.warnings == ()
 
 
 def test_every_key_is_mapped_or_named() -> None:
@@ -81,7 +81,8 @@ def test_every_key_is_mapped_or_named() -> None:
     assert config == StartConfig(
         worker_urls=("http://gpu-server-1:8081",),
         workers=(ConfiguredWorker(url="http://gpu-server-1:8081", capacity=3),),
-        policy="power_of_two",
+        policy="least_load",
+        load_formula="mvllm",
         health_check_interval_secs=10,
         health_check_timeout_secs=5,
         health_failure_threshold=4,
@@ -97,7 +98,7 @@ def test_every_key_is_mapped_or_named() -> None:
 
 def test_what_is_left_out_has_our_own_default() -> None:
     config = read('[servers]\nservers = [{ url = "http://a" }]').checked()
-    assert config == StartConfig(worker_urls=("http://a",), policy="power_of_two")
+    assert config == StartConfig(worker_urls=("http://a",), policy="least_load", load_formula="mvllm")
 
 
 def test_flags_win() -> None:

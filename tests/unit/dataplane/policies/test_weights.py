@@ -50,6 +50,7 @@ def test_turns_are_apart() -> None:
 def test_who_was_away_does_not_make_up_for_it() -> None:
     turns = Turns(random.Random(1))
     candidates = fleet(1, 2)
+    assert {turns.next(candidates, "m").id for _ in range(6)} == {"w0", "w1"}
     for _ in range(300):
         turns.next(candidates[1:], "m")
     counts = Counter(turns.next(candidates, "m").id for _ in range(30))

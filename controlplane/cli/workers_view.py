@@ -64,8 +64,8 @@ class Changed(msgspec.Struct, kw_only=True):
 
 _COLUMNS: tuple[tuple[str, Callable[[Worker], str], str], ...] = (
     ("WEIGHT", lambda worker: f"{worker.weight:g}", f"{DEFAULT_WEIGHT:g}"),
-    ("PRIORITY", lambda worker: str(worker.priority), str(DEFAULT_PRIORITY)),
-    ("CAPACITY", lambda worker: _number(worker.capacity), "-"),
+    ("PRIO", lambda worker: str(worker.priority), str(DEFAULT_PRIORITY)),
+    ("CAP", lambda worker: _number(worker.capacity), "-"),
     ("LABELS", lambda worker: _labels(worker.labels), "-"),
 )
 """Columns that are shown when a worker has something else in them than what every worker has by itself."""

@@ -52,9 +52,11 @@ def members(state: RuntimeMembers) -> tuple[Discovered, ...]:
     )
 
 
-def add(state: RuntimeMembers, key: str, said: WorkerAttributes = NOTHING_SAID) -> RuntimeMembers:
-    """Have a worker, in service, of which so much is said; one that was about to leave stays."""
-    state = _say(_without(state, key, "removed", "draining", "leaving"), key, said)
+def add(state: RuntimeMembers, key: str, said: WorkerAttributes | None = None) -> RuntimeMembers:
+    """Have a worker, in service; one that was about to leave stays. `said` is what is said of it, None: as before."""
+    state = _without(state, key, "removed", "draining", "leaving")
+    if said is not None:
+        state = _say(state, key, said)
     if key in state.configured or key in state.added:
         return state
     return msgspec.structs.replace(state, added=(*state.added, key))

@@ -61,6 +61,14 @@ def test_what_operators_say_lies_over_the_configuration_until_they_take_it_back(
     asyncio.run(run())
 
 
+def test_draining_a_worker_and_taking_that_back_leaves_what_was_said_of_it() -> None:
+    said = WorkerAttributes(weight=3)
+    state = RuntimeMembers(configured=(A,), said={A: said})
+    for verb in (verbs.drain, verbs.undrain, verbs.leave, verbs.undrain, verbs.leave, verbs.add):
+        state = verb(state, A)
+        assert state.said == {A: said}
+
+
 def test_what_was_said_of_a_worker_ends_with_it() -> None:
     setting = Setting(A)
 

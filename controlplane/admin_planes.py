@@ -11,8 +11,11 @@ from starlette.routing import Route
 
 from controlplane.admin_workers import json_answer, problem, read_body
 from controlplane.status_report import PlaneStatus, StatusReport
-from controlplane.supervisor_socket import NoSupervisorError, Outcome, PlanesRestarted
+from controlplane.supervision import START_PATIENCE
+from controlplane.supervisor_socket import NoSupervisorError, Outcome, PlanesRestarted, restart_planes
 from shared.decoding import DECODE_ERRORS
+from shared.runtime_dir import RuntimeDir
+from shared.sockets import Context
 
 RestartPlanes = Callable[[tuple[int, ...]], Awaitable[PlanesRestarted]]
 
@@ -25,6 +28,15 @@ class _List(msgspec.Struct):
 
 class _Wish(msgspec.Struct, forbid_unknown_fields=True):
     slots: tuple[int, ...] = ()
+
+
+def restart_through(context: Context, runtime: RuntimeDir, planes: int) -> RestartPlanes:
+    """Return what asks the supervisor, which has so many planes, for a rolling restart."""
+
+    async def restart(slots: tuple[int, ...]) -> PlanesRestarted:
+        return await restart_planes(context, runtime, slots, timeout=(START_PATIENCE + 1.0) * planes)
+
+    return restart
 
 
 def plane_routes(status: Callable[[], StatusReport], restart: RestartPlanes) -> list[Route]:

@@ -8,6 +8,8 @@ import logging
 from typing import TYPE_CHECKING
 
 from controlplane.breaker import Breakers, Transition
+from controlplane.breaker_clock import turn_breakers
+from controlplane.change_log import log_change
 from controlplane.discovery.runtime import configured
 from controlplane.ejection import Ejections
 from controlplane.ejector import Ejector
@@ -24,6 +26,7 @@ from controlplane.publisher import Publisher
 from controlplane.registry import Change, Registry
 from controlplane.reload import Reloader
 from controlplane.table_builder import build
+from controlplane.totals_store import Tallies, TotalsStore
 from shared.breaker import BreakerRules
 from shared.clock import Clock
 from shared.config import StartConfig
@@ -41,7 +44,6 @@ if TYPE_CHECKING:
     from controlplane.prober import Prober
     from controlplane.scraper import Scraper
     from controlplane.status_report import StatusReport
-    from controlplane.supervisor_socket import PlanesRestarted
     from shared.tls import WorkerTls
 
 RECEIPT_PATIENCE = 1.0
@@ -75,7 +77,8 @@ class ControlPlane:
         self._loads = Loads()
         self._registry = Registry(HealthRules.of(config))
         now = clock.monotonic()
-        self._planes.expect({record.identity.id for record in living_planes(runtime)}, now)
+        alive = {record.identity.id for record in living_planes(runtime)}
+        self._planes.expect(alive, now)
         self._publication = Publication(epoch, config.settings())
         self._membership = Membership(
             self._registry,
@@ -89,6 +92,9 @@ class ControlPlane:
         self._breakers = Breakers(BreakerRules.of(config.settings()), self._epoch_of, self._breaker_changed)
         self._breaker_moved = asyncio.Event()
         self._ejections = Ejections(OutlierRules.of(config))
+        tallies: Tallies = {"transitions": self._breakers.transitions, "ejections": self._ejections.counts}
+        self._totals = TotalsStore(runtime, self._planes, tallies, lambda: self._publication.table.workers)
+        self._totals.take_over(alive, now)
         if earlier_table is not None:
             self._registry.restore(earlier_table, now=now)
             self._breakers.restore(earlier_table.workers.values(), now=now, wall=clock.wall())
@@ -126,9 +132,11 @@ class ControlPlane:
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(publisher.run()), group.create_task(self._writer.run())]
-                tasks.append(group.create_task(self._turn_breakers()))
+                turning = turn_breakers(self._breakers, self._breaker_moved, self._planes, self._clock)
+                tasks.append(group.create_task(turning))
                 tasks.append(group.create_task(self._ejector.run()))
                 self._writer.note(self._publication.table)
+                tasks.append(group.create_task(self._totals.run()))
                 tasks.append(group.create_task(self._membership.run()))
                 tasks.append(group.create_task(self._watch_workers(publisher)))
                 tasks.append(group.create_task(self._take_reloads()))
@@ -136,6 +144,7 @@ class ControlPlane:
                 for task in tasks:
                     task.cancel()
         finally:
+            self._totals.write()
             publisher.close()
             context.term()
 
@@ -170,6 +179,10 @@ class ControlPlane:
         """Give a probe away, or take in how it went."""
         self._breakers.probe(news, now=self._clock.monotonic())
 
+    def gone(self) -> None:
+        """Keep what a plane counted that is gone."""
+        self._totals.write_soon()
+
     def is_dead(self, plane: PlaneIdentity) -> bool:
         """Whether a plane's process has ended. The supervisor removes the records of those that have."""
         record = read_record(self._runtime.plane(plane.id), PlaneRecord)
@@ -180,7 +193,7 @@ class ControlPlane:
     def changed(self, changes: tuple[Change, ...]) -> tuple[int, int]:
         """Publish a change of the members, and look after those that came."""
         for change in changes:
-            _log_change(change)
+            log_change(change)
         for follower in (self._prober, self._scraper):
             if follower is not None:
                 follower.follow()
@@ -208,20 +221,6 @@ class ControlPlane:
             level = logging.WARNING if transition.state == "open" else logging.INFO
             why = f": {transition.reason}" if transition.state == "open" else ""
             log.log(level, "breaker of worker %s is %s%s", transition.worker, transition.state, why)
-
-    async def _turn_breakers(self) -> None:
-        while True:
-            self._breaker_moved.clear()
-            now = self._clock.monotonic()
-            self._breakers.tick({plane.identity.id for plane in self._planes.present()}, now=now)
-            due = self._breakers.due()
-            # A plane that holds a probe may die before its time is up.
-            pause = None if due is None else min(1.0, max(0.01, due - now))
-            try:
-                async with asyncio.timeout(pause):
-                    await self._breaker_moved.wait()
-            except TimeoutError:
-                continue
 
     # --- what a reload asks and does (controlplane.reload.Target) ----------------------------------------------
 
@@ -275,7 +274,7 @@ class ControlPlane:
     # --- workers and HTTP ------------------------------------------------------------------------------------
 
     def _worker_changed(self, change: Change) -> None:
-        _log_change(change)
+        log_change(change)
         if self._publisher is not None:
             self._publisher.changed()
 
@@ -325,6 +324,7 @@ class ControlPlane:
             "controlplane.status_report",
         )
         from controlplane.admin import admin_application, prometheus_application
+        from controlplane.admin_planes import restart_through
         from controlplane.admin_token import TokenFile
         from controlplane.listener import Listener
         from controlplane.metrics import RouterCollector
@@ -344,7 +344,7 @@ class ControlPlane:
                 self._membership,
                 self._reloader.reload,
                 lambda request: publisher.receipts(request, RECEIPT_PATIENCE),
-                self._restart_planes,
+                restart_through(self._context, self._runtime, config.data_planes),
                 self.flush_caches,
                 TokenFile(config.admin_token_file) if config.admin_token_file else None,
             ),
@@ -363,13 +363,6 @@ class ControlPlane:
         async with asyncio.TaskGroup() as group:
             group.create_task(admin.run())
             group.create_task(prometheus.run())
-
-    async def _restart_planes(self, slots: tuple[int, ...]) -> PlanesRestarted:
-        from controlplane.roll import START_PATIENCE
-        from controlplane.supervisor_socket import restart_planes
-
-        patience = (START_PATIENCE + 1.0) * max(1, self._config.data_planes)
-        return await restart_planes(self._context, self._runtime, slots, timeout=patience)
 
     def _status(self, publisher: Publisher) -> StatusReport:
         from controlplane.status_report import build_report
@@ -399,19 +392,3 @@ def _checks(config: StartConfig) -> tuple[HealthRules, str, int]:
 def _load(*modules: str) -> None:
     for module in modules:
         importlib.import_module(module)
-
-
-def _log_change(change: Change) -> None:
-    before, after = change
-    if before.epoch != after.epoch:
-        log.info("worker %s was restarted", after.id)
-    if before.state == after.state:
-        if after.state == "starting" and after.reason != before.reason:
-            log.info("worker %s is not there yet: %s", after.id, after.reason)
-        return
-    if after.state in ("unhealthy", "ejected"):
-        log.warning("worker %s is %s (was %s): %s", after.id, after.state, before.state, after.reason)
-    else:
-        log.info(
-            "worker %s is %s (was %s)%s", after.id, after.state, before.state, f": {after.reason}" * bool(after.reason)
-        )

@@ -13,7 +13,7 @@ No socket and no clock. Times are monotonic seconds.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
 from controlplane.totals import Totals
@@ -144,6 +144,26 @@ class Planes:
         for plane in (*self._planes.values(), *self._folded.values()):
             _add(totals, plane)
         return totals
+
+    def kept(self) -> tuple[Totals, tuple[CounterReport, ...]]:
+        """Return what a successor needs: the sums over planes that are gone, and the last reports of the others."""
+        ended = self._base.copy()
+        reports = []
+        for plane in (*self._planes.values(), *self._folded.values()):
+            if plane.is_dead:
+                _add(ended, plane)
+            elif plane.report is not None:
+                reports.append(plane.report)
+        return ended, tuple(reports)
+
+    def restore(self, ended: Totals, reports: Iterable[CounterReport], alive: Collection[str], now: float) -> None:
+        """Take over what an earlier control plane kept; a plane that is not among the living has ended since."""
+        self._base = ended.fitting()
+        for report in reports:
+            if report.plane.id in alive:
+                self._planes[report.plane.id] = Plane(report.plane, now, report=report, reported=now)
+            else:
+                self._base.add(report, lost=True)
 
     def inflight_by_worker(self) -> dict[str, int]:
         """Return the requests in flight, over all planes that are not known to be dead."""

@@ -90,6 +90,10 @@ class Source(Protocol):
         """Take note of how it stands with a probe."""
         ...
 
+    def gone(self) -> None:
+        """Take note that a plane has ended, and its last figures are known."""
+        ...
+
     def is_dead(self, plane: PlaneIdentity) -> bool:
         """Whether a plane's process has ended."""
         ...
@@ -296,6 +300,7 @@ class Publisher:
 
     def _tell_gone(self, plane: Plane) -> None:
         """Tell the others that a plane has nothing in flight any more."""
+        self._source.gone()
         stamp = self._publication.table.stamp
         self._publish(TOPIC_INFLIGHT, PlaneInflight(stamp, plane.identity.id, plane.inflight_seq + 1, {}))
 

@@ -9,11 +9,9 @@ import logging
 from collections.abc import Mapping
 
 from controlplane.slot import Slot
+from controlplane.supervision import START_PATIENCE
 from controlplane.supervisor_socket import PlaneRestart, PlanesRestarted
 from shared.clock import Clock
-
-START_PATIENCE = 30.0
-"""Seconds that a new plane may take to serve: a second or two on a machine that does little else."""
 
 log = logging.getLogger("supervisor")
 

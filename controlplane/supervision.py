@@ -20,6 +20,9 @@ LONGEST_PAUSE = 30.0
 HEALTHY_LIFE = 60.0
 """Seconds after which a process counts as having worked, so that its death starts a new count."""
 
+START_PATIENCE = 30.0
+"""Seconds that a plane which replaces a living one may take to serve: a second or two where the machine has time."""
+
 
 @dataclass(frozen=True)
 class Restart:

@@ -18,9 +18,9 @@ from controlplane.children import Plane, Process, Spawner, forget_plane
 from controlplane.inquiry import control_status, plane_status, tell_retired
 from controlplane.opening import EarlySignals, Opening
 from controlplane.pulse import Pulse
-from controlplane.roll import START_PATIENCE, Roll
+from controlplane.roll import Roll
 from controlplane.slot import Occupant, Slot
-from controlplane.supervision import after_death, has_table, missing_for_ready, ready_line
+from controlplane.supervision import START_PATIENCE, after_death, has_table, missing_for_ready, ready_line
 from controlplane.supervisor_socket import SupervisorSocket
 from controlplane.watched import Watched
 from shared.clock import Clock, SystemClock

@@ -61,6 +61,25 @@ class Totals:
                 at = labels.index("worker")
                 self.counters[name] = {key: value for key, value in family.items() if key[at] in known}
 
+    def fitting(self) -> Totals:
+        """Return the part that the catalog has: the sums may have been kept by another version."""
+        return Totals(
+            self.active,
+            {
+                name: {labels: value for labels, value in family.items() if _fits(_COUNTERS.get(name), labels)}
+                for name, family in self.counters.items()
+                if name in _COUNTERS
+            },
+            {
+                name: {
+                    labels: total
+                    for labels, total in family.items()
+                    if _fits(_HISTOGRAMS.get(name), labels) and len(total.counts) == _BUCKETS
+                }
+                for name, family in self.histograms.items()
+            },
+        )
+
     def copy(self) -> Totals:
         """Return an independent copy."""
         return deepcopy(self)

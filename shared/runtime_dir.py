@@ -148,6 +148,11 @@ class RuntimeDir:
         return self.path / "members.json"
 
     @property
+    def totals(self) -> Path:
+        """What the planes have counted, for the next control plane (`controlplane.totals_store`)."""
+        return self.path / "totals.msgpack"
+
+    @property
     def epoch(self) -> Path:
         """The last epoch that a control plane used, as decimal text."""
         return self.path / "epoch"

@@ -2,6 +2,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controlplane.planes import FOLDED_AFTER, MAX_NACK, MAX_PLANES, SUSPICIOUS_AFTER, Planes
+from controlplane.totals import HistogramTotal, Totals
 from shared.messages import Ack, Goodbye, InflightReport, Nack, PlaneIdentity
 from tests.unit.controlplane.reports import STAMP, identity, report
 
@@ -158,3 +159,58 @@ def test_sums_are_complete_when_those_that_are_expected_have_reported_or_do_not_
     assert planes.is_complete(1.0 + FOLDED_AFTER)
     planes.counters(report(identity("q")), 2.0)
     assert planes.is_complete(2.0)
+
+
+def handed_on(before: Planes, *alive: str) -> Planes:
+    """The planes of a successor, before any of them has reported to it."""
+    after = Planes()
+    after.restore(*before.kept(), alive, 100.0)
+    return after
+
+
+def test_a_successor_begins_with_what_was_counted() -> None:
+    before = Planes()
+    before.counters(report(identity("lives"), finished=5, active=1), 0.0)
+    before.counters(report(identity("ended"), finished=7), 0.0)
+    before.said_goodbye(Goodbye(identity("ended")), 0.0)
+    before.counters(report(identity("dies", slot=1), finished=11, active=2), 0.0)
+    after = handed_on(before, "lives")
+    totals = after.totals()
+    assert (finished(after), totals.active) == (23, 1)
+    assert totals.counters["aborted_requests"] == {("plane",): 2.0}
+    # What lives reports anew, and counts once.
+    after.counters(report(identity("lives"), finished=6), 101.0)
+    assert finished(after) == 24
+    after.said_goodbye(Goodbye(identity("lives")), 102.0)
+    assert finished(handed_on(after)) == 24
+
+
+def test_what_another_version_counted_is_left_out() -> None:
+    other = Totals(
+        0,
+        {"finished_requests": {(): 3.0, ("x",): 1.0}, "no_such": {(): 1.0}},
+        {"request_duration_seconds": {("/v1/models",): HistogramTotal([1], 1.0)}, "no_such": {}},
+    )
+    planes = Planes()
+    planes.restore(other, (), (), 0.0)
+    totals = planes.totals()
+    assert totals.counters == {"finished_requests": {(): 3.0}}
+    assert not any(totals.histograms.values())
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["count", "die", "restart"])), max_size=40))
+def test_the_sums_never_fall_over_lives_of_planes_and_control_planes(steps: list[tuple[str, str]]) -> None:
+    planes, counts, lives, seen = Planes(), dict.fromkeys("abc", 0), dict.fromkeys("abc", 0), 0.0
+    for name, step in steps:
+        plane = identity(f"{name}{lives[name]}")
+        if step == "count":
+            counts[name] += 1
+            planes.counters(report(plane, finished=counts[name]), 0.0)
+        elif step == "die":
+            lives[name] += 1
+            counts[name] = 0
+        else:
+            planes = handed_on(planes, *(f"{each}{lives[each]}" for each in "abc"))
+        assert finished(planes) >= seen
+        seen = finished(planes)
+    assert seen == sum(1 for _, step in steps if step == "count")

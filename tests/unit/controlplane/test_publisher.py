@@ -55,6 +55,7 @@ class Control:
         self.tables: list[RoutingTable] = []
         self.complaints: list[Evidence] = []
         self.probes: list[ProbeNews] = []
+        self.losses = 0
 
     def content(self) -> tuple[tuple[Worker, ...], tuple[ModelCard, ...], Settings]:
         return self.workers, (), Settings()
@@ -67,6 +68,9 @@ class Control:
 
     def probe(self, news: ProbeNews) -> None:
         self.probes.append(news)
+
+    def gone(self) -> None:
+        self.losses += 1
 
     def is_dead(self, plane: PlaneIdentity) -> bool:
         return False

@@ -11,9 +11,12 @@ from __future__ import annotations
 
 import ctypes
 import ipaddress
+import logging
 import os
 import socket
 import struct
+
+logger = logging.getLogger(__name__)
 
 HUSH = 0.2
 """Seconds that clients have to finish connecting: a round trip over half the world."""
@@ -43,11 +46,17 @@ class Listener:
         return self._served
 
     def hush(self) -> None:
-        """Have no new connection begin here. Those that have begun go on, and are to be taken."""
+        """Have no new connection begin here. Those that have begun go on, and are to be taken.
+
+        A system that knows no such filter costs those their connection that come in the last moment.
+        """
         code = b"".join(struct.pack("=HBBI", *line) for line in _DROP_NEW)
         buffer = ctypes.create_string_buffer(code)
         program = struct.pack("HL", len(_DROP_NEW), ctypes.addressof(buffer))
-        self.socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
+        try:
+            self.socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
+        except OSError as error:
+            logger.warning("can not keep new clients away before the end: %s", error.strerror)
 
     def withdraw(self) -> None:
         """Take no more clients, while the server goes on with those that it has.

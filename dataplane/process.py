@@ -148,7 +148,7 @@ class Plane:
         return PlaneStatus(
             plane=self._identity,
             fingerprint=self._fingerprint,
-            listening=self._server.listening,
+            listening=self._server.listening and not self._forwarder.draining,
             table=table.stamp if table is not None else None,
             table_age=self._subscriber.table_age,
             workers=len(self._fleet.view.table.workers),

@@ -30,6 +30,10 @@ ones count as one per half an interval.
 An `unclear` look at a ready worker that has answered requests since the look began says nothing at all: the health
 check of a busy engine waits behind its work (vllm#34789), and the answers are the better witness. What is refused or
 failed counts all the same.
+
+Where the operator has set rules about the last checks together (`controlplane.health_window`), a ready worker that
+breaks one is unhealthy, and an unhealthy one is not ready before it keeps them all. They count from when it was
+first ready, and anew after a restart.
 """
 
 from __future__ import annotations
@@ -37,6 +41,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
+from controlplane.health_window import Check, WindowRules, fault
 from shared.config import StartConfig
 
 Outcome = Literal["ok", "refused", "failed", "unclear"]
@@ -51,6 +56,9 @@ FAILED_PAUSE = 1.0
 LONGEST_UNHEALTHY_PAUSE = 5.0
 """Seconds: a worker that was restarted is back in service within this."""
 
+UNASKED_PAUSE = 86400.0
+"""Seconds between looks that nobody wants: a day is as good as never."""
+
 
 class HealthRules(NamedTuple):
     """The operator's numbers: looks in a row and seconds. See `shared.config.StartConfig` for the defaults."""
@@ -60,6 +68,14 @@ class HealthRules(NamedTuple):
     interval: float = 60.0
     longest_startup_pause: float = 30.0
     startup_timeout: float = 600.0
+    periodic: bool = True
+    """Without it a worker that is ready is looked at only when somebody could not reach it."""
+    window: WindowRules = WindowRules()
+
+    @property
+    def rest(self) -> float:
+        """Seconds between looks at a ready worker of which nothing is known that speaks against it."""
+        return self.interval if self.periodic else UNASKED_PAUSE
 
     @classmethod
     def of(cls, config: StartConfig) -> HealthRules:
@@ -70,6 +86,10 @@ class HealthRules(NamedTuple):
             interval=config.health_check_interval_secs,
             longest_startup_pause=config.worker_startup_check_interval,
             startup_timeout=config.worker_startup_timeout_secs,
+            periodic=not config.disable_health_check,
+            window=WindowRules(
+                config.health_window_size, config.health_min_success_rate, config.health_max_response_time_secs
+            ),
         )
 
 
@@ -86,18 +106,37 @@ class Health:
     pause: float = 0.0
     unclear_until: float = 0.0
     """Monotonic seconds until which another `unclear` look says nothing new."""
+    checks: tuple[Check, ...] = ()
+    """The last ones, while there are rules for them."""
+    fault: str = ""
+    """Which of these rules is broken, for people."""
 
 
-def judge(health: Health, outcome: Outcome, rules: HealthRules, now: float, *, answering: bool = False) -> Health:
-    """Return the health after one look; `answering` if the worker answered requests meanwhile.
+def judge(
+    health: Health, outcome: Outcome, rules: HealthRules, now: float, *, took: float = 0.0, answering: bool = False
+) -> Health:
+    """Return the health after one look, which `took` seconds; `answering` if the worker answered requests meanwhile.
 
     `now` is monotonic seconds.
     """
-    if outcome == "ok":
-        return _succeeded(health, rules)
-    if outcome == "unclear" and answering and health.state == "ready":
-        return replace(health, suspected=False, pause=rules.interval)
-    return _failed(health, outcome, rules, now)
+    if outcome == "unclear" and health.state == "ready":
+        if answering:
+            return replace(health, suspected=False, pause=rules.rest)
+        if now < health.unclear_until:
+            return replace(health, pause=health.unclear_until - now)
+    after = _succeeded(health, rules) if outcome == "ok" else _failed(health, outcome, rules, now)
+    if not rules.window.are_set or health.state == "starting":
+        return after
+    checks = (*health.checks, Check(outcome == "ok", took))[-rules.window.size :]
+    why = fault(checks, rules.window)
+    if why and after.state == "ready":
+        after = _unhealthy(after, rules)
+    return replace(after, checks=checks, fault=why)
+
+
+def forget_checks(health: Health) -> Health:
+    """Return the health of a worker that was restarted: the checks before say nothing about it."""
+    return replace(health, checks=(), fault="")
 
 
 def suspect(health: Health) -> Health:
@@ -109,7 +148,7 @@ def _succeeded(health: Health, rules: HealthRules) -> Health:
     successes = health.successes + 1
     if health.state == "unhealthy" and health.was_ready and successes < rules.success_threshold:
         return replace(health, successes=successes, pause=min(FAILED_PAUSE, rules.interval))
-    return Health(begun=health.begun, state="ready", was_ready=True, pause=rules.interval)
+    return Health(begun=health.begun, state="ready", was_ready=True, pause=rules.rest)
 
 
 def _failed(health: Health, outcome: Outcome, rules: HealthRules, now: float) -> Health:
@@ -121,8 +160,6 @@ def _failed(health: Health, outcome: Outcome, rules: HealthRules, now: float) ->
         pause = min(max(health.pause * 2, FAILED_PAUSE), LONGEST_UNHEALTHY_PAUSE, rules.interval)
         return replace(health, successes=0, pause=pause)
     if outcome == "unclear":
-        if now < health.unclear_until:
-            return replace(health, pause=health.unclear_until - now)
         health = replace(health, unclear_until=now + rules.interval / 2)
     failures = health.failures + 1
     if failures >= rules.failure_threshold:

@@ -123,16 +123,18 @@ class Prober:
             await asyncio.sleep(began + QUICK_PAUSE - self._clock.monotonic())
 
     async def _look(self, worker: Worker) -> ProbeResult:
+        began = self._clock.monotonic()
         # A new connection each time: whether the worker takes one is half of the question.
         async with WorkerClient(worker.url, keep_alive=False, tls=self._tls) as client:
             try:
                 answer = await client.get(self._endpoint, limit=0, timeout=self._timeout)
             except FetchError as error:
-                return ProbeResult(error.outcome, error.reason)
+                return ProbeResult(error.outcome, error.reason, seconds=self._clock.monotonic() - began)
+            took = self._clock.monotonic() - began
             if not 200 <= answer.status < 300:
-                return ProbeResult("failed", f"GET {self._endpoint} answered {answer.status}")
+                return ProbeResult("failed", f"GET {self._endpoint} answered {answer.status}", seconds=took)
             version = await self._version(client, worker) if self._registry.lacks_version(worker.id) else None
-            return ProbeResult("ok", models=await self._models(client, worker), version=version)
+            return ProbeResult("ok", models=await self._models(client, worker), version=version, seconds=took)
 
     async def _models(self, client: WorkerClient, worker: Worker) -> dict[str, bytes] | None:
         try:

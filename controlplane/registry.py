@@ -17,7 +17,7 @@ from typing import NamedTuple
 import msgspec
 
 from controlplane.discovery.discovered import Discovered, Source
-from controlplane.health import Health, HealthRules, Outcome, judge, suspect
+from controlplane.health import Health, HealthRules, Outcome, forget_checks, judge, suspect
 from controlplane.model_list import merge_known
 from shared.table import RoutingTable, Worker, WorkerState
 from shared.worker_attributes import resolved, said_names
@@ -29,12 +29,16 @@ _MAX_REMEMBERED = 1000
 
 
 class ProbeResult(NamedTuple):
-    """What one look found. `models` and `version` are None when they were not told; entries of models by id."""
+    """What one look found, and how long its check took.
+
+    `models` and `version` are None when they were not told; entries of models by id.
+    """
 
     outcome: Outcome
     reason: str = ""
     models: Mapping[str, bytes] | None = None
     version: str | None = None
+    seconds: float = 0.0
 
 
 class Change(NamedTuple):
@@ -143,7 +147,9 @@ class Registry:
             return None
         before = entry.worker
         was, in_service_once = entry.health.state, entry.health.was_ready
-        entry.health = judge(entry.health, result.outcome, self._rules, now, answering=answering)
+        if result.outcome == "ok" and entry.refused:
+            entry.health = forget_checks(entry.health)
+        entry.health = judge(entry.health, result.outcome, self._rules, now, took=result.seconds, answering=answering)
         state, epoch, models, reason = entry.health.state, before.epoch, before.models, result.reason
         if result.outcome != "ok":
             entry.refused |= in_service_once and result.outcome == "refused"
@@ -162,7 +168,7 @@ class Registry:
                 entry.cards = merge_known(entry.cards, result.models)
                 models = tuple(entry.cards)
             entry.version = result.version or entry.version
-            reason = "" if state == "ready" else entry.reason
+            reason = "" if state == "ready" else entry.health.fault or entry.reason
         entry.reason = reason[:MAX_REASON]
         return self._show(entry, wall, epoch=epoch, models=models)
 

@@ -67,6 +67,11 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     health_check_timeout_secs: int = 5
     health_check_interval_secs: int = 60
     health_check_endpoint: str = "/health"
+    # 0 and 0, as vllm-router has no such rules; mvllm's file sets them. Ten checks are mvllm's.
+    health_min_success_rate: float = 0.0
+    health_max_response_time_secs: float = 0.0
+    health_window_size: int = 10
+    disable_health_check: bool = False
     # Fresh enough to balance on.
     load_interval_ms: int = 500
     # 200 workers are read twice a second within it, 1,000 about every 2.5 s: still before a figure counts as unknown.

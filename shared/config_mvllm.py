@@ -26,6 +26,9 @@ class _Counterpart(NamedTuple):
 _COUNTERPARTS = {
     "health_check_interval": _Counterpart("health_check_interval_secs"),
     "health_check_timeout": _Counterpart("health_check_timeout_secs"),
+    "health_check_min_success_rate": _Counterpart("health_min_success_rate", float),
+    "health_check_max_response_time": _Counterpart("health_max_response_time_secs", float),
+    "health_check_window_size": _Counterpart("health_window_size"),
     "health_check_consecutive_failures": _Counterpart("health_failure_threshold"),
     "request_timeout": _Counterpart("request_timeout_secs"),
     # mvllm counts the attempts after the first one, vllm-router and we count all of them.
@@ -33,9 +36,6 @@ _COUNTERPARTS = {
     "retry_delay": _Counterpart("retry_initial_backoff_ms", lambda value: round(value * 1000)),
 }
 _WITHOUT = {
-    "health_check_min_success_rate": "health is decided by failed and good checks in a row",
-    "health_check_max_response_time": "a slow check is no failed one; health_check_timeout is its limit",
-    "health_check_window_size": "health is decided by failed and good checks in a row",
     "config_reload_interval": "the file is not watched",
     "failure_threshold": "a worker that a request could not reach is avoided and looked at at once",
     "auto_recovery_threshold": "a worker is back after its second good check",
@@ -138,8 +138,10 @@ class _Reader:
                     shown = f"{key} ({counterpart.field})"
                     self._give(counterpart.field, counterpart.convert(value), line, shown)
             elif key == "enable_active_health_check":
-                if value is not True:
-                    self._warn(line, f"{key} has no effect: workers are always checked")
+                if type(value) is bool:
+                    self._give("disable_health_check", not value, line, f"{key} (disable_health_check)")
+                else:
+                    self.refuse(line, f"{key} is {value!r}; write true or false")
             elif key in _WITHOUT:
                 self._warn(line, f"{key} has no effect: {_WITHOUT[key]}")
             else:

@@ -61,6 +61,13 @@ HELP: dict[str, tuple[str, str]] = {
     "health_check_timeout_secs": ("SECONDS", "Longest wait for a check's answer; a busy engine takes over a second."),
     "health_check_interval_secs": ("SECONDS", "Time between checks of one worker."),
     "health_check_endpoint": ("PATH", "What a check asks for; the answer 200 is good."),
+    "health_min_success_rate": ("SHARE", "Part of the last checks (0 to 1) that must be good; 0 is no such rule."),
+    "health_max_response_time_secs": ("SECONDS", "Longest mean time of the last checks; 0 is no such rule."),
+    "health_window_size": ("N", "How many of the last checks these two look at."),
+    "disable_health_check": (
+        "",
+        "Do not check workers that are ready, but for those that could not be reached.",
+    ),
     "load_interval_ms": ("MILLISECONDS", "Time between readings of one worker's load from its /metrics."),
     "load_cpu_percent": (
         "PERCENT",

@@ -3,6 +3,7 @@ from collections.abc import Awaitable, Callable
 
 from controlplane.discovery.static import static_workers
 from controlplane.health import HealthRules
+from controlplane.health_window import WindowRules
 from controlplane.prober import Prober
 from controlplane.registry import Change, Registry
 from shared.clock import SystemClock
@@ -138,5 +139,16 @@ def test_a_changed_check_is_made_at_once_however_far_off_the_next_one_was() -> N
         setting.prober.use(endpoint="/other", timeout=1.0)
         await setting.until_state("unhealthy")
         assert setting.record.reason == "GET /other answered 503"
+
+    play(scene)
+
+
+def test_how_long_a_check_takes_counts_where_there_is_a_rule_for_it() -> None:
+    async def scene(setting: Setting) -> None:
+        await setting.until_state("ready")
+        setting.registry.use(HealthRules(window=WindowRules(size=1, max_response_time=1e-9)))
+        setting.prober.use(endpoint="/health", timeout=5.0)
+        await setting.until_state("unhealthy")
+        assert "1 checks took" in setting.record.reason
 
     play(scene)

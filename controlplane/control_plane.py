@@ -307,6 +307,7 @@ class ControlPlane:
             loaded=publisher.loaded,
             changed=self._worker_changed,
             refused=self._prober.suspect,
+            inflight_at=self._planes.inflight_at,
             tls=tls,
         )
         async with asyncio.TaskGroup() as group:

@@ -173,6 +173,11 @@ class Planes:
                 counts[worker] = counts.get(worker, 0) + count
         return counts
 
+    def inflight_at(self, worker: str) -> int:
+        """Return a worker's requests in flight, over all planes that are not known to be dead."""
+        planes = (*self._planes.values(), *self._folded.values())
+        return sum(plane.inflight.get(worker, 0) for plane in planes if not plane.is_dead)
+
     def _fold(self, plane: Plane, *, dead: bool) -> Plane:
         key = plane.identity.id
         self._planes.pop(key, None)

@@ -1,4 +1,4 @@
-"""Reads every ready worker's `/metrics` for its engine's load. One task per worker, so a slow one delays nobody."""
+"""Reads every worker's load, from its `/metrics` or else `/load`. One task per worker, so a slow one delays nobody."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from controlplane.following import Following
-from controlplane.load_page import LoadPage, read_load_page
+from controlplane.load_page import EngineLoad, LoadPage, read_load_page
 from controlplane.loads import Loads
 from controlplane.pacing import Pacing
 from controlplane.registry import Change, Registry
+from controlplane.server_load import MAX_BYTES, ServerLoad
 from controlplane.worker_client import FetchError, WorkerClient
 from shared.clock import Clock
 from shared.messages import LOAD_UNKNOWN_AFTER
@@ -21,9 +23,18 @@ from shared.tls import WorkerTls
 MAX_PAGE_BYTES = 16 * 1024 * 1024
 _LONGEST_FAILURE_PAUSE = 5.0
 _NO_LOAD_PAUSE = 30.0
-"""Seconds until a worker that tells no load is asked again: its next life may."""
+"""Seconds until a worker whose `/metrics` tells no load is asked for it again: its next life may tell it."""
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Watched:
+    """Failures in a row, what `/load` tells, and when (monotonic) `/metrics` is asked for gauges that it had not."""
+
+    failures: int = 0
+    gauges_wanted: float = 0.0
+    server_load: ServerLoad = field(default_factory=ServerLoad)
 
 
 class Scraper:
@@ -44,10 +55,12 @@ class Scraper:
         loaded: Callable[[], None],
         changed: Callable[[Change], None],
         refused: Callable[[str, int], None],
+        inflight_at: Callable[[str], int],
         tls: WorkerTls | None = None,
     ) -> None:
         """`interval` is in seconds between two readings of one worker; `pacing` may make it longer.
 
+        `inflight_at` tells how many requests all planes have at a worker.
         `tls` is for https workers, as in `WorkerClient`.
         """
         self._registry = registry
@@ -58,6 +71,7 @@ class Scraper:
         self._loaded = loaded
         self._changed = changed
         self._refused = refused
+        self._inflight_at = inflight_at
         self._tls = tls
         self._silent: set[str] = set()
         self._following = Following(registry, self._watch)
@@ -82,20 +96,29 @@ class Scraper:
             self._silent.discard(found.id)
 
     async def _keep_reading(self, client: WorkerClient, worker_id: str) -> None:
-        failures = 0
+        watched = _Watched()
         await asyncio.sleep(random.uniform(0, self._interval))
         while (worker := self._registry.worker(worker_id)) is not None:
             self._pacing.look(self._interval)
             interval = pause = self._interval * self._pacing.stretch
             if worker.state in ("ready", "draining", "ejected"):
-                page = await self._read(client, worker)
-                if page is None:
-                    failures += 1
-                    pause = min(interval * 2 ** min(failures, 10), max(interval, _LONGEST_FAILURE_PAUSE))
-                else:
-                    failures = 0
-                    pause = interval if page.load else _NO_LOAD_PAUSE
+                pause = await self._look(client, worker, watched, interval)
             await asyncio.sleep(pause * random.uniform(0.9, 1.1))
+
+    async def _look(self, client: WorkerClient, worker: Worker, watched: _Watched, interval: float) -> float:
+        """Read a worker's load, if it tells any. Returns the seconds until it should be asked again."""
+        if self._clock.monotonic() >= watched.gauges_wanted:
+            page = await self._read(client, worker)
+            if page is None:
+                watched.failures += 1
+                return min(interval * 2.0 ** min(watched.failures, 10), max(interval, _LONGEST_FAILURE_PAUSE))
+            watched.failures = 0
+            if page.load is not None:
+                return interval
+            watched.gauges_wanted = self._clock.monotonic() + _NO_LOAD_PAUSE
+        if await self._read_server_load(client, worker, watched.server_load):
+            return interval
+        return max(interval, watched.gauges_wanted - self._clock.monotonic())
 
     async def _read(self, client: WorkerClient, worker: Worker) -> LoadPage | None:
         began = self._clock.monotonic()
@@ -103,10 +126,7 @@ class Scraper:
             # What arrives later than this would be thrown away at once.
             answer = await client.get("/metrics", limit=MAX_PAGE_BYTES, timeout=LOAD_UNKNOWN_AFTER)
         except FetchError as error:
-            # Whether the worker is alive is for the prober to decide; here a figure is missing and ages out.
-            log.debug("worker %s: GET /metrics: %s", worker.id, error.reason)
-            if error.outcome == "refused":
-                self._refused(worker.id, worker.epoch)
+            self._missed(worker, "/metrics", error)
             return None
         if answer.status >= 500:
             return None
@@ -115,22 +135,44 @@ class Scraper:
             change = self._registry.process_started(worker.id, page.process_start)
             if change is not None:
                 self._changed(change)
-        # An answer that was on its way when the worker's life changed may be of either life.
-        current = self._registry.worker(worker.id)
-        if page.load is not None and current is not None and current.epoch == worker.epoch:
-            self._loads.note(worker, page.load, measured=began)
-            self._loaded()
-        self._tell_silence(worker, page, answer.status)
+        if page.load is not None:
+            self._note(worker, page.load, began)
         return page
 
-    def _tell_silence(self, worker: Worker, page: LoadPage, status: int) -> None:
-        if page.load is not None:
-            self._silent.discard(worker.id)
-        elif worker.id not in self._silent:
+    async def _read_server_load(self, client: WorkerClient, worker: Worker, server_load: ServerLoad) -> bool:
+        """Ask `/load` instead. Returns whether there is such a thing, whatever it says now."""
+        began = self._clock.monotonic()
+        try:
+            answer = await client.get("/load", limit=MAX_BYTES, timeout=LOAD_UNKNOWN_AFTER)
+        except FetchError as error:
+            self._missed(worker, "/load", error)
+            return False
+        load = server_load.read(answer.body) if answer.status == 200 else None
+        if load is not None:
+            self._note(worker, load, began)
+        else:
+            self._tell_silence(worker)
+        return answer.status == 200
+
+    def _missed(self, worker: Worker, path: str, error: FetchError) -> None:
+        # Whether the worker is alive is for the prober to decide; here a figure is missing and ages out.
+        log.debug("worker %s: GET %s: %s", worker.id, path, error.reason)
+        if error.outcome == "refused":
+            self._refused(worker.id, worker.epoch)
+
+    def _note(self, worker: Worker, load: EngineLoad, began: float) -> None:
+        self._silent.discard(worker.id)
+        # An answer that was on its way when the worker's life changed may be of either life.
+        current = self._registry.worker(worker.id)
+        if current is not None and current.epoch == worker.epoch:
+            self._loads.note(worker, load, measured=began, inflight=self._inflight_at(worker.id))
+            self._loaded()
+
+    def _tell_silence(self, worker: Worker) -> None:
+        if worker.id not in self._silent:
             self._silent.add(worker.id)
             log.warning(
-                "worker %s tells no load (GET /metrics: status %d, no vLLM gauges); "
-                "it is balanced by the requests sent to it",
+                "worker %s tells no load (no vLLM gauges in /metrics, no count in /load: has it "
+                "--enable-server-load-tracking?); it is balanced by the requests sent to it",
                 worker.id,
-                status,
             )

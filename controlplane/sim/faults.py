@@ -102,14 +102,18 @@ class ErrorEvent(Base, frozen=True, tag="error_event"):
     code: int = 500
 
 
+class StuckGauges(Base, frozen=True, tag="stuck_gauges"):
+    """Tell in `/metrics`, while nothing runs or waits, what was told last while something did (vllm#29928)."""
+
+
 Fault = (
-    Refuse | Status | Slow | Stall | Die | BadChunk | ShortBody | ExtraBytes | CloseIdle | ErrorEvent
+    Refuse | Status | Slow | Stall | Die | BadChunk | ShortBody | ExtraBytes | CloseIdle | ErrorEvent | StuckGauges
 )  # fmt: skip
 
 KINDS: dict[str, type[Fault]] = {
     str(kind.__struct_config__.tag): kind
     for kind in (
-        Refuse, Status, Slow, Stall, Die, BadChunk, ShortBody, ExtraBytes, CloseIdle, ErrorEvent
+        Refuse, Status, Slow, Stall, Die, BadChunk, ShortBody, ExtraBytes, CloseIdle, ErrorEvent, StuckGauges
     )
 }  # fmt: skip
 
@@ -207,6 +211,11 @@ class FaultSet:
         """Whether the whole worker is to be dead from now on."""
         die = self._faults.get("die")
         return isinstance(die, Die) and die.worker and die.after_chunks is None
+
+    @property
+    def sticks(self) -> bool:
+        """Whether the gauges are to stay as they are once nothing runs any more."""
+        return "stuck_gauges" in self._faults
 
     @property
     def refuses(self) -> bool:

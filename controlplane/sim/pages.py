@@ -48,6 +48,10 @@ def kv_event_sources(worker: Worker, exchange: Exchange) -> None:
 def metrics(worker: Worker, exchange: Exchange) -> None:
     """Answer `/metrics`."""
     page = exposition.page(worker.config, worker.engine, worker.served_counts, worker.started_at)
+    if worker.engine.running or worker.engine.waiting:
+        worker.busy_page = page
+    elif worker.faults.sticks:
+        page = worker.busy_page or page
     exchange.send(200, wire.METRICS, page)
 
 

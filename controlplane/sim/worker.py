@@ -41,6 +41,8 @@ class Worker:
         self.fingerprint = answers.fingerprint(config.models)
         self.served_counts: dict[tuple[str, str, str], int] = {}
         """Answers by (route, method, "2xx"...), for `http_requests_total`."""
+        self.busy_page = b""
+        """What `/metrics` told last while something ran or waited."""
         self._listeners: dict[Sequence, Callable[[], None]] = {}
         self._timer: asyncio.TimerHandle | None = None
 

@@ -51,3 +51,8 @@ def test_no_page_can_break_it(noise: bytes) -> None:
     read_load_page(noise)
     read_load_page(b"vllm:num_requests_running" + noise)
     assert read_load_page(GAUGES + b"\n" + noise.replace(b"vllm", b"")).load == EngineLoad(3.0, 2.0, 0.25)
+
+
+def test_requests_that_the_first_engine_had_swapped_out_wait() -> None:
+    old = GAUGES.replace(b"kv_cache_usage_perc", b"gpu_cache_usage_perc") + b"vllm:num_requests_swapped 5.0\n"
+    assert read_load_page(old).load == EngineLoad(3.0, 7.0, 0.25)

@@ -25,7 +25,7 @@ def scrape() -> dict[str, dict[tuple[str, ...], float]]:
     publication, planes, loads = Publication(9, Settings()), Planes(), Loads()
     ready = Worker(id="a", url="http://a", state="ready", breaker=Breaker(state="open"))
     publication.change([ready, Worker(id="b", url="http://b")], [], Settings())
-    loads.note(ready, EngineLoad(3.0, 1.0, 0.5), measured=99.0)
+    loads.note(ready, EngineLoad(3.0, 1.0, 0.5), measured=99.0, inflight=3)
     requests = {"a": 7, "left": 9}
     planes.counters(
         report(identity("p", slot=0), finished=2, active=1, worker_requests=requests, inflight={"a": 1}), 99.0

@@ -177,7 +177,7 @@ def test_loads_are_published_with_their_age() -> None:
         scene.control.workers = (WORKER,)
         scene.publisher.changed()
         await scene.heard(TableUpdate)
-        scene.loads.note(WORKER, EngineLoad(1.0, 2.0, 0.5), measured=SystemClock().monotonic() - 1.0)
+        scene.loads.note(WORKER, EngineLoad(1.0, 2.0, 0.5), measured=SystemClock().monotonic() - 1.0, inflight=3)
         scene.publisher.loaded()
         report = await scene.heard(LoadReport)
         assert isinstance(report, LoadReport)

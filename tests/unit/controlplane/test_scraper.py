@@ -10,7 +10,7 @@ from controlplane.pacing import Pacing
 from controlplane.registry import Change, ProbeResult, Registry
 from controlplane.scraper import Scraper
 from shared.clock import SystemClock
-from shared.messages import WorkerLoad
+from shared.messages import LOAD_UNKNOWN_AFTER, WorkerLoad
 from tests.unit.controlplane.fake_worker import FakeWorker
 from tests.unit.controlplane.waiting import until
 
@@ -24,6 +24,7 @@ class Setting:
         self.registry.sync(static_workers(worker.url for worker in workers), now=0.0, wall=0.0)
         self.loads = Loads()
         self.loaded = 0
+        self.inflight = 0
         self.changes: list[Change] = []
         self.refusals: list[tuple[str, int]] = []
         self.scraper = Scraper(
@@ -35,6 +36,7 @@ class Setting:
             loaded=self._count,
             changed=self.changes.append,
             refused=lambda worker, epoch: self.refusals.append((worker, epoch)),
+            inflight_at=lambda worker: self.inflight,
         )
 
     def _count(self) -> None:
@@ -149,5 +151,35 @@ def test_a_changed_interval_counts_from_the_next_reading_on(monkeypatch: pytest.
         await until(lambda: 0.05 in asked)
         setting.scraper.use(interval=3600.0)
         await until(lambda: 3600.0 in asked)
+
+    play(scene)
+
+
+def test_a_worker_without_gauges_is_asked_for_its_servers_load() -> None:
+    async def scene(setting: Setting) -> None:
+        (worker,) = setting.workers
+        worker.answers["/metrics"] = (200, b"process_start_time_seconds 1000\n")
+        worker.answers["/load"] = (200, b'{"server_load":0}')
+        setting.see("ok")
+        # A server that does not count says 0 as well.
+        await until(lambda: worker.seen["/load"] >= 3)
+        assert setting.load(worker) is None
+        worker.answers["/load"] = (200, b'{"server_load":7}')
+        await until(lambda: (load := setting.load(worker)) is not None and load.running == 7.0)
+        worker.answers["/load"] = (200, b'{"server_load":0}')
+        await until(lambda: (load := setting.load(worker)) is not None and load.running == 0.0)
+        assert worker.seen["/metrics"] == 1
+
+    play(scene)
+
+
+def test_figures_that_stand_still_are_told_as_old_while_no_plane_has_a_request_there() -> None:
+    async def scene(setting: Setting) -> None:
+        (worker,) = setting.workers
+        worker.answers["/metrics"] = (200, BUSY)
+        setting.see("ok")
+        await until(lambda: (load := setting.load(worker)) is not None and load.age >= LOAD_UNKNOWN_AFTER)
+        setting.inflight = 1
+        await until(lambda: (load := setting.load(worker)) is not None and load.age < LOAD_UNKNOWN_AFTER)
 
     play(scene)

@@ -14,6 +14,7 @@ import msgspec
 
 from controlplane.worker_client import FetchError, WorkerClient
 from shared.tls import WorkerTls
+from shared.worker_key import WorkerKey
 
 FLUSH_WITHIN = 4.0
 """Seconds for all workers together: a plane waits 5 s for the control plane's answer."""
@@ -31,7 +32,7 @@ class Flushed(msgspec.Struct, frozen=True, kw_only=True):
     failed: dict[str, str]
 
 
-async def flush_caches(urls: Iterable[str], tls: WorkerTls | None = None) -> Flushed:
+async def flush_caches(urls: Iterable[str], tls: WorkerTls | None = None, key: WorkerKey | None = None) -> Flushed:
     """Ask every worker, `_AT_ONCE` at a time, and log who did not do it."""
     pending = list(urls)
     turns = asyncio.Semaphore(_AT_ONCE)
@@ -39,7 +40,7 @@ async def flush_caches(urls: Iterable[str], tls: WorkerTls | None = None) -> Flu
 
     async def flush(url: str) -> str:
         async with turns:
-            return await _flush(url, deadline - asyncio.get_running_loop().time(), tls)
+            return await _flush(url, deadline - asyncio.get_running_loop().time(), tls, key)
 
     reasons = await asyncio.gather(*(flush(url) for url in pending))
     failed = {url: reason for url, reason in zip(pending, reasons, strict=True) if reason}
@@ -48,11 +49,11 @@ async def flush_caches(urls: Iterable[str], tls: WorkerTls | None = None) -> Flu
     return Flushed(flushed=tuple(url for url in pending if url not in failed), failed=failed)
 
 
-async def _flush(url: str, timeout: float, tls: WorkerTls | None) -> str:
+async def _flush(url: str, timeout: float, tls: WorkerTls | None, key: WorkerKey | None) -> str:
     """Return why a worker's cache may not be empty; an empty text when it is."""
     status = 0
     try:
-        async with asyncio.timeout(timeout), WorkerClient(url, keep_alive=False, tls=tls) as client:
+        async with asyncio.timeout(timeout), WorkerClient(url, keep_alive=False, tls=tls, key=key) as client:
             for path in _PATHS:
                 status = (await client.post(path, timeout=FLUSH_WITHIN)).status
                 if status not in _MISSING:

@@ -37,6 +37,7 @@ from shared.runtime_dir import PlaneRecord, ProcessRecord, RuntimeDir, read_reco
 from shared.sockets import Context
 from shared.table import ModelCard, RoutingTable, Settings, Stamp, Worker
 from shared.worker_attributes import WorkerAttributes
+from shared.worker_key import WorkerKey
 
 if TYPE_CHECKING:
     from controlplane.cache_flush import Flushed
@@ -115,6 +116,7 @@ class ControlPlane:
             clock=clock,
         )
         self._tls: WorkerTls | None = None
+        self._key = WorkerKey(config.api_key_file)
         self._reloader = Reloader(runtime, self, clock)
         self._reload_asked = asyncio.Event()
 
@@ -173,7 +175,7 @@ class ControlPlane:
         """Have every worker empty its prefix cache."""
         from controlplane.cache_flush import flush_caches
 
-        return await flush_caches([member.worker.url for member in self._registry.members()], self._tls)
+        return await flush_caches([member.worker.url for member in self._registry.members()], self._tls, self._key)
 
     def probe(self, news: ProbeNews) -> None:
         """Give a probe away, or take in how it went."""
@@ -266,6 +268,7 @@ class ControlPlane:
         from shared.tls import tls_config
 
         self._tls.use(tls_config(config))
+        self._key.use(config.api_key_file)
         if _checks(config) != _checks(before):
             self._prober.use(endpoint=config.health_check_endpoint, timeout=config.health_check_timeout_secs)
         self._scraper.use(interval=config.load_interval_ms / 1000)
@@ -296,6 +299,7 @@ class ControlPlane:
             changed=self._worker_changed,
             answered=self._ejector.outcomes.answered,
             tls=tls,
+            key=self._key,
         )
         self._pacing = Pacing(config.load_cpu_percent / 100, self._clock)
         self._scraper = Scraper(
@@ -309,6 +313,7 @@ class ControlPlane:
             refused=self._prober.suspect,
             inflight_at=self._planes.inflight_at,
             tls=tls,
+            key=self._key,
         )
         async with asyncio.TaskGroup() as group:
             group.create_task(self._prober.run())

@@ -22,6 +22,7 @@ from shared.clock import Clock
 from shared.decoding import DECODE_ERRORS
 from shared.table import Worker
 from shared.tls import WorkerTls
+from shared.worker_key import WorkerKey
 
 MAX_MODELS_BYTES = 4 * 1024 * 1024
 _MAX_VERSION_BYTES = 64 * 1024
@@ -47,11 +48,12 @@ class Prober:
         changed: Callable[[Change], None],
         answered: Callable[[str], float] = lambda worker: -inf,
         tls: WorkerTls | None = None,
+        key: WorkerKey | None = None,
     ) -> None:
         """`endpoint` is the path that tells health; `timeout` is in seconds for each of a look's requests.
 
         `answered` tells when a worker last answered a request of a plane, in monotonic seconds.
-        `tls` is for https workers, as in `WorkerClient`.
+        `tls` is for https workers, and `key` what workers ask for, as in `WorkerClient`.
         """
         self._registry = registry
         self._endpoint = endpoint
@@ -60,6 +62,7 @@ class Prober:
         self._changed = changed
         self._answered = answered
         self._tls = tls
+        self._key = key
         self._wakes: dict[str, asyncio.Event] = {}
         self._no_models: set[str] = set()
         self._following = Following(registry, self._watch)
@@ -125,7 +128,7 @@ class Prober:
     async def _look(self, worker: Worker) -> ProbeResult:
         began = self._clock.monotonic()
         # A new connection each time: whether the worker takes one is half of the question.
-        async with WorkerClient(worker.url, keep_alive=False, tls=self._tls) as client:
+        async with WorkerClient(worker.url, keep_alive=False, tls=self._tls, key=self._key) as client:
             try:
                 answer = await client.get(self._endpoint, limit=0, timeout=self._timeout)
             except FetchError as error:

@@ -19,6 +19,7 @@ from shared.clock import Clock
 from shared.messages import LOAD_UNKNOWN_AFTER
 from shared.table import Worker
 from shared.tls import WorkerTls
+from shared.worker_key import WorkerKey
 
 MAX_PAGE_BYTES = 16 * 1024 * 1024
 _LONGEST_FAILURE_PAUSE = 5.0
@@ -57,11 +58,12 @@ class Scraper:
         refused: Callable[[str, int], None],
         inflight_at: Callable[[str], int],
         tls: WorkerTls | None = None,
+        key: WorkerKey | None = None,
     ) -> None:
         """`interval` is in seconds between two readings of one worker; `pacing` may make it longer.
 
         `inflight_at` tells how many requests all planes have at a worker.
-        `tls` is for https workers, as in `WorkerClient`.
+        `tls` is for https workers, and `key` what workers ask for, as in `WorkerClient`.
         """
         self._registry = registry
         self._loads = loads
@@ -73,6 +75,7 @@ class Scraper:
         self._refused = refused
         self._inflight_at = inflight_at
         self._tls = tls
+        self._key = key
         self._silent: set[str] = set()
         self._following = Following(registry, self._watch)
 
@@ -90,7 +93,7 @@ class Scraper:
 
     async def _watch(self, found: Worker) -> None:
         try:
-            async with WorkerClient(found.url, keep_alive=True, tls=self._tls) as client:
+            async with WorkerClient(found.url, keep_alive=True, tls=self._tls, key=self._key) as client:
                 await self._keep_reading(client, found.id)
         finally:
             self._silent.discard(found.id)

@@ -19,6 +19,7 @@ import httpx
 
 from controlplane.health import Outcome
 from shared.tls import CLIENT_CERT_FLAG, TlsFileError, WorkerTls, explain
+from shared.worker_key import WorkerKey
 
 # vLLM's server closes idle connections after 5 s.
 _MAX_IDLE = 3.0
@@ -50,17 +51,22 @@ class FetchError(Exception):
 class WorkerClient:
     """Asks one worker, one request at a time. An async context manager that closes its connection."""
 
-    def __init__(self, url: str, *, keep_alive: bool, tls: WorkerTls | None = None) -> None:
+    def __init__(
+        self, url: str, *, keep_alive: bool, tls: WorkerTls | None = None, key: WorkerKey | None = None
+    ) -> None:
         """`keep_alive` keeps the connection for the next request; without it each request makes its own.
 
+        `key` is what the worker asks for.
         `tls` is for an https URL; None: the system's authorities, and no client certificate.
         """
         self._url = url
         self._keep_alive = keep_alive
         self._tls = (tls or _system_tls()) if url.startswith("https:") else None
+        self._key = key
         self._context = _no_tls()
         self._connected = False
         self._requests: dict[tuple[str, str, float], httpx.Request] = {}
+        self._authorization = ""
         self._http = self._make_http()
 
     def _make_http(self) -> httpx.AsyncHTTPTransport:
@@ -70,9 +76,15 @@ class WorkerClient:
         return httpx.AsyncHTTPTransport(verify=self._context, limits=limits, trust_env=False)
 
     def _request(self, method: str, path: str, timeout: float) -> httpx.Request:
+        authorization = (self._key.authorization if self._key is not None else None) or ""
+        if authorization != self._authorization:
+            self._authorization = authorization
+            self._requests.clear()
         request = self._requests.get((method, path, timeout))
         if request is None:
             headers = {"user-agent": "routerctl", "accept": "*/*", "accept-encoding": "identity"}
+            if authorization:
+                headers["authorization"] = authorization
             if not self._keep_alive:
                 headers["connection"] = "close"
             # Of an exchange in the clear a time limit's kind tells whether there was a connection.

@@ -29,6 +29,7 @@ from shared.breaker import BreakerRules, ProbeNewsKind
 from shared.messages import INFLIGHT_UNKNOWN_AFTER, LoadReport, PlaneInflight, WorkerOutcomes
 from shared.table import RoutingTable, Worker, make_table
 from shared.tls import TlsFileError, WorkerTls, tls_config
+from shared.worker_key import WorkerKey
 
 MANY_CONNECTIONS = 65536
 """Connections to workers, where nobody says how many there may be."""
@@ -58,6 +59,7 @@ class Fleet:
         self._slots: dict[str, Slot] = {}
         self._leaving: list[Slot] = []
         self._tls = WorkerTls()
+        self.worker_key = WorkerKey()
         self.avoidance: Avoidance[Slot] = Avoidance()
         self.breakers: Breakers[Slot] = Breakers(plane)
         self._slow_start: SlowStart[Slot] = SlowStart(rng)
@@ -81,6 +83,7 @@ class Fleet:
     def adopt(self, table: RoutingTable) -> None:
         """Serve from `table` as of now. Requests that pinned the view before keep theirs."""
         self._tls.use(tls_config(table.settings))
+        self.worker_key.use(table.settings.worker_key_file)
         slots: dict[str, Slot] = {}
         for worker in table.workers.values():
             slot = self._slots.pop(worker.id, None)

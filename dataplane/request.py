@@ -115,7 +115,8 @@ class Request:
                     raise unreadable_body() from None
                 self._forwarder.accounting.spliced["kv_transfer_params"] += 1
             line = request_line(client.method, scope["raw_path"], scope["query_string"])
-            fields = field_lines(client.headers, self.id, client.method, len(body))
+            authorization = self._forwarder.fleet.worker_key.authorization
+            fields = field_lines(client.headers, self.id, client.method, len(body), authorization)
             self.body = body
             self.may_ask_for_load = settings.load_header and may_ask(client.path, client.fields)
             self._attempts = Attempts(self, self._forwarder, line, fields)

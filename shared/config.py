@@ -17,7 +17,7 @@ from shared.version import __version__
 from shared.worker_attributes import ConfiguredWorker
 
 TLS_FILES = ("worker_ca_file", "worker_client_cert", "worker_client_key")
-PATHS = ("runtime_dir", "admin_token_file", *TLS_FILES)
+PATHS = ("runtime_dir", "admin_token_file", "api_key_file", *TLS_FILES)
 
 
 class ConfigError(Exception):
@@ -86,6 +86,8 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     worker_client_cert: str | None = None
     worker_client_key: str | None = None
     worker_server_name: str | None = None
+    # None: what a client sends as its key goes to the worker.
+    api_key_file: str | None = None
     request_timeout_secs: float = 1800.0
     # Off: the head of an answer that is not streamed comes with its last token, as late as the request may last.
     response_header_timeout_secs: float = 0.0
@@ -180,11 +182,13 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             worker_client_cert=self.worker_client_cert,
             worker_client_key=self.worker_client_key,
             worker_server_name=self.worker_server_name,
+            worker_key_file=self.api_key_file,
             expose_worker=self.expose_worker,
             explain=self.explain,
             receipts=self.receipts,
             # Whoever gives a secret wants nobody to command the router without it.
-            admin_on_main=not self.no_admin_on_main and self.admin_token_file is None,
+            # Nor shall anybody who reaches the data port add a worker of his own and be sent the workers' key.
+            admin_on_main=not self.no_admin_on_main and self.admin_token_file is None and self.api_key_file is None,
             log_level=self.log_level,
         )
 

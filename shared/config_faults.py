@@ -12,6 +12,7 @@ from typing import NamedTuple
 from shared.admin_token import read_admin_token
 from shared.config import TLS_FILES, ConfigError, StartConfig, flag_of
 from shared.logs import LEVELS
+from shared.worker_key import read_worker_key
 from shared.worker_url import check_worker_url, origin
 
 POLICIES = ("round_robin", "random", "power_of_two", "least_load")
@@ -98,6 +99,11 @@ def faults(config: StartConfig) -> Iterator[Fault]:
             yield Fault((one, other), text)
     yield from _worker_url_faults(config.worker_urls)
     yield from _admin_token_faults(config)
+    if config.api_key_file is not None:
+        try:
+            read_worker_key("--api-key-file", Path(config.api_key_file))
+        except ConfigError as error:
+            yield Fault(("api_key_file",), str(error))
     if config.runtime_dir == "":
         yield Fault(("runtime_dir",), "--runtime-dir is empty; write a folder's path, or leave the flag out")
     for field, choices in CHOICES.items():

@@ -152,7 +152,8 @@ def admin_not_on_main() -> RouterError:
     return RouterError(
         404,
         "admin_not_on_main",
-        "The fleet is not shown or changed on this port (--no-admin-on-main, --admin-token-file). Use the admin port.",
+        "The fleet is not shown or changed on this port (--no-admin-on-main, --admin-token-file, --api-key-file). "
+        "Use the admin port.",
         side=CLIENT,
     )
 

@@ -117,6 +117,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     worker_client_cert: str | None = None
     worker_client_key: str | None = None
     worker_server_name: str | None = None
+    worker_key_file: str | None = None
     expose_worker: bool = False
     explain: bool = False
     receipts: int = 4096

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from controlplane.cli.vllm_router_flags import NOT_OFFERED
+from controlplane.cli.vllm_router_flags import NOT_OFFERED, SECRETS
 from shared.config import flag_of
 from shared.config_fields import BOOLEANS, FLAGS, LISTS, nearest
 
@@ -65,6 +65,8 @@ def _is_flag(word: str) -> bool:
 
 
 def _unknown(flag: str, known: frozenset[str]) -> str:
+    if flag in SECRETS:
+        return SECRETS[flag]
     if flag in NOT_OFFERED:
         return f"{flag} of vllm-router is not offered in this version; leave it out"
     near = nearest(flag, known)

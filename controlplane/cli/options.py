@@ -82,6 +82,10 @@ HELP: dict[str, tuple[str, str]] = {
     "worker_client_cert": ("FILE", "Certificate (PEM, with its chain) by which the router proves itself to workers."),
     "worker_client_key": ("FILE", "Its private key (PEM, not encrypted), where it is not in the same file."),
     "worker_server_name": ("NAME", "Name that https workers' certificates must have, instead of the URL's host."),
+    "api_key_file": (
+        "FILE",
+        "File with the key that workers ask for; all requests to them carry it in place of what clients send.",
+    ),
     "request_timeout_secs": ("SECONDS", "Longest time that one request may take at a worker."),
     "response_header_timeout_secs": (
         "SECONDS",
@@ -142,7 +146,7 @@ HELP: dict[str, tuple[str, str]] = {
     ),
     "no_admin_on_main": (
         "",
-        "Do not show or change the fleet on the data port; with --admin-token-file that is so in any case.",
+        "Do not show or change the fleet on the data port; with --admin-token-file or --api-key-file it is so anyway.",
     ),
     "shutdown_grace_secs": ("SECONDS", "Time for running requests to finish at a stop; Kubernetes kills after 30."),
     "hung_plane_secs": (

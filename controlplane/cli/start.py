@@ -54,6 +54,7 @@ def start(
     worker_client_cert: Annotated[Text, option("worker_client_cert")] = None,
     worker_client_key: Annotated[Text, option("worker_client_key")] = None,
     worker_server_name: Annotated[Text, option("worker_server_name")] = None,
+    api_key_file: Annotated[Text, option("api_key_file")] = None,
     request_timeout_secs: Annotated[Text, option("request_timeout_secs")] = None,
     response_header_timeout_secs: Annotated[Text, option("response_header_timeout_secs")] = None,
     stream_idle_timeout_secs: Annotated[Text, option("stream_idle_timeout_secs")] = None,

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+SECRETS = {
+    "--api-key": "--api-key would show the key to everybody on the machine (ps); write it to a file and give "
+    "--api-key-file FILE, or set ROUTERCTL_API_KEY_FILE"
+}
+"""Those that have a secret for a value, and what to write instead."""
 NOT_OFFERED = frozenset(
     {
         "--prefill-policy", "--decode-policy", "--enable-program-scheduling", "--program-scheduling-config-json",
@@ -11,7 +16,7 @@ NOT_OFFERED = frozenset(
         "--prefill", "--decode", "--vllm-discovery-address", "--kv-connector", "--cache-threshold",
         "--balance-abs-threshold", "--balance-rel-threshold", "--eviction-interval-secs", "--max-tree-size",
         "--wasm-middleware", "--wasm-middleware-sha256", "--wasm-middleware-route", "--intra-node-data-parallel-size",
-        "--enable-igw", "--api-key", "--log-dir", "--service-discovery", "--selector", "--service-discovery-port",
+        "--enable-igw", "--log-dir", "--service-discovery", "--selector", "--service-discovery-port",
         "--service-discovery-namespace", "--prefill-selector", "--decode-selector",
 
         "--max-concurrent-requests", "--queue-size", "--queue-timeout-secs",

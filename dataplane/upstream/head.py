@@ -48,9 +48,12 @@ def one_cookie(headers: Headers) -> list[tuple[bytes, bytes]]:
     return [*(field for field in headers if field[0] != b"cookie"), (b"cookie", b"; ".join(cookies))]
 
 
-def field_lines(headers: Headers, request_id: bytes, method: str, body_length: int) -> bytes:
+def field_lines(
+    headers: Headers, request_id: bytes, method: str, body_length: int, authorization: str | None = None
+) -> bytes:
     """Return the head's field lines after `Host`, the empty line included: the same for every attempt.
 
+    `authorization` takes the place of the client's, which is its own if that is None.
     `headers` have lower-case names, as ASGI gives them. A body's length is always given (the body is in
     hand), except for methods that have none and sent none.
     """
@@ -58,7 +61,11 @@ def field_lines(headers: Headers, request_id: bytes, method: str, body_length: i
     for name, value in headers:
         if name == b"connection" and value.lower() not in (b"keep-alive", b"close"):
             dropped |= connection_tokens([value])
+    if authorization is not None:
+        dropped |= {b"authorization"}
     lines = [b"%b: %b\r\n" % field for field in headers if field[0] not in dropped]
+    if authorization:
+        lines.append(b"authorization: %b\r\n" % authorization.encode())
     lines.append(b"x-request-id: %b\r\n" % request_id)
     if body_length or method not in _BODILESS:
         lines.append(b"content-length: %d\r\n" % body_length)

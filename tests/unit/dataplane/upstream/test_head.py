@@ -109,3 +109,12 @@ def test_a_chunked_body_is_sent_with_its_length() -> None:
 )
 def test_the_target_is_passed_as_it_came(path: bytes, query: bytes, expected: bytes) -> None:
     assert request_line("GET", path, query) == expected
+
+
+def test_the_workers_key_takes_the_place_of_the_clients() -> None:
+    headers = [(b"authorization", b"Bearer mine"), (b"a", b"1"), (b"authorization", b"Basic x")]
+    lines = field_lines(headers, b"id", "GET", 0, "Bearer theirs")
+    assert lines == b"a: 1\r\nauthorization: Bearer theirs\r\nx-request-id: id\r\n\r\n"
+    # One that could not be read is none, and the client's must not go there either.
+    assert field_lines(headers, b"id", "GET", 0, "") == b"a: 1\r\nx-request-id: id\r\n\r\n"
+    assert b"Bearer mine" in field_lines(headers, b"id", "GET", 0)

@@ -4,7 +4,8 @@ No socket and no clock: `controlplane.prober`, `controlplane.scraper` and the di
 
 A worker's *life* is one run of the server behind its URL; `Worker.epoch` counts them. A new life begins when a
 worker that had been in service refused connections and then answered again, or when one that had been in doubt
-shows another process start time. Figures and complaints of an earlier life say nothing about the present one.
+shows another process start time. Every worker is in doubt that an earlier control plane knew: it may have been
+restarted while nobody looked. Figures and complaints of an earlier life say nothing about the present one.
 """
 
 from __future__ import annotations
@@ -71,7 +72,6 @@ class _Entry:
     reason: str = ""
     cards: dict[str, bytes] = field(default_factory=dict)
     version: str | None = None
-    process_start: float | None = None
     refused: bool = False
     in_doubt: bool = False
 
@@ -131,6 +131,7 @@ class Registry:
                 continue
             # Breakers are `controlplane.breaker`'s.
             entry.worker = msgspec.structs.replace(old, breaker=None)
+            entry.in_doubt = True
             models = old.models or ()
             entry.cards = {model: table.models[model].card for model in models if model in table.models}
             self._show(entry, old.since)
@@ -151,6 +152,7 @@ class Registry:
             entry.health = forget_checks(entry.health)
         entry.health = judge(entry.health, result.outcome, self._rules, now, took=result.seconds, answering=answering)
         state, epoch, models, reason = entry.health.state, before.epoch, before.models, result.reason
+        process_start = before.process_start
         if result.outcome != "ok":
             entry.refused |= in_service_once and result.outcome == "refused"
             entry.in_doubt |= entry.refused or state == "unhealthy"
@@ -161,8 +163,8 @@ class Registry:
         else:
             if entry.refused:
                 epoch += 1
-                models = None
-                entry.cards, entry.version, entry.process_start = {}, None, None
+                models = process_start = None
+                entry.cards, entry.version = {}, None
                 entry.refused = entry.in_doubt = False
             if result.models is not None:
                 entry.cards = merge_known(entry.cards, result.models)
@@ -170,21 +172,24 @@ class Registry:
             entry.version = result.version or entry.version
             reason = "" if state == "ready" else entry.health.fault or entry.reason
         entry.reason = reason[:MAX_REASON]
-        return self._show(entry, wall, epoch=epoch, models=models)
+        return self._show(entry, wall, epoch=epoch, models=models, process_start=process_start)
 
     def process_started(self, worker_id: str, seconds: float) -> Change | None:
-        """Take in a worker's own `process_start_time_seconds`. Returns its change when this is a new life."""
+        """Take in a worker's own `process_start_time_seconds`. Returns its change, None when it is as known."""
         entry = self._entries.get(worker_id)
         if entry is None:
             return None
-        known, entry.process_start = entry.process_start, seconds
+        known = entry.worker.process_start
         restarted = entry.in_doubt and known is not None and known != seconds
         if restarted or entry.health.state == "ready":
             entry.in_doubt = False
-        if not restarted:
+        if restarted:
+            entry.version = None
+        elif known is not None:
+            # Several servers behind one URL tell several times.
             return None
-        entry.version = None
-        return self._replace(entry, msgspec.structs.replace(entry.worker, epoch=entry.worker.epoch + 1))
+        epoch = entry.worker.epoch + restarted
+        return self._replace(entry, msgspec.structs.replace(entry.worker, epoch=epoch, process_start=seconds))
 
     def suspect(self, worker_id: str, epoch: int) -> bool:
         """Take in evidence against a worker's life. Returns whether the worker should be looked at now."""

@@ -41,8 +41,9 @@ class _Watched:
 class Scraper:
     """Fills `Loads` and tells what else a reading shows.
 
-    Calls `loaded` after each reading, `changed` when a page shows a worker's new life, and `refused` with a
-    worker's id and epoch when nobody listens there: the prober then looks, long before its next turn.
+    Calls `loaded` after each reading, `changed` when a page shows when a worker's process started, for the first time
+    or anew, and `refused` with a worker's id and epoch when nobody listens there: the prober then looks, long before
+    its next turn.
     """
 
     def __init__(

@@ -52,7 +52,9 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
 
     `id` is unique in a table (today the URL as given). `epoch` counts the lives of the worker behind that
     id: figures of an earlier life say nothing about this one. `models` is None until the worker has told
-    them; such a worker may serve any model. `since` is Unix time in seconds. `breaker` is None while closed.
+    them; such a worker may serve any model. `since` is Unix time in seconds, and so is `process_start`, which
+    the server tells of itself (None: not yet, or never): a control plane that was away sees by it whether the
+    worker was restarted meanwhile. `breaker` is None while closed.
 
     `weight` is its share of the requests against the others of its `priority`; those of a higher priority are used
     first, those of weight 0 last (`dataplane.priority`). `capacity` is how many requests it takes well at a time, None
@@ -67,6 +69,7 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     since: float = 0.0
     models: tuple[str, ...] | None = None
+    process_start: float | None = None
     breaker: Breaker | None = None
     labels: dict[str, str] = {}
     weight: float = DEFAULT_WEIGHT
@@ -74,7 +77,7 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
     priority: int = DEFAULT_PRIORITY
 
     def __post_init__(self) -> None:
-        _as_floats(self, "since", "weight", "capacity")
+        _as_floats(self, "since", "process_start", "weight", "capacity")
 
 
 class ModelCard(msgspec.Struct, frozen=True, kw_only=True):

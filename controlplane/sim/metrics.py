@@ -17,6 +17,7 @@ def page(config: SimConfig, engine: Engine, served: Mapping[tuple[str, str, str]
     engine.stats.fold()
     common: Labels = (("engine", "0"), ("model_name", config.models[0]))
     lines: list[str] = []
+    _process_start(lines, started_at)
     for family in FAMILIES:
         # Admission happens before a request has an engine, so its family has no such label.
         own = common[1:] if family.name == "vllm:admission_rejections_total" else common
@@ -32,6 +33,12 @@ def page(config: SimConfig, engine: Engine, served: Mapping[tuple[str, str, str]
     _cache_config(lines, config)
     _served(lines, served, started_at)
     return ("\n".join(lines) + "\n").encode()
+
+
+def _process_start(lines: list[str], started_at: float) -> None:
+    name = "process_start_time_seconds"
+    _head(lines, name, "gauge", "Start time of the process since unix epoch in seconds.")
+    lines.append(f"{name} {_number(started_at)}")
 
 
 def _head(lines: list[str], name: str, kind: str, text: str) -> None:

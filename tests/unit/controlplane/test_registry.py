@@ -4,7 +4,7 @@ import pytest
 from controlplane.discovery.discovered import Discovered
 from controlplane.health import HealthRules, Outcome
 from controlplane.registry import MAX_REASON, Change, ProbeResult, Registry
-from shared.table import ModelCard, Worker, make_table
+from shared.table import ModelCard, Worker, WorkerState, make_table
 
 A = Discovered("http://a:1", "http://a:1")
 B = Discovered("http://b:1", "http://b:1")
@@ -83,7 +83,9 @@ def test_refusing_and_coming_back_is_a_new_life_once() -> None:
     back = see(made, "refused", "refused", "refused", "ok", "ok")
     assert (back.epoch, back.state, back.models) == (2, "ready", None)
     assert made.members()[0].cards == {}
-    assert made.process_started(A.id, 2000.0) is None
+    told = made.process_started(A.id, 2000.0)
+    assert told is not None
+    assert (told.after.epoch, told.after.process_start) == (2, 2000.0)
     assert see(made, "ok").epoch == 2
 
 
@@ -95,7 +97,9 @@ def test_a_restart_between_two_looks_is_seen_when_refused_once() -> None:
 def test_a_changed_process_start_after_doubt_is_a_new_life() -> None:
     made = registry()
     see(made, "ok", models=MODELS)
-    assert made.process_started(A.id, 1000.0) is None
+    told = made.process_started(A.id, 1000.0)
+    assert told is not None
+    assert (told.after.epoch, told.after.process_start) == (1, 1000.0)
     see(made, "failed", "failed", "failed", "ok", "ok")
     change = made.process_started(A.id, 2000.0)
     assert change is not None
@@ -115,6 +119,7 @@ def test_evidence_is_doubt_enough() -> None:
 def test_a_changed_process_start_without_doubt_is_several_servers_behind_one_url() -> None:
     made = registry()
     see(made, "ok")
+    made.process_started(A.id, 0.0)
     assert [made.process_started(A.id, float(n % 2)) for n in range(6)] == [None] * 6
 
 
@@ -162,6 +167,23 @@ def test_an_earlier_table_is_taken_over(state: str) -> None:
         assert see(made, "refused", "ok").epoch == 5
     else:
         assert see(made, "ok").state == "unhealthy"
+
+
+@pytest.mark.parametrize(
+    ("state", "seconds", "epoch"), [("ready", 2000.0, 5), ("ready", 1000.0, 4), ("draining", 2000.0, 5)]
+)
+def test_g_disc_3_a_restart_without_a_control_plane_is_seen_by_the_next_one(
+    state: WorkerState, seconds: float, epoch: int
+) -> None:
+    made = registry(A)
+    old = Worker(id=A.id, url=A.url, epoch=4, state=state, process_start=1000.0)
+    made.restore(make_table(epoch=1, version=9, workers=[old]), now=1.0)
+    see(made, "ok")
+    made.process_started(A.id, seconds)
+    worker = made.worker(A.id)
+    assert worker is not None
+    assert (worker.epoch, worker.process_start) == (epoch, seconds)
+    assert made.process_started(A.id, 3000.0) is None
 
 
 def test_an_earlier_tables_starting_and_unknown_workers_are_not_taken_over() -> None:

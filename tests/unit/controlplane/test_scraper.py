@@ -124,8 +124,10 @@ def test_another_process_start_after_a_failure_is_a_new_life() -> None:
         setting.see("failed", 3)
         worker.answers["/metrics"] = (200, BUSY + b"process_start_time_seconds 2000\n")
         setting.see("ok", 2)
-        await until(lambda: bool(setting.changes))
-        assert setting.changes[0].after.epoch == 2
+        await until(lambda: len(setting.changes) == 2)
+        told, restarted = (change.after for change in setting.changes)
+        assert (told.epoch, told.process_start) == (1, 1000.0)
+        assert (restarted.epoch, restarted.process_start) == (2, 2000.0)
 
     play(scene)
 

@@ -209,6 +209,8 @@ class Subscriber:
         goal, self._goal = self._goal, None
         if goal is not None and standing(goal, self._held) is Standing.AHEAD and self._is_of_this_life(goal):
             return self._wait(Event.BEHIND, now)
+        if goal is not None and goal == self._held:
+            self._attempts = 0
         self._state = TRANSITIONS[self._state][Event.LEVEL]
         self._buffer.clear()
         return []

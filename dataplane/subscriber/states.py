@@ -39,8 +39,9 @@ earlier life than what we heard before. Hence:
 
 When back-off ends
 ==================
-Not with an answer, but when the wire confirms it (a frame with the replica's stamp, or the next update).
-A publisher whose snapshots and frames disagree is thus asked about once a second, not as fast as it answers.
+Not with an answer, but when the wire confirms it: a frame with the replica's stamp, also one that was heard while
+the answer was awaited, or the next update. A publisher whose snapshots and frames disagree is thus asked about once
+a second, not as fast as it answers.
 """
 
 from __future__ import annotations

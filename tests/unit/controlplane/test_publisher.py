@@ -11,9 +11,10 @@ from controlplane.load_page import EngineLoad
 from controlplane.loads import Loads
 from controlplane.planes import Planes
 from controlplane.publication import Publication
-from controlplane.publisher import Publisher
+from controlplane.publisher import ECHO_TIME, Publisher, beat_pause
 from shared.clock import SystemClock
 from shared.messages import (
+    HEARTBEAT_INTERVAL,
     Ack,
     ControlStatus,
     ControlStatusRequest,
@@ -163,6 +164,16 @@ def test_a_burst_of_changes_is_one_version_and_no_change_is_none() -> None:
         assert scene.publication.table.stamp.version == 2
 
     play(act)
+
+
+def test_g_cp_3_heartbeats_are_many_after_a_change() -> None:
+    now = echoes = 0.0
+    while now < ECHO_TIME:
+        now += beat_pause(now)
+        echoes += 1
+    # Half of the frames lost: one change in 100,000 is not heard of in time, or less.
+    assert 0.5**echoes < 1e-5
+    assert beat_pause(now + 1) == HEARTBEAT_INTERVAL
 
 
 def test_heartbeats_carry_the_stamp() -> None:

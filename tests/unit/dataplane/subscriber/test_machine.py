@@ -473,6 +473,17 @@ def test_back_off_ends_when_the_wire_confirms_the_table() -> None:
     assert isinstance(rig.machine.on_tick(rig.now)[-1], RequestSnapshot)
 
 
+def test_g_cp_3_updates_that_are_lost_again_and_again_do_not_make_the_pauses_grow() -> None:
+    rig = Rig().live()
+    for _ in range(20):
+        rig.change()
+        rig.hear(rig.change())
+        before = rig.now
+        rig.answer(rig.request())
+        assert rig.state() is State.LIVE
+        assert rig.now - before <= JITTER
+
+
 def test_a_request_that_could_not_leave_is_not_waited_for() -> None:
     rig = Rig()
     rig.welcome()

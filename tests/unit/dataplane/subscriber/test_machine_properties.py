@@ -19,7 +19,17 @@ from dataplane.subscriber.actions import Action, Adopt, RequestSnapshot, SendAck
 from dataplane.subscriber.machine import BUFFER_LIMIT, Subscriber
 from dataplane.subscriber.states import State
 from shared.messages import HEARTBEAT_INTERVAL, STALE_AFTER, Downward, Snapshot, TableUpdate
-from shared.table import RoutingTable, Settings, Stamp, TableChange, Worker, WorkerState, content_hash, make_table
+from shared.table import (
+    ModelCard,
+    RoutingTable,
+    Settings,
+    Stamp,
+    TableChange,
+    Worker,
+    WorkerState,
+    content_hash,
+    make_table,
+)
 
 PLANES = 2
 STEP = 0.05
@@ -31,6 +41,7 @@ plane_numbers = st.integers(0, PLANES - 1)
 positions = st.integers(0, 20)
 states = st.sampled_from(("starting", "ready", "unhealthy"))
 contents = st.dictionaries(st.sampled_from("abcd"), states)
+served = st.lists(st.sampled_from("xyz"), unique=True)
 policies = st.sampled_from(("round_robin", "round_robin", "random"))
 
 
@@ -111,10 +122,11 @@ class History(RuleBasedStateMachine):
 
     # --- the publisher -------------------------------------------------------------------------------------
 
-    @rule(workers=contents, policy=policies)
-    def change(self, workers: dict[str, WorkerState], policy: str) -> None:
+    @rule(workers=contents, models=served, policy=policies)
+    def change(self, workers: dict[str, WorkerState], models: list[str], policy: str) -> None:
         records = [Worker(id=key, url=f"http://{key}", state=state) for key, state in workers.items()]
-        update = self.publication.change(records, [], Settings(policy=policy))
+        cards = [ModelCard(id=model, card=b"{}") for model in models]
+        update = self.publication.change(records, cards, Settings(policy=policy))
         if update is not None:
             self.note()
             self.publish(update)
@@ -192,7 +204,11 @@ class History(RuleBasedStateMachine):
         for plane in self.planes:
             for table in plane.adopted:
                 assert content_hash(table.workers, table.models, table.settings) == table.stamp.hash
-                assert table == self.published[table.stamp]
+                published = self.published[table.stamp]
+                assert table == published
+                # Policies take workers in turn: with another order planes would not agree whose turn it is.
+                assert [*table.workers] == [*published.workers]
+                assert [*table.models] == [*published.models]
                 assert plane.refuse is None or plane.refuse(table) is None
             ages = [(self.lives[table.stamp.epoch], table.stamp.version) for table in plane.adopted]
             assert ages == sorted(set(ages))

@@ -27,7 +27,8 @@ FOLDED_AFTER = 10.0
 MAX_PLANES = 1024
 MAX_NACK = 300
 """Characters of a plane's reason that are kept."""
-_MAX_FOLDED = 64
+_MAX_DEAD = 64
+"""Dead planes of which the last report is kept, in case one speaks again that was only believed to be dead."""
 
 
 @dataclass(slots=True)
@@ -183,11 +184,19 @@ class Planes:
         self._planes.pop(key, None)
         plane.is_folded, plane.is_dead = True, dead
         self._folded[key] = plane
-        if len(self._folded) > _MAX_FOLDED:
-            oldest = self._folded.popitem(last=False)[1]
+        self._melt()
+        return plane
+
+    def _melt(self) -> None:
+        """Make the oldest folded plane part of the sums for good if there are too many: one that lives last of all.
+
+        Were it to speak again, it would count twice.
+        """
+        dead = [key for key, plane in self._folded.items() if plane.is_dead]
+        if len(dead) > _MAX_DEAD or len(self._planes) + len(self._folded) > MAX_PLANES + _MAX_DEAD:
+            oldest = self._folded.pop(dead[0] if dead else next(iter(self._folded)))
             oldest.is_dead = True
             _add(self._base, oldest)
-        return plane
 
 
 def _add(totals: Totals, plane: Plane) -> None:

@@ -65,6 +65,17 @@ def test_a_silent_plane_is_folded_and_counts_once_when_it_speaks_again() -> None
     assert not planes.present()[0].is_folded
 
 
+def test_however_many_planes_fall_silent_each_counts_once_when_it_speaks_again() -> None:
+    planes = Planes()
+    names = [f"p{number}" for number in range(100)]
+    for name in names:
+        planes.counters(report(identity(name), finished=5), 0.0)
+    planes.fold_silent(FOLDED_AFTER, nobody)
+    for name in names:
+        planes.counters(report(identity(name), finished=7), FOLDED_AFTER + 1)
+    assert finished(planes) == 700
+
+
 def test_a_folded_plane_may_be_found_dead_later() -> None:
     planes = Planes()
     planes.counters(report(identity(), active=1), 0.0)

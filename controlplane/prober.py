@@ -25,8 +25,12 @@ from shared.tls import WorkerTls
 from shared.worker_key import WorkerKey
 
 MAX_MODELS_BYTES = 4 * 1024 * 1024
+MODELS_AGE = 60.0
+"""Seconds for which a ready worker's list of models is taken as it was: reading it costs as much as the look itself."""
 _MAX_VERSION_BYTES = 64 * 1024
 _MAX_VERSION_LENGTH = 64
+_STOOD = 1.0
+"""Seconds by which a look may overrun its time limit before it is taken for this process' own pause."""
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +69,8 @@ class Prober:
         self._key = key
         self._wakes: dict[str, asyncio.Event] = {}
         self._no_models: set[str] = set()
+        # When each worker last told its models.
+        self._told_models: dict[str, float] = {}
         self._following = Following(registry, self._watch)
 
     async def run(self) -> None:
@@ -97,12 +103,18 @@ class Prober:
             if self._wakes.get(found.id) is wake:
                 del self._wakes[found.id]
                 self._no_models.discard(found.id)
+                self._told_models.pop(found.id, None)
 
     async def _keep_looking(self, worker_id: str, wake: asyncio.Event) -> None:
+        spread = False
         while (worker := self._registry.worker(worker_id)) is not None:
             wake.clear()
-            began = self._clock.monotonic()
+            began, timeout = self._clock.monotonic(), self._timeout
             result = await self._look(worker)
+            if result.outcome != "ok" and self._clock.monotonic() - began > timeout + _STOOD:
+                # The worker may have answered while this process stood (SIGSTOP, a frozen container): the time limits
+                # ended before the answer was read. The second look counts however long it takes.
+                result = await self._look(worker)
             answering = self._answered(worker_id) >= began
             if result.outcome == "unclear" and answering and worker.state == "ready":
                 log.info("worker %s answers requests, but not its check: %s", worker_id, result.reason)
@@ -115,8 +127,11 @@ class Prober:
             )
             if change is not None:
                 self._changed(change)
-            # Shorter by up to a tenth, so that looks at many workers do not fall together.
-            pause = (self._registry.pause(worker_id) or 0.0) * random.uniform(0.9, 1.0)
+            # Shorter by up to a tenth, so that looks at many workers do not fall together; those that were all found
+            # ready at one moment are spread over the whole time at once.
+            shortest = 0.9 if spread or result.outcome != "ok" else 0.0
+            spread |= result.outcome == "ok"
+            pause = (self._registry.pause(worker_id) or 0.0) * random.uniform(shortest, 1.0)
             try:
                 async with asyncio.timeout(pause):
                     await wake.wait()
@@ -136,8 +151,17 @@ class Prober:
             took = self._clock.monotonic() - began
             if not 200 <= answer.status < 300:
                 return ProbeResult("failed", f"GET {self._endpoint} answered {answer.status}", seconds=took)
-            version = await self._version(client, worker) if self._registry.lacks_version(worker.id) else None
-            return ProbeResult("ok", models=await self._models(client, worker), version=version, seconds=took)
+            is_new = self._registry.lacks_version(worker.id)
+            version = await self._version(client, worker) if is_new else None
+            models = await self._models(client, worker) if is_new or self._wants_models(worker) else None
+            return ProbeResult("ok", models=models, version=version, seconds=took)
+
+    def _wants_models(self, worker: Worker) -> bool:
+        told = self._told_models.get(worker.id)
+        if told is None or worker.models is None or worker.state != "ready":
+            return True
+        # Looks come up to a tenth before their time: one a minute reads the list each time.
+        return self._clock.monotonic() - told >= 0.9 * MODELS_AGE
 
     async def _models(self, client: WorkerClient, worker: Worker) -> dict[str, bytes] | None:
         try:
@@ -145,6 +169,7 @@ class Prober:
             if answer.status == 200:
                 models = read_models(answer.body)
                 self._no_models.discard(worker.id)
+                self._told_models[worker.id] = self._clock.monotonic()
                 return models
             reason = f"status {answer.status}"
         except (FetchError, ModelListError) as error:

@@ -13,9 +13,9 @@ from tests.unit.controlplane.waiting import until
 
 
 class Setting:
-    def __init__(self, worker: FakeWorker) -> None:
+    def __init__(self, worker: FakeWorker, rules: HealthRules | None = None) -> None:
         self.worker = worker
-        self.registry = Registry(HealthRules())
+        self.registry = Registry(rules or HealthRules())
         self.registry.sync(static_workers([worker.url]), now=SystemClock().monotonic(), wall=0.0)
         self.changes: list[Change] = []
         self.prober = Prober(
@@ -32,11 +32,11 @@ class Setting:
         await until(lambda: self.record.state == state)
 
 
-def play(scene: Callable[[Setting], Awaitable[None]]) -> None:
+def play(scene: Callable[[Setting], Awaitable[None]], rules: HealthRules | None = None) -> None:
     async def run() -> None:
         worker = FakeWorker()
         await worker.start()
-        setting = Setting(worker)
+        setting = Setting(worker, rules)
         async with asyncio.TaskGroup() as group:
             probing = group.create_task(setting.prober.run())
             await scene(setting)
@@ -54,6 +54,26 @@ def test_a_worker_becomes_ready_with_its_models_and_version() -> None:
         assert [change.after.state for change in setting.changes] == ["ready"]
 
     play(scene)
+
+
+def test_a_list_of_models_is_read_once_in_many_looks_and_anew_in_a_new_life() -> None:
+    async def scene(setting: Setting) -> None:
+        await setting.until_state("ready")
+        looks = setting.worker.seen["/health"]
+        await until(lambda: setting.worker.seen["/health"] > looks + 5)
+        assert setting.worker.seen["/v1/models"] == 1
+        await setting.worker.stop()
+        await until(lambda: setting.registry.lacks_version(setting.worker.url))
+        await setting.worker.start()
+        await until(lambda: setting.record.epoch == 2)
+        assert setting.record.models == ("tiny",)
+        assert setting.worker.seen["/v1/models"] == 2
+        # No look may be under way at the end.
+        setting.registry.use(HealthRules())
+        looks = setting.worker.seen["/health"]
+        await until(lambda: setting.worker.seen["/health"] > looks and not setting.worker.open_connections)
+
+    play(scene, HealthRules(interval=0.05, failure_threshold=1000))
 
 
 def test_a_worker_without_a_list_of_models_may_serve_any() -> None:

@@ -192,10 +192,15 @@ class RuntimeDir:
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a private file so that a reader sees the old content or the new, also after a crash between."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-    os.replace(temporary, path)
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+        os.replace(temporary, path)
+    except OSError:
+        # On a full disk what could be written of it would take the room of others.
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def write_record(path: Path, record: msgspec.Struct) -> None:

@@ -102,3 +102,48 @@ def test_g_edge_5_a_full_disk_costs_no_request(tmp_path: Path, small_disk: Path)
             # The supervisor knows its processes; a full disk knows no records of them.
             router.stop()
             router.close()
+
+
+def parts(router: Router) -> list[str]:
+    return [path.name for path in router.runtime.path.iterdir() if path.name.startswith(".")]
+
+
+def test_g_edge_5_changes_that_can_not_be_kept_say_so(tmp_path: Path, small_disk: Path) -> None:
+    """A reload is refused whole, a change of the members is made and called not kept, a start says what is wrong."""
+    settings = tmp_path / "r.toml"
+    settings.write_text("request_timeout_secs = 100\n")
+    with simulated_fleet(tmp_path, 2, "--time-scale=0", "--record=0") as workers:
+        router = Router(tmp_path, "--data-planes=2", f"--config={settings}", "--worker-urls", *workers)
+        router.runtime = RuntimeDir(small_disk / "run")
+        admin = httpx.Client(base_url=f"http://127.0.0.1:{router.admin_port}", trust_env=False, timeout=30)
+        try:
+            filler = fill(small_disk)
+            assert router.start().process.wait(30) == 1
+            assert "No space left on device" in router.errors
+            assert router.survivors() == []
+            filler.unlink()
+
+            router.start().ready()
+            with Load(router.url, 4) as load, admin:
+                more(load, 50)
+                kept = router.runtime.config.read_bytes()
+                filler = fill(small_disk)
+                settings.write_text("request_timeout_secs = 200\n")
+                refused = admin.post("/reload")
+                assert (refused.status_code, refused.json()["outcome"]) == (409, "refused")
+                assert "No space left on device" in refused.json()["problems"][0]
+                assert router.runtime.config.read_bytes() == kept
+                drained = admin.post(f"/workers/{workers[0].replace(':', '%3A').replace('/', '%2F')}/drain").json()
+                assert (drained["kept"], drained["on_every_plane"]) == (False, True)
+                more(load, 50)
+                eventually(lambda: parts(router) == [], "parts of files that could not be written to be removed")
+
+                filler.unlink()
+                assert admin.post("/reload").json()["outcome"] == "applied"
+                undrained = admin.post(f"/workers/{workers[0].replace(':', '%3A').replace('/', '%2F')}/undrain").json()
+                assert (undrained["kept"], undrained["on_every_plane"]) == (True, True)
+                more(load, 50)
+            assert load.failed == []
+        finally:
+            router.stop()
+            router.close()

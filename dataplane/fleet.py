@@ -11,6 +11,7 @@ import asyncio
 import random
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
+from itertools import chain
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -148,7 +149,14 @@ class Fleet:
         )
         ejected = {slot: worker.since for slot in ready if (worker := table.workers[slot.id]).state == "ejected"}
         serving = {slot.id: table.workers[slot.id].models for slot in ready}
-        models = set(table.models).union(*(told for told in serving.values() if told is not None))
+        by_model: dict[str, list[Slot]] = {
+            model: [] for model in {*table.models, *chain.from_iterable(told or () for told in serving.values())}
+        }
+        # By worker, not by model: workers have few models, and a fleet may have many of both.
+        for slot in ready:
+            told = serving[slot.id]
+            for model in by_model if told is None else told:
+                by_model[model].append(slot)
         out = self.breakers.out() | ejected
         percent = table.settings.max_ejection_percent
 
@@ -163,10 +171,7 @@ class Fleet:
             policy=self._policy,
             ready=ready,
             any_request=any_request,
-            by_model={
-                model: usable(slot for slot in ready if (told := serving[slot.id]) is None or model in told)
-                for model in models
-            },
+            by_model={model: usable(slots) for model, slots in by_model.items()},
             any_model=usable(slot for slot in ready if serving[slot.id] is None),
             recovering=tuple(slot for slot in self.breakers.recovering() if slot.id in serving and slot not in ejected),
             has_priorities=len(any_request) > 1,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from benchlib import memory, scenarios, startup, targets
+from benchlib import control_plane, memory, scenarios, startup, targets
 from benchlib.load import Upstream
 from benchlib.processes import BenchError, Processes
 from benchlib.report import Report, compare, figures
@@ -84,6 +84,8 @@ def _settings(options: argparse.Namespace) -> Settings:
         chunks=options.chunks,
         pace_ms=options.pace_ms,
         startups=2 if options.quick else 5,
+        changes=20 if options.quick else 200,
+        reloads=50 if options.quick else 1000,
     )
 
 
@@ -92,7 +94,7 @@ def _measure(chosen: tuple[str, ...], settings: Settings) -> Report:
         settings=dataclasses.asdict(settings),
         machine={"cpus": os.cpu_count(), "python": platform.python_version(), "kernel": platform.release()},
     )
-    most = settings.many_workers if "workers" in chosen else settings.workers
+    most = settings.many_workers if {"workers", "control-plane"} & set(chosen) else settings.workers
     with tempfile.TemporaryDirectory(prefix="bench-") as folder, Processes() as processes:
         upstream = Upstream(processes, most)
         directory = Path(folder)
@@ -109,6 +111,8 @@ def _measure(chosen: tuple[str, ...], settings: Settings) -> Report:
             report.figures.extend(compare("startup", "startup", values, against))
         if "memory" in chosen:
             report.memory.extend(memory.measure(processes, upstream, settings, directory))
+        if "control-plane" in chosen and "routerctl" in settings.targets:
+            report.control_plane.extend(control_plane.measure(processes, upstream, settings, directory))
     return report
 
 

@@ -87,7 +87,7 @@ def _metrics_page() -> bytes:
     """Return a page of the size and shape of vLLM's; scrapers pay for its 55 KB on every visit."""
     label = 'engine="0",model_name="tiny"'
     gauges = ("num_requests_running", "num_requests_waiting", "kv_cache_usage_perc")
-    lines = []
+    lines = ["# TYPE process_start_time_seconds gauge", "process_start_time_seconds 1.7952304949e+09"]
     for name in gauges:
         lines += [f"# HELP vllm:{name} As vLLM reports it.", f"# TYPE vllm:{name} gauge"]
         lines.append(f"vllm:{name}{{{label}}} 0.0")

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from benchlib.control_plane import ControlRow
 from benchlib.memory import MemoryRow
 from benchlib.session import Fleet, Sample
 from benchlib.stats import median
@@ -35,6 +36,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     machine: dict[str, object]
     figures: list[Figure] = []
     memory: list[MemoryRow] = []
+    control_plane: list[ControlRow] = []
     samples: list[Sample] = []
 
 

@@ -7,7 +7,7 @@ import msgspec
 from benchlib.session import Fleet, Variant
 from benchlib.wire import LoadSpec
 
-NAMES = ("small", "stream", "streams", "rate", "workers", "planes", "startup", "memory")
+NAMES = ("small", "stream", "streams", "rate", "workers", "planes", "startup", "memory", "control-plane")
 PEER = "vllm-router"
 
 
@@ -25,6 +25,8 @@ class Settings:
     chunks: int = 200
     pace_ms: float = 10.0
     startups: int = 5
+    changes: int = 200
+    reloads: int = 1000
 
 
 def fleets(names: tuple[str, ...], settings: Settings) -> list[Fleet]:

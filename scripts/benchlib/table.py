@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from benchlib.control_plane import ControlRow
 from benchlib.memory import MemoryRow
 from benchlib.report import Figure, Report
 
@@ -47,6 +48,8 @@ def render(report: Report) -> str:
     parts = [_load_table(fleet, load, group) for (fleet, load), group in groups.items()]
     if report.memory:
         parts.append(_memory_table(report.memory))
+    if report.control_plane:
+        parts.append(_control_plane_table(report.control_plane))
     return "\n\n".join(parts)
 
 
@@ -84,6 +87,12 @@ def _memory_table(memory: Sequence[MemoryRow]) -> str:
         pss = "-" if row.pss is None else f"{row.pss:.1f}"
         rows.append([row.variant, row.state, row.role, f"{row.rss:.1f}", pss])
     return _layout("memory", rows)
+
+
+def _control_plane_table(figures: Sequence[ControlRow]) -> str:
+    head = ["", "of", "metric", "value", "wanted"]
+    rows = [[row.part, row.variant, row.metric, f"{row.value:.10g}", row.wanted] for row in figures]
+    return _layout("control-plane", [head, *rows])
 
 
 def _layout(name: str, rows: Sequence[Sequence[str]]) -> str:

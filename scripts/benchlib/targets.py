@@ -27,6 +27,8 @@ class Launch:
     metrics_port: int
     admin_port: int
     directory: Path
+    #: Further arguments, for routerctl only.
+    extra: tuple[str, ...] = ()
 
     @property
     def urls(self) -> list[str]:
@@ -39,6 +41,7 @@ def _routerctl(launch: Launch) -> list[str]:
         *("--data-planes", str(launch.planes), "--policy", "round_robin"),
         *("--prometheus-port", str(launch.metrics_port), "--admin-port", str(launch.admin_port)),
         *("--runtime-dir", str(launch.directory / "run"), "--log-level", "warning"),
+        *launch.extra,
         *("--worker-urls", *launch.urls),
     ]
 
@@ -162,11 +165,13 @@ class Running:
         self.processes.stop(self.process, also=self._status)
 
 
-def start(processes: Processes, name: str, workers: list[str], planes: int, directory: Path) -> Running:
+def start(
+    processes: Processes, name: str, workers: list[str], planes: int, directory: Path, extra: tuple[str, ...] = ()
+) -> Running:
     """Start a router; it may not be ready yet."""
     directory.mkdir(parents=True)
     port, metrics_port, admin_port = net.free_ports(3)
-    launch = Launch(workers, planes, port, metrics_port, admin_port, directory)
+    launch = Launch(workers, planes, port, metrics_port, admin_port, directory, extra)
     target = TARGETS[name]
     argv = target.argv(launch)
     return Running(target, launch, processes.start(argv, log=directory / "output.log"), processes)

@@ -5,23 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 
-import msgspec
-
-from controlplane.discovery.runtime import RuntimeMembers
+from controlplane.discovery.runtime import RuntimeMembers, configure
 from shared.runtime_dir import RuntimeDir, read_record, write_record
 
 log = logging.getLogger(__name__)
 
 
 def read_members(runtime: RuntimeDir, configured: RuntimeMembers) -> RuntimeMembers:
-    """Return what an earlier control plane kept, if it had the same workers configured; else what is configured.
-
-    What the configuration says of them may be new.
-    """
+    """Return what an earlier control plane kept, brought to the present configuration as a reload would."""
     kept = read_record(runtime.members, RuntimeMembers)
-    if kept is not None and kept.configured == configured.configured:
-        return msgspec.structs.replace(kept, described=configured.described)
-    return configured
+    return configure(kept, configured) if kept is not None else configured
 
 
 class MembersStore:

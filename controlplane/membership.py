@@ -1,4 +1,4 @@
-"""What operators do to the members while the router runs: add, change, remove, drain, undrain.
+"""What operators and reloads do to the members while the router runs: add, change, remove, drain, undrain, configure.
 
 A change is in force at once, and its answer comes when every plane that is heard of serves by it (or `PATIENCE` is
 over), and when it is on disk for the next life of the control plane.
@@ -182,6 +182,18 @@ class Membership:
         """Give a worker requests again, once it is ready."""
         key = self._known(name)
         return await self._apply(verbs.undrain(self._state, key), key)
+
+    async def configure(self, wanted: RuntimeMembers, *, longest_request: float) -> bool:
+        """Have the workers that a reload names (`runtime.configured`); returns whether every plane routes by it.
+
+        Those that it names no more leave as with `remove`.
+        """
+        self._longest_request = longest_request
+        state = verbs.configure(self._state, wanted)
+        if state == self._state:
+            return True
+        order, _ = await self._make(state)
+        return await self._fleet.served(order, PATIENCE)
 
     def _known(self, name: str) -> str:
         worker = self.find(name)

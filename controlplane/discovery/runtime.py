@@ -1,6 +1,12 @@
-"""Which workers were added, removed, drained and changed while the router runs, over those that it was started with.
+"""Which workers were added, removed, drained and changed while the router runs, over what its configuration says.
 
-Plain values and functions: each verb of an operator turns one value into the next. Workers go by their ids.
+Plain values and functions: each verb of an operator, and each other configuration, turns one value into the next.
+Workers go by their ids. Whatever was said last of a worker counts:
+
+- An operator's verb holds while the configuration goes on to name the worker, or goes on not to name it.
+- Who is named anew is there, also one that an operator removed or that was about to leave. If an operator added it
+  before, it is the configuration's from then on. One that is drained stays so: a list says nothing about that.
+- Who is named no more leaves as with `leave`, also if an operator added it before it was named.
 """
 
 from __future__ import annotations
@@ -12,16 +18,18 @@ import msgspec
 from controlplane.discovery.discovered import Discovered
 from controlplane.discovery.static import described_workers, static_workers
 from shared.worker_attributes import NOTHING_SAID, AttributeChange, ConfiguredWorker, WorkerAttributes, patched
+from shared.worker_url import origin
 
 DRAINED = "drained by an operator"
 REMOVED = "being removed"
 
 
 class RuntimeMembers(msgspec.Struct, frozen=True, kw_only=True):
-    """What has changed since `configured`, the ids that the router was started with.
+    """What has changed over `configured`, the ids that the configuration names.
 
-    `leaving` ones are still there, until their last request has ended; then they are gone. `described` is what the
-    configuration says of workers, `said` what operators say.
+    `leaving` ones are still there, until their last request has ended; then they are gone. Those of them that are
+    neither configured nor added were configured before. `described` is what the configuration says of workers, `said`
+    what operators say.
     """
 
     configured: tuple[str, ...] = ()
@@ -44,6 +52,7 @@ def members(state: RuntimeMembers) -> tuple[Discovered, ...]:
     removed = frozenset(state.removed)
     found = [worker for worker in static_workers(state.configured, state.described) if worker.id not in removed]
     found += [Discovered(id=key, url=key, source="admin") for key in state.added]
+    found += static_workers(key for key in state.leaving if key not in state.configured and key not in state.added)
     draining = {**dict.fromkeys(state.draining, DRAINED), **dict.fromkeys(state.leaving, REMOVED)}
     said = state.said
     return tuple(
@@ -86,7 +95,24 @@ def drain(state: RuntimeMembers, key: str) -> RuntimeMembers:
 
 def undrain(state: RuntimeMembers, key: str) -> RuntimeMembers:
     """Give a worker requests again; one that was about to leave stays."""
-    return _without(state, key, "draining", "leaving")
+    return add(state, key)
+
+
+def configure(state: RuntimeMembers, wanted: RuntimeMembers) -> RuntimeMembers:
+    """Go by another configuration (`configured`). A worker keeps its id, however its URL is written there."""
+    known = {origin(key): key for key in (*state.configured, *state.added, *state.leaving)}
+    ids = {key: known.get(origin(key), key) for key in wanted.configured}
+    names = tuple(dict.fromkeys(ids.values()))
+    named, unnamed = set(names) - set(state.configured), set(state.configured) - set(names)
+    left = tuple(worker.id for worker in members(state) if worker.id in unnamed and worker.id not in state.leaving)
+    return msgspec.structs.replace(
+        state,
+        configured=names,
+        described={ids[key]: described for key, described in wanted.described.items()},
+        added=tuple(key for key in state.added if key not in named),
+        removed=tuple(key for key in state.removed if key not in unnamed),
+        leaving=(*(key for key in state.leaving if key not in named), *left),
+    )
 
 
 def _say(state: RuntimeMembers, key: str, said: WorkerAttributes) -> RuntimeMembers:

@@ -4,7 +4,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from controlplane.discovery.runtime import RuntimeMembers, configured
+from controlplane.discovery.runtime import RuntimeMembers, configure, configured
 from controlplane.members_store import MembersStore, read_members
 from shared.runtime_dir import RuntimeDir
 from shared.worker_attributes import ConfiguredWorker, WorkerAttributes
@@ -23,11 +23,11 @@ def test_what_was_kept_is_read_by_the_next_life(runtime: RuntimeDir) -> None:
     assert runtime.members.stat().st_mode & 0o777 == 0o600
 
 
-def test_another_configuration_begins_anew(runtime: RuntimeDir) -> None:
+def test_another_configuration_counts_as_if_it_had_been_reloaded(runtime: RuntimeDir) -> None:
     asyncio.run(MembersStore(runtime).keep(STATE))
-    assert read_members(runtime, RuntimeMembers(configured=("http://c:1",))) == RuntimeMembers(
-        configured=("http://c:1",)
-    )
+    state = read_members(runtime, configured(["http://c:1"]))
+    assert state == configure(STATE, configured(["http://c:1"]))
+    assert (state.added, state.leaving) == (("http://b:1",), ("http://a:1",))
 
 
 def test_what_the_configuration_says_of_workers_is_always_the_present_ones(runtime: RuntimeDir) -> None:

@@ -214,3 +214,43 @@ def test_what_was_kept_is_in_force_from_the_first_table_on() -> None:
     setting.idle = True
     assert setting.membership.drained() == {B}
     assert setting.asked == {(B, (1, 1))}
+
+
+def test_g_cp_4_workers_that_a_reload_names_no_more_leave_once_they_are_idle() -> None:
+    async def run() -> None:
+        setting = Setting(A)
+        running = asyncio.create_task(setting.membership.run())
+        assert await setting.membership.configure(verbs.configured([B]), longest_request=60.0)
+        assert setting.ids() == [A, B] or setting.ids() == [B, A]
+        assert (setting.state_of(A), setting.state_of(B)) == ("draining", "starting")
+        await until(lambda: (A, setting.order) in setting.asked)
+        setting.idle = True
+        await until(lambda: setting.ids() == [B])
+        assert setting.kept[-1] == RuntimeMembers(configured=(B,))
+        running.cancel()
+
+    asyncio.run(run())
+
+
+def test_a_list_that_says_the_same_changes_nothing() -> None:
+    async def run() -> None:
+        setting = Setting(A)
+        order = setting.order
+        setting.serves = False
+        assert await setting.membership.configure(verbs.configured([f"{A}/"]), longest_request=60.0)
+        assert (setting.order, setting.kept) == (order, [])
+        assert not await setting.membership.configure(verbs.configured([A, B]), longest_request=60.0)
+
+    asyncio.run(run())
+
+
+def test_a_reload_changes_how_long_a_removal_waits() -> None:
+    async def run() -> None:
+        setting = Setting(A)
+        running = asyncio.create_task(setting.membership.run())
+        await setting.membership.remove(A)
+        await setting.membership.configure(verbs.configured([A]), longest_request=0.05)
+        await until(lambda: setting.ids() == [])
+        running.cancel()
+
+    asyncio.run(run())

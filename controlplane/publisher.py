@@ -42,6 +42,8 @@ from shared.messages import (
     ReceiptAnswer,
     ReceiptRequest,
     SnapshotRequest,
+    Trial,
+    Tried,
     Upward,
     decode_upward,
     encode,
@@ -181,6 +183,15 @@ class Publisher:
         found = (answer.receipt for answer in answers if isinstance(answer, ReceiptAnswer))
         return tuple(receipt for receipt in found if receipt is not None)
 
+    async def trial(self, plane: str, settings: Settings, patience: float) -> str | None:
+        """Ask a plane whether it could serve by these settings.
+
+        Returns why not, empty when it could; None when it has said nothing within `patience` seconds.
+        """
+        stamp = self._publication.table.stamp
+        answer = await self._questions.ask(plane, lambda number: Trial(number, stamp, settings), patience)
+        return answer.refusal[:MAX_NACK] if isinstance(answer, Tried) else None
+
     async def run(self) -> None:
         """Publish and answer until cancelled."""
         async with asyncio.TaskGroup() as group:
@@ -280,7 +291,7 @@ class Publisher:
             case Nack():
                 if self._planes.refused(message, now):
                     log.warning("plane %d refuses the table: %s", message.plane.slot, message.reason[:MAX_NACK])
-            case ReceiptAnswer():
+            case ReceiptAnswer() | Tried():
                 self._planes.hear(message.plane, now)
                 self._questions.take(message.request_id, message)
             case InflightReport():

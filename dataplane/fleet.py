@@ -15,6 +15,8 @@ from itertools import chain
 from typing import Literal
 from urllib.parse import urlsplit
 
+import msgspec
+
 from dataplane.accounting import Accounting
 from dataplane.avoidance import Avoidance
 from dataplane.breaker import Blame, Breakers
@@ -28,8 +30,8 @@ from dataplane.upstream.connection import UpstreamConnection
 from dataplane.upstream.pool import Pool
 from shared.breaker import BreakerRules, ProbeNewsKind
 from shared.messages import INFLIGHT_UNKNOWN_AFTER, LoadReport, PlaneInflight, WorkerOutcomes
-from shared.table import RoutingTable, Worker, make_table
-from shared.tls import TlsFileError, WorkerTls, tls_config
+from shared.table import RoutingTable, Settings, Worker, make_table
+from shared.tls import TlsFileError, WorkerTls, load, tls_config
 from shared.worker_key import WorkerKey
 
 MANY_CONNECTIONS = 65536
@@ -80,6 +82,19 @@ class Fleet:
     def refuse(table: RoutingTable) -> str | None:
         """Return why this plane can not serve a table, or None."""
         return refusal(table)
+
+    def refuse_settings(self, settings: Settings) -> str | None:
+        """Return why this plane could not serve by settings that are new, or None. It reads the files they name.
+
+        A table with a file that can not be read is no reason to refuse it: other workers may be reached all the same.
+        """
+        tls = tls_config(settings)
+        try:
+            if tls.files():
+                load(tls)
+        except TlsFileError as error:
+            return str(error)
+        return self.refuse(msgspec.structs.replace(self.view.table, settings=settings))
 
     def adopt(self, table: RoutingTable) -> None:
         """Serve from `table` as of now. Requests that pinned the view before keep theirs."""

@@ -76,6 +76,7 @@ class Plane:
             counters=self._counters,
             on_fleet_answer=self._take_fleet_answer,
             receipt=self._receipt,
+            refuse_settings=self._fleet.refuse_settings,
         )
         self._commands = FleetCommands(self._subscriber.send_command)
         self._forwarder = Forwarder(

@@ -2,8 +2,8 @@
 
 Downward, on PUB: two frames, a topic of one byte and a message. Each carries the stamp of the table that
 was current when it was sent, so a plane learns from any frame that it has missed something.
-Downward, on ROUTER: a `Snapshot`, `ControlStatus` or `FleetAnswer`, to the one that asked; a `ReceiptRequest`, to one
-plane.
+Downward, on ROUTER: a `Snapshot`, `ControlStatus` or `FleetAnswer`, to the one that asked; a `ReceiptRequest` or a
+`Trial`, to one plane.
 Upward, on DEALER: one frame, a message.
 On a plane's own socket: `PlaneStatusRequest` and `PlaneRetire` are answered by `PlaneStatus`.
 
@@ -128,6 +128,14 @@ class ReceiptRequest(msgspec.Struct, frozen=True, tag="receipt-request"):
     request: str
 
 
+class Trial(msgspec.Struct, frozen=True, tag="trial"):
+    """Asks whether the plane could serve by these settings. It goes on by those that it has, and answers `Tried`."""
+
+    request_id: int
+    stamp: Stamp
+    settings: Settings
+
+
 # --- upward, DEALER ----------------------------------------------------------------------------------------
 
 
@@ -162,6 +170,14 @@ class InflightReport(msgspec.Struct, frozen=True, tag="inflight"):
     plane: PlaneIdentity
     seq: int
     counts: dict[str, int]
+
+
+class Tried(msgspec.Struct, frozen=True, tag="tried"):
+    """What came of the `Trial` of the same id; `refusal` says why the plane could not, empty when it could."""
+
+    plane: PlaneIdentity
+    request_id: int
+    refusal: str
 
 
 EvidenceKind = Literal["no-address", "connect-failed", "closed-before-answer", "bad-answer", "stalled", "error-status"]
@@ -319,13 +335,13 @@ class PlaneStatus(msgspec.Struct, frozen=True, tag="plane-status", kw_only=True)
     client_connection_limit: int
 
 
-Downward = (
-    Heartbeat | TableUpdate | LoadReport | PlaneInflight | Snapshot | ControlStatus | FleetAnswer | ReceiptRequest
-)
+Published = Heartbeat | TableUpdate | LoadReport | PlaneInflight
+Downward = Published | Snapshot | ControlStatus | FleetAnswer | ReceiptRequest | Trial
 Upward = (
     SnapshotRequest
     | Ack
     | Nack
+    | Tried
     | InflightReport
     | Evidence
     | ProbeNews

@@ -47,6 +47,8 @@ from shared.messages import (
     ReceiptAnswer,
     ReceiptRequest,
     SnapshotRequest,
+    Trial,
+    Tried,
     Upward,
     decode_downward,
     encode,
@@ -54,7 +56,7 @@ from shared.messages import (
 from shared.receipt import Receipt
 from shared.runtime_dir import RuntimeDir
 from shared.sockets import WELCOME, Context, Socket, control_client, send_or_drop, subscriber
-from shared.table import RoutingTable
+from shared.table import RoutingTable, Settings
 from shared.worker_attributes import WorkerAttributes
 
 __all__ = ["SubscriberClient", "load_last_known_good"]
@@ -82,6 +84,7 @@ class SubscriberClient:
         counters: Callable[[int], CounterReport],
         on_fleet_answer: Callable[[FleetAnswer], None] = lambda _: None,
         receipt: Callable[[str], Receipt | None] = lambda _: None,
+        refuse_settings: Callable[[Settings], str | None] = lambda _: None,
         clock: Clock | None = None,
         rng: Random | None = None,
     ) -> None:
@@ -89,7 +92,8 @@ class SubscriberClient:
 
         `on_table` is called for tables from the wire, not for `last_known_good`; `on_stale` at each change
         (it starts stale). `inflight` gives the present requests per worker id, in a new dict; `counters`
-        builds the report of the given sequence number. `receipt` finds that of a request's id.
+        builds the report of the given sequence number. `receipt` finds that of a request's id. `refuse_settings`
+        returns why this plane could not serve by them; it alone may block, as a thread calls it.
         """
         self._runtime_dir = runtime_dir
         self._identity = identity
@@ -101,11 +105,14 @@ class SubscriberClient:
         self._counters = counters
         self._on_fleet_answer = on_fleet_answer
         self._receipt = receipt
+        self._refuse_settings = refuse_settings
         self._clock = clock or SystemClock()
         self._machine = Subscriber(rng=rng or Random(), last_known_good=last_known_good, refuse=refuse)
         self._started = self._clock.monotonic()
 
         self._control: Socket | None = None
+        self._tasks: asyncio.TaskGroup | None = None
+        self._is_trying = False
         self._fresh = asyncio.Event()
         self._wake = asyncio.Event()
         self._planned = inf
@@ -163,6 +170,7 @@ class SubscriberClient:
             self._control = control
             try:
                 async with asyncio.TaskGroup() as tasks:
+                    self._tasks = tasks
                     tasks.create_task(self._read(updates, self._take_published))
                     tasks.create_task(self._read(control, self._take_answer))
                     tasks.create_task(self._keep_time())
@@ -174,7 +182,7 @@ class SubscriberClient:
                 self._send(Goodbye(self._identity))
                 raise
             finally:
-                self._control = None
+                self._control = self._tasks = None
 
     # --- frames in -----------------------------------------------------------------------------------------
 
@@ -222,8 +230,20 @@ class SubscriberClient:
             self._send(ReceiptAnswer(self._identity, message.request_id, self._receipt(message.request)))
         elif isinstance(message, LoadReport):
             self._on_load(message)
+        elif isinstance(message, Trial):
+            # Whoever asks faster than files can be read gets no answer, and knows what that means.
+            if self._tasks is not None and not self._is_trying:
+                self._is_trying = True
+                self._tasks.create_task(self._try(message))
         elif isinstance(message, PlaneInflight) and message.plane != self._identity.id:
             self._on_plane_inflight(message)
+
+    async def _try(self, trial: Trial) -> None:
+        try:
+            refusal = await asyncio.to_thread(self._refuse_settings, trial.settings)
+        finally:
+            self._is_trying = False
+        self._send(Tried(self._identity, trial.request_id, refusal or ""))
 
     # --- actions -------------------------------------------------------------------------------------------
 

@@ -31,6 +31,8 @@ from shared.messages import (
     PlaneIdentity,
     PlaneInflight,
     SnapshotRequest,
+    Trial,
+    Tried,
     Upward,
     WorkerLoad,
     decode_upward,
@@ -86,6 +88,10 @@ class ControlPlane:
     def send(self, topic: bytes, message: Downward) -> None:
         send_or_drop(self._out, [topic, encode(message)])
 
+    def tell(self, message: Downward) -> None:
+        """Say something to the one plane that there is."""
+        send_or_drop(self._control, [IDENTITY.id.encode(), encode(message)])
+
     def send_raw(self, *frames: bytes) -> None:
         send_or_drop(self._out, list(frames))
 
@@ -130,6 +136,7 @@ class World:
             on_plane_inflight=self.others.append,
             inflight=lambda: dict(self.inflight),
             counters=self._counters,
+            refuse_settings=lambda settings: "unknown policy" if settings.policy == "new" else None,
             rng=Random(1),
         )
 
@@ -332,6 +339,25 @@ def test_a_refused_table_is_told_with_the_reason(runtime_dir: RuntimeDir) -> Non
             control_plane.change()
             await world.level(control_plane)
             assert world.client.resyncs == 0
+
+    play(runtime_dir, scene)
+
+
+def test_settings_are_tried_and_not_taken_up(runtime_dir: RuntimeDir) -> None:
+    async def scene(world: World) -> None:
+        async with world.control_plane(1) as control_plane, world.subscribed():
+            control_plane.change()
+            await world.level(control_plane)
+            before = list(world.tables)
+            for number, policy in enumerate(("random", "new"), 1):
+                trial = Trial(number, control_plane.publication.table.stamp, Settings(policy=policy))
+                control_plane.tell(trial)
+                await until(lambda number=number: len(control_plane.of(Tried)) == number)  # type: ignore[misc]
+            assert [(tried.request_id, tried.refusal) for tried in control_plane.of(Tried)] == [
+                (1, ""),
+                (2, "unknown policy"),
+            ]
+            assert world.tables == before
 
     play(runtime_dir, scene)
 

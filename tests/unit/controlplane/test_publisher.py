@@ -35,6 +35,8 @@ from shared.messages import (
     Snapshot,
     SnapshotRequest,
     TableUpdate,
+    Trial,
+    Tried,
     decode_downward,
     encode,
 )
@@ -222,6 +224,26 @@ def test_a_planes_commands_are_answered_each_by_its_number() -> None:
         assert added == FleetAnswer(4, stamp, "worker_exists", f"add http://b:1 {said}")
         removed = await scene.ask(FleetCommand(identity(), 5, "remove", "http://b:1", NOTHING_SAID))
         assert removed == FleetAnswer(5, stamp, "", "")
+
+    play(act)
+
+
+def test_a_plane_says_whether_it_could_serve_by_settings_and_silence_is_not_waited_for_long() -> None:
+    async def act(scene: Scene) -> None:
+        # The router of messages knows a plane once it has said something.
+        await scene.ask(SnapshotRequest(identity(), 5))
+        for refusal in ("", "not with me"):
+            asked = asyncio.create_task(scene.publisher.trial("p", Settings(policy="random"), 30.0))
+            trial = decode_downward(await scene.dealer.recv())
+            assert isinstance(trial, Trial)
+            assert (trial.stamp, trial.settings.policy) == (scene.publication.table.stamp, "random")
+            await scene.tell(Tried(identity(), trial.request_id + 1, "of no trial"))
+            await scene.tell(Tried(identity(), trial.request_id, refusal))
+            await scene.tell(Tried(identity(), trial.request_id, "once more"))
+            assert await asked == refusal
+        assert await scene.publisher.trial("p", Settings(), 0.01) is None
+        assert await scene.publisher.trial("nobody", Settings(), 0.01) is None
+        assert scene.publication.table.settings == Settings()
 
     play(act)
 

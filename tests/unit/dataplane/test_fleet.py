@@ -312,6 +312,22 @@ def test_a_table_with_an_unknown_policy_is_refused() -> None:
         assert Fleet.refuse(table(settings=Settings(policy=name))) is None
 
 
+def test_settings_are_tried_with_the_files_that_they_name(tmp_path: Path) -> None:
+    def test(fleet: TestFleet) -> None:
+        assert fleet.refuse_settings(Settings()) is None
+        reason = fleet.refuse_settings(Settings(policy="nonesuch"))
+        assert reason is not None
+        assert "nonesuch" in reason
+        missing = Settings(worker_ca_file=str(tmp_path / "ca.pem"))
+        reason = fleet.refuse_settings(missing)
+        assert reason is not None
+        assert "ca.pem: No such file" in reason
+        # A table with it is served: not all workers need the file.
+        assert fleet.refuse(table(settings=missing)) is None
+
+    with_fleet(test)
+
+
 def test_a_policy_remembers_its_turns_for_as_long_as_its_name_stays() -> None:
     def test(fleet: TestFleet) -> None:
         fleet.adopt(table([worker("a")]))

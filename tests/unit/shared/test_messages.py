@@ -40,6 +40,8 @@ from shared.messages import (
     Snapshot,
     SnapshotRequest,
     TableUpdate,
+    Trial,
+    Tried,
     Upward,
     WorkerLoad,
     WorkerOutcomes,
@@ -95,11 +97,13 @@ DOWNWARD: list[Downward] = [
     ControlStatus(pid=1, version="v", stamp=STAMP, workers=2, ready_workers=1),
     FleetAnswer(7, STAMP, "worker_exists", "there is one"),
     ReceiptRequest(8, STAMP, "abc"),
+    Trial(3, STAMP, Settings(policy="random")),
 ]
 UPWARD: list[Upward] = [
     SnapshotRequest(PLANE, 5),
     Ack(PLANE, STAMP),
     Nack(PLANE, STAMP, "because"),
+    Tried(PLANE, 3, "because"),
     InflightReport(PLANE, 3, {"w": 1}),
     Evidence(PLANE, "w", 2, "connect-failed", 1, False),
     ProbeNews(PLANE, "w", 2, "wanted"),

@@ -20,13 +20,15 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from controlplane.admin_answers import problem
+from controlplane.admin_config import config_routes
 from controlplane.admin_planes import RestartPlanes, plane_routes
 from controlplane.admin_token import TokenFile
-from controlplane.admin_workers import problem, worker_routes
+from controlplane.admin_workers import worker_routes
 from controlplane.cache_flush import Flushed
+from controlplane.configuration import Configuration
 from controlplane.membership import Membership, MembershipError
 from controlplane.openapi import document
-from controlplane.reload import Reloaded
 from controlplane.status_report import StatusReport
 from shared.receipt import Receipt
 
@@ -34,7 +36,7 @@ from shared.receipt import Receipt
 def admin_application(
     status: Callable[[], StatusReport],
     membership: Membership,
-    reload: Callable[[], Awaitable[Reloaded]],
+    configuration: Configuration,
     receipts: Callable[[str], Awaitable[tuple[Receipt, ...]]],
     restart_planes: RestartPlanes,
     flush_caches: Callable[[], Awaitable[Flushed]],
@@ -47,11 +49,6 @@ def admin_application(
 
     async def answer_openapi(_request: Request) -> Response:
         return Response(msgspec.json.encode(document()), media_type="application/json")
-
-    async def answer_reload(_request: Request) -> Response:
-        result = await reload()
-        code = 409 if result.outcome == "refused" else 200
-        return Response(msgspec.json.encode(result), code, media_type="application/json")
 
     async def answer_explain(request: Request) -> Response:
         name = request.path_params["request"]
@@ -74,7 +71,7 @@ def admin_application(
             Route("/explain/{request:path}", answer_explain),
             Route("/flush_cache", answer_flush, methods=["POST"]),
             Route("/openapi.json", answer_openapi),
-            Route("/reload", answer_reload, methods=["POST"]),
+            *config_routes(configuration),
             *plane_routes(status, restart_planes),
             *worker_routes(status, membership),
         ],
@@ -106,7 +103,10 @@ class _Guard:
 
 async def _http_problem(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - it is registered for no other
-    told = {404: ("not_found", "There is no such path; GET /openapi.json lists all.")}
+    told = {
+        404: ("not_found", "There is no such path; GET /openapi.json lists all."),
+        413: ("payload_too_large", error.detail),
+    }
     code, message = told.get(error.status_code, ("method_not_allowed", "This path does not take that method."))
     answer = problem(error.status_code, code, message)
     answer.headers.update(error.headers or {})

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from controlplane.admin_workers import json_answer, problem, read_body
+from controlplane.admin_answers import json_answer, problem, read_body
 from controlplane.status_report import PlaneStatus, StatusReport
 from controlplane.supervision import START_PATIENCE
 from controlplane.supervisor_socket import NoSupervisorError, Outcome, PlanesRestarted, restart_planes

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from controlplane.admin_answers import json_answer, read_body
 from controlplane.membership import Done, Membership, MembershipError
 from controlplane.status_report import StatusReport, WorkerStatus
 from shared.decoding import DECODE_ERRORS
@@ -18,7 +19,6 @@ from shared.worker_attributes import AttributeChange, ConfiguredWorker, attribut
 
 T = TypeVar("T")
 
-MAX_BODY = 64 * 1024
 _YES = ("", "1", "true", "yes")
 
 
@@ -42,13 +42,6 @@ class Changed(msgspec.Struct, frozen=True, kw_only=True):
 
 class _List(msgspec.Struct):
     workers: tuple[WorkerStatus, ...]
-
-
-def problem(status: int, code: str, message: str) -> Response:
-    """Return an error in OpenAI's shape."""
-    kind = "router_error" if status >= 500 else "invalid_request_error"
-    error = {"message": message, "type": kind, "param": None, "code": code}
-    return json_answer({"error": error}, status)
 
 
 def worker_routes(status: Callable[[], StatusReport], membership: Membership) -> list[Route]:
@@ -113,11 +106,6 @@ def _changed(done: Done, status: int = 200) -> Response:
     return json_answer(told, status)
 
 
-def json_answer(value: object, status: int = 200) -> Response:
-    """Return a value as JSON."""
-    return Response(msgspec.json.encode(value), status, media_type="application/json")
-
-
 def _labels(texts: list[str]) -> Set[tuple[str, str]]:
     """Return what a worker's labels must hold. Raises MembershipError."""
     for text in texts:
@@ -131,13 +119,3 @@ async def _decoded(request: Request, shape: type[T], example: str) -> T:
         return msgspec.json.decode(await read_body(request), type=shape)
     except DECODE_ERRORS as error:
         raise MembershipError(400, "bad_body", f"The body is not such as {example}: {error}.") from None
-
-
-async def read_body(request: Request) -> bytes:
-    """Return a request's body. Raises MembershipError when it is too large."""
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > MAX_BODY:
-            raise MembershipError(413, "payload_too_large", f"The body is larger than {MAX_BODY} bytes.")
-    return body

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from controlplane.breaker import Breakers, Transition
 from controlplane.breaker_clock import turn_breakers
 from controlplane.change_log import log_change
+from controlplane.configuration import Configuration
 from controlplane.discovery.runtime import configured
 from controlplane.ejection import Ejections
 from controlplane.ejector import Ejector
@@ -24,7 +25,6 @@ from controlplane.planes import Plane, Planes
 from controlplane.publication import Publication
 from controlplane.publisher import Publisher
 from controlplane.registry import Change, Registry
-from controlplane.reload import Reloader
 from controlplane.table_builder import build
 from controlplane.totals_store import Tallies, TotalsStore
 from shared.breaker import BreakerRules
@@ -117,8 +117,7 @@ class ControlPlane:
         )
         self._tls: WorkerTls | None = None
         self._key = WorkerKey(config.api_key_file)
-        self._reloader = Reloader(runtime, self, clock)
-        self._reload_asked = asyncio.Event()
+        self.configuration = Configuration(runtime, self, clock, begins=is_first_start)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set. Raises what ended it otherwise, in an exception group."""
@@ -141,7 +140,7 @@ class ControlPlane:
                 tasks.append(group.create_task(self._totals.run()))
                 tasks.append(group.create_task(self._membership.run()))
                 tasks.append(group.create_task(self._watch_workers(publisher)))
-                tasks.append(group.create_task(self._take_reloads()))
+                tasks.append(group.create_task(self.configuration.run()))
                 await stop.wait()
                 for task in tasks:
                     task.cancel()
@@ -226,16 +225,6 @@ class ControlPlane:
 
     # --- what a reload asks and does (controlplane.reload.Target) ----------------------------------------------
 
-    def ask_reload(self) -> None:
-        """Have the configuration reloaded soon."""
-        self._reload_asked.set()
-
-    async def _take_reloads(self) -> None:
-        while True:
-            await self._reload_asked.wait()
-            self._reload_asked.clear()
-            await self._reloader.reload()
-
     def current(self) -> StartConfig:
         """Return the configuration in use."""
         return self._config
@@ -255,8 +244,18 @@ class ControlPlane:
         """Return the planes that are heard of."""
         return self._planes.present()
 
-    def adopt(self, config: StartConfig) -> None:
-        """Go by a configuration that the planes have confirmed."""
+    async def trial(self, plane_id: str, settings: Settings, patience: float) -> str | None:
+        """Ask a plane whether it could serve by settings: why not, empty when it could, None when it is silent."""
+        return await self._publisher.trial(plane_id, settings, patience) if self._publisher is not None else None
+
+    async def adopt(self, config: StartConfig) -> tuple[str, ...]:
+        """Go by a configuration that the planes have confirmed; return warnings."""
+        self._go_by(config)
+        wanted = configured(config.worker_urls, config.workers)
+        is_everywhere = await self._membership.configure(wanted, longest_request=config.request_timeout_secs)
+        return () if is_everywhere else ("a plane has not taken up the changed workers yet; it will when it answers",)
+
+    def _go_by(self, config: StartConfig) -> None:
         before, self._config = self._config, config
         set_level(config.log_level)
         self._registry.use(HealthRules.of(config))
@@ -348,7 +347,7 @@ class ControlPlane:
             admin_application(
                 lambda: self._status(publisher),
                 self._membership,
-                self._reloader.reload,
+                self.configuration,
                 lambda request: publisher.receipts(request, RECEIPT_PATIENCE),
                 restart_through(self._context, self._runtime, config.data_planes),
                 self.flush_caches,
@@ -382,6 +381,7 @@ class ControlPlane:
             table=self._publication.table,
             members=self._registry.members(),
             drained=self._membership.drained(),
+            config=self.configuration.status(),
             planes=self._planes,
             loads=self._loads.report(self._publication.table.workers, now=now),
             malformed=publisher.malformed,

@@ -6,9 +6,12 @@ from typing import Any
 
 import msgspec
 
+from controlplane.admin_config import Apply, Rollback
 from controlplane.admin_workers import Changed
 from controlplane.cache_flush import Flushed
-from controlplane.reload import Reloaded
+from controlplane.config_history import Entry
+from controlplane.configuration import ConfigView, HistoryView
+from controlplane.reload_rules import Reloaded
 from controlplane.status_report import PlaneStatus, StatusReport, WorkerStatus
 from controlplane.supervisor_socket import PlanesRestarted
 from shared.receipt import Receipt
@@ -22,6 +25,11 @@ _SHAPES = (
     Changed,
     Reloaded,
     Flushed,
+    ConfigView,
+    HistoryView,
+    Entry,
+    Apply,
+    Rollback,
     PlanesRestarted,
     ConfiguredWorker,
     AttributeChange,
@@ -54,6 +62,8 @@ _LABEL = {
     "schema": {"type": "array", "items": {"type": "string"}},
 }
 
+_NUMBER = {"name": "number", "in": "path", "required": True, "schema": {"type": "integer"}}
+
 
 def document() -> dict[str, Any]:
     """Return the document."""
@@ -72,6 +82,24 @@ def document() -> dict[str, Any]:
         "paths": {
             "/status": {"get": _does("The router's processes and workers.", "StatusReport")},
             "/reload": {"post": _does("Read the configuration again; 409 when it is refused.", "Reloaded")},
+            "/config": {"get": _does("The values in use, and where each comes from.", "ConfigView")},
+            "/config/history": {"get": _does("The configurations that were in use.", "HistoryView")},
+            "/config/history/{number}": {
+                "parameters": [_NUMBER],
+                "get": _does("One of them, with the text of the file.", "Entry"),
+            },
+            "/config/apply": {
+                "post": {
+                    **_does("Give the file another text and go by it; 409 when it is refused.", "Reloaded"),
+                    **_takes("Apply", "application/json"),
+                }
+            },
+            "/config/rollback": {
+                "post": {
+                    **_does("Give the file an earlier text and go by it; 409 when it is refused.", "Reloaded"),
+                    **_takes("Rollback", "application/json"),
+                }
+            },
             "/explain/{request}": {
                 "parameters": [_REQUEST],
                 "get": _does("Why a request went where it went; 404 when no plane knows of it.", "Receipt"),

@@ -107,7 +107,7 @@ async def _run_until_signal(control_plane: ControlPlane) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    loop.add_signal_handler(signal.SIGHUP, control_plane.ask_reload)
+    loop.add_signal_handler(signal.SIGHUP, control_plane.configuration.ask)
     # The supervisor starts us with it blocked.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
     await control_plane.run(stop)

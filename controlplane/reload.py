@@ -1,47 +1,42 @@
-"""A reload as a transaction: the configuration is read anew and built whole, checked, tried on the planes, then kept.
+"""A reload as a transaction: a text is read and built whole, checked, tried on a plane, told to all, then kept.
 
-Until all of that has gone well the old one stays, or comes back.
+Until all of that has gone well the old configuration stays, or comes back. The text is what the file holds (reload), or
+what the file is to hold (apply, rollback): then the file gets it as the last step but one.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
-from typing import Literal, NamedTuple, Protocol
+import stat
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple, Protocol
 
 import msgspec
 
+from controlplane.config_disk import NewText, keep, read_history
+from controlplane.config_history import Cause, Entry, added, current, find, previous
+from controlplane.config_watch import Refused
 from controlplane.planes import Plane
+from controlplane.reload_rules import Reloaded, Verdict, judge, overruled, refusal, triers, verdict
 from shared.clock import Clock
 from shared.config import ConfigError, StartConfig
-from shared.config_diff import ConfigChange, diff
-from shared.config_file import load_config_file
+from shared.config_diff import ConfigChange, change_text
+from shared.config_file import ConfigFile, load_config_file
 from shared.config_sources import Gathered, Sources, gather
-from shared.runtime_dir import RuntimeDir, read_record, write_atomically
+from shared.runtime_dir import RuntimeDir, read_record
 from shared.table import Settings, Stamp
 
+TRIED_WITHIN = 1.0
+"""Seconds for a plane to say whether it could serve: it reads at most a few files for that."""
 CONFIRM_WITHIN = 3.0
 """Seconds for the planes to confirm: each does within milliseconds, unless it hangs and must not hold others up."""
 _POLL = 0.01
+_GIVEN = ("apply", "rollback")
+"""Causes whose text is given to the file instead of read from it."""
 
 log = logging.getLogger(__name__)
-
-
-class Reloaded(msgspec.Struct, frozen=True, kw_only=True):
-    """What a reload did. After `refused` everything is as before, and `problems` say why; both are lines for people."""
-
-    outcome: Literal["applied", "unchanged", "refused"]
-    changes: tuple[ConfigChange, ...] = ()
-    problems: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-
-
-class Verdict(NamedTuple):
-    """What the planes say of a table: why one refuses it, and the slots of those that have not said anything."""
-
-    refusal: str | None
-    silent: tuple[int, ...]
 
 
 class Target(Protocol):
@@ -49,6 +44,14 @@ class Target(Protocol):
 
     def current(self) -> StartConfig:
         """Return the configuration in use."""
+        ...
+
+    def planes(self) -> Iterable[Plane]:
+        """Return the planes that are heard of."""
+        ...
+
+    async def trial(self, plane_id: str, settings: Settings, patience: float) -> str | None:
+        """Ask a plane whether it could serve: why not, empty when it could, None when it says nothing in time."""
         ...
 
     def publish(self, config: StartConfig) -> None:
@@ -59,108 +62,161 @@ class Target(Protocol):
         """Return what the planes were told last."""
         ...
 
-    def planes(self) -> Iterable[Plane]:
-        """Return the planes that are heard of."""
-        ...
-
-    def adopt(self, config: StartConfig) -> None:
-        """Go by a configuration that the planes have confirmed."""
+    async def adopt(self, config: StartConfig) -> tuple[str, ...]:
+        """Go by a configuration that the planes have confirmed; return warnings."""
         ...
 
 
-def judge(current: StartConfig, gathered: Gathered) -> Reloaded:
-    """Return what is to become of a configuration: `applied` means that it may be tried."""
-    problems = [problem.text for problem in gathered.problems]
-    changes = diff(current, gathered.config.with_absolute_paths())
-    if not problems:
-        problems = [_needs_restart(change, gathered) for change in changes if change.needs != "reload"]
-    outcome: Literal["applied", "unchanged", "refused"] = "unchanged"
-    if problems:
-        outcome, changes = "refused", ()
-    elif changes:
-        outcome = "applied"
-    return Reloaded(outcome=outcome, changes=changes, problems=tuple(problems), warnings=gathered.warnings)
+class _Proposal(NamedTuple):
+    """A configuration to go by. `path` is the user's file and `on_disk` what it holds; without one all are None."""
 
-
-def verdict(planes: Iterable[Plane], stamp: Stamp) -> Verdict:
-    """Return what the planes say of the table of that stamp, or of a later one."""
-    silent = []
-    for plane in planes:
-        if plane.is_folded:
-            continue
-        if plane.nack is not None and plane.nacked is not None and plane.nacked.order >= stamp.order:
-            return Verdict(f"plane {plane.identity.slot} refuses it: {plane.nack}", ())
-        if plane.acked is None or plane.acked.order < stamp.order:
-            silent.append(plane.identity.slot)
-    return Verdict(None, tuple(silent))
-
-
-def _needs_restart(change: ConfigChange, gathered: Gathered) -> str:
-    place = gathered.places[change.key]
-    where = str(place) if place.source != "default" else change.key
-    return (
-        f"{where} can not change without a restart ({change.old!r} -> {change.new!r}); "
-        "set it back, or start the router anew with it"
-    )
+    gathered: Gathered
+    path: str | None = None
+    on_disk: str | None = None
+    text: str | None = None
+    detail: str = ""
 
 
 class Reloader:
-    """Reloads one router's configuration, one reload at a time."""
+    """Changes one router's configuration, one change at a time, and knows which ones it has had."""
 
     def __init__(self, runtime: RuntimeDir, target: Target, clock: Clock) -> None:
+        self.history = read_history(runtime)
+        self.refused: Refused | None = None
         self._runtime = runtime
         self._target = target
         self._clock = clock
         self._lock = asyncio.Lock()
 
-    async def reload(self) -> Reloaded:
-        """Reload and log what came of it."""
+    def begin(self) -> None:
+        """Take what the router was started with for what is in use."""
+        sources = read_record(self._runtime.sources, Sources)
+        if sources is None or sources.text is None:
+            return
+        history = added(self.history, sources.text, "start", time=self._wall())
+        if history == self.history:
+            return
+        self.history = history
+        try:
+            keep(self._runtime, history=history)
+        except OSError as error:
+            log.error("can not keep the configuration in %s: %s", self._runtime.history, error.strerror)
+
+    async def reload(self, cause: Cause = "reload") -> Reloaded:
+        """Go by what the file holds now, and log what came of it."""
+        return await self._run(cause, self._propose_file)
+
+    async def apply(self, text: str, name: str, *, dry_run: bool = False) -> Reloaded:
+        """Have the file hold another text, and go by it. Problems are told under `name`."""
+        return await self._run("apply", lambda: self._propose_text(ConfigFile(name, text), name), dry_run)
+
+    async def rollback(self, number: int | None = None, *, dry_run: bool = False) -> Reloaded:
+        """Have the file hold what it held in the configuration of that number, or else before the last change.
+
+        A file that is not in use is such a change: then it gets back what is in use.
+        """
+
+        def propose() -> _Proposal:
+            entry = self._before_last_change() if number is None else find(self.history, number)
+            name = f"configuration {entry.number}"
+            return self._propose_text(ConfigFile(name, entry.text), name)
+
+        return await self._run("rollback", propose, dry_run)
+
+    async def _run(self, cause: Cause, propose: Callable[[], _Proposal], dry_run: bool = False) -> Reloaded:
         async with self._lock:
+            proposal = None
             try:
-                result = await self._transaction()
+                proposal = await asyncio.to_thread(propose)
+                result = await self._transaction(cause, proposal, dry_run)
             except (ConfigError, OSError) as error:
                 result = Reloaded(outcome="refused", problems=(str(error),))
-        for problem in result.problems:
-            log.error("reload refused, nothing has changed: %s", problem)
-        for warning in result.warnings:
-            log.warning("reload: %s", warning)
-        for change in result.changes:
-            log.info("reload: %s is %r now (was %r)", change.key, change.new, change.old)
-        if result.outcome == "unchanged":
-            log.info("reload: no value is different")
+            if result.outcome == "refused" and cause not in _GIVEN:
+                self.refused = Refused(proposal.text if proposal is not None else None, result.problems)
+            elif result.outcome in ("applied", "unchanged") and not dry_run:
+                self.refused = None
+            in_use = current(self.history)
+            result = msgspec.structs.replace(result, number=in_use.number if in_use is not None else None)
+        if not dry_run:
+            _log(cause if cause in _GIVEN else "reload", result)
         return result
 
-    async def _transaction(self) -> Reloaded:
-        gathered = await asyncio.to_thread(self._gather)
-        old, new = self._target.current(), gathered.config.with_absolute_paths()
-        plan = judge(old, gathered)
-        if plan.outcome != "applied":
+    async def _transaction(self, cause: Cause, proposal: _Proposal, dry_run: bool) -> Reloaded:
+        old, new = self._target.current(), proposal.gathered.config.with_absolute_paths()
+        plan = judge(old, proposal.gathered)
+        if plan.outcome == "possible":
+            plan = await self._tried(plan, old.settings(), new.settings())
+        if plan.outcome == "refused" or dry_run:
+            return plan
+        if plan.outcome == "unchanged":
+            await self._keep(cause, proposal, plan.changes, None)
             return plan
         try:
-            said = await self._try(new)
+            said = await self._tell(new)
             if said.refusal is None:
-                await asyncio.to_thread(write_atomically, self._runtime.config, msgspec.json.encode(new))
+                await self._keep(cause, proposal, plan.changes, new)
         except BaseException:
             self._target.publish(old)
             raise
         if said.refusal is not None:
-            await self._try(old)
+            await self._tell(old)
             return Reloaded(outcome="refused", problems=(said.refusal,), warnings=plan.warnings)
-        self._target.adopt(new)
         late = tuple(
             f"plane {slot} has not confirmed within {CONFIRM_WITHIN:g} s; it follows when it answers again"
             for slot in said.silent
         )
-        return msgspec.structs.replace(plan, warnings=(*plan.warnings, *late))
+        warnings = (*plan.warnings, *late, *await self._target.adopt(new))
+        return msgspec.structs.replace(plan, outcome="applied", warnings=warnings)
 
-    def _gather(self) -> Gathered:
+    # --- what is proposed (in a thread) ------------------------------------------------------------------------
+
+    def _propose_file(self) -> _Proposal:
+        sources = self._sources()
+        if sources.file is None:
+            return _Proposal(gather(sources.flags, sources.environment, None))
+        file = read_regular(sources.file)
+        return _Proposal(_gathered(sources, file), sources.file, file.text, file.text)
+
+    def _propose_text(self, file: ConfigFile, detail: str) -> _Proposal:
+        sources = self._sources()
+        if sources.file is None:
+            raise ConfigError(
+                "the router was started without a file that could be changed; start it with --config FILE, "
+                "which takes over what runs"
+            )
+        on_disk = _text_on_disk(sources.file)
+        return _Proposal(_gathered(sources, file), sources.file, on_disk, file.text, detail)
+
+    def _before_last_change(self) -> Entry:
+        in_use, path = current(self.history), self._sources().file
+        if in_use is not None and path is not None and _text_on_disk(path) != in_use.text:
+            return in_use
+        return previous(self.history)
+
+    def _sources(self) -> Sources:
         sources = read_record(self._runtime.sources, Sources)
         if sources is None:
             raise ConfigError(f"{self._runtime.sources} can not be read: how the router was started is not known")
-        file = load_config_file(sources.file) if sources.file else None
-        return gather(sources.flags, sources.environment, file)
+        return sources
 
-    async def _try(self, config: StartConfig) -> Verdict:
+    # --- what planes say ---------------------------------------------------------------------------------------
+
+    async def _tried(self, plan: Reloaded, old: Settings, new: Settings) -> Reloaded:
+        """Ask a plane of each version whether it could serve by the settings."""
+        if new == old:
+            return plan
+        asked = triers(self._target.planes())
+        trials = (self._target.trial(plane.identity.id, new, TRIED_WITHIN) for plane in asked)
+        warnings = list(plan.warnings)
+        for plane, reason in zip(asked, await asyncio.gather(*trials), strict=True):
+            if reason:
+                return Reloaded(outcome="refused", problems=(refusal(plane, reason),), warnings=plan.warnings)
+            if reason is None:
+                slot = plane.identity.slot
+                warnings.append(f"it could not be tried on plane {slot}, which said nothing for {TRIED_WITHIN:g} s")
+        return msgspec.structs.replace(plan, warnings=tuple(warnings))
+
+    async def _tell(self, config: StartConfig) -> Verdict:
         """Publish a configuration's settings; return what the planes said in time."""
         wanted = config.settings()
         deadline = self._clock.monotonic() + CONFIRM_WITHIN
@@ -174,3 +230,61 @@ class Reloader:
             if is_over:
                 raise ConfigError(f"the table could not be published within {CONFIRM_WITHIN:g} s")
             await asyncio.sleep(_POLL)
+
+    # --- what is kept ------------------------------------------------------------------------------------------
+
+    async def _keep(
+        self, cause: Cause, proposal: _Proposal, changes: tuple[ConfigChange, ...], config: StartConfig | None
+    ) -> None:
+        history, file = self.history, None
+        if proposal.path is not None and proposal.text is not None:
+            before = proposal.on_disk
+            if before != proposal.text:
+                file = NewText(proposal.path, before, proposal.text)
+            in_use = current(history)
+            if file is not None and before is not None and in_use is not None and before != in_use.text:
+                # Somebody has written it and never seen it in use: it must not be lost.
+                history = added(history, before, "overwritten", time=self._wall())
+            keys = tuple(change.key for change in changes)
+            history = added(history, proposal.text, cause, time=self._wall(), detail=proposal.detail, keys=keys)
+        changed = history if history != self.history else None
+        try:
+            await asyncio.to_thread(keep, self._runtime, file=file, history=changed, config=config)
+        except OSError as error:
+            raise ConfigError(f"it can not be kept: {error}") from None
+        self.history = history
+
+    def _wall(self) -> float:
+        return round(self._clock.wall(), 3)
+
+
+def read_regular(path: str) -> ConfigFile:
+    """Read the user's file. Raises ConfigError, also for a pipe, whose reader would wait for ever."""
+    try:
+        is_regular = stat.S_ISREG(Path(path).stat().st_mode)
+    except OSError:
+        # The reading says what is wrong.
+        is_regular = True
+    if not is_regular:
+        raise ConfigError(f"--config {path}: it is no regular file that could be read again; start the router with one")
+    return load_config_file(path)
+
+
+def _text_on_disk(path: str) -> str | None:
+    return read_regular(path).text if Path(path).exists() else None
+
+
+def _gathered(sources: Sources, file: ConfigFile) -> Gathered:
+    gathered = gather(sources.flags, sources.environment, file)
+    return gathered._replace(warnings=(*gathered.warnings, *overruled(gathered, gather({}, {}, file))))
+
+
+def _log(what: str, result: Reloaded) -> None:
+    for problem in result.problems:
+        log.error("%s refused, nothing has changed: %s", what, problem)
+    for warning in result.warnings:
+        log.warning("%s: %s", what, warning)
+    for change in result.changes:
+        log.info("%s: %s", what, change_text(change))
+    if result.outcome == "unchanged":
+        log.info("%s: no value is different", what)

@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from controlplane.configuration import ConfigStatus
 from controlplane.discovery.discovered import Source
 from controlplane.planes import Plane, Planes
 from controlplane.registry import Member
@@ -25,6 +26,9 @@ from shared.table import (
 PlaneState = Literal["starting", "serving", "draining", "refusing", "stale", "silent", "hung"]
 SILENT_AFTER = 3 * STALE_AFTER
 """Seconds without a word (a plane reports each second) after which its figures are no longer called present."""
+
+
+_NO_FILE = ConfigStatus()
 
 
 class TableStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,6 +132,7 @@ class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
     control_plane: ControlPlaneStatus
     planes: tuple[PlaneStatus, ...]
     workers: tuple[WorkerStatus, ...]
+    config: ConfigStatus = _NO_FILE
 
 
 def build_report(
@@ -140,6 +145,7 @@ def build_report(
     planes: Planes,
     loads: dict[str, WorkerLoad],
     drained: frozenset[str] = frozenset(),
+    config: ConfigStatus = _NO_FILE,
     malformed: int,
     now: float,
     wall: float,
@@ -175,6 +181,7 @@ def build_report(
             )
             for member in members
         ),
+        config=config,
     )
 
 

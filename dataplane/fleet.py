@@ -12,6 +12,7 @@ import random
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from itertools import chain
+from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -29,10 +30,11 @@ from dataplane.slow_start import SlowStart
 from dataplane.upstream.connection import UpstreamConnection
 from dataplane.upstream.pool import Pool
 from shared.breaker import BreakerRules, ProbeNewsKind
+from shared.config import ConfigError
 from shared.messages import INFLIGHT_UNKNOWN_AFTER, LoadReport, PlaneInflight, WorkerOutcomes
 from shared.table import RoutingTable, Settings, Worker, make_table
 from shared.tls import TlsFileError, WorkerTls, load, tls_config
-from shared.worker_key import WorkerKey
+from shared.worker_key import WorkerKey, read_worker_key
 
 MANY_CONNECTIONS = 65536
 """Connections to workers, where nobody says how many there may be."""
@@ -92,7 +94,9 @@ class Fleet:
         try:
             if tls.files():
                 load(tls)
-        except TlsFileError as error:
+            if settings.worker_key_file is not None:
+                read_worker_key("--api-key-file", Path(settings.worker_key_file))
+        except (TlsFileError, ConfigError) as error:
             return str(error)
         return self.refuse(msgspec.structs.replace(self.view.table, settings=settings))
 

@@ -144,6 +144,8 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     # Twice a pause that a process must live through (a debugger, a snapshot); its share of new clients waits meanwhile.
     hung_plane_secs: float = 60.0
     log_level: str = "info"
+    # Off: a file that is saved while it is worked on may be right in form and wrong in content.
+    watch_config: bool = False
 
     @property
     def longest_stop(self) -> float:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -11,7 +14,11 @@ from shared.config_fields import FIELDS
 
 Need = Literal["reload", "control plane", "planes", "router"]
 
-_CONTROL_PLANE = frozenset({"worker_urls", "workers", "admin_token_file", "hung_plane_secs"})
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+_MOST_SHOWN = 10
+"""Parts of a list that are named; the others are counted."""
+
+_CONTROL_PLANE = frozenset({"admin_token_file", "hung_plane_secs"})
 _PLANES = frozenset({"plane_affinity", "drain_delay_secs", "shutdown_grace_secs"})
 _ROUTER = frozenset(
     {"host", "port", "admin_host", "admin_port", "prometheus_host", "prometheus_port", "data_planes", "runtime_dir"}
@@ -49,3 +56,33 @@ def need_of(field: str) -> Need:
     if field in _PLANES:
         return "planes"
     return "control plane" if field in _CONTROL_PLANE else "reload"
+
+
+def change_text(change: ConfigChange) -> str:
+    """Return a change as one line for people; of lists it names what came and what went."""
+    old, new = change.old, change.new
+    if isinstance(old, list | tuple) and isinstance(new, list | tuple):
+        parts = _named("+", [part for part in new if part not in old]) + _named("-", [p for p in old if p not in new])
+        return f"{change.key}: {' '.join(parts) or 'the same in another order'}"
+    return f"{change.key}: {value_text(old)} -> {value_text(new)}"
+
+
+def value_text(value: Any) -> str:
+    """Return a value as the file writes it."""
+    return "(not set)" if value is None else _toml(msgspec.to_builtins(value))
+
+
+def _toml(value: Any) -> str:
+    """Return a value in TOML. JSON's texts and numbers are TOML's too."""
+    if isinstance(value, dict):
+        pairs = (f"{key if _BARE_KEY.fullmatch(key) else json.dumps(key)} = {_toml(one)}" for key, one in value.items())
+        return f"{{ {', '.join(pairs)} }}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_toml, value))}]"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _named(sign: str, parts: Sequence[object]) -> list[str]:
+    more = [f"({sign}{len(parts) - _MOST_SHOWN} more)"] if len(parts) > _MOST_SHOWN else []
+    shown = (part if isinstance(part, str) else value_text(part) for part in parts[:_MOST_SHOWN])
+    return [*(f"{sign}{part}" for part in shown), *more]

@@ -34,9 +34,10 @@ _COUNTERPARTS = {
     # mvllm counts the attempts after the first one, vllm-router and we count all of them.
     "max_retries": _Counterpart("retry_max_retries", lambda value: value + 1),
     "retry_delay": _Counterpart("retry_initial_backoff_ms", lambda value: round(value * 1000)),
+    # The file is looked at each second, whatever the interval.
+    "config_reload_interval": _Counterpart("watch_config", lambda value: value > 0),
 }
 _WITHOUT = {
-    "config_reload_interval": "the file is not watched",
     "failure_threshold": "a worker that a request could not reach is avoided and looked at at once",
     "auto_recovery_threshold": "a worker is back after its second good check",
 }

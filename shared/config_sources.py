@@ -26,11 +26,12 @@ _KUBERNETES_LINK = re.compile(r"(tcp|udp|sctp)://")
 
 
 class Sources(msgspec.Struct, frozen=True, kw_only=True):
-    """What a router was started with, kept for its reloads. `file` is an absolute path."""
+    """What a router was started with, kept for its reloads. `file` is an absolute path, `text` what it held then."""
 
     flags: dict[str, str | list[str]]
     environment: dict[str, str]
     file: str | None = None
+    text: str | None = None
 
 
 class Gathered(NamedTuple):
@@ -85,6 +86,9 @@ def gather(
     # The default that stands in for a value that could not be read is nobody's mistake.
     found = (fault for fault in faults(config) if not unread.intersection(fault.fields))
     problems += [_placed(fault, given, file) for fault in found]
+    if config.watch_config and file is None:
+        where = given["watch_config"].place
+        problems.append(Problem(f"{where} is given, but no file to watch; name one with --config, or leave it out"))
     places = {field: given[field].place if field in given else _DEFAULT for field in FIELDS}
     return Gathered(config, places, tuple(problems), content.warnings)
 

@@ -108,6 +108,11 @@ class RuntimeDir:
         return self.path / "sources.json"
 
     @property
+    def history(self) -> Path:
+        """The texts of the configuration file that were in use, newest last, as JSON. It outlives a stop."""
+        return self.path / "config-history.json"
+
+    @property
     def lock(self) -> Path:
         """Held (flock) by the supervisor for as long as it lives."""
         return self.path / "supervisor.lock"

@@ -29,7 +29,7 @@ _COMMANDS = {
     "planes": _Command("controlplane.cli.planes", "Show and restart the planes of a running router."),
     "reload": _Command("controlplane.cli.reload", "Have a running router read its configuration again."),
     "explain": _Command("controlplane.cli.explain", "Show why a request went where it went."),
-    "config": _Command("controlplane.cli.config", "Show, check and compare configurations."),
+    "config": _Command("controlplane.cli.config", "Show, check and compare configurations; change a running router's."),
     "demo": _Command("controlplane.cli.demo", "Start a small simulated fleet with a router.", frozenset({"--once"})),
     "sim": _Command("controlplane.sim.cli", "Start simulated vLLM servers."),
 }

@@ -1,4 +1,4 @@
-"""`routerctl config`: look at a configuration without starting anything."""
+"""`routerctl config`: look at a configuration without starting anything, and change that of a running router."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from typing import Annotated
 import msgspec
 import typer
 
+from controlplane.cli import config_router
 from controlplane.cli.argv import as_fields
-from controlplane.cli.config_view import check_lines, diff_lines, schema_text, shown_values, values_lines
+from controlplane.cli.config_view import check_lines, diff_lines, schema_text, values_lines
 from controlplane.cli.start import given_config_file, warn
 from shared.config_diff import diff as differences
 from shared.config_file import load_config_file
 from shared.config_sources import Gathered, gather
+from shared.config_values import shown_values
 
 PASSED_ON = frozenset({"show"})
 """Commands whose flags are those of `start` beside their own switches."""
@@ -22,6 +24,9 @@ SWITCHES = frozenset({"--json"})
 EXIT_FAULTS = 1
 
 config = typer.Typer(rich_markup_mode=None)
+config.command()(config_router.apply)
+config.command()(config_router.rollback)
+config.command()(config_router.history)
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _File = Annotated[str, typer.Argument(metavar="FILE", show_default=False)]
 

@@ -3,50 +3,22 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
-
-import msgspec
 
 from controlplane.cli.options import HELP
 from shared.config import flag_of
-from shared.config_diff import ConfigChange
-from shared.config_fields import FIELDS, Source
+from shared.config_diff import ConfigChange, change_text, value_text
+from shared.config_fields import FIELDS
 from shared.config_schema import schema
 from shared.config_sources import Gathered
+from shared.config_values import ShownValue
 
-_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _CONSEQUENCES = {
     "reload": "a reload is enough",
     "control plane": "`routerctl start` again replaces the control plane",
     "planes": "`routerctl start` again replaces the planes one by one",
     "router": "stop the router and start it anew",
 }
-
-
-class ShownValue(msgspec.Struct, frozen=True, kw_only=True):
-    """A value with the place that it came from; `name` is the flag, the variable or the file."""
-
-    key: str
-    value: Any
-    source: Source
-    name: str | None = None
-    line: int | None = None
-
-
-def shown_values(gathered: Gathered) -> tuple[ShownValue, ...]:
-    """Return every value, in the order of the fields."""
-    return tuple(
-        ShownValue(
-            key=field,
-            value=getattr(gathered.config, field),
-            source=place.source,
-            name=place.name or None,
-            line=place.line or None,
-        )
-        for field, place in gathered.places.items()
-    )
 
 
 def values_lines(values: Sequence[ShownValue]) -> Iterator[str]:
@@ -73,7 +45,7 @@ def diff_lines(changes: Iterable[ConfigChange]) -> Iterator[str]:
     empty = True
     for change in changes:
         empty = False
-        yield f"{change.key}: {value_text(change.old)} -> {value_text(change.new)}  ({_CONSEQUENCES[change.needs]})"
+        yield f"{change_text(change)}  ({_CONSEQUENCES[change.needs]})"
     if empty:
         yield "no value is different"
 
@@ -87,18 +59,3 @@ def _assignment(one: ShownValue) -> str:
     if one.value is None:
         return f"# {one.key} is not set ({flag_of(one.key)})"
     return f"{one.key} = {value_text(one.value)}"
-
-
-def value_text(value: Any) -> str:
-    """Return a value as the file writes it."""
-    return "(not set)" if value is None else _toml(msgspec.to_builtins(value))
-
-
-def _toml(value: Any) -> str:
-    """Return a value in TOML. JSON's texts and numbers are TOML's too."""
-    if isinstance(value, dict):
-        pairs = (f"{key if _BARE_KEY.fullmatch(key) else json.dumps(key)} = {_toml(one)}" for key, one in value.items())
-        return f"{{ {', '.join(pairs)} }}"
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_toml, value))}]"
-    return json.dumps(value, ensure_ascii=False)

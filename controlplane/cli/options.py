@@ -154,6 +154,10 @@ HELP: dict[str, tuple[str, str]] = {
         "Replace a plane or control plane that lives but did not answer for so long, while others did; 0 is never.",
     ),
     "log_level": ("LEVEL", "debug, info, warning, error or critical."),
+    "watch_config": (
+        "",
+        "Take the file named by --config up by itself when it has changed, as `routerctl reload` does.",
+    ),
 }
 
 

@@ -93,6 +93,7 @@ def start(
     shutdown_grace_secs: Annotated[Text, option("shutdown_grace_secs")] = None,
     hung_plane_secs: Annotated[Text, option("hung_plane_secs")] = None,
     log_level: Annotated[Text, option("log_level")] = None,
+    watch_config: Annotated[Text, option("watch_config")] = None,
 ) -> int:
     """Start a router: a control plane and N data planes on one port.
 
@@ -101,11 +102,17 @@ def start(
     # An empty text was given and is looked at; an empty tuple is how typer says that a list was not given.
     given = {field: value for field, value in context.params.items() if field in FIELDS and value not in (None, ())}
     path = config or os.environ.get("ROUTERCTL_CONFIG")
-    gathered = gather(given, os.environ, given_config_file(path))
+    file = given_config_file(path)
+    gathered = gather(given, os.environ, file)
     checked = gathered.checked()
     warn(gathered)
-    file = str(Path(path).absolute()) if path else None
-    return run(checked, Sources(flags=given, environment=relevant(os.environ), file=file))
+    sources = Sources(
+        flags=given,
+        environment=relevant(os.environ),
+        file=str(Path(file.name).absolute()) if file is not None else None,
+        text=file.text if file is not None else None,
+    )
+    return run(checked, sources)
 
 
 def given_config_file(path: str | None) -> ConfigFile | None:

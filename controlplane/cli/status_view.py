@@ -73,6 +73,17 @@ class WorkerView(msgspec.Struct, kw_only=True):
     breaker: BreakerView = BreakerView()
 
 
+class ConfigView(msgspec.Struct, frozen=True, kw_only=True):
+    """How the configuration file on disk stands to the configuration in use, `problems` why it is not used.
+
+    Only the control plane knows.
+    """
+
+    file: str | None = None
+    state: str = "unknown"
+    problems: Sequence[str] = ()
+
+
 class RouterView(msgspec.Struct, kw_only=True):
     """The whole router. `supervisor` is None when nothing is known of one."""
 
@@ -80,6 +91,7 @@ class RouterView(msgspec.Struct, kw_only=True):
     control_plane: ProcessView
     planes: list[PlaneView]
     workers: list[WorkerView]
+    config: ConfigView = ConfigView()
 
 
 WIDTH = 80
@@ -112,7 +124,19 @@ def as_text(report: RouterView, width: int = WIDTH) -> str:
         lines += _worker_lines(report.workers)
     else:
         lines.append("no workers; `routerctl workers add URL` adds one, --worker-urls gives some")
-    return "\n".join(line[:width].rstrip() for line in lines)
+    return "\n".join([*(line[:width].rstrip() for line in lines), *_config_lines(report.config)])
+
+
+def _config_lines(config: ConfigView) -> list[str]:
+    """Say what is wrong with the file on disk; nothing when it is in use."""
+    back = "`routerctl config rollback` puts that back"
+    said = {
+        "changed": ["it was changed and is not in use yet; `routerctl reload` takes it up"],
+        "refused": ["it was changed and is refused; what it held before is in use:", *config.problems, back],
+        "unreadable": ["it can not be read; what it held before is in use:", *config.problems, back],
+    }
+    lines = said.get(config.state, [])
+    return ["", f"{config.file}:", *(f"  {line}" for line in lines)] if lines else []
 
 
 def _worker_lines(workers: Iterable[WorkerView]) -> list[str]:

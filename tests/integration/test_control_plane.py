@@ -32,6 +32,8 @@ from shared.messages import (
     Snapshot,
     SnapshotRequest,
     TableUpdate,
+    Trial,
+    Tried,
     decode_downward,
     encode,
 )
@@ -115,6 +117,10 @@ class Plane:
 
     async def tell(self, message: Message) -> None:
         await self._dealer.send(encode(message))
+
+    async def asked(self) -> Downward:
+        """Take what was said to this plane alone."""
+        return decode_downward(await self._dealer.recv())
 
     async def hear(self) -> Downward:
         """Take the next message; the table follows."""
@@ -347,18 +353,49 @@ def test_a_configuration_that_can_not_be_read_is_told_in_one_line(runtime: Runti
     play(runtime, act)
 
 
+def write_sources(control: ControlPlane, worker: FakeWorker, text: str) -> None:
+    """Have a reload find a file with this text."""
+    file = control.runtime.path / "r.toml"
+    file.write_text(text)
+    flags: dict[str, str | list[str]] = {
+        "worker_urls": [worker.url],
+        "admin_port": str(control.config.admin_port),
+        "prometheus_port": str(control.config.prometheus_port),
+        "load_interval_ms": "50",
+        "data_planes": "1",
+    }
+    write_record(control.runtime.sources, Sources(flags=flags, environment={}, file=str(file)))
+
+
+def test_g_cp_4_a_plane_that_says_no_to_a_trial_stops_the_reload(runtime: RuntimeDir) -> None:
+    async def act(control: ControlPlane, worker: FakeWorker, plane: Plane) -> None:
+        write_sources(control, worker, "request_timeout_secs = 5")
+        process = await control.start()
+        await plane.join()
+        await plane.until_worker(worker.url, lambda record: record.state == "ready")
+        assert plane.table is not None
+        await plane.tell(Ack(IDENTITY, plane.table.stamp))
+        before = await control.status(lambda report: bool(report.planes))
+
+        async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as client:
+            reload = asyncio.create_task(client.post(f"http://127.0.0.1:{control.config.admin_port}/reload"))
+            trial = await plane.asked()
+            assert isinstance(trial, Trial)
+            assert trial.settings.request_timeout == 5.0
+            await plane.tell(Tried(IDENTITY, trial.request_id, "not with me"))
+            answer = await reload
+        assert (answer.status_code, answer.json()["problems"]) == (409, ["plane 0 refuses it: not with me"])
+        after = await control.status(lambda report: bool(report.planes))
+        assert after.control_plane.table == before.control_plane.table
+        code, _ = await end(process)
+        assert code == 0
+
+    play(runtime, act)
+
+
 def test_a_plane_that_refuses_reloaded_settings_has_them_taken_back(runtime: RuntimeDir) -> None:
     async def act(control: ControlPlane, worker: FakeWorker, plane: Plane) -> None:
-        file = runtime.path / "r.toml"
-        file.write_text("request_timeout_secs = 5")
-        flags: dict[str, str | list[str]] = {
-            "worker_urls": [worker.url],
-            "admin_port": str(control.config.admin_port),
-            "prometheus_port": str(control.config.prometheus_port),
-            "load_interval_ms": "50",
-            "data_planes": "1",
-        }
-        write_record(runtime.sources, Sources(flags=flags, environment={}, file=str(file)))
+        write_sources(control, worker, "request_timeout_secs = 5")
         before = runtime.config.read_bytes()
         process = await control.start()
         await plane.join()
@@ -369,6 +406,9 @@ def test_a_plane_that_refuses_reloaded_settings_has_them_taken_back(runtime: Run
 
         async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as client:
             reload = asyncio.create_task(client.post(f"http://127.0.0.1:{control.config.admin_port}/reload"))
+            trial = await plane.asked()
+            assert isinstance(trial, Trial)
+            await plane.tell(Tried(IDENTITY, trial.request_id, ""))
             while plane.table.settings.request_timeout != 5.0:
                 await plane.hear()
             await plane.tell(Nack(IDENTITY, plane.table.stamp, "not with me"))

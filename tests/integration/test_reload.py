@@ -18,6 +18,8 @@ from shared.config import StartConfig
 from tests.integration.routers import Router, eventually, simulated_fleet
 from tests.integration.test_cli_errors import routerctl
 
+LARGE = 64 << 20
+"""Bytes: more than all buffers between a worker and a client that does not read."""
 FLAGS = ("--data-planes", "2")
 
 
@@ -135,3 +137,172 @@ def test_without_a_router(tmp_path: Path) -> None:
     result = routerctl("reload", "--runtime-dir", str(tmp_path), cwd=tmp_path)
     assert result.returncode == 1
     assert "no control plane runs on runtime folder" in result.stderr
+
+
+def status(router: Router) -> str:
+    return routerctl("status", "--runtime-dir", str(router.runtime.path), cwd=router.folder).stdout
+
+
+def workers(router: Router) -> dict[str, str]:
+    """The states of the workers; none while there is no control plane."""
+    try:
+        answer = httpx.get(f"http://127.0.0.1:{router.admin_port}/workers", trust_env=False)
+    except httpx.TransportError:
+        return {}
+    return {worker["id"]: worker["state"] for worker in answer.json()["workers"]}
+
+
+def client_answer(router: Router) -> str:
+    """Send a request; return the worker that answered it."""
+    answer = httpx.get(f"{router.url}/version", trust_env=False)
+    assert answer.status_code == 200
+    return answer.headers["x-routerctl-worker"]
+
+
+def config(router: Router, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return routerctl("config", *arguments, "--runtime-dir", str(router.runtime.path), cwd=router.folder)
+
+
+def test_workers_change_by_a_reload_and_over_a_restart(router: Router, fleet: list[str], tmp_path: Path) -> None:
+    (tmp_path / "more").mkdir()
+    with simulated_fleet(tmp_path / "more", 2) as (second, third):
+        own, exposed = router.folder / "r.toml", "expose_worker = true"
+        own.write_text(file([*fleet, second], exposed))
+        assert reload(router).stdout == f"worker_urls: +{second}\nexpose_worker: false -> true\n"
+        eventually(lambda: workers(router) == {fleet[0]: "ready", second: "ready"}, "the worker that came")
+        admin = f"http://127.0.0.1:{router.admin_port}/workers"
+        assert httpx.post(admin, json={"url": third}, trust_env=False).status_code == 201
+
+        # A request that is open at a worker that leaves ends whole; this one is held open by not being read.
+        large = f"{router.url}/sim/echo?bytes={LARGE}"
+        with httpx.stream("GET", large, timeout=30, trust_env=False) as answer:
+            busy = answer.headers["x-routerctl-worker"]
+            eventually(lambda: workers(router)[third] == "ready", "the added worker")
+            own.write_text(file([key for key in (*fleet, second) if key != busy], exposed))
+            assert reload(router).stdout == f"worker_urls: -{busy}\n"
+            assert workers(router)[busy] == "draining"
+            asked = {client_answer(router) for _ in range(20)}
+            assert asked == {*fleet, second, third} - {busy}
+            assert sum(len(part) for part in answer.iter_bytes()) == LARGE
+        eventually(lambda: busy not in workers(router), "the end of the worker that left")
+        left = workers(router).keys()
+
+        # The next control plane has the same, and so has the next supervisor with another list.
+        before = router.control_plane_pid()
+        assert before is not None
+        os.kill(before, signal.SIGKILL)
+        eventually(lambda: router.control_plane_pid() not in (None, before), "the next control plane")
+        eventually(lambda: workers(router).keys() == left, "the same workers")
+        own.write_text(file([busy], ""))
+        router.kill_supervisor()
+        router.start().ready()
+        eventually(lambda: workers(router).keys() == {busy, third}, "the list of the second start and the added one")
+
+
+def test_apply_rollback_and_history(router: Router, fleet: list[str]) -> None:
+    own = router.folder / "r.toml"
+    first = own.read_text()
+    new = f"# exposed\n{file(fleet, 'expose_worker = true')}"
+    (router.folder / "new.toml").write_text(new)
+    dry = config(router, "apply", "new.toml", "--dry-run")
+    assert dry.stdout == "expose_worker: false -> true\nit was only checked, and nothing has changed\n"
+    assert not exposes_worker(router)
+    applied = config(router, "apply", "new.toml")
+    assert (applied.returncode, applied.stderr) == (0, "")
+    assert applied.stdout == "expose_worker: false -> true\nconfiguration 2 is in use\n"
+    assert (own.read_text(), exposes_worker(router)) == (new, True)
+
+    (router.folder / "bad.toml").write_text(file(fleet, "expose_worker = 7\npolcy = 1"))
+    refused = config(router, "apply", "bad.toml")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert [f"bad.toml:{line}: " in refused.stderr for line in (2, 3)] == [True, True]
+    assert own.read_text() == new
+
+    back = config(router, "rollback")
+    assert back.stdout == "expose_worker: true -> false\nconfiguration 3 is in use\n"
+    assert (own.read_text(), exposes_worker(router)) == (first, False)
+    assert reload(router).stdout == "no value is different\n"
+    assert config(router, "rollback", "7").returncode == 1
+
+    lines = [line.split() for line in config(router, "history").stdout.splitlines()]
+    assert lines[0] == ["NUMBER", "TIME", "BY", "CHANGED"]
+    assert [line[0] for line in lines[1:]] == ["3", "2", "1"]
+    assert lines[1][1] == "*"
+    assert [" ".join(line[-3:]) for line in lines[1:3]] == [
+        "expose_worker (configuration 1)",
+        "apply expose_worker (new.toml)",
+    ]
+    assert config(router, "history", "2").stdout == new
+    assert config(router, "history", "9").returncode == 1
+    entries = msgspec.json.decode(config(router, "history", "--json").stdout)["entries"]
+    assert [entry["cause"] for entry in entries] == ["start", "apply", "rollback"]
+
+    # It survives a stop; a start with another file is part of it.
+    assert router.stop() == 0
+    own.write_text(new)
+    router.start().ready()
+    assert [entry["cause"] for entry in msgspec.json.decode(config(router, "history", "--json").stdout)["entries"]] == [
+        "start",
+        "apply",
+        "rollback",
+        "start",
+    ]
+
+
+def test_a_changed_file_is_shown_and_by_default_left_alone(router: Router, fleet: list[str]) -> None:
+    assert "r.toml" not in status(router)
+    (router.folder / "r.toml").write_text(file(fleet, "expose_worker = true"))
+    eventually(lambda: "it was changed and is not in use yet" in status(router), "the change in the status")
+    (router.folder / "r.toml").write_text(file(fleet, "expose_worker = 1"))
+    assert reload(router).returncode == 1
+    told = status(router)
+    assert "it was changed and is refused" in told
+    assert "r.toml:2: expose_worker is 1" in told
+    (router.folder / "r.toml").unlink()
+    eventually(lambda: "it can not be read" in status(router), "the missing file in the status")
+    assert config(router, "rollback", "1").returncode == 0
+    assert "r.toml" not in status(router)
+    assert not exposes_worker(router)
+
+
+def test_a_watched_file_is_taken_up_when_it_changes_also_by_a_swap_of_links(router: Router, fleet: list[str]) -> None:
+    """Kubernetes' way with a ConfigMap: r.toml -> ..data/r.toml, and ..data is a link that is replaced."""
+
+    def swap(version: int, more: str) -> None:
+        (router.folder / f"..{version}").mkdir()
+        (router.folder / f"..{version}" / "r.toml").write_text(file(fleet, f"watch_config = true\n{more}"))
+        (router.folder / "..new").symlink_to(f"..{version}")
+        os.replace(router.folder / "..new", router.folder / "..data")
+
+    swap(1, "")
+    (router.folder / "link").symlink_to("..data/r.toml")
+    os.replace(router.folder / "link", router.folder / "r.toml")
+    assert reload(router).stdout == "watch_config: false -> true\n"
+    swap(2, "expose_worker = true")
+    eventually(lambda: exposes_worker(router), "the new link's file")
+
+    swap(3, "expose_worker = 3")
+    eventually(lambda: "it was changed and is refused" in status(router), "the refusal")
+    again = router.folder / "..3" / "r.toml"
+    # The same content from another file is no news.
+    swap(4, "expose_worker = 3")
+    again.write_text("nobody looks here any more")
+    swap(5, "expose_worker = false")
+    eventually(lambda: not exposes_worker(router), "the mended file")
+    assert "r.toml" not in status(router)
+    assert router.errors.count("reload refused, nothing has changed") == 1
+    causes = msgspec.json.decode(config(router, "history", "--json").stdout)["entries"]
+    assert [entry["cause"] for entry in causes] == ["start", "reload", "watch", "watch"]
+
+
+def test_a_router_without_a_file_says_what_to_do(tmp_path: Path, fleet: list[str]) -> None:
+    router = Router(tmp_path, "--data-planes", "1", "--worker-urls", *fleet)
+    try:
+        router.start().ready()
+        (tmp_path / "new.toml").write_text("expose_worker = true")
+        refused = config(router, "apply", "new.toml")
+        assert refused.returncode == 1
+        assert "start it with --config FILE" in refused.stderr
+        assert "without a file" in config(router, "history").stdout
+    finally:
+        router.close()

@@ -1,4 +1,5 @@
 import asyncio
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -11,14 +12,16 @@ from prometheus_client.registry import Collector
 from controlplane.admin import admin_application, prometheus_application
 from controlplane.admin_token import TokenFile
 from controlplane.cache_flush import Flushed
+from controlplane.configuration import Configuration
 from controlplane.planes import Planes
-from controlplane.reload import Reloaded
 from controlplane.status_report import StatusReport, build_report
 from controlplane.supervisor_socket import NoSupervisorError, PlaneRestart, PlanesRestarted
+from shared.clock import SystemClock
 from shared.receipt import Receipt
 from shared.runtime_dir import ProcessRecord
 from shared.table import make_table
 from tests.unit.controlplane.members import A, Setting
+from tests.unit.controlplane.reloads import Router, agreeing
 
 TOKEN = "a-token-nobody-guesses"
 OWN = ProcessRecord(pid=1, start_ticks=1, version="x", started=0.0)
@@ -27,10 +30,6 @@ OWN = ProcessRecord(pid=1, start_ticks=1, version="x", started=0.0)
 class OneGauge(Collector):
     def collect(self) -> Iterator[Metric]:
         yield GaugeMetricFamily("routerctl_x", "An x.", value=1.0)
-
-
-async def reload() -> Reloaded:
-    return Reloaded(outcome="refused", problems=("f:1: port is 0",))
 
 
 async def flush_caches() -> Flushed:
@@ -47,13 +46,21 @@ def ask(application: object, method: str, path: str, **given: object) -> httpx.R
 
 
 class Admin:
-    def __init__(self, token: TokenFile | None = None) -> None:
+    def __init__(self, folder: Path, token: TokenFile | None = None) -> None:
         self.setting = Setting(A)
+        self.router = Router(folder, agreeing)
+        self.configuration = Configuration(self.router.runtime, self.router, SystemClock())
         self.receipts: tuple[Receipt, ...] = ()
         self.wishes: list[tuple[int, ...]] = []
         self.restarted: PlanesRestarted | None = PlanesRestarted(outcome="restarted")
         self.application = admin_application(
-            self._status, self.setting.membership, reload, self._find, self._restart_planes, flush_caches, token
+            self._status,
+            self.setting.membership,
+            self.configuration,
+            self._find,
+            self._restart_planes,
+            flush_caches,
+            token,
         )
 
     async def _find(self, request: str) -> tuple[Receipt, ...]:
@@ -88,15 +95,15 @@ def path_of(url: str, verb: str = "") -> str:
     return f"/workers/{quote(url, safe='')}{verb}"
 
 
-def test_status() -> None:
-    answer = Admin()("GET", "/status")
+def test_status(tmp_path: Path) -> None:
+    answer = Admin(tmp_path)("GET", "/status")
     assert answer.headers["content-type"] == "application/json"
     assert answer.json()["control_plane"]["table"]["version"] == 2
     assert [worker["id"] for worker in answer.json()["workers"]] == [A]
 
 
-def test_a_worker_is_added_shown_drained_undrained_and_removed() -> None:
-    admin = Admin()
+def test_a_worker_is_added_shown_drained_undrained_and_removed(tmp_path: Path) -> None:
+    admin = Admin(tmp_path)
     added = admin("POST", "/workers", json={"url": "http://b:1/"})
     assert added.status_code == 201
     assert added.json() == {
@@ -121,8 +128,8 @@ def test_a_worker_is_added_shown_drained_undrained_and_removed() -> None:
     assert admin("GET", path_of("http://b:1")).status_code == 404
 
 
-def test_what_a_worker_is_like_is_given_changed_shown_and_looked_for() -> None:
-    admin = Admin()
+def test_what_a_worker_is_like_is_given_changed_shown_and_looked_for(tmp_path: Path) -> None:
+    admin = Admin(tmp_path)
     given = {"url": "http://b:1", "weight": 2, "capacity": 8, "priority": 60, "labels": {"zone": "a", "gpu": "h100"}}
     assert admin("POST", "/workers", json=given).status_code == 201
     changed = admin("PATCH", path_of("http://b:1"), json={"weight": 0.5, "labels": {"gpu": None}, "capacity": None})
@@ -157,10 +164,22 @@ def test_what_a_worker_is_like_is_given_changed_shown_and_looked_for() -> None:
         ("POST", "/workers", b'{"url":"ftp://b"}', 400, "bad_worker_url"),
         ("POST", "/workers", b'{"url":"' + A.encode() + b'"}', 409, "worker_exists"),
         ("POST", "/workers", b"x" * 70_000, 413, "payload_too_large"),
+        ("GET", "/config/history/0", b"", 404, "config_not_found"),
+        ("GET", "/config/history/x", b"", 404, "not_found"),
+        ("POST", "/config/apply", b"", 400, "bad_body"),
+        ("POST", "/config/apply", b'{"text":1}', 400, "bad_body"),
+        ("POST", "/config/apply", b'{"text":"\\ud800"}', 400, "bad_body"),
+        ("POST", "/config/apply", b'{"text":"","name":"a\\nb"}', 400, "bad_body"),
+        ("POST", "/config/apply", b'{"text":"","force":true}', 400, "bad_body"),
+        ("POST", "/config/apply", b'{"text":"' + b"x" * 4_200_000 + b'"}', 413, "payload_too_large"),
+        ("POST", "/config/apply", b"x" * 8_400_000, 413, "payload_too_large"),
+        ("POST", "/config/rollback", b'{"number":"1"}', 400, "bad_body"),
     ],
 )
-def test_refusals_are_in_openais_shape(method: str, path: str, body: bytes, status: int, code: str) -> None:
-    answer = Admin()(method, path, content=body)
+def test_refusals_are_in_openais_shape(
+    method: str, path: str, body: bytes, status: int, code: str, tmp_path: Path
+) -> None:
+    answer = Admin(tmp_path)(method, path, content=body)
     assert answer.status_code == status
     error = answer.json()["error"]
     assert (error["code"], error["type"], error["param"]) == (code, "invalid_request_error", None)
@@ -170,8 +189,8 @@ def test_refusals_are_in_openais_shape(method: str, path: str, body: bytes, stat
 def test_with_a_token_nobody_gets_in_without_it(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text(f"{TOKEN}\n")
-    admin = Admin(TokenFile(str(file)))
-    for path in ("/status", "/workers", "/openapi.json", "/nothing"):
+    admin = Admin(tmp_path, TokenFile(str(file)))
+    for path in ("/status", "/workers", "/openapi.json", "/config", "/config/history", "/nothing"):
         assert admin("GET", path).status_code == 401
         for wrong in ("", "Bearer", f"Bearer {TOKEN}x", f"Basic {TOKEN}", TOKEN, "Bearer \u00e9".encode("latin-1")):
             answer = admin("GET", path, headers=[("authorization", wrong)])
@@ -185,25 +204,65 @@ def test_with_a_token_nobody_gets_in_without_it(tmp_path: Path) -> None:
     assert admin("GET", "/workers", headers={"authorization": "Bearer another-token-by-now"}).status_code == 401
 
 
-def test_a_reload_that_is_refused_says_why() -> None:
-    answer = Admin()("POST", "/reload")
-    assert (answer.status_code, answer.json()["problems"]) == (409, ["f:1: port is 0"])
+def test_a_reload_that_is_refused_says_why(tmp_path: Path) -> None:
+    admin = Admin(tmp_path)
+    admin.router.file.write_text("request_timeout_secs = 0")
+    answer = admin("POST", "/reload")
+    assert (answer.status_code, answer.json()["outcome"]) == (409, "refused")
+    assert "r.toml:1: request_timeout_secs is 0" in answer.json()["problems"][0]
 
 
-def test_caches_that_were_not_flushed_are_told() -> None:
-    answer = Admin()("POST", "/flush_cache")
+def test_the_configuration_is_applied_shown_listed_and_taken_back(tmp_path: Path) -> None:
+    admin = Admin(tmp_path)
+    text = "# slow\nrequest_timeout_secs = 5\n"
+    dry = admin("POST", "/config/apply", json={"text": text, "name": "new.toml", "dry_run": True})
+    assert (dry.status_code, dry.json()["outcome"], dry.json()["number"]) == (200, "possible", 1)
+    applied = admin("POST", "/config/apply", json={"text": text, "name": "new.toml"})
+    assert (applied.status_code, applied.json()["outcome"], applied.json()["number"]) == (200, "applied", 2)
+    assert admin.router.file.read_text() == text
+
+    shown = admin("GET", "/config").json()
+    assert (shown["status"]["number"], shown["status"]["state"]) == (2, "in use")
+    values = {value["key"]: value for value in shown["values"]}
+    assert values["request_timeout_secs"] == {
+        "key": "request_timeout_secs",
+        "value": 5.0,
+        "source": "file",
+        "name": str(admin.router.file),
+        "line": 2,
+    }
+    assert values["data_planes"]["name"] == "--data-planes"
+
+    entries = admin("GET", "/config/history").json()["entries"]
+    assert [(entry["number"], entry["cause"], entry["keys"], entry["in_use"]) for entry in entries] == [
+        (1, "start", [], False),
+        (2, "apply", ["request_timeout_secs"], True),
+    ]
+    assert admin("GET", "/config/history/2").json()["text"] == text
+    assert admin("GET", "/config/history/3").json()["error"]["code"] == "config_not_found"
+
+    back = admin("POST", "/config/rollback")
+    assert (back.status_code, back.json()["outcome"], back.json()["number"]) == (200, "applied", 3)
+    assert admin("POST", "/config/rollback", json={"number": 9}).status_code == 409
+    refused = admin("POST", "/config/apply", json={"text": "prot = 1", "name": "new.toml"})
+    assert (refused.status_code, refused.json()["problems"][0][:10]) == (409, "new.toml:1")
+    assert admin.router.file.read_text() == ""
+
+
+def test_caches_that_were_not_flushed_are_told(tmp_path: Path) -> None:
+    answer = Admin(tmp_path)("POST", "/flush_cache")
     assert (answer.status_code, answer.json()) == (502, {"flushed": [A], "failed": {"http://b:1": "status 500"}})
 
 
-def test_a_web_page_changes_nothing() -> None:
-    admin = Admin()
+def test_a_web_page_changes_nothing(tmp_path: Path) -> None:
+    admin = Admin(tmp_path)
     answer = admin("POST", "/workers", json={"url": "http://b:1"}, headers={"origin": "http://evil"})
     assert (answer.status_code, answer.json()["error"]["code"]) == (403, "from_a_web_page")
     assert len(admin("GET", "/workers").json()["workers"]) == 1
 
 
-def test_the_newest_receipt_of_a_request() -> None:
-    admin = Admin()
+def test_the_newest_receipt_of_a_request(tmp_path: Path) -> None:
+    admin = Admin(tmp_path)
     admin.receipts = tuple(
         Receipt(
             request="a/b",
@@ -226,8 +285,8 @@ def test_the_newest_receipt_of_a_request() -> None:
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "request_not_found")
 
 
-def test_the_document_names_every_path_and_method() -> None:
-    admin = Admin()
+def test_the_document_names_every_path_and_method(tmp_path: Path) -> None:
+    admin = Admin(tmp_path)
     document = admin("GET", "/openapi.json").json()
     told = {
         (path, method)
@@ -236,7 +295,7 @@ def test_the_document_names_every_path_and_method() -> None:
         if method in ("get", "post", "patch", "delete")
     }
     routes = {
-        (route.path.replace(":path", ""), method.lower())  # type: ignore[attr-defined]
+        (re.sub(":[a-z]+}", "}", route.path), method.lower())  # type: ignore[attr-defined]
         for route in admin.application.routes
         for method in route.methods or ()  # type: ignore[attr-defined]
         if method != "HEAD"
@@ -256,12 +315,12 @@ def test_metrics_in_the_format_asked_for(accept: str, kind: str, is_open: bool) 
     assert answer.text.endswith("# EOF\n") == is_open
 
 
-def test_metrics_are_not_on_the_admin_port() -> None:
-    assert Admin()("GET", "/metrics").status_code == 404
+def test_metrics_are_not_on_the_admin_port(tmp_path: Path) -> None:
+    assert Admin(tmp_path)("GET", "/metrics").status_code == 404
 
 
-def test_planes_are_listed_and_restarted() -> None:
-    admin = Admin()
+def test_planes_are_listed_and_restarted(tmp_path: Path) -> None:
+    admin = Admin(tmp_path)
     assert admin("GET", "/planes").json() == {"planes": []}
     answer = admin("POST", "/planes/restart")
     assert (answer.status_code, answer.json()["outcome"]) == (200, "restarted")
@@ -269,8 +328,8 @@ def test_planes_are_listed_and_restarted() -> None:
     assert admin.wishes == [(), (1,)]
 
 
-def test_a_restart_that_is_refused_or_stops_says_why() -> None:
-    admin = Admin()
+def test_a_restart_that_is_refused_or_stops_says_why(tmp_path: Path) -> None:
+    admin = Admin(tmp_path)
     admin.restarted = PlanesRestarted(outcome="refused", reason="there is no plane 7")
     answer = admin("POST", "/planes/restart", json={"slots": [7]})
     assert (answer.status_code, answer.json()["reason"]) == (409, "there is no plane 7")
@@ -284,8 +343,8 @@ def test_a_restart_that_is_refused_or_stops_says_why() -> None:
 
 
 @pytest.mark.parametrize("body", [b"{", b'{"slots": ["a"]}', b'{"slot": [1]}', b"[]"])
-def test_a_wish_that_is_none_restarts_nothing(body: bytes) -> None:
-    admin = Admin()
+def test_a_wish_that_is_none_restarts_nothing(body: bytes, tmp_path: Path) -> None:
+    admin = Admin(tmp_path)
     answer = admin("POST", "/planes/restart", content=body)
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "bad_body")
     assert admin.wishes == []

@@ -322,6 +322,9 @@ def test_settings_are_tried_with_the_files_that_they_name(tmp_path: Path) -> Non
         reason = fleet.refuse_settings(missing)
         assert reason is not None
         assert "ca.pem: No such file" in reason
+        reason = fleet.refuse_settings(Settings(worker_key_file=str(tmp_path / "key")))
+        assert reason is not None
+        assert "key: No such file" in reason
         # A table with it is served: not all workers need the file.
         assert fleet.refuse(table(settings=missing)) is None
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.config import StartConfig, plane_fingerprint
-from shared.config_diff import diff, need_of
+from shared.config_diff import ConfigChange, change_text, diff, need_of
 from shared.config_fields import FIELDS
 
 
@@ -34,3 +34,18 @@ def test_what_a_plane_takes_at_its_start_needs_another_plane(field: str) -> None
     changed = msgspec.structs.replace(StartConfig(), **{field: other(field)})
     is_in_fingerprint = plane_fingerprint(changed) != plane_fingerprint(StartConfig())
     assert is_in_fingerprint == (need_of(field) == "planes" or field in ("host", "port"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "text"),
+    [
+        (1.5, 2, "k: 1.5 -> 2"),
+        (None, "é", 'k: (not set) -> "é"'),
+        (False, True, "k: false -> true"),
+        (("a", "b"), ["b", "c", "d"], "k: +c +d -a"),
+        (("a", "b"), ("b", "a"), "k: the same in another order"),
+        ((), tuple("abcdefghijklm"), "k: +a +b +c +d +e +f +g +h +i +j (+3 more)"),
+    ],
+)
+def test_a_change_is_one_short_line(old: object, new: object, text: str) -> None:
+    assert change_text(ConfigChange(key="k", old=old, new=new, needs="reload")) == text

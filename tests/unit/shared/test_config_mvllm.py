@@ -41,7 +41,6 @@ failure_threshold = 2
 auto_recovery_threshold = 60
 """
 WITHOUT_COUNTERPART = [
-    (11, "config_reload_interval"),
     (15, "failure_threshold"),
     (16, "auto_recovery_threshold"),
 ]
@@ -89,6 +88,7 @@ def test_every_key_is_mapped_or_named() -> None:
         request_timeout_secs=120.0,
         retry_max_retries=4,
         retry_initial_backoff_ms=100,
+        watch_config=True,
     )
     assert [warning.split(" ")[:2] for warning in gathered.warnings] == [
         [f"servers.toml:{line}:", key] for line, key in WITHOUT_COUNTERPART

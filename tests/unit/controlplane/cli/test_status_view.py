@@ -4,6 +4,7 @@ import pytest
 
 from controlplane.cli.status_view import (
     BreakerView,
+    ConfigView,
     PlaneView,
     ProcessView,
     RouterView,
@@ -94,3 +95,21 @@ def test_an_open_breaker_is_shown_with_its_reason_and_its_time() -> None:
     assert as_text(router(worker)).splitlines()[-1].split("  ") == [
         "http://w:1", "breaker half-open", "3m12s", "failed 10 times",
     ]  # fmt: skip
+
+
+def test_a_file_that_is_not_in_use_is_told_with_the_reason() -> None:
+    report = router()
+    assert "r.toml" not in as_text(report)
+    report.config = ConfigView(file="/etc/r.toml", state="in use")
+    assert "r.toml" not in as_text(report)
+    report.config = ConfigView(file="/etc/r.toml", state="changed")
+    assert as_text(report).splitlines()[-2:] == [
+        "/etc/r.toml:",
+        "  it was changed and is not in use yet; `routerctl reload` takes it up",
+    ]
+    problem = f"/etc/r.toml:3: {'a long reason ' * 9}"
+    report.config = ConfigView(file="/etc/r.toml", state="refused", problems=(problem,))
+    assert as_text(report).splitlines()[-2:] == [
+        f"  {problem}",
+        "  `routerctl config rollback` puts that back",
+    ]

@@ -1,0 +1,51 @@
+"""Whether what the configuration file holds is in use, and when it should be: decisions without a file or a clock.
+
+The file is compared by its content, never by its time or its inode: editors replace files, Kubernetes swaps links, and
+both may bring back what was there before.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+SETTLED = 1.0
+"""Seconds for which a content must have stood before it is taken up: editors and copies write in several steps."""
+
+Standing = Literal["in use", "changed", "refused", "unreadable"]
+
+
+class Refused(NamedTuple):
+    """What the file held (None: it could not be read) when it was refused, and why."""
+
+    text: str | None
+    problems: tuple[str, ...]
+
+
+class Seen(NamedTuple):
+    """What the file holds (None: it can not be read), and since when, in monotonic seconds."""
+
+    text: str | None
+    since: float
+
+
+def see(before: Seen | None, text: str | None, now: float) -> Seen:
+    """Take in another look at the file."""
+    return before if before is not None and before.text == text else Seen(text, now)
+
+
+def is_due(seen: Seen, in_use: str | None, refused: Refused | None, now: float) -> bool:
+    """Whether to take the content up: it is another one, was not refused yet, and nobody is writing any more."""
+    return not _is_done_with(seen, in_use, refused) and now - seen.since >= SETTLED
+
+
+def standing(seen: Seen, in_use: str | None, refused: Refused | None) -> Standing:
+    """Return how the content stands to the one in use."""
+    if seen.text == in_use:
+        return "in use"
+    if seen.text is None:
+        return "unreadable"
+    return "refused" if _is_done_with(seen, in_use, refused) else "changed"
+
+
+def _is_done_with(seen: Seen, in_use: str | None, refused: Refused | None) -> bool:
+    return seen.text == in_use or (refused is not None and refused.text == seen.text)

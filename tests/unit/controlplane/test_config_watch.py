@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controlplane.config_watch import SETTLED, Refused, Seen, is_due, see, standing
+
+
+@pytest.mark.parametrize(
+    ("text", "refused", "expected"),
+    [
+        ("a", None, "in use"),
+        ("a", Refused("a", ("no",)), "in use"),
+        ("b", None, "changed"),
+        ("b", Refused("b", ("no",)), "refused"),
+        ("c", Refused("b", ("no",)), "changed"),
+        (None, None, "unreadable"),
+        (None, Refused(None, ("no",)), "unreadable"),
+    ],
+)
+def test_how_the_file_stands(text: str | None, refused: Refused | None, expected: str) -> None:
+    seen = Seen(text, 0.0)
+    assert standing(seen, "a", refused) == expected
+    is_news = expected == "changed" or (expected == "unreadable" and refused is None)
+    assert is_due(seen, "a", refused, SETTLED) == is_news
+    assert not is_due(seen, "a", refused, SETTLED / 2)
+
+
+@given(st.lists(st.sampled_from(("a", "b", "bad", None)), max_size=60))
+def test_each_content_is_taken_up_once_it_stands_and_refused_once(looks: list[str | None]) -> None:
+    """A file that is looked at each second, with contents that are refused when they are bad or missing."""
+    seen: Seen | None = None
+    refused: Refused | None = None
+    in_use = "a"
+    for second, text in enumerate(looks):
+        seen = see(seen, text, float(second))
+        due = is_due(seen, in_use, refused, float(second))
+        stood = second > 0 and looks[second - 1] == text
+        known = refused is not None and refused.text == text
+        assert due == (stood and text != in_use and not known)
+        if due and text in ("bad", None):
+            refused = Refused(text, ("no",))
+        elif due:
+            assert text is not None
+            in_use, refused = text, None

@@ -28,6 +28,10 @@ WATCH_DELAY = 0.02
 are answered faster can save; one that leaves is noticed at most this much later, within the promised 50 ms."""
 
 
+STOOD = 2.0
+"""Seconds between two looks at what stands still after which the later one is left out: looks are a second apart."""
+
+
 def _let_be(peer: tuple[str, int]) -> None:
     """Leave a connection to the server."""
 
@@ -60,6 +64,8 @@ class Forwarder:
         self._requests: dict[Request, None] = {}
         self._unwatched: list[Request] = []
         self.draining = False
+        self._looked = self.loop.time()
+        self._stood = False
         self.ready = True
         # Open requests whose answer had begun before, and did not tell that it is its connection's last.
         self.unannounced: set[Request] = set()
@@ -156,6 +162,12 @@ class Forwarder:
         self.receipts.resize(self.fleet.view.settings.receipts)
         self.receipts.refill()
         now = self.loop.time()
+        stood, self._looked = now - self._looked > STOOD, now
+        if stood and not self._stood:
+            # The process itself stood (SIGSTOP, a frozen container), and timers come before what has arrived meanwhile.
+            self._stood = True
+            return
+        self._stood = False
         for request in list(self._requests):
             request.check(now)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
 
+from dataplane.forward import STOOD
 from tests.unit.dataplane.fake_granian import FakeTransaction
 from tests.unit.dataplane.forward_bench import BODY, Bench, Run, begin_and_hang, error_of, hang, workers
 from tests.unit.dataplane.listening import until
@@ -34,6 +36,24 @@ async def overdue(bench: Bench, transaction: FakeTransaction) -> None:
         return transaction.done_calls > 0
 
     await until(looked)
+
+
+def test_a_pause_of_the_plane_itself_is_no_workers_fault(run: Run) -> None:
+    async def test(bench: Bench) -> None:
+        async with workers(hang) as (worker,):
+            bench.configure(response_header_timeout=SOON)
+            bench.serve(worker.url)
+            transaction = bench.ask()
+            await until(lambda: len(worker.asked) == 1)
+            bench.forwarder.expire()
+            time.sleep(STOOD + 0.1)  # noqa: ASYNC251 - the whole process stands
+            bench.forwarder.expire()
+            assert transaction.done_calls == 0
+            # Once is enough: what has come meanwhile is seen by now.
+            bench.forwarder.expire()
+            assert bench.evidence == [("a", 7, "stalled")]
+
+    run(test)
 
 
 @pytest.mark.parametrize(

@@ -33,11 +33,12 @@ class Commands:
     plane: tuple[str, ...]
 
 
-def own_commands(runtime: RuntimeDir) -> Commands:
-    """Return the commands of this installation."""
+def own_commands(runtime: RuntimeDir, *, is_remote: bool = False) -> Commands:
+    """Return the commands of this installation. With `is_remote` planes follow a control plane on another host."""
     # -P: a folder named `shared` where the user happens to stand must not take our package's place.
     python = (sys.executable, "-P", "-m")
-    return Commands((*python, "controlplane.process", str(runtime.path)), (*python, "dataplane", str(runtime.path)))
+    plane = (*python, "dataplane", str(runtime.path), *(("--remote",) if is_remote else ()))
+    return Commands((*python, "controlplane.process", str(runtime.path)), plane)
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import logging
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from controlplane.breaker import Breakers, Transition
 from controlplane.breaker_clock import turn_breakers
@@ -15,8 +16,8 @@ from controlplane.discovery.runtime import configured
 from controlplane.ejection import Ejections
 from controlplane.ejector import Ejector
 from controlplane.fleet_orders import obey
-from controlplane.health import HealthRules
-from controlplane.last_known_good import TableWriter
+from controlplane.health import HealthRules, checks_of
+from controlplane.lazy import load
 from controlplane.loads import Loads
 from controlplane.members_store import MembersStore, read_members
 from controlplane.membership import Membership
@@ -36,6 +37,7 @@ from shared.process import is_alive, living_planes
 from shared.runtime_dir import PlaneRecord, ProcessRecord, RuntimeDir, read_record
 from shared.sockets import Context
 from shared.table import ModelCard, RoutingTable, Settings, Stamp, Worker
+from shared.table_writer import TableWriter
 from shared.worker_attributes import WorkerAttributes
 from shared.worker_key import WorkerKey
 
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from controlplane.cache_flush import Flushed
     from controlplane.pacing import Pacing
     from controlplane.prober import Prober
+    from controlplane.remote_port import RemotePort
     from controlplane.scraper import Scraper
     from controlplane.status_report import StatusReport
     from shared.tls import WorkerTls
@@ -104,6 +107,7 @@ class ControlPlane:
         self._publication.change(*self.content())
         self._writer = TableWriter(runtime)
         self._publisher: Publisher | None = None
+        self._remote: RemotePort | None = None
         self._prober: Prober | None = None
         self._scraper: Scraper | None = None
         self._pacing: Pacing | None = None
@@ -122,8 +126,12 @@ class ControlPlane:
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set. Raises what ended it otherwise, in an exception group."""
         context = self._context = Context()
+        if self._config.control_bind is not None:
+            from controlplane.remote_port import remote_port
+
+            self._remote = remote_port(self._config, context, self._clock)
         publisher = self._publisher = Publisher(
-            context, self._runtime, self._publication, self._planes, self._loads, self, self._clock
+            context, self._runtime, self._publication, self._planes, self._loads, self, self._clock, self._remote
         )
         if not self._registry.members():
             log.warning(
@@ -153,7 +161,9 @@ class ControlPlane:
 
     def content(self) -> tuple[tuple[Worker, ...], tuple[ModelCard, ...], Settings]:
         """Return what the table should hold now."""
-        return *build(self._registry.members(), self._breakers.published), self._settings
+        planes = self._settings.data_planes + self._planes.elsewhere()
+        settings = msgspec.structs.replace(self._settings, data_planes=planes)
+        return *build(self._registry.members(), self._breakers.published), settings
 
     def published(self, table: RoutingTable) -> None:
         """Keep a published table on disk."""
@@ -185,7 +195,7 @@ class ControlPlane:
         self._totals.write_soon()
 
     def is_dead(self, plane: PlaneIdentity) -> bool:
-        """Whether a plane's process has ended. The supervisor removes the records of those that have."""
+        """Whether the process of a plane here has ended. The supervisor removes the records of those that have."""
         record = read_record(self._runtime.plane(plane.id), PlaneRecord)
         return record is None or not is_alive(record.process)
 
@@ -236,9 +246,9 @@ class ControlPlane:
             self._publisher.changed()
 
     def last_published(self) -> tuple[Settings, Stamp]:
-        """Return what the planes were told last."""
+        """Return what the planes were told last, without the number of planes on other hosts."""
         table = self._publication.table
-        return table.settings, table.stamp
+        return msgspec.structs.replace(table.settings, data_planes=self._settings.data_planes), table.stamp
 
     def planes(self) -> tuple[Plane, ...]:
         """Return the planes that are heard of."""
@@ -268,7 +278,7 @@ class ControlPlane:
 
         self._tls.use(tls_config(config))
         self._key.use(config.api_key_file)
-        if _checks(config) != _checks(before):
+        if checks_of(config) != checks_of(before):
             self._prober.use(endpoint=config.health_check_endpoint, timeout=config.health_check_timeout_secs)
         self._scraper.use(interval=config.load_interval_ms / 1000)
         self._pacing.use(config.load_cpu_percent / 100)
@@ -282,7 +292,7 @@ class ControlPlane:
 
     async def _watch_workers(self, publisher: Publisher) -> None:
         # Planes get the table while the rest is being loaded.
-        await asyncio.to_thread(_load, "controlplane.prober", "controlplane.scraper")
+        await load("controlplane.prober", "controlplane.scraper")
         from controlplane.pacing import Pacing
         from controlplane.prober import Prober
         from controlplane.scraper import Scraper
@@ -320,8 +330,7 @@ class ControlPlane:
             group.create_task(self._serve(publisher))
 
     async def _serve(self, publisher: Publisher) -> None:
-        await asyncio.to_thread(
-            _load,
+        await load(
             "controlplane.admin",
             "controlplane.admin_token",
             "controlplane.listener",
@@ -342,6 +351,7 @@ class ControlPlane:
             self._clock,
             self._breakers.transitions,
             self._ejections.counts,
+            self._remote.tally if self._remote is not None else None,
         )
         admin = Listener(
             admin_application(
@@ -388,13 +398,3 @@ class ControlPlane:
             now=now,
             wall=self._clock.wall(),
         )
-
-
-def _checks(config: StartConfig) -> tuple[HealthRules, str, int]:
-    """Return everything that a worker's check depends on."""
-    return HealthRules.of(config), config.health_check_endpoint, config.health_check_timeout_secs
-
-
-def _load(*modules: str) -> None:
-    for module in modules:
-        importlib.import_module(module)

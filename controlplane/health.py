@@ -182,3 +182,8 @@ def _unhealthy(health: Health, rules: HealthRules) -> Health:
         suspected=False,
         pause=min(FAILED_PAUSE, rules.interval),
     )
+
+
+def checks_of(config: StartConfig) -> tuple[HealthRules, str, int]:
+    """Return everything that a worker's check depends on."""
+    return HealthRules.of(config), config.health_check_endpoint, config.health_check_timeout_secs

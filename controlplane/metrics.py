@@ -19,6 +19,7 @@ from controlplane.loads import Loads
 from controlplane.outliers import Cause
 from controlplane.planes import Planes
 from controlplane.publication import Publication
+from controlplane.remote_tally import Tally
 from controlplane.totals import Totals
 from shared import catalog
 from shared.clock import Clock
@@ -45,14 +46,19 @@ class RouterCollector(Collector):
         clock: Clock,
         transitions: Mapping[tuple[str, BreakerState], int],
         ejections: Mapping[tuple[str, Cause], int],
+        remote: Tally | None = None,
     ) -> None:
-        """`transitions` counts changes of breakers, by worker and new state; `ejections`, by worker and cause."""
+        """`transitions` counts changes of breakers, by worker and new state; `ejections`, by worker and cause.
+
+        `remote` counts who came from other hosts.
+        """
         self._publication = publication
         self._planes = planes
         self._loads = loads
         self._clock = clock
         self._transitions = transitions
         self._ejections = ejections
+        self._remote = remote
 
     def collect(self) -> Iterator[Metric]:
         """Yield every family with its present values."""
@@ -66,11 +72,13 @@ class RouterCollector(Collector):
         yield from _table_gauges(table)
         yield from self._plane_gauges()
         yield from self._worker_gauges(table)
+        if self._remote is not None:
+            yield _remote_connections(self._remote)
 
     def _plane_gauges(self) -> Iterator[Metric]:
         now = self._clock.monotonic()
-        # Of several planes in one slot (one replaces the other) the newest is last.
-        planes = {str(plane.identity.slot): plane for plane in self._planes.present()}
+        # Of several planes in one place (one replaces the other) the newest is last.
+        planes = {plane.identity.label: plane for plane in self._planes.present()}
         version = _family("plane_table_version", "Version of the table that a plane serves from.", "plane")
         age = _family("plane_table_age_seconds", "How long ago a plane knew its table to be current.", "plane")
         stale = _family("plane_stale", "1 when a plane has lost touch with the control plane.", "plane")
@@ -81,19 +89,19 @@ class RouterCollector(Collector):
         resyncs = CounterMetricFamily(
             _PREFIX + "plane_resyncs", "Times a plane had to ask for the whole table.", labels=("plane",)
         )
-        for slot, plane in planes.items():
+        for place, plane in planes.items():
             report = plane.report
             if report is None:
                 continue
             silence = now - plane.reported
-            version.add_metric((slot,), report.table.version if report.table is not None else 0)
-            age.add_metric((slot,), report.table_age + silence)
-            stale.add_metric((slot,), report.stale)
-            heard.add_metric((slot,), silence)
-            clients.add_metric((slot,), report.client_connections)
-            most.add_metric((slot,), report.client_connection_limit)
-            workers.add_metric((slot,), report.worker_connections)
-            resyncs.add_metric((slot,), report.resyncs)
+            version.add_metric((place,), report.table.version if report.table is not None else 0)
+            age.add_metric((place,), report.table_age + silence)
+            stale.add_metric((place,), report.stale)
+            heard.add_metric((place,), silence)
+            clients.add_metric((place,), report.client_connections)
+            most.add_metric((place,), report.client_connection_limit)
+            workers.add_metric((place,), report.worker_connections)
+            resyncs.add_metric((place,), report.resyncs)
         yield from (version, age, stale, heard, clients, most, workers, resyncs)
 
     def _worker_gauges(self, table: RoutingTable) -> Iterator[Metric]:
@@ -157,6 +165,17 @@ def _table_gauges(table: RoutingTable) -> Iterator[Metric]:
     for state in get_args(WorkerState):
         states.add_metric((state,), sum(worker.state == state for worker in table.workers.values()))
     yield states
+
+
+def _remote_connections(tally: Tally) -> Metric:
+    family = CounterMetricFamily(
+        _PREFIX + "remote_connections",
+        "Connections to the ports for planes on other hosts: let in, refused for their key, or for having none.",
+        labels=("result",),
+    )
+    for result, count in (("let_in", tally.let_in), ("unknown_key", tally.unknown_key), ("no_key", tally.no_key)):
+        family.add_metric((result,), count)
+    return family
 
 
 def _family(name: str, text: str, *labels: str) -> GaugeMetricFamily:

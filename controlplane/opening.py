@@ -55,6 +55,8 @@ def open_router(config: StartConfig, runtime: RuntimeDir, found: Survey, spawner
     by_id = {record.identity.id: plane for record, plane in found.planes}
     write_atomically(runtime.config, msgspec.json.encode(config))
     write_record(runtime.supervisor, own_record())
+    # From a time when planes here followed a control plane on another host.
+    runtime.uplink.unlink(missing_ok=True)
     forget_all_but(runtime, set(by_id))
     if not by_id:
         # No plane lives by the last table any more: it may name workers that this router was never told of.

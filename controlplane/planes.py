@@ -24,6 +24,8 @@ SUSPICIOUS_AFTER = 2.0
 """Seconds of silence (a plane reports each second) after which it is checked whether the process still runs."""
 FOLDED_AFTER = 10.0
 """Seconds of silence after which a plane is folded, whether its process runs or not."""
+LOST_AFTER = 300.0
+"""Seconds of silence after which a plane on another host counts as dead: nobody can look there, and links heal."""
 MAX_PLANES = 1024
 MAX_NACK = 300
 """Characters of a plane's reason that are kept."""
@@ -70,6 +72,10 @@ class Planes:
         """Whether the sums hold every plane that is expected. Before, they are too small, and would seem to fall."""
         return not self._awaited or now >= self._awaited_until
 
+    def elsewhere(self) -> int:
+        """Return how many planes on other hosts are heard."""
+        return sum(plane.identity.host != "" for plane in self._planes.values())
+
     def hear(self, identity: PlaneIdentity, now: float) -> Plane:
         """Note a sign of life."""
         plane = self._planes.get(identity.id)
@@ -110,13 +116,22 @@ class Planes:
         return self._fold(self.hear(message.plane, now), dead=True)
 
     def fold_silent(self, now: float, is_dead: Callable[[PlaneIdentity], bool]) -> tuple[Plane, ...]:
-        """Fold the planes that fell silent. Returns those that were found dead."""
+        """Fold the planes that fell silent. Returns those that were found dead.
+
+        `is_dead` looks at a process on this host. On another one a plane is dead when the next one in its place is
+        heard, or after `LOST_AFTER`.
+        """
+        places = {_place(plane): plane.identity.started for plane in self.present()}
         lost = []
         for plane in (*self._planes.values(), *self._folded.values()):
             silence = now - plane.heard
             if plane.is_dead or silence < SUSPICIOUS_AFTER:
                 continue
-            if is_dead(plane.identity):
+            if plane.identity.host:
+                dead = silence >= LOST_AFTER or places[_place(plane)] > plane.identity.started
+            else:
+                dead = is_dead(plane.identity)
+            if dead:
                 lost.append(self._fold(plane, dead=True))
             elif silence >= FOLDED_AFTER and not plane.is_folded:
                 self._fold(plane, dead=False)
@@ -127,9 +142,9 @@ class Planes:
         self._base.keep_workers(frozenset(known))
 
     def present(self) -> tuple[Plane, ...]:
-        """Return the planes that are not known to be dead, by slot; of several in one slot the newest is last."""
+        """Return the planes that are not known to be dead, by place; of several in one place the newest is last."""
         alive = (*self._planes.values(), *(plane for plane in self._folded.values() if not plane.is_dead))
-        return tuple(sorted(alive, key=lambda plane: (plane.identity.slot, plane.identity.started)))
+        return tuple(sorted(alive, key=lambda plane: (*_place(plane), plane.identity.started)))
 
     def serve(self, order: tuple[int, int]) -> bool:
         """Whether every plane that is heard serves from the table of that order or a later one."""
@@ -158,10 +173,13 @@ class Planes:
         return ended, tuple(reports)
 
     def restore(self, ended: Totals, reports: Iterable[CounterReport], alive: Collection[str], now: float) -> None:
-        """Take over what an earlier control plane kept; a plane that is not among the living has ended since."""
+        """Take over what an earlier control plane kept; a plane here that is not among the living has ended since.
+
+        Those on other hosts have as long to be heard as if they had just been.
+        """
         self._base = ended.fitting()
         for report in reports:
-            if report.plane.id in alive:
+            if report.plane.id in alive or report.plane.host:
                 self._planes[report.plane.id] = Plane(report.plane, now, report=report, reported=now)
             else:
                 self._base.add(report, lost=True)
@@ -197,6 +215,10 @@ class Planes:
             oldest = self._folded.pop(dead[0] if dead else next(iter(self._folded)))
             oldest.is_dead = True
             _add(self._base, oldest)
+
+
+def _place(plane: Plane) -> tuple[str, int]:
+    return plane.identity.host, plane.identity.slot
 
 
 def _add(totals: Totals, plane: Plane) -> None:

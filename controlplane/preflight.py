@@ -18,6 +18,7 @@ import msgspec
 from controlplane.children import Plane, Process, find_control_plane, find_planes
 from shared.config import StartConfig, join_address
 from shared.decoding import DECODE_ERRORS
+from shared.remote_address import parse_remote_address
 from shared.runtime_dir import PlaneRecord, RuntimeDir
 
 
@@ -67,15 +68,24 @@ def survey(runtime: RuntimeDir) -> Survey:
 
 def check_ports(config: StartConfig, found: Survey) -> None:
     """Raise CanNotStart when a port that we need is held by anybody but our own processes."""
+    check_data_port(config, found)
+    ports = [
+        ("--admin-port", config.admin_host, config.admin_port),
+        ("--prometheus-port", config.prometheus_host, config.prometheus_port),
+    ]
+    if config.control_bind is not None:
+        address = parse_remote_address("--control-bind", config.control_bind)
+        ports += [("--control-bind", address.host, port) for port in address.ports]
+    for flag, host, port in ports:
+        if not _is_held_by_control_plane(port, found):
+            _check_port(flag, host, port, shared=False)
+
+
+def check_data_port(config: StartConfig, found: Survey) -> None:
+    """Raise CanNotStart when the planes' port is held by anybody but our own planes."""
     # Planes that were left running hold the port, and share it; a stranger's socket does not.
     shares = any(_listens_on(record, config.port) for record, _ in found.planes)
     _check_port("--port", config.host, config.port, shared=shares)
-    for flag, host, port in (
-        ("--admin-port", config.admin_host, config.admin_port),
-        ("--prometheus-port", config.prometheus_host, config.prometheus_port),
-    ):
-        if not _is_held_by_control_plane(port, found):
-            _check_port(flag, host, port, shared=False)
 
 
 def _listens_on(record: PlaneRecord, port: int) -> bool:
@@ -87,7 +97,11 @@ def _is_held_by_control_plane(port: int, found: Survey) -> bool:
     # It will be ended before its successor needs the port. Without its configuration we can not tell.
     if found.control_plane is None:
         return False
-    return found.config is None or port in (found.config.admin_port, found.config.prometheus_port)
+    if (config := found.config) is None:
+        return True
+    bind = config.control_bind
+    remote = parse_remote_address("--control-bind", bind).ports if bind is not None else ()
+    return port in (config.admin_port, config.prometheus_port, *remote)
 
 
 def _check_port(flag: str, host: str, port: int, *, shared: bool) -> None:

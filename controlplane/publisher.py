@@ -10,7 +10,7 @@ import asyncio
 import logging
 import os
 from contextlib import suppress
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from controlplane.loads import Loads
 from controlplane.planes import MAX_NACK, Plane, Planes
@@ -54,6 +54,9 @@ from shared.sockets import Context, control_server, publisher, send_or_drop
 from shared.table import ModelCard, RoutingTable, Settings, Worker
 from shared.version import __version__
 from shared.worker_attributes import WorkerAttributes
+
+if TYPE_CHECKING:
+    from controlplane.remote_port import RemotePort, Reply
 
 COALESCE = 0.02
 """Seconds in which changes are gathered into one version: a fleet that starts together is one change, not many."""
@@ -122,8 +125,12 @@ class Publisher:
         loads: Loads,
         source: Source,
         clock: Clock,
+        remote: RemotePort | None = None,
     ) -> None:
+        """`remote` leads to planes on other hosts, where there may be any."""
         self.malformed = 0
+        self._remote = remote
+        self._elsewhere = 0
         self._publication = publication
         self._planes = planes
         self._loads = loads
@@ -205,6 +212,8 @@ class Publisher:
                 self._fold(),
             ):
                 group.create_task(loop)
+            if self._remote is not None:
+                group.create_task(self._remote.run(self._handle))
 
     async def _beat(self) -> None:
         while True:
@@ -234,49 +243,55 @@ class Publisher:
     async def _take_reports(self) -> None:
         taken = 0
         while True:
-            frames: list[bytes] = await self._control_socket.recv_multipart()
-            answer = self._take(frames)
-            if answer is not None:
-                send_or_drop(self._control_socket, [frames[0], encode(answer)])
+            self._handle(await self._control_socket.recv_multipart(), self._reply)
             taken += 1
             if taken % _BATCH == 0:
                 await asyncio.sleep(0)
 
-    def _begin_command(self, sender: bytes, command: FleetCommand) -> None:
+    def _reply(self, frames: list[bytes]) -> None:
+        send_or_drop(self._control_socket, frames)
+
+    def _begin_command(self, sender: bytes, command: FleetCommand, reply: Reply) -> None:
         # Planes have limits of their own; one that has none must not fill this process.
         if self._group is not None and self._commands < _MAX_COMMANDS:
             self._commands += 1
-            self._group.create_task(self._command(sender, command))
+            self._group.create_task(self._command(sender, command, reply))
 
-    async def _command(self, sender: bytes, command: FleetCommand) -> None:
+    async def _command(self, sender: bytes, command: FleetCommand, reply: Reply) -> None:
         try:
             code, message = await self._source.command(command.verb, command.url, command.said)
         finally:
             self._commands -= 1
         answer = FleetAnswer(command.request_id, self._publication.table.stamp, code, message)
-        send_or_drop(self._control_socket, [sender, encode(answer)])
+        reply([sender, encode(answer)])
 
     async def _fold(self) -> None:
         while True:
             await asyncio.sleep(_FOLD_INTERVAL)
-            for plane in self._planes.fold_silent(self._clock.monotonic(), self._source.is_dead):
-                log.warning("plane %d (pid %d) is gone", plane.identity.slot, plane.identity.pid)
+            now = self._clock.monotonic()
+            for plane in self._planes.fold_silent(now, self._source.is_dead):
+                log.warning("plane %s (pid %d) is gone", plane.identity.label, plane.identity.pid)
                 self._tell_gone(plane)
+            if (elsewhere := self._planes.elsewhere()) != self._elsewhere:
+                self._elsewhere = elsewhere
+                self.changed()
             self._planes.forget_workers(self._publication.table.workers)
 
-    def _take(self, frames: list[bytes]) -> Downward | None:
+    def _handle(self, frames: list[bytes], reply: Reply) -> None:
+        """Take one message; `reply` leads back to where it came from."""
         try:
             if len(frames) != 2:
                 raise MessageError(f"{len(frames)} frames where 2 belong")
             message = decode_upward(frames[1])
         except MessageError as error:
             self._complain(error)
-            return None
+            return
+        now = self._clock.monotonic()
         if isinstance(message, FleetCommand):
-            self._planes.hear(message.plane, self._clock.monotonic())
-            self._begin_command(frames[0], message)
-            return None
-        return self._answer(message, self._clock.monotonic())
+            self._planes.hear(message.plane, now)
+            self._begin_command(frames[0], message, reply)
+        elif (answer := self._answer(message, now)) is not None:
+            reply([frames[0], encode(answer)])
 
     def _answer(self, message: Upward, now: float) -> Downward | None:
         match message:
@@ -290,7 +305,7 @@ class Publisher:
                 self._acked.set()
             case Nack():
                 if self._planes.refused(message, now):
-                    log.warning("plane %d refuses the table: %s", message.plane.slot, message.reason[:MAX_NACK])
+                    log.warning("plane %s refuses the table: %s", message.plane.label, message.reason[:MAX_NACK])
             case ReceiptAnswer() | Tried():
                 self._planes.hear(message.plane, now)
                 self._questions.take(message.request_id, message)
@@ -327,10 +342,17 @@ class Publisher:
         self._publish(TOPIC_INFLIGHT, PlaneInflight(stamp, plane.identity.id, plane.inflight_seq + 1, {}))
 
     def _tell(self, plane: str, message: Downward) -> None:
-        send_or_drop(self._control_socket, [plane.encode(), encode(message)])
+        # The way to a plane that is not there drops it.
+        frames = [plane.encode(), encode(message)]
+        self._reply(frames)
+        if self._remote is not None:
+            self._remote.reply(frames)
 
     def _publish(self, topic: bytes, message: Downward) -> None:
-        send_or_drop(self._publish_socket, [topic, encode(message)])
+        frames = [topic, encode(message)]
+        send_or_drop(self._publish_socket, frames)
+        if self._remote is not None:
+            self._remote.publish(frames)
 
     def _complain(self, error: MessageError) -> None:
         self.malformed += 1

@@ -162,8 +162,8 @@ class Reloader:
             await self._tell(old)
             return Reloaded(outcome="refused", problems=(said.refusal,), warnings=plan.warnings)
         late = tuple(
-            f"plane {slot} has not confirmed within {CONFIRM_WITHIN:g} s; it follows when it answers again"
-            for slot in said.silent
+            f"plane {place} has not confirmed within {CONFIRM_WITHIN:g} s; it follows when it answers again"
+            for place in said.silent
         )
         warnings = (*plan.warnings, *late, *await self._target.adopt(new))
         return msgspec.structs.replace(plan, outcome="applied", warnings=warnings)
@@ -212,8 +212,8 @@ class Reloader:
             if reason:
                 return Reloaded(outcome="refused", problems=(refusal(plane, reason),), warnings=plan.warnings)
             if reason is None:
-                slot = plane.identity.slot
-                warnings.append(f"it could not be tried on plane {slot}, which said nothing for {TRIED_WITHIN:g} s")
+                place = plane.identity.label
+                warnings.append(f"it could not be tried on plane {place}, which said nothing for {TRIED_WITHIN:g} s")
         return msgspec.structs.replace(plan, warnings=tuple(warnings))
 
     async def _tell(self, config: StartConfig) -> Verdict:

@@ -28,10 +28,10 @@ class Reloaded(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Verdict(NamedTuple):
-    """What the planes say of a table: why one refuses it, and the slots of those that have not said anything."""
+    """What the planes say of a table: why one refuses it, and the places of those that have not said anything."""
 
     refusal: str | None
-    silent: tuple[int, ...]
+    silent: tuple[str, ...]
 
 
 def judge(old: StartConfig, gathered: Gathered) -> Reloaded:
@@ -61,10 +61,10 @@ def overruled(gathered: Gathered, alone: Gathered) -> tuple[str, ...]:
 
 
 def triers(planes: Iterable[Plane]) -> tuple[Plane, ...]:
-    """Return the planes to try settings on: of each version that runs, the one heard last. They judge alike."""
+    """Return the planes to try settings on: of each version on each host, the one heard last. They judge alike."""
     newest_last = sorted(planes, key=lambda plane: plane.heard)
     serving = (plane for plane in newest_last if not plane.is_folded and plane.acked is not None)
-    return tuple({plane.identity.version: plane for plane in serving}.values())
+    return tuple({(plane.identity.version, plane.identity.host): plane for plane in serving}.values())
 
 
 def verdict(planes: Iterable[Plane], stamp: Stamp) -> Verdict:
@@ -76,13 +76,13 @@ def verdict(planes: Iterable[Plane], stamp: Stamp) -> Verdict:
         if plane.nack is not None and plane.nacked is not None and plane.nacked.order >= stamp.order:
             return Verdict(refusal(plane, plane.nack), ())
         if plane.acked is None or plane.acked.order < stamp.order:
-            silent.append(plane.identity.slot)
+            silent.append(plane.identity.label)
     return Verdict(None, tuple(silent))
 
 
 def refusal(plane: Plane, reason: str) -> str:
     """Return the refusal of one plane as a problem of the reload."""
-    return f"plane {plane.identity.slot} refuses it: {reason}"
+    return f"plane {plane.identity.label} refuses it: {reason}"
 
 
 def _needs_restart(change: ConfigChange, gathered: Gathered) -> str:

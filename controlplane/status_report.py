@@ -61,9 +61,13 @@ class ControlPlaneStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PlaneStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """One plane. `table_age` is what it told, brought up to now; None before its first report."""
+    """One plane. `table_age` is what it told, brought up to now; None before its first report.
+
+    `host` names the other host that it runs on; empty for one beside the control plane.
+    """
 
     slot: int
+    host: str
     id: str
     pid: int
     state: PlaneState
@@ -190,6 +194,7 @@ def _plane_status(plane: Plane, now: float, wall: float) -> PlaneStatus:
     stamp = plane.acked
     return PlaneStatus(
         slot=plane.identity.slot,
+        host=plane.identity.host,
         id=plane.identity.id,
         pid=plane.identity.pid,
         state=_plane_state(plane, now),
@@ -211,7 +216,8 @@ def _plane_state(plane: Plane, now: float) -> PlaneState:
     silence = now - plane.heard
     if silence > SILENT_AFTER:
         # Its process runs, or it would not be here.
-        return "hung" if silence > HUNG_AFTER else "silent"
+        # Of one on another host nobody can tell whether it hangs or the link is down.
+        return "hung" if silence > HUNG_AFTER and not plane.identity.host else "silent"
     if plane.report is not None and plane.report.draining:
         return "draining"
     if plane.nack is not None:

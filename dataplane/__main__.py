@@ -1,4 +1,4 @@
-"""`python -m dataplane RUNTIME_DIR --slot N --id HEX16 [--after HEX16]`: started by the supervisor, never by hand."""
+"""`python -m dataplane RUNTIME_DIR [--remote] --slot N --id HEX16 [--after HEX16]`: started by a supervisor only."""
 
 from __future__ import annotations
 
@@ -14,12 +14,17 @@ def main() -> int:
     """Read the arguments and run a plane."""
     parser = argparse.ArgumentParser(prog="python -m dataplane")
     parser.add_argument("runtime_dir", type=Path)
+    parser.add_argument("--remote", action="store_true")
     parser.add_argument("--slot", type=int, required=True)
     parser.add_argument("--id", required=True)
     parser.add_argument("--after")
     arguments = parser.parse_args()
     return run(
-        RuntimeDir(arguments.runtime_dir), slot=arguments.slot, plane_id=arguments.id, predecessor=arguments.after
+        RuntimeDir(arguments.runtime_dir),
+        slot=arguments.slot,
+        plane_id=arguments.id,
+        predecessor=arguments.after,
+        is_remote=arguments.remote,
     )
 
 

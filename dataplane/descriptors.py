@@ -7,7 +7,6 @@ accept ever fails for want of a descriptor: granian would try again at once, for
 from __future__ import annotations
 
 import errno
-import resource
 from collections.abc import Callable
 from typing import Generic, NamedTuple, TypeVar
 
@@ -28,14 +27,6 @@ class Shares(NamedTuple):
 
     clients: int
     workers: int
-
-
-def raise_descriptor_limit() -> int:
-    """Raise this process's limit of open files as far as it may go; return the limit."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return hard
 
 
 def share_out(descriptors: int) -> Shares:

@@ -19,7 +19,7 @@ from dataplane.accounting import Accounting
 from dataplane.app import PlaneApplication
 from dataplane.arrivals import Arrivals
 from dataplane.client_connections import ClientConnections
-from dataplane.descriptors import raise_descriptor_limit, share_out
+from dataplane.descriptors import share_out
 from dataplane.draining import Draining
 from dataplane.fleet import Fleet
 from dataplane.fleet_commands import FleetCommands
@@ -27,16 +27,20 @@ from dataplane.forward import Forwarder
 from dataplane.handover import Handover, take_over
 from dataplane.placement import Placement
 from dataplane.receipts import receipt
+from dataplane.remote_tables import RemoteTables
 from dataplane.server import HttpServer
 from dataplane.status_socket import StatusSocket
 from dataplane.subscriber.client import SubscriberClient, load_last_known_good
+from dataplane.subscriber.link import Link, LocalLink
+from shared.clock import SystemClock
 from shared.config import StartConfig, plane_fingerprint
 from shared.logs import configure_logging, set_level
 from shared.messages import CounterReport, FleetAnswer, PlaneIdentity, PlaneStatus
-from shared.process import own_record
+from shared.process import own_record, raise_descriptor_limit
 from shared.receipt import Receipt
 from shared.runtime_dir import PlaneRecord, RuntimeDir, write_record
 from shared.table import RoutingTable
+from shared.uplink import Uplink, remote_fingerprint
 
 logger = logging.getLogger(__name__)
 
@@ -49,25 +53,32 @@ class Plane:
     """Puts the parts of a plane together and runs them until it is told to stop."""
 
     def __init__(
-        self, runtime_dir: RuntimeDir, config: StartConfig, identity: PlaneIdentity, predecessor: str | None
+        self,
+        runtime_dir: RuntimeDir,
+        config: StartConfig,
+        identity: PlaneIdentity,
+        predecessor: str | None,
+        uplink: Uplink | None = None,
     ) -> None:
+        """`uplink` leads to a control plane on another host; None: it is on this one."""
         self._runtime_dir = runtime_dir
         self._config = config
         self._identity = identity
         self._predecessor = predecessor
-        self._fingerprint = plane_fingerprint(config)
+        self._fingerprint = plane_fingerprint(config) if uplink is None else remote_fingerprint(config, uplink)
         self._accounting = Accounting()
         rng = random.Random()
         shares = share_out(raise_descriptor_limit())
         self._clients = ClientConnections(config.port, shares.clients)
-        self._fleet = Fleet(
-            self._accounting, plane_slot=identity.slot, plane=identity.id, rng=rng, connections=shares.workers
-        )
+        # Slots are counted on each host: those of another one begin their turns anywhere.
+        turn = identity.slot if uplink is None else rng.randrange(1 << 16)
+        self._fleet = Fleet(self._accounting, plane_slot=turn, plane=identity.id, rng=rng, connections=shares.workers)
+        self._remote = RemoteTables(runtime_dir) if uplink is not None else None
         self._subscriber = SubscriberClient(
-            runtime_dir,
+            _link(runtime_dir, uplink, rng),
             identity,
             last_known_good=load_last_known_good(runtime_dir.table),
-            refuse=Fleet.refuse,
+            refuse=self._refuse,
             on_table=self._adopt,
             on_stale=self._set_stale,
             on_load=self._fleet.take_load,
@@ -96,7 +107,12 @@ class Plane:
 
     # --- parts speak to each other ---------------------------------------------------------------------
 
+    def _refuse(self, table: RoutingTable) -> str | None:
+        return Fleet.refuse(table) or (self._remote.refuse(table) if self._remote is not None else None)
+
     def _adopt(self, table: RoutingTable) -> None:
+        if self._remote is not None:
+            self._remote.keep(table)
         set_level(table.settings.log_level)
         self._fleet.adopt(table)
         self._forwarder.reroute()
@@ -192,6 +208,8 @@ class Plane:
                     background.create_task(self._housekeeping(placement)),
                     background.create_task(self._clients.run()),
                 ]
+                if self._remote is not None:
+                    tasks.append(background.create_task(self._remote.run()))
                 await self._serve(stop)
                 for task in tasks:
                     task.cancel()
@@ -243,19 +261,37 @@ class Plane:
                 placement.adjust()
 
 
-def run(runtime_dir: RuntimeDir, *, slot: int, plane_id: str, predecessor: str | None) -> int:
+def _link(runtime_dir: RuntimeDir, uplink: Uplink | None, rng: random.Random) -> Link:
+    if uplink is None:
+        return LocalLink(runtime_dir)
+    # Only for those who use it: it loads what reads key files.
+    from dataplane.subscriber.remote_link import RemoteLink
+
+    return RemoteLink(uplink, SystemClock(), rng)
+
+
+def run(runtime_dir: RuntimeDir, *, slot: int, plane_id: str, predecessor: str | None, is_remote: bool) -> int:
     """Run a plane from the configuration in the runtime folder; return the exit code.
 
-    `predecessor` is the id of the plane that it replaces, and whose listening socket it takes over.
+    `predecessor` is the id of the plane that it replaces, and whose listening socket it takes over. One that
+    `is_remote` reads in the folder, too, where its control plane is.
     """
     config = msgspec.json.decode(runtime_dir.config.read_bytes(), type=StartConfig)
     configure_logging(f"plane {slot}", config.log_level)
     setproctitle.setproctitle(f"routerctl: plane {slot} ({config.host}:{config.port})")
     own = own_record()
-    identity = PlaneIdentity(id=plane_id, slot=slot, pid=own.pid, version=own.version, started=time.time())
+    uplink = msgspec.json.decode(runtime_dir.uplink.read_bytes(), type=Uplink) if is_remote else None
+    identity = PlaneIdentity(
+        id=plane_id,
+        slot=slot,
+        pid=own.pid,
+        version=own.version,
+        started=time.time(),
+        host=uplink.name if uplink is not None else "",
+    )
 
     async def main() -> None:
-        await Plane(runtime_dir, config, identity, predecessor).run()
+        await Plane(runtime_dir, config, identity, predecessor, uplink).run()
 
     uvloop.run(main())
     return 0

@@ -17,7 +17,7 @@ from shared.version import __version__
 from shared.worker_attributes import ConfiguredWorker
 
 TLS_FILES = ("worker_ca_file", "worker_client_cert", "worker_client_key")
-PATHS = ("runtime_dir", "admin_token_file", "api_key_file", *TLS_FILES)
+PATHS = ("runtime_dir", "admin_token_file", "api_key_file", "control_keys", *TLS_FILES)
 
 
 class ConfigError(Exception):
@@ -50,6 +50,9 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     # A quarter less CPU per request than with threads spread over cores (dataplane/placement.py).
     plane_affinity: str = "core"
     runtime_dir: str | None = None
+    # None: all planes are on this host, and nothing of the control plane's talk with them leaves it.
+    control_bind: str | None = None
+    control_keys: str | None = None
     admin_host: str = "127.0.0.1"
     admin_port: int = 30080
     # None: whoever reaches the port, which then is on loopback, commands the router.

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from shared.admin_token import read_admin_token
 from shared.config import TLS_FILES, ConfigError, StartConfig, flag_of
 from shared.logs import LEVELS
+from shared.remote_address import RemoteAddress, parse_remote_address
 from shared.worker_key import read_worker_key
 from shared.worker_url import check_worker_url, origin
 
@@ -98,6 +99,7 @@ def faults(config: StartConfig) -> Iterator[Fault]:
             text = f"{flag_of(one)} and {flag_of(other)} are both {port}; give them different ports"
             yield Fault((one, other), text)
     yield from _worker_url_faults(config.worker_urls)
+    yield from _control_faults(config)
     yield from _admin_token_faults(config)
     if config.api_key_file is not None:
         try:
@@ -157,6 +159,46 @@ def _worker_url_faults(urls: tuple[str, ...]) -> Iterator[Fault]:
             what = f"{url} twice" if before == url else f"{before} and {url}, which are the same"
             yield Fault(("worker_urls",), f"--worker-urls names {what}; name each worker once", url)
         seen[origin(url)] = url
+
+
+def _control_faults(config: StartConfig) -> Iterator[Fault]:
+    bind, keys = config.control_bind, config.control_keys
+    if bind is not None:
+        try:
+            address = parse_remote_address("--control-bind", bind)
+        except ValueError as error:
+            yield Fault(("control_bind",), str(error))
+        else:
+            yield from _control_address_faults(config, address)
+    if bind is not None and not keys:
+        yield Fault(
+            ("control_bind",),
+            "--control-bind lets planes on other hosts in, by their keys only; give a folder with --control-keys, "
+            "and make it with: routerctl keys new --dir FOLDER",
+        )
+    elif keys and bind is None:
+        yield Fault(("control_keys",), "--control-keys has no effect without --control-bind; give both or neither")
+    elif keys:
+        # Only for those who use it: it loads ZeroMQ.
+        from shared.plane_keys import SERVER, KeyFileError, read_pair, secret_file
+
+        try:
+            read_pair(secret_file(Path(keys), SERVER))
+        except KeyFileError as error:
+            yield Fault(("control_keys",), f"--control-keys: {error}")
+
+
+def _control_address_faults(config: StartConfig, address: RemoteAddress) -> Iterator[Fault]:
+    if not _is_address(address.host):
+        text = f"--control-bind has host {address.host!r}; write an IP address to listen on, such as 0.0.0.0 for all"
+        yield Fault(("control_bind",), text)
+    for field in PORTS:
+        if (port := getattr(config, field)) in address.ports:
+            yield Fault(
+                ("control_bind", field),
+                f"--control-bind uses ports {address.ports[0]} and {address.ports[1]}, and {flag_of(field)} is {port}; "
+                "give them different ports",
+            )
 
 
 def _admin_token_faults(config: StartConfig) -> Iterator[Fault]:

@@ -64,12 +64,19 @@ def resolve(
 
 
 def gather(
-    flags: Mapping[str, str | Sequence[str]], environment: Mapping[str, str], file: ConfigFile | None = None
+    flags: Mapping[str, str | Sequence[str]],
+    environment: Mapping[str, str],
+    file: ConfigFile | None = None,
+    *,
+    only: frozenset[str] = frozenset(FIELDS),
 ) -> Gathered:
-    """Put a configuration together and find everything that is wrong with it. `flags` is as in `resolve`."""
+    """Put a configuration together and find everything that is wrong with it. `flags` is as in `resolve`.
+
+    Of the environment and of what is wrong, `only` these fields count.
+    """
     content = read_config(file) if file is not None else Content({})
     given = dict(content.given)
-    given.update(_from_environment(environment))
+    given.update({field: one for field, one in _from_environment(environment).items() if field in only})
     given.update({field: Given(value, Place("flag", flag_of(field))) for field, value in flags.items()})
     values: dict[str, Any] = {}
     problems = list(content.problems)
@@ -84,7 +91,8 @@ def gather(
     config = StartConfig(**values)
     unread = given.keys() - values.keys()
     # The default that stands in for a value that could not be read is nobody's mistake.
-    found = (fault for fault in faults(config) if not unread.intersection(fault.fields))
+    counted = only - unread
+    found = (fault for fault in faults(config) if counted.issuperset(fault.fields))
     problems += [_placed(fault, given, file) for fault in found]
     if config.watch_config and file is None:
         where = given["watch_config"].place

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import time
 from pathlib import Path
 
@@ -38,3 +39,11 @@ def living_planes(runtime: RuntimeDir) -> list[PlaneRecord]:
     """Return the planes that run, as the runtime folder knows them, in the order of their ids."""
     records = (read_record(path, PlaneRecord) for path in sorted(runtime.planes.glob("*.json")))
     return [record for record in records if record is not None and is_alive(record.process)]
+
+
+def raise_descriptor_limit() -> int:
+    """Raise this process's limit of open files as far as it may go; return the limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard

@@ -113,6 +113,11 @@ class RuntimeDir:
         return self.path / "config-history.json"
 
     @property
+    def uplink(self) -> Path:
+        """Where planes find a control plane on another host (`shared.uplink.Uplink`)."""
+        return self.path / "uplink.json"
+
+    @property
     def lock(self) -> Path:
         """Held (flock) by the supervisor for as long as it lives."""
         return self.path / "supervisor.lock"

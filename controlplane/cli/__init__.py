@@ -29,6 +29,8 @@ _COMMANDS = {
     "planes": _Command("controlplane.cli.planes", "Show and restart the planes of a running router."),
     "reload": _Command("controlplane.cli.reload", "Have a running router read its configuration again."),
     "explain": _Command("controlplane.cli.explain", "Show why a request went where it went."),
+    "keys": _Command("controlplane.cli.keys", "Make and show the keys of planes on other hosts."),
+    "plane": _Command("controlplane.cli.plane", "Run planes of a router whose control plane is on another host."),
     "config": _Command("controlplane.cli.config", "Show, check and compare configurations; change a running router's."),
     "demo": _Command("controlplane.cli.demo", "Start a small simulated fleet with a router.", frozenset({"--once"})),
     "sim": _Command("controlplane.sim.cli", "Start simulated vLLM servers."),

@@ -12,6 +12,7 @@ from shared.process import is_alive, living_planes
 from shared.runtime_dir import PlaneRecord, ProcessRecord, RuntimeDir, read_record
 from shared.sockets import Context
 from shared.table import Stamp, Worker
+from shared.uplink import Uplink
 
 ASK_TIMEOUT = 1.0
 """Seconds: a plane that takes longer to say how it is has trouble worth showing as `silent`."""
@@ -34,6 +35,8 @@ async def local_status(runtime: RuntimeDir, clock: Clock) -> RouterView | None:
         context.destroy(linger=0)
     if control_plane.pid is not None and control is None:
         control_plane.state = "silent"
+    elif control_plane.pid is None and read_record(runtime.uplink, Uplink) is not None:
+        control_plane.state = "on another host"
     views = [_plane(record, status, clock) for record, status in zip(planes, statuses, strict=True)]
     return RouterView(
         supervisor=supervisor,

@@ -39,6 +39,15 @@ HELP: dict[str, tuple[str, str]] = {
         "Private folder for sockets and records; by default one per port. A router started on the folder of one "
         "that has died takes over its planes.",
     ),
+    "control_bind": (
+        "tcp://ADDRESS:PORT",
+        "Let planes on other hosts connect (`routerctl plane`), at this port and the next one; needs --control-keys.",
+    ),
+    "control_keys": (
+        "FOLDER",
+        "The control plane's key, and in planes/ the public keys of planes that may connect; made by `routerctl keys "
+        "new`. Keys may be added, removed and replaced at any time.",
+    ),
     "admin_host": ("ADDRESS", "Listen address of the admin API; whoever reaches it commands the router."),
     "admin_port": ("PORT", "Port of the admin API; GET /openapi.json there describes it."),
     "admin_token_file": (

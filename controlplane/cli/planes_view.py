@@ -45,7 +45,7 @@ def list_text(planes: Sequence[PlaneView]) -> str:
         connections = f"{plane.client_connections or 0} of {most}" if most else "-"
         rows.append(
             (
-                str(plane.slot),
+                plane.place,
                 plane.state,
                 str(plane.pid),
                 plane.version or "-",

@@ -30,6 +30,8 @@ def start(
     plane_affinity: Annotated[Text, option("plane_affinity")] = None,
     config: Annotated[Text, CONFIG] = None,
     runtime_dir: Annotated[Text, option("runtime_dir")] = None,
+    control_bind: Annotated[Text, option("control_bind")] = None,
+    control_keys: Annotated[Text, option("control_keys")] = None,
     admin_host: Annotated[Text, option("admin_host")] = None,
     admin_port: Annotated[Text, option("admin_port")] = None,
     admin_token_file: Annotated[Text, option("admin_token_file")] = None,

@@ -33,11 +33,13 @@ class TableView(msgspec.Struct, kw_only=True):
 class PlaneView(msgspec.Struct, kw_only=True):
     """One plane. `age` and `table_age` are in seconds, `active` counts client requests.
 
-    `client_connections` are those that are open, of at most `client_connection_limit`.
+    `client_connections` are those that are open, of at most `client_connection_limit`. `host` is empty for planes
+    beside the control plane.
     """
 
     id: str
     slot: int
+    host: str = ""
     pid: int
     state: str
     version: str | None = None
@@ -48,6 +50,11 @@ class PlaneView(msgspec.Struct, kw_only=True):
     active: int | None = None
     client_connections: int | None = None
     client_connection_limit: int | None = None
+
+    @property
+    def place(self) -> str:
+        """Return its slot, behind the name of its host when that is another one."""
+        return f"{self.host}/{self.slot}" if self.host else str(self.slot)
 
 
 class BreakerView(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,7 +120,7 @@ def as_text(report: RouterView, width: int = WIDTH) -> str:
     for plane in report.planes:
         table = "-" if plane.table is None else f"{plane.table.version} ({duration(plane.table_age)})"
         active = "-" if plane.active is None else str(plane.active)
-        head = (f"plane {plane.slot}", plane.state, str(plane.pid), plane.version or "-")
+        head = (f"plane {plane.place}", plane.state, str(plane.pid), plane.version or "-")
         most = plane.client_connection_limit
         # How near the limit is matters; both numbers would not fit beside all else.
         clients = f"{(plane.client_connections or 0) / most:.0%}" if most else "-"

@@ -1,8 +1,8 @@
 """The sockets and timers around the subscriber's state machine: frames and time in, actions out.
 
-`SubscriberClient` owns the plane's two sockets to the control plane: SUB, where tables and load come from, and
-DEALER, where snapshots are asked for and reports go. Nothing here waits for the control plane: a report that
-can not leave at once is dropped, and while the control plane is silent no report is even built.
+`SubscriberClient` owns the plane's two sockets to the control plane (`link.py` makes them): SUB, where tables and load
+come from, and DEALER, where snapshots are asked for and reports go. Nothing here waits for the control plane: a report
+that can not leave at once is dropped, and while the control plane is silent no report is even built.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from dataplane.subscriber.actions import (
     SendNack,
 )
 from dataplane.subscriber.last_known_good import load_last_known_good
+from dataplane.subscriber.link import Link, Sockets
 from dataplane.subscriber.machine import Subscriber
 from shared.breaker import ProbeNewsKind
 from shared.clock import Clock, SystemClock
@@ -54,15 +55,14 @@ from shared.messages import (
     encode,
 )
 from shared.receipt import Receipt
-from shared.runtime_dir import RuntimeDir
-from shared.sockets import WELCOME, Context, Socket, control_client, send_or_drop, subscriber
+from shared.sockets import WELCOME, Context, Socket, send_or_drop
 from shared.table import RoutingTable, Settings
 from shared.worker_attributes import WorkerAttributes
 
 __all__ = ["SubscriberClient", "load_last_known_good"]
 
 GOODBYE_LINGER = 200
-"""Milliseconds that the last reports may take to leave: the control plane is on this machine, or gone."""
+"""Milliseconds that the last reports may take to leave: the control plane is near, or gone."""
 _FRAMES_IN_A_ROW = 32
 
 
@@ -71,7 +71,7 @@ class SubscriberClient:
 
     def __init__(
         self,
-        runtime_dir: RuntimeDir,
+        link: Link,
         identity: PlaneIdentity,
         *,
         last_known_good: RoutingTable | None,
@@ -95,7 +95,7 @@ class SubscriberClient:
         builds the report of the given sequence number. `receipt` finds that of a request's id. `refuse_settings`
         returns why this plane could not serve by them; it alone may block, as a thread calls it.
         """
-        self._runtime_dir = runtime_dir
+        self._link = link
         self._identity = identity
         self._on_table = on_table
         self._on_stale = on_stale
@@ -163,26 +163,38 @@ class SubscriberClient:
 
     async def run(self, context: Context) -> None:
         """Follow the control plane until cancelled; then say goodbye."""
-        with (
-            subscriber(context, self._runtime_dir.publish_endpoint) as updates,
-            control_client(context, self._runtime_dir.control_endpoint, self._identity.id.encode()) as control,
-        ):
-            self._control = control
-            try:
-                async with asyncio.TaskGroup() as tasks:
-                    self._tasks = tasks
-                    tasks.create_task(self._read(updates, self._take_published))
-                    tasks.create_task(self._read(control, self._take_answer))
-                    tasks.create_task(self._keep_time())
-                    tasks.create_task(self._report_inflight())
-                    tasks.create_task(self._report_counters())
-            except asyncio.CancelledError:
-                control.linger = GOODBYE_LINGER
-                self._send_counters()
-                self._send(Goodbye(self._identity))
-                raise
-            finally:
-                self._control = self._tasks = None
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            tasks.create_task(self._follow(context))
+            tasks.create_task(self._keep_time())
+            tasks.create_task(self._report_inflight())
+            tasks.create_task(self._report_counters())
+
+    async def _follow(self, context: Context) -> None:
+        while True:
+            sockets = await self._link.open(context, self._identity.id.encode())
+            with sockets.updates, sockets.control as control:
+                self._control = control
+                try:
+                    await self._listen(sockets)
+                except asyncio.CancelledError:
+                    control.linger = GOODBYE_LINGER
+                    self._send_counters()
+                    self._send(Goodbye(self._identity))
+                    raise
+                finally:
+                    self._control = None
+
+    async def _listen(self, sockets: Sockets) -> None:
+        """Take what comes until the sockets have to be made anew."""
+        async with asyncio.TaskGroup() as tasks:
+            readers = [
+                tasks.create_task(self._read(sockets.updates, self._take_published)),
+                tasks.create_task(self._read(sockets.control, self._take_answer)),
+            ]
+            await self._link.over(lambda: self._machine.last_heard)
+            for reader in readers:
+                reader.cancel()
 
     # --- frames in -----------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ import zmq.asyncio
 
 from controlplane.publication import Publication
 from dataplane.subscriber.client import SubscriberClient, load_last_known_good
+from dataplane.subscriber.link import LocalLink
 from shared.messages import (
     TOPIC_HEARTBEAT,
     TOPIC_INFLIGHT,
@@ -126,7 +127,7 @@ class World:
         self.inflight: dict[str, int] = {}
         self._happened = asyncio.Event()
         self.client = SubscriberClient(
-            runtime_dir,
+            LocalLink(runtime_dir),
             IDENTITY,
             last_known_good=disk,
             refuse=lambda table: "unknown policy" if table.settings.policy == "new" else None,

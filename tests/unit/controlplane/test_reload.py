@@ -23,13 +23,13 @@ from tests.unit.controlplane.reloads import Router, agreeing, plane
     [
         ([], None, ()),
         ([plane(0, acked=5), plane(1, acked=6)], None, ()),
-        ([plane(0, acked=5), plane(1, acked=4), plane(2)], None, (1, 2)),
+        ([plane(0, acked=5), plane(1, acked=4), plane(2)], None, ("1", "2")),
         ([plane(0), plane(1, nacked=5)], "plane 1 refuses it: no", ()),
-        ([plane(0, acked=5), plane(1, acked=4, nacked=4)], None, (1,)),
+        ([plane(0, acked=5), plane(1, acked=4, nacked=4)], None, ("1",)),
         ([plane(0, acked=5), plane(1, folded=True)], None, ()),
     ],
 )
-def test_what_the_planes_say(planes: list[Plane], refusal: str | None, silent: tuple[int, ...]) -> None:
+def test_what_the_planes_say(planes: list[Plane], refusal: str | None, silent: tuple[str, ...]) -> None:
     assert verdict(planes, Stamp(1, 5, 0)) == (refusal, silent)
 
 

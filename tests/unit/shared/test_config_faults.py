@@ -7,6 +7,7 @@ import pytest
 
 from shared.config import StartConfig
 from shared.config_faults import RANGES, faults
+from shared.plane_keys import write_new_pair
 
 
 def texts(**values: object) -> list[str]:
@@ -32,6 +33,44 @@ def test_the_defaults_are_right() -> None:
 def test_wrong_values(values: dict[str, object], message: str) -> None:
     (text,) = texts(**values)
     assert message in text
+
+
+def keys(folder: Path) -> str:
+    write_new_pair(folder, "server")
+    return str(folder)
+
+
+def test_other_hosts_are_let_in_with_keys(tmp_path: Path) -> None:
+    folder = keys(tmp_path)
+    for bind in ("tcp://0.0.0.0:30100", "tcp://[::]:30100", "tcp://127.0.0.1:65534"):
+        assert texts(control_bind=bind, control_keys=folder) == []
+
+
+@pytest.mark.parametrize(
+    ("bind", "message"),
+    [
+        ("tcp://router.example:30100", "write an IP address to listen on"),
+        ("0.0.0.0:30100", "write tcp://HOST:PORT"),
+        ("tcp://0.0.0.0:65535", "the next one is used, too"),
+        ("tcp://0.0.0.0:30000", "uses ports 30000 and 30001, and --port is 30000"),
+        ("tcp://0.0.0.0:30079", "uses ports 30079 and 30080, and --admin-port is 30080"),
+    ],
+)
+def test_where_other_hosts_can_not_be_let_in(tmp_path: Path, bind: str, message: str) -> None:
+    (text,) = texts(control_bind=bind, control_keys=keys(tmp_path))
+    assert message in text
+
+
+def test_without_keys_no_other_host_is_let_in(tmp_path: Path) -> None:
+    for none in (None, ""):
+        (text,) = texts(control_bind="tcp://0.0.0.0:30100", control_keys=none)
+        assert "give a folder with --control-keys" in text
+        assert "routerctl keys new --dir FOLDER" in text
+    (text,) = texts(control_keys=keys(tmp_path))
+    assert "no effect without --control-bind" in text
+    (tmp_path / "server.key_secret").chmod(0o644)
+    (text,) = texts(control_bind="tcp://0.0.0.0:30100", control_keys=str(tmp_path))
+    assert f"run: chmod 600 {tmp_path}/server.key_secret" in text
 
 
 def test_every_number_has_a_range() -> None:

@@ -1,0 +1,99 @@
+"""How a plane on another host reaches the control plane: over TCP, with keys from files that may be replaced."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+
+from dataplane.subscriber.link import Sockets
+from shared.clock import Clock
+from shared.plane_keys import KeyFileError, fingerprint, read_pair, read_publics, signature
+from shared.sockets import ClientKeys, Context, control_client, subscriber
+from shared.uplink import Uplink
+
+PATIENCE = 3.0
+"""Seconds without a word after which another of the control plane's keys is tried, on new connections."""
+LONGEST_PAUSE = 5.0
+"""Seconds: the widest window from which the wait before another attempt is drawn."""
+_SHORTEST_PAUSE = 0.25
+_LOOK = 0.5
+"""Seconds between looks at the key files and at whether anything was heard."""
+
+log = logging.getLogger(__name__)
+
+
+class RemoteLink:
+    """Sockets over TCP. Key files are read again when they change; each silence turns to the next server key.
+
+    libzmq connects again by itself, but never where our key was refused, and for ever where the server's is another
+    one. So what stays silent is given up after a while, and the next attempt waits, longer each time and by chance,
+    so that a fleet does not come back as one.
+    """
+
+    def __init__(self, uplink: Uplink, clock: Clock, rng: Random) -> None:
+        self._uplink = uplink
+        self._clock = clock
+        self._rng = rng
+        self._own, self._servers = Path(uplink.keys), Path(uplink.server_keys)
+        self._seen: object = None
+        self._keys: tuple[ClientKeys, ...] = ()
+        self._turn = 0
+        self._failures = 0
+
+    @property
+    def keys(self) -> ClientKeys | None:
+        """The keys whose turn it is; None until any could be read."""
+        return self._keys[self._turn % len(self._keys)] if self._keys else None
+
+    async def open(self, context: Context, identity: bytes) -> Sockets:
+        """Return sockets with the keys whose turn it is; waits after failures, and until there are keys."""
+        if self._failures:
+            window = min(LONGEST_PAUSE, _SHORTEST_PAUSE * 2 ** min(self._failures, 10))
+            await asyncio.sleep(self._rng.uniform(0.0, window))
+        self._read()
+        while (keys := self.keys) is None:
+            await asyncio.sleep(_LOOK)
+            self._read()
+        address = self._uplink.address
+        log.debug("connecting to %s, whose key should be %s", address, fingerprint(keys.server))
+        return Sockets(
+            subscriber(context, address.publish_endpoint, keys, self._rng),
+            control_client(context, address.control_endpoint, identity, keys, self._rng),
+        )
+
+    async def over(self, heard: Callable[[], float | None]) -> None:
+        """Return when keys were replaced, or nothing was heard for too long."""
+        opened = self._clock.monotonic()
+        while True:
+            await asyncio.sleep(_LOOK)
+            if self._read():
+                log.info("the keys for %s have changed: connecting anew", self._uplink.address)
+                return
+            last = heard()
+            if last is not None and last > opened:
+                self._failures = 0
+            if self._clock.monotonic() - max(opened, last or opened) >= PATIENCE:
+                self._turn += 1
+                self._failures += 1
+                return
+
+    def _read(self) -> bool:
+        """Read the files if they have changed; return whether there are other keys now."""
+        seen = signature((self._own, self._servers))
+        if seen == self._seen:
+            return False
+        self._seen, before = seen, self.keys
+        try:
+            pair = read_pair(self._own)
+            self._keys = tuple(ClientKeys(pair, server) for server in read_publics(self._servers))
+        except KeyFileError as error:
+            log.error("%s%s", error, "; the keys before are used on" if before else "")
+        # A key more for later is no reason to leave the one that works.
+        if before is None or before not in self._keys:
+            self._turn = 0
+            return bool(self._keys)
+        self._turn = self._keys.index(before)
+        return False

@@ -47,11 +47,17 @@ if TYPE_CHECKING:
     from controlplane.prober import Prober
     from controlplane.remote_port import RemotePort
     from controlplane.scraper import Scraper
-    from controlplane.status_report import StatusReport
     from shared.tls import WorkerTls
 
-RECEIPT_PATIENCE = 1.0
-"""Seconds that planes have to look for a request's receipt."""
+HTTP_MODULES = (
+    "controlplane.admin",
+    "controlplane.admin_token",
+    "controlplane.http_ports",
+    "controlplane.listener",
+    "controlplane.metrics",
+    "controlplane.status_report",
+)
+"""What the HTTP ports need: half a second of loading, which planes need not wait for."""
 
 log = logging.getLogger(__name__)
 
@@ -330,71 +336,24 @@ class ControlPlane:
             group.create_task(self._serve(publisher))
 
     async def _serve(self, publisher: Publisher) -> None:
-        await load(
-            "controlplane.admin",
-            "controlplane.admin_token",
-            "controlplane.listener",
-            "controlplane.metrics",
-            "controlplane.status_report",
-        )
-        from controlplane.admin import admin_application, prometheus_application
-        from controlplane.admin_planes import restart_through
-        from controlplane.admin_token import TokenFile
-        from controlplane.listener import Listener
-        from controlplane.metrics import RouterCollector
+        await load(*HTTP_MODULES)
+        from controlplane.http_ports import Parts, serve
 
-        config = self._config
-        collector = RouterCollector(
-            self._publication,
-            self._planes,
-            self._loads,
-            self._clock,
-            self._breakers.transitions,
-            self._ejections.counts,
-            self._remote.tally if self._remote is not None else None,
-        )
-        admin = Listener(
-            admin_application(
-                lambda: self._status(publisher),
-                self._membership,
-                self.configuration,
-                lambda request: publisher.receipts(request, RECEIPT_PATIENCE),
-                restart_through(self._context, self._runtime, config.data_planes),
-                self.flush_caches,
-                TokenFile(config.admin_token_file) if config.admin_token_file else None,
-            ),
-            flag="--admin-port",
-            host=config.admin_host,
-            port=config.admin_port,
-            required=self._is_first_start,
-        )
-        prometheus = Listener(
-            prometheus_application(collector),
-            flag="--prometheus-port",
-            host=config.prometheus_host,
-            port=config.prometheus_port,
-            required=self._is_first_start,
-        )
-        async with asyncio.TaskGroup() as group:
-            group.create_task(admin.run())
-            group.create_task(prometheus.run())
-
-    def _status(self, publisher: Publisher) -> StatusReport:
-        from controlplane.status_report import build_report
-
-        now = self._clock.monotonic()
-        supervisor = read_record(self._runtime.supervisor, ProcessRecord)
-        return build_report(
-            supervisor=supervisor,
-            supervisor_runs=supervisor is not None and is_alive(supervisor),
+        parts = Parts(
+            runtime=self._runtime,
             own=self._own,
-            table=self._publication.table,
-            members=self._registry.members(),
-            drained=self._membership.drained(),
-            config=self.configuration.status(),
+            clock=self._clock,
+            context=self._context,
+            publisher=publisher,
+            publication=self._publication,
             planes=self._planes,
-            loads=self._loads.report(self._publication.table.workers, now=now),
-            malformed=publisher.malformed,
-            now=now,
-            wall=self._clock.wall(),
+            loads=self._loads,
+            registry=self._registry,
+            membership=self._membership,
+            configuration=self.configuration,
+            transitions=self._breakers.transitions,
+            ejections=self._ejections.counts,
+            remote=self._remote.tally if self._remote is not None else None,
+            flush_caches=self.flush_caches,
         )
+        await serve(parts, self._config, is_first_start=self._is_first_start)

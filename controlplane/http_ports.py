@@ -1,0 +1,111 @@
+"""The control plane's two HTTP ports: the admin API, and Prometheus' metrics."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from controlplane.admin import admin_application, prometheus_application
+from controlplane.admin_planes import restart_through
+from controlplane.admin_token import TokenFile
+from controlplane.cache_flush import Flushed
+from controlplane.configuration import Configuration
+from controlplane.listener import Listener
+from controlplane.loads import Loads
+from controlplane.membership import Membership
+from controlplane.metrics import RouterCollector
+from controlplane.outliers import Cause
+from controlplane.planes import Planes
+from controlplane.publication import Publication
+from controlplane.publisher import Publisher
+from controlplane.registry import Registry
+from controlplane.remote_tally import Tally
+from controlplane.status_report import StatusReport, build_report
+from shared.clock import Clock
+from shared.config import StartConfig
+from shared.process import is_alive
+from shared.runtime_dir import ProcessRecord, RuntimeDir, read_record
+from shared.sockets import Context
+from shared.table import BreakerState
+
+RECEIPT_PATIENCE = 1.0
+"""Seconds that planes have to look for a request's receipt."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """The parts of the control plane that the ports show and command."""
+
+    runtime: RuntimeDir
+    own: ProcessRecord
+    clock: Clock
+    context: Context
+    publisher: Publisher
+    publication: Publication
+    planes: Planes
+    loads: Loads
+    registry: Registry
+    membership: Membership
+    configuration: Configuration
+    transitions: Mapping[tuple[str, BreakerState], int]
+    ejections: Mapping[tuple[str, Cause], int]
+    remote: Tally | None
+    flush_caches: Callable[[], Awaitable[Flushed]]
+
+
+async def serve(parts: Parts, config: StartConfig, *, is_first_start: bool) -> None:
+    """Serve until cancelled. A port that is taken is an error at the first start only; later it is tried again."""
+    collector = RouterCollector(
+        parts.publication,
+        parts.planes,
+        parts.loads,
+        parts.clock,
+        parts.transitions,
+        parts.ejections,
+        parts.remote,
+    )
+    admin = Listener(
+        admin_application(
+            lambda: _status(parts),
+            parts.membership,
+            parts.configuration,
+            lambda request: parts.publisher.receipts(request, RECEIPT_PATIENCE),
+            restart_through(parts.context, parts.runtime, config.data_planes),
+            parts.flush_caches,
+            TokenFile(config.admin_token_file) if config.admin_token_file else None,
+        ),
+        flag="--admin-port",
+        host=config.admin_host,
+        port=config.admin_port,
+        required=is_first_start,
+    )
+    prometheus = Listener(
+        prometheus_application(collector),
+        flag="--prometheus-port",
+        host=config.prometheus_host,
+        port=config.prometheus_port,
+        required=is_first_start,
+    )
+    async with asyncio.TaskGroup() as group:
+        group.create_task(admin.run())
+        group.create_task(prometheus.run())
+
+
+def _status(parts: Parts) -> StatusReport:
+    now = parts.clock.monotonic()
+    supervisor = read_record(parts.runtime.supervisor, ProcessRecord)
+    return build_report(
+        supervisor=supervisor,
+        supervisor_runs=supervisor is not None and is_alive(supervisor),
+        own=parts.own,
+        table=parts.publication.table,
+        members=parts.registry.members(),
+        drained=parts.membership.drained(),
+        config=parts.configuration.status(),
+        planes=parts.planes,
+        loads=parts.loads.report(parts.publication.table.workers, now=now),
+        malformed=parts.publisher.malformed,
+        now=now,
+        wall=parts.clock.wall(),
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
 from dataclasses import dataclass, field
 
 from shared import catalog
@@ -82,7 +81,15 @@ class Totals:
 
     def copy(self) -> Totals:
         """Return an independent copy."""
-        return deepcopy(self)
+        # deepcopy takes a hundred times as long: 10 ms for 1,000 workers, each 2 s and at every scrape.
+        return Totals(
+            self.active,
+            {name: dict(family) for name, family in self.counters.items()},
+            {
+                name: {labels: HistogramTotal(list(total.counts), total.sum) for labels, total in family.items()}
+                for name, family in self.histograms.items()
+            },
+        )
 
     def _count(self, name: str, labels: Labels, value: float) -> None:
         family = self.counters.setdefault(name, {})

@@ -1,4 +1,4 @@
-"""docs/operating.md lists every error that the router sends, and every one that its metrics count."""
+"""docs/requests.md lists every error that the router sends, and every one that its metrics count."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from shared import catalog, errors
 from shared.errors import RouterError
 
-PAGE = (Path(__file__).parents[2] / "docs" / "operating.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "requests.md").read_text()
 EXAMPLES = {"str": "x", "int": 1, "float": 1.0, "tuple[str, ...]": ("x",)}
 
 

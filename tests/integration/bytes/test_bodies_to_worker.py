@@ -16,7 +16,6 @@ from tests.integration.routers import Router
 
 steady = settings(
     derandomize=True,
-    deadline=None,
     max_examples=150,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )

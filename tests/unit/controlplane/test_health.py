@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from controlplane.health import Health, HealthRules, Outcome, judge, suspect
@@ -92,7 +92,6 @@ def test_an_unhealthy_worker_is_looked_at_every_few_seconds() -> None:
     assert pauses == [1.0, 2.0, 4.0, 5.0, 5.0]
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.one_of(st.sampled_from(OUTCOMES), st.just("suspect")), max_size=60),
     st.integers(1, 4),

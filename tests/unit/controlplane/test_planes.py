@@ -1,4 +1,4 @@
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from controlplane.planes import FOLDED_AFTER, MAX_NACK, MAX_PLANES, SUSPICIOUS_AFTER, Planes
@@ -125,7 +125,6 @@ steps = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(steps)
 def test_sums_never_fall_and_always_add_up(history: list[tuple[int, str, int]]) -> None:
     planes = Planes()

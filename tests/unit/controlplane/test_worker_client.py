@@ -8,6 +8,7 @@ import uvloop
 
 from controlplane.health import Outcome
 from controlplane.worker_client import Answer, FetchError, WorkerClient, _explain_connecting
+from shared.tls import WorkerTls
 from tests.unit.controlplane.fake_worker import FakeWorker
 from tests.unit.controlplane.waiting import until
 
@@ -153,7 +154,10 @@ def test_a_slow_tls_handshake_is_not_a_dead_worker() -> None:
 
         server = await asyncio.start_server(stay_silent, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
-        async with server, WorkerClient(f"https://127.0.0.1:{port}", keep_alive=False) as client:
+        # Loading the authorities takes longer than the limit where the machine is busy.
+        tls = WorkerTls()
+        tls.context()
+        async with server, WorkerClient(f"https://127.0.0.1:{port}", keep_alive=False, tls=tls) as client:
             try:
                 await client.get("/", limit=0, timeout=0.2)
             finally:

@@ -130,7 +130,7 @@ class Plane:
         if record is None:
             return None
         age = asyncio.get_running_loop().time() - record.times[0]
-        return receipt(record, plane=self._identity.slot, arrived=round(time.time() - age, 3))
+        return receipt(record, plane=self._identity.label, arrived=round(time.time() - age, 3))
 
     def _set_stale(self, stale: bool) -> None:
         if stale != self._fleet.stale:

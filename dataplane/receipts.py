@@ -178,8 +178,8 @@ def explaining(view: FleetView, tries: Sequence[Try]) -> Iterable[tuple[bytes, b
         yield b"x-routerctl-why", reason.encode("ascii", "replace")
 
 
-def receipt(record: Record, *, plane: int, arrived: float) -> Receipt:
-    """Write a record out. `arrived` is Unix time in seconds."""
+def receipt(record: Record, *, plane: str, arrived: float) -> Receipt:
+    """Write a record out. `plane` is the plane's label, `arrived` Unix time in seconds."""
     view = record.view() if record.view is not None else None
     began, first_byte, ended = record.times
     return Receipt(

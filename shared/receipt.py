@@ -62,7 +62,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     request: str
-    plane: int
+    plane: str
     method: str
     path: str
     arrived: float

@@ -19,7 +19,7 @@ async def busy(asked: Asked) -> None:
 def told(bench: Bench, request: bytes = b"mine") -> Receipt:
     record = bench.forwarder.receipts.find(request)
     assert record is not None
-    return receipt(record, plane=3, arrived=1000.0)
+    return receipt(record, plane="gpu-b/3", arrived=1000.0)
 
 
 def test_an_answered_request(run: Run) -> None:
@@ -29,7 +29,7 @@ def test_an_answered_request(run: Run) -> None:
             bench.serve(one.url, other.url)
             await bench.answer()
             found = told(bench)
-            assert (found.request, found.plane, found.method, found.model) == ("mine", 3, "POST", "m")
+            assert (found.request, found.plane, found.method, found.model) == ("mine", "gpu-b/3", "POST", "m")
             assert (found.outcome, found.status, found.policy) == ("answered", 200, "least_load")
             assert (found.epoch, found.version) == bench.fleet.view.table.stamp.order
             (attempt,) = found.attempts
@@ -195,6 +195,6 @@ def test_views_are_let_go(run: Run) -> None:
         gc.collect()
         record = bench.forwarder.receipts.find(b"mine")
         assert record is not None
-        assert receipt(record, plane=0, arrived=0.0).outcome == "rejected no_worker_available"
+        assert receipt(record, plane="0", arrived=0.0).outcome == "rejected no_worker_available"
 
     run(test)

@@ -61,7 +61,7 @@ WORKER = Worker(id="http://ä:1", url="http://ä:1", epoch=2, state="ready", rea
 CARD = ModelCard(id="m", card=b'{"id":"m"}\x00\xff')
 RECEIPT = Receipt(
     request="abc",
-    plane=2,
+    plane="2",
     method="POST",
     path="/v1/completions",
     arrived=1.75e9,

@@ -5,7 +5,7 @@ from shared.receipt import AttemptReceipt, ChoiceReceipt, LeftOut, LoadReceipt, 
 
 ANSWERED = Receipt(
     request="abc",
-    plane=1,
+    plane="1",
     method="POST",
     path="/v1/chat/completions",
     model="m",
@@ -62,7 +62,7 @@ def test_an_answered_request() -> None:
 def test_a_request_that_found_no_worker_and_tries_to_write_to_the_terminal() -> None:
     rejected = Receipt(
         request="\x1b[2J",
-        plane=0,
+        plane="0",
         method="GET",
         path="/ü",
         model="a\nb",

@@ -95,7 +95,7 @@ class RawWorker:
                 known = _OF_THE_ROUTER.get(request.start[1])
                 if known is not None:
                     stream.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(known), known))
-                elif request.start[1] == b"/metrics":
+                elif request.start[1] in (b"/metrics", b"/load"):
                     stream.sendall(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")
                 else:
                     connection.requests.append(request)

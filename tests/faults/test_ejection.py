@@ -70,6 +70,7 @@ def test_an_ejection_outlives_the_control_plane(tmp_path: Path) -> None:
         fault(bad, FAILING)
         with Load(router.url, 8):
             eventually(lambda: ejections(router, bad) == 1, "the ejection")
+        eventually(lambda: b"ejected" in router.runtime.table.read_bytes(), "the ejection on disk")
         pid = router.control_plane_pid()
         assert pid is not None
         os.kill(pid, signal.SIGKILL)

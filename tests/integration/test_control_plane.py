@@ -36,6 +36,7 @@ from shared.messages import (
     Trial,
     Tried,
     decode_downward,
+    decode_table,
     encode,
 )
 from shared.process import own_record
@@ -266,10 +267,12 @@ def test_a_successor_goes_on_where_a_killed_control_plane_stopped(runtime: Runti
     async def act(control: ControlPlane, worker: FakeWorker, plane: Plane) -> None:
         first = await control.start()
         await plane.join()
-        await plane.until_worker(worker.url, lambda record: record.state == "ready")
+        await plane.until_worker(
+            worker.url, lambda record: record.state == "ready" and record.process_start is not None
+        )
         assert plane.table is not None
         before = plane.table
-        await until(lambda: runtime.table.exists() and b"ready" in runtime.table.read_bytes())
+        await until(lambda: runtime.table.exists() and decode_table(runtime.table.read_bytes()) == before)
         await end(first, signal.SIGKILL)
 
         second = await control.start()

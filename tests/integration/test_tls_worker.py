@@ -284,9 +284,9 @@ def test_g_tls_3_replaced_files_are_taken_up_and_broken_ones_are_not(tmp_path: P
         worker.context, worker.keeps_alive = new, False
         connections = worker.connections
         eventually(lambda: ask(router).is_success and worker.connections > connections + 3, "new connections")
-        assert ask(router).status_code == 200
         # A look that came between the two changes may have failed.
         eventually(lambda: status(router)[0] == "ready", "the worker to be well")
+        assert ask(router).status_code == 200
         identity.trust(identity.authority)
         eventually(lambda: "--worker-ca-file" in status(router)[1], "the refusal of what is no longer trusted")
         eventually(lambda: ask(router).status_code == 503, "no request on connections of before")

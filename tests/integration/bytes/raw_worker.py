@@ -13,7 +13,7 @@ from functools import cached_property
 Field = tuple[bytes, bytes]
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
-_PROBES = (b"/health", b"/v1/models", b"/version", b"/metrics")
+_PROBES = (b"/health", b"/v1/models", b"/version", b"/metrics", b"/load")
 _CUT = 64 * 1024
 
 

@@ -8,7 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from shared.messages import Heartbeat, InflightReport, LoadReport, PlaneInflight, Snapshot, TableUpdate, WorkerLoad
+from shared.messages import (
+    Heartbeat,
+    InflightReport,
+    LearntReport,
+    LoadReport,
+    PlaneInflight,
+    PlaneLearnt,
+    Snapshot,
+    TableUpdate,
+    WorkerLoad,
+)
 from shared.table import ModelCard, RoutingTable, Settings, Worker, apply, diff, make_table
 
 
@@ -57,3 +67,7 @@ class Publication:
     def inflight(self, report: InflightReport) -> PlaneInflight:
         """Return a plane's in-flight report in the form that goes to the others."""
         return PlaneInflight(self._table.stamp, report.plane.id, report.seq, report.counts)
+
+    def learnt(self, report: LearntReport) -> PlaneLearnt:
+        """Return what a plane's policy has learnt in the form that goes to the others."""
+        return PlaneLearnt(self._table.stamp, report.plane.id, report.policy, report.learnt)

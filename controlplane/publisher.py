@@ -21,6 +21,7 @@ from shared.messages import (
     HEARTBEAT_INTERVAL,
     TOPIC_HEARTBEAT,
     TOPIC_INFLIGHT,
+    TOPIC_LEARNT,
     TOPIC_LOAD,
     TOPIC_TABLE,
     Ack,
@@ -34,6 +35,7 @@ from shared.messages import (
     FleetVerb,
     Goodbye,
     InflightReport,
+    LearntReport,
     MessageError,
     Nack,
     PlaneIdentity,
@@ -313,6 +315,10 @@ class Publisher:
                 self._planes.inflight(message, now)
                 if len(self._planes.present()) > 1:
                     self._publish(TOPIC_INFLIGHT, self._publication.inflight(message))
+            case LearntReport():
+                self._planes.hear(message.plane, now)
+                if len(self._planes.present()) > 1:
+                    self._publish(TOPIC_LEARNT, self._publication.learnt(message))
             case Evidence():
                 self._planes.hear(message.plane, now)
                 self._source.evidence(message)

@@ -53,6 +53,7 @@ class Accounting:
         self.errors: Counter[tuple[Side, str]] = Counter()
         self.retries: Counter[str] = Counter()
         self.spliced: Counter[str] = Counter()
+        self.policy_outcomes: Counter[tuple[str, str]] = Counter()
         self.worker_requests: Counter[str] = Counter()
         self.connections_opened: Counter[str] = Counter()
         self.latency: dict[str, Histogram] = {}
@@ -116,6 +117,9 @@ class Accounting:
         series.extend(
             CounterSeries(catalog.REQUESTS.name, (route, method, str(status)), value)
             for (route, method, status), value in self.requests.items()
+        )
+        series.extend(
+            CounterSeries(catalog.POLICY_OUTCOMES.name, labels, value) for labels, value in self.policy_outcomes.items()
         )
         series.extend(CounterSeries(catalog.ERRORS.name, labels, value) for labels, value in self.errors.items())
         return tuple(series)

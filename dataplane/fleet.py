@@ -23,7 +23,8 @@ from dataplane.avoidance import Avoidance
 from dataplane.breaker import Blame, Breakers
 from dataplane.descriptors import Allowance
 from dataplane.fleet_view import FleetView, Groups
-from dataplane.policies import PlaneView, Policy, lead, policy_class, refusal
+from dataplane.policies import PlaneView, refusal
+from dataplane.policy_in_use import PolicyInUse
 from dataplane.priority import in_groups
 from dataplane.slot import Slot
 from dataplane.slow_start import SlowStart
@@ -57,8 +58,6 @@ class Fleet:
         `plane` is the plane's id, by which the table names who may probe.
         """
         self._accounting = accounting
-        self._plane_slot = plane_slot
-        self._rng = rng
         self._loop = asyncio.get_running_loop()
         self.allowance: Allowance[UpstreamConnection] = Allowance(connections, self._close_an_idle_connection)
         self._slots: dict[str, Slot] = {}
@@ -73,7 +72,7 @@ class Fleet:
         self._load_seq = (0, 0)
         self.stale = True
         table = make_table(epoch=0, version=0)
-        self._policy = self._policy_of(table, None)
+        self.policy = PolicyInUse(table, PlaneView(plane_slot, rng), accounting, self.now)
         self.view = self._compile(table)
 
     def now(self) -> float:
@@ -126,7 +125,7 @@ class Fleet:
             table.stamp.epoch,
             self.now(),
         )
-        self._policy = self._policy_of(table, self._policy)
+        self.policy.follow(table)
         self._slow_start.use(
             (slots[worker.id] for worker in table.workers.values() if worker.state == "ready"),
             table.settings.slow_start,
@@ -187,7 +186,7 @@ class Fleet:
             table=table,
             settings=table.settings,
             request_id_headers=tuple(name.encode() for name in table.settings.request_id_headers),
-            policy=self._policy,
+            policy=self.policy.policy,
             ready=ready,
             any_request=any_request,
             by_model={model: usable(slots) for model, slots in by_model.items()},
@@ -195,13 +194,6 @@ class Fleet:
             recovering=tuple(slot for slot in self.breakers.recovering() if slot.id in serving and slot not in ejected),
             has_priorities=len(any_request) > 1,
         )
-
-    def _policy_of(self, table: RoutingTable, last: Policy | None) -> Policy:
-        """Return the policy that a table names; the last one for as long as it is that, as it may remember things."""
-        kind = policy_class(table.settings.policy)
-        policy = last if type(last) is kind else kind(PlaneView(self._plane_slot, self._rng))
-        lead(policy, table)
-        return policy
 
     def _close_an_idle_connection(self) -> bool:
         slots = self._slots.values()
@@ -303,6 +295,7 @@ class Fleet:
             slot.pool.reap()
         self._leaving = [slot for slot in self._leaving if slot.inflight]
         self._forget_silent_planes()
+        self.policy.tick(self.now())
         self._slow_start.tick(self.now())
         if self.breakers.tick(self.now(), alone=self.stale):
             self.view = self._compile(self.view.table)

@@ -33,6 +33,7 @@ _METHODS = {
     "/get_server_info": ("GET", "HEAD"),
     "/get_model_info": ("GET", "HEAD"),
     "/health_generate": ("GET", "HEAD"),
+    "/finish_session": ("POST",),
 }
 _ONE_METHODS = ("GET", "HEAD", "DELETE")
 _OF_FIRST_WORKER = ("/get_server_info", "/get_model_info", "/health_generate")
@@ -152,12 +153,17 @@ class FleetRequest:
         elif path == "/workers":
             self._add(body)
         else:
+            wanted = "session_id" if path == "/finish_session" else "url"
             query = parse_qs(self._client.scope["query_string"].decode("latin-1"), max_num_fields=16)
-            url = query.get("url", [""])[0]
-            if not url:
-                self._answer(Answer(400, TEXT, b"Worker URL required. Provide 'url' query parameter."))
+            value = query.get(wanted, [""])[0]
+            if not value:
+                what = "Session id" if wanted == "session_id" else "Worker URL"
+                self._answer(Answer(400, TEXT, f"{what} required. Provide '{wanted}' query parameter.".encode()))
+            elif path == "/finish_session":
+                self._forwarder.fleet.policy.policy.finish_session(value)
+                self._answer(_json({"status": "ok", "session_id": value}))
             else:
-                self._ask("add" if path == "/add_worker" else "remove", url)
+                self._ask("add" if path == "/add_worker" else "remove", value)
 
     def _add(self, body: bytes | bytearray) -> None:
         try:

@@ -86,6 +86,8 @@ class Plane:
             inflight=self._fleet.inflight,
             counters=self._counters,
             on_fleet_answer=self._take_fleet_answer,
+            learnt=self._fleet.policy.learnt,
+            on_plane_learnt=self._fleet.policy.hear,
             receipt=self._receipt,
             refuse_settings=self._fleet.refuse_settings,
         )

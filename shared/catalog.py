@@ -62,6 +62,9 @@ SPLICED = Metric(
     (("kv_transfer_params",),),
 )
 RETRIES = Metric("retries", "Requests sent again to another worker.", ("cause",))
+POLICY_OUTCOMES = Metric(
+    "policy_decisions", "Choices by the policy and by what they rested on (docs/policies.md).", ("policy", "outcome")
+)
 WORKER_REQUESTS = Metric("worker_requests", "Requests sent to a worker.", ("worker",))
 CONNECTIONS_OPENED = Metric("worker_connections_opened", "Connections opened to a worker.", ("worker",))
 
@@ -74,6 +77,7 @@ COUNTERS = (
     ERRORS,
     SPLICED,
     RETRIES,
+    POLICY_OUTCOMES,
     WORKER_REQUESTS,
     CONNECTIONS_OPENED,
 )
@@ -89,7 +93,7 @@ KNOWN_ROUTES = frozenset(
         "/v1/models", "/v1/rerank", "/v1/score", "/v1/audio/transcriptions", "/v1/audio/translations",
         "/tokenize", "/detokenize", "/pooling", "/classify", "/score", "/rerank", "/health", "/readiness",
         "/flush_cache", "/get_server_info", "/get_model_info", "/health_generate", "/list_workers", "/get_loads",
-        "/workers", "/add_worker", "/remove_worker",
+        "/finish_session", "/workers", "/add_worker", "/remove_worker",
         "/liveness", "/version", "/metrics", "/load", "/inference/v1/generate",
     }
 )  # fmt: skip

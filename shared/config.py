@@ -45,6 +45,18 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     policy: str = "round_robin"
     # vLLM's own: the only one of them that is in requests, and that sees a full KV cache.
     load_formula: str = "vllm"
+    # Not x-request-id and the like: clients make a new one for each request.
+    session_headers: tuple[str, ...] = ("x-session-id", "x-user-id", "x-tenant-id")
+    # A quarter more than others have is no hot spot yet, and few sessions have to move for it.
+    session_max_load: float = 1.25
+    session_ttl_secs: float = 7200.0
+    cache_threshold: float = 0.3
+    balance_abs_threshold: int = 64
+    balance_rel_threshold: float = 1.5
+    max_tree_size: int = 33_554_432
+    eviction_interval_secs: int = 120
+    # 200,000 blocks: what 30 workers with 8 MB of prompts each in their caches have, about.
+    prefix_index_mb: int = 64
 
     data_planes: int = msgspec.field(default_factory=usable_cores)
     # A quarter less CPU per request than with threads spread over cores (dataplane/placement.py).
@@ -160,6 +172,15 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         return Settings(
             policy=self.policy,
             load_formula=self.load_formula,
+            session_headers=tuple(name.lower() for name in self.session_headers),
+            session_max_load=float(self.session_max_load),
+            session_ttl=float(self.session_ttl_secs),
+            cache_threshold=float(self.cache_threshold),
+            balance_abs_threshold=self.balance_abs_threshold,
+            balance_rel_threshold=float(self.balance_rel_threshold),
+            max_tree_size=self.max_tree_size,
+            eviction_interval=float(self.eviction_interval_secs),
+            prefix_index_size=self.prefix_index_mb << 20,
             data_planes=self.data_planes,
             connect_timeout=float(self.connect_timeout_secs),
             request_timeout=float(self.request_timeout_secs),

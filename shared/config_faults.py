@@ -16,10 +16,18 @@ from shared.remote_address import RemoteAddress, parse_remote_address
 from shared.worker_key import read_worker_key
 from shared.worker_url import check_worker_url, origin
 
-POLICIES = ("round_robin", "random", "power_of_two", "least_load")
+POLICIES = (
+    "cache_aware",
+    "consistent_hash",
+    "sticky_least_loaded",
+    "least_load",
+    "power_of_two",
+    "round_robin",
+    "random",
+)
 LOAD_FORMULAS = ("vllm", "mvllm", "mvllm-half")
 PLANE_AFFINITIES = ("core", "none")
-LATER_POLICIES = ("cache_aware", "kv_aware", "consistent_hash", "sticky_least_loaded")
+LATER_POLICIES = ("kv_aware",)
 ADDRESSES = ("host", "admin_host", "prometheus_host")
 PORTS = ("port", "admin_port", "prometheus_port")
 CHOICES: Mapping[str, tuple[str, ...]] = {
@@ -27,6 +35,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "plane_affinity": PLANE_AFFINITIES,
     "log_level": LEVELS,
 }
+HEADER_LISTS = ("session_headers", "request_id_headers")
 HEADER_NAME = r"[A-Za-z0-9!#$%&'*+\-.^_`|~]+"
 SERVER_NAME = r"[A-Za-z0-9_.:-]{1,253}"
 RANGES: Mapping[str, tuple[float, float]] = {
@@ -43,6 +52,14 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "health_min_success_rate": (0, 1),
     "health_max_response_time_secs": (0, 3600),
     "health_window_size": (1, 1000),
+    "session_max_load": (1, 100),
+    "session_ttl_secs": (1, 31_536_000),
+    "cache_threshold": (0, 1),
+    "balance_abs_threshold": (0, 1_000_000),
+    "balance_rel_threshold": (1, 1000),
+    "max_tree_size": (1, 1 << 40),
+    "eviction_interval_secs": (1, 86400),
+    "prefix_index_mb": (1, 65536),
     "load_interval_ms": (50, 60000),
     "load_cpu_percent": (1, 100),
     "connect_timeout_secs": (0.01, 600),
@@ -121,10 +138,11 @@ def faults(config: StartConfig) -> Iterator[Fault]:
     for field, (low, high) in RANGES.items():
         if field not in PORTS:
             yield from _range_faults(field, getattr(config, field), low, high)
-    for name in config.request_id_headers:
-        if not re.fullmatch(HEADER_NAME, name):
-            text = f"--request-id-headers has {name!r}; write header names, such as x-request-id"
-            yield Fault(("request_id_headers",), text, name)
+    for field in HEADER_LISTS:
+        for name in getattr(config, field):
+            if not re.fullmatch(HEADER_NAME, name):
+                text = f"{flag_of(field)} has {name!r}; write header names, such as x-request-id"
+                yield Fault((field,), text, name)
     yield from _tls_faults(config)
 
 

@@ -27,6 +27,7 @@ TOPIC_TABLE = b"t"
 TOPIC_HEARTBEAT = b"h"
 TOPIC_LOAD = b"l"
 TOPIC_INFLIGHT = b"i"
+TOPIC_LEARNT = b"p"
 
 HEARTBEAT_INTERVAL = 0.25
 """Seconds between heartbeats: four may be lost before a plane calls itself stale."""
@@ -38,6 +39,8 @@ INFLIGHT_UNKNOWN_AFTER = 3.0
 """Seconds after which another plane's in-flight is no longer counted; it is told each `COUNTER_INTERVAL` at least."""
 LOAD_UNKNOWN_AFTER = 3.0
 """Seconds after which an engine's figure is no longer used."""
+MAX_LEARNT = 4096
+"""Hashes in a report, of 8 bytes each: 1,000 new prompts of 4 blocks in a tenth of a second. More are not told."""
 MAX_MESSAGE_SIZE = 64 * 1024 * 1024
 """Bytes; a table of 10,000 workers takes about 2 MB."""
 
@@ -105,6 +108,25 @@ class PlaneInflight(msgspec.Struct, frozen=True, tag="plane-inflight"):
     plane: str
     seq: int
     counts: dict[str, int]
+
+
+class Learnt(msgspec.Struct, frozen=True, array_like=True):
+    """What a plane's policy has learnt of a worker's life `epoch`: hashes of 64 bits, little-endian, one after another.
+
+    Of what is the policy's to know: prompts' blocks, or sessions.
+    """
+
+    epoch: int
+    hashes: bytes
+
+
+class PlaneLearnt(msgspec.Struct, frozen=True, tag="plane-learnt"):
+    """What the policy of plane `plane` has learnt since it told last, passed on to the others. Keys are worker ids."""
+
+    stamp: Stamp
+    plane: str
+    policy: str
+    learnt: dict[str, Learnt]
 
 
 # --- downward, ROUTER --------------------------------------------------------------------------------------
@@ -187,6 +209,14 @@ class Tried(msgspec.Struct, frozen=True, tag="tried"):
     plane: PlaneIdentity
     request_id: int
     refusal: str
+
+
+class LearntReport(msgspec.Struct, frozen=True, tag="learnt"):
+    """What the plane's policy has learnt since it told last; at most `MAX_LEARNT` hashes, told once."""
+
+    plane: PlaneIdentity
+    policy: str
+    learnt: dict[str, Learnt]
 
 
 EvidenceKind = Literal["no-address", "connect-failed", "closed-before-answer", "bad-answer", "stalled", "error-status"]
@@ -344,7 +374,7 @@ class PlaneStatus(msgspec.Struct, frozen=True, tag="plane-status", kw_only=True)
     client_connection_limit: int
 
 
-Published = Heartbeat | TableUpdate | LoadReport | PlaneInflight
+Published = Heartbeat | TableUpdate | LoadReport | PlaneInflight | PlaneLearnt
 Downward = Published | Snapshot | ControlStatus | FleetAnswer | ReceiptRequest | Trial
 Upward = (
     SnapshotRequest
@@ -352,6 +382,7 @@ Upward = (
     | Nack
     | Tried
     | InflightReport
+    | LearntReport
     | Evidence
     | ProbeNews
     | CounterReport

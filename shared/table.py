@@ -92,6 +92,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     policy: str = "round_robin"
     load_formula: str = "vllm"
+    session_headers: tuple[str, ...] = ("x-session-id", "x-user-id", "x-tenant-id")
+    session_max_load: float = 1.25
+    session_ttl: float = 7200.0
+    cache_threshold: float = 0.3
+    balance_abs_threshold: int = 64
+    balance_rel_threshold: float = 1.5
+    max_tree_size: int = 33_554_432
+    eviction_interval: float = 120.0
+    prefix_index_size: int = 67_108_864
     data_planes: int = 1
     connect_timeout: float = 10.0
     request_timeout: float = 1800.0
@@ -143,6 +152,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "cb_timeout",
             "cb_window",
             "slow_start",
+            "session_max_load",
+            "session_ttl",
+            "cache_threshold",
+            "balance_rel_threshold",
+            "eviction_interval",
         )
 
 

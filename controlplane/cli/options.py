@@ -20,14 +20,38 @@ HELP: dict[str, tuple[str, str]] = {
     ),
     "policy": (
         "NAME",
-        "How a worker is chosen: round_robin, random, power_of_two (the less loaded of two drawn), least_load, an "
-        "installed policy's name, or module:Class.",
+        "How a worker is chosen: cache_aware, consistent_hash, sticky_least_loaded, least_load, power_of_two, "
+        "round_robin, random, an installed policy's name, or module:Class.",
     ),
     "load_formula": (
         "NAME",
         "What least_load calls load: vllm, mvllm ((running * 3 + waiting) / capacity) or mvllm-half "
         "((running + waiting * 0.5) / capacity).",
     ),
+    "session_headers": ("NAME...", "Request headers that tell a session; the first found wins, then the body's keys."),
+    "session_max_load": (
+        "FACTOR",
+        "consistent_hash: a worker with more than so many times the mean load passes sessions on for a while.",
+    ),
+    "session_ttl_secs": ("SECONDS", "sticky_least_loaded: a session that is idle for so long is over."),
+    "cache_threshold": (
+        "RATIO",
+        "cache_aware: part of a prompt that a worker must have to be preferred for it.",
+    ),
+    "balance_abs_threshold": (
+        "N",
+        "cache_aware: a worker with so many requests more than the least loaded one, and",
+    ),
+    "balance_rel_threshold": ("FACTOR", "so many times as many, is left out for a prompt, cached or not."),
+    "max_tree_size": (
+        "BYTES",
+        "cache_aware: bytes of prompts remembered per worker; a token has about four.",
+    ),
+    "eviction_interval_secs": (
+        "SECONDS",
+        "cache_aware: how often the memory is freed of workers that are gone; what is over the bounds goes at once.",
+    ),
+    "prefix_index_mb": ("MIB", "cache_aware: memory of each plane for what workers have cached."),
     "data_planes": ("N", "Processes that forward requests; each can use one core."),
     "plane_affinity": (
         "core|none",

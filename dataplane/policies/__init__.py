@@ -5,10 +5,13 @@ from __future__ import annotations
 import random
 
 from dataplane.policies.base import Candidate, Choice, PlaneView, Policy, RequestView, Why
+from dataplane.policies.cache_aware import CacheAware
+from dataplane.policies.consistent_hash import ConsistentHash
 from dataplane.policies.least_load import LeastLoad
 from dataplane.policies.power_of_two import PowerOfTwo
 from dataplane.policies.random_choice import RandomChoice
 from dataplane.policies.round_robin import RoundRobin
+from dataplane.policies.sticky_least_loaded import StickyLeastLoaded
 from dataplane.policies.weights import has_weights
 from shared.policy_plugins import PluginError, load_policy_class
 from shared.table import RoutingTable
@@ -26,7 +29,10 @@ __all__ = [
     "refusal",
 ]
 
-_OWN: dict[str, type[Policy]] = {policy.name: policy for policy in (LeastLoad, PowerOfTwo, RandomChoice, RoundRobin)}
+_OWN: dict[str, type[Policy]] = {
+    policy.name: policy
+    for policy in (CacheAware, ConsistentHash, LeastLoad, PowerOfTwo, RandomChoice, RoundRobin, StickyLeastLoaded)
+}
 
 
 def policy_names() -> tuple[str, ...]:

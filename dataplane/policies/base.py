@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, Protocol, TypeVar
 
 from dataplane.load import Figures
+from shared.messages import Learnt
 from shared.table import RoutingTable
 
 
@@ -135,6 +136,15 @@ class Policy(ABC):
     def follow(self, table: RoutingTable) -> None:  # noqa: B027 - most have nothing to do
         """Hear of a new table, with the workers in whatever state and with the settings."""
 
-    def finish_session(self, session: str) -> bool:
-        """Forget a session that is over. Returns whether it was known."""
-        return False
+    def learnt(self) -> Mapping[str, Learnt]:
+        """Return what the other planes should know of this one's choices since the last call, by worker id.
+
+        Called ten times a second. What it returns may be lost on the way; more than `MAX_LEARNT` hashes are.
+        """
+        return {}
+
+    def hear(self, learnt: Mapping[str, Learnt], now: float) -> None:  # noqa: B027 - most have nothing to learn
+        """Take in what another plane's policy of the same name has learnt; `now` is of the clock of `arrived`."""
+
+    def finish_session(self, session: str) -> None:  # noqa: B027 - most know no sessions
+        """Forget a session that is over."""

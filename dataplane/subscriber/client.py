@@ -8,7 +8,7 @@ that can not leave at once is dropped, and while the control plane is silent no 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import inf
 from random import Random
 
@@ -39,11 +39,14 @@ from shared.messages import (
     FleetVerb,
     Goodbye,
     InflightReport,
+    Learnt,
+    LearntReport,
     LoadReport,
     MessageError,
     Nack,
     PlaneIdentity,
     PlaneInflight,
+    PlaneLearnt,
     ProbeNews,
     ReceiptAnswer,
     ReceiptRequest,
@@ -83,6 +86,8 @@ class SubscriberClient:
         inflight: Callable[[], dict[str, int]],
         counters: Callable[[int], CounterReport],
         on_fleet_answer: Callable[[FleetAnswer], None] = lambda _: None,
+        learnt: Callable[[], tuple[str, Mapping[str, Learnt]]] = lambda: ("", {}),
+        on_plane_learnt: Callable[[PlaneLearnt], None] = lambda _: None,
         receipt: Callable[[str], Receipt | None] = lambda _: None,
         refuse_settings: Callable[[Settings], str | None] = lambda _: None,
         clock: Clock | None = None,
@@ -104,6 +109,8 @@ class SubscriberClient:
         self._inflight = inflight
         self._counters = counters
         self._on_fleet_answer = on_fleet_answer
+        self._learnt = learnt
+        self._on_plane_learnt = on_plane_learnt
         self._receipt = receipt
         self._refuse_settings = refuse_settings
         self._clock = clock or SystemClock()
@@ -249,6 +256,8 @@ class SubscriberClient:
                 self._tasks.create_task(self._try(message))
         elif isinstance(message, PlaneInflight) and message.plane != self._identity.id:
             self._on_plane_inflight(message)
+        elif isinstance(message, PlaneLearnt) and message.plane != self._identity.id:
+            self._on_plane_learnt(message)
 
     async def _try(self, trial: Trial) -> None:
         try:
@@ -310,6 +319,9 @@ class SubscriberClient:
                 self._inflight_seq += 1
                 if self._send(InflightReport(self._identity, self._inflight_seq, counts)):
                     self._reported = counts
+            policy, learnt = self._learnt()
+            if learnt:
+                self._send(LearntReport(self._identity, policy, dict(learnt)))
             await asyncio.sleep(INFLIGHT_INTERVAL)
 
     async def _report_counters(self) -> None:

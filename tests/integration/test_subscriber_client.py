@@ -19,6 +19,7 @@ from dataplane.subscriber.link import LocalLink
 from shared.messages import (
     TOPIC_HEARTBEAT,
     TOPIC_INFLIGHT,
+    TOPIC_LEARNT,
     TOPIC_LOAD,
     TOPIC_TABLE,
     Ack,
@@ -27,10 +28,13 @@ from shared.messages import (
     Evidence,
     Goodbye,
     InflightReport,
+    Learnt,
+    LearntReport,
     LoadReport,
     Nack,
     PlaneIdentity,
     PlaneInflight,
+    PlaneLearnt,
     SnapshotRequest,
     Trial,
     Tried,
@@ -124,6 +128,8 @@ class World:
         self.stale: list[bool] = []
         self.loads: list[LoadReport] = []
         self.others: list[PlaneInflight] = []
+        self.learnt: dict[str, Learnt] = {}
+        self.heard: list[PlaneLearnt] = []
         self.inflight: dict[str, int] = {}
         self._happened = asyncio.Event()
         self.client = SubscriberClient(
@@ -138,8 +144,14 @@ class World:
             inflight=lambda: dict(self.inflight),
             counters=self._counters,
             refuse_settings=lambda settings: "unknown policy" if settings.policy == "new" else None,
+            learnt=self._learnt,
+            on_plane_learnt=self.heard.append,
             rng=Random(1),
         )
+
+    def _learnt(self) -> tuple[str, dict[str, Learnt]]:
+        learnt, self.learnt = self.learnt, {}
+        return "cache_aware", learnt
 
     def _counters(self, seq: int) -> CounterReport:
         table = self.client.table
@@ -377,6 +389,23 @@ def test_load_and_other_planes_in_flight_are_passed_on(runtime_dir: RuntimeDir) 
             await until(lambda: world.others)
             assert world.loads == [report]
             assert world.others == [PlaneInflight(stamp, "plane-b", 1, {"a": 2})]
+
+    play(runtime_dir, scene)
+
+
+def test_what_the_policy_has_learnt_goes_up_once_and_that_of_others_comes_down(runtime_dir: RuntimeDir) -> None:
+    async def scene(world: World) -> None:
+        async with world.control_plane(2) as control_plane, world.subscribed():
+            await world.level(control_plane)
+            mine, theirs = {"a": Learnt(1, b"12345678")}, {"b": Learnt(2, b"87654321")}
+            world.learnt = dict(mine)
+            await until(lambda: control_plane.of(LearntReport))
+            stamp = control_plane.publication.table.stamp
+            control_plane.send(TOPIC_LEARNT, PlaneLearnt(stamp, IDENTITY.id, "cache_aware", mine))
+            control_plane.send(TOPIC_LEARNT, PlaneLearnt(stamp, "plane-b", "cache_aware", theirs))
+            await until(lambda: world.heard)
+            assert world.heard == [PlaneLearnt(stamp, "plane-b", "cache_aware", theirs)]
+            assert control_plane.of(LearntReport) == [LearntReport(IDENTITY, "cache_aware", mine)]
 
     play(runtime_dir, scene)
 

@@ -26,11 +26,14 @@ from shared.messages import (
     Goodbye,
     Heartbeat,
     InflightReport,
+    Learnt,
+    LearntReport,
     LoadReport,
     Message,
     Nack,
     PlaneIdentity,
     PlaneInflight,
+    PlaneLearnt,
     ProbeNews,
     Snapshot,
     SnapshotRequest,
@@ -212,6 +215,19 @@ def test_in_flight_reports_reach_the_others_and_a_plane_that_leaves_has_none() -
         await scene.tell(Goodbye(identity()))
         assert await scene.heard(PlaneInflight) == PlaneInflight(stamp, "p", 4, {})
         assert [plane.identity.id for plane in scene.planes.present()] == ["other"]
+
+    play(act)
+
+
+def test_what_a_planes_policy_has_learnt_reaches_the_others() -> None:
+    async def act(scene: Scene) -> None:
+        stamp = scene.publication.table.stamp
+        learnt = {"a": Learnt(1, b"12345678")}
+        # As long as it is alone there is nobody to tell.
+        await scene.tell(LearntReport(identity(), "cache_aware", {}))
+        await scene.tell(Ack(msgspec.structs.replace(identity(), id="other", slot=1), stamp))
+        await scene.tell(LearntReport(identity(), "cache_aware", learnt))
+        assert await scene.heard(PlaneLearnt) == PlaneLearnt(stamp, "p", "cache_aware", learnt)
 
     play(act)
 

@@ -116,6 +116,28 @@ def test_the_list_of_workers_has_vllm_routers_fields() -> None:
     play(scene)
 
 
+def test_a_finished_session_is_told_to_the_policy() -> None:
+    async def scene() -> None:
+        port = Port()
+        finished: list[str] = []
+        port.fleet.policy.policy.finish_session = finished.append  # type: ignore[assignment, method-assign]
+        answer = await port.ask("POST", "/finish_session", b"session_id=a%20b")
+        assert (answer.status, json.loads(answer.body)) == (200, {"status": "ok", "session_id": "a b"})
+        assert finished == ["a b"]
+        assert not port.sent
+
+    play(scene)
+
+
+def test_a_session_must_be_named() -> None:
+    async def scene() -> None:
+        answer = await Port().ask("POST", "/finish_session", b"session=a")
+        assert answer.status == 400
+        assert b"session_id" in answer.body
+
+    play(scene)
+
+
 TWICE = f"Worker {A} already exists"
 GONE = f"Successfully removed worker: {A}"
 ADDED = {"success": True, "message": f"Successfully added worker: {A}"}

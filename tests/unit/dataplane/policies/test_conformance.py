@@ -117,7 +117,7 @@ def test_an_installed_policy_is_found_by_its_name(tmp_path: Path, monkeypatch: p
         ("json:NoSuchThing", "can not be imported"),
         ("json:dumps", "no class"),
         ("json:JSONDecoder", "no class with a method `pick`"),
-        ("best", "choose one of: round_robin.*module:Class"),
+        ("best", "choose one of: cache_aware.*module:Class"),
     ],
 )
 def test_a_name_that_leads_to_no_policy_is_told_with_the_reason(name: str, reason: str) -> None:

@@ -1,0 +1,73 @@
+"""Policies in routers of several planes: what one plane learns, all go by."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.integration.routers import Router, eventually, router_before, samples, simulated_fleet
+
+MODEL = "sim-model"
+TEXT = "The quick brown fox jumps over the lazy dog. " * 40
+
+
+@contextmanager
+def fleet_of_three(folder: Path, *arguments: str) -> Iterator[Router]:
+    with (
+        simulated_fleet(folder, 3, "--time-scale=0") as workers,
+        router_before(folder, workers, "--expose-worker", *arguments, planes=2) as router,
+    ):
+        eventually(lambda: samples(router).get("routerctl_planes", 2) >= 2, "both planes")
+        yield router
+
+
+def ask(router: Router, messages: list[dict[str, str]], **headers: str) -> str:
+    """Ask on a connection of its own, so that any plane may get it; return the worker that answered."""
+    body: dict[str, Any] = {"model": MODEL, "messages": messages, "max_tokens": 2}
+    answer = httpx.post(f"{router.url}/v1/chat/completions", json=body, headers=headers, trust_env=False)
+    answer.raise_for_status()
+    return answer.headers["x-routerctl-worker"]
+
+
+def decisions(router: Router) -> dict[str, float]:
+    text = httpx.get(f"http://127.0.0.1:{router.prometheus_port}/metrics", trust_env=False).text
+    lines = [line for line in text.splitlines() if line.startswith("routerctl_policy_decisions_total{")]
+    return {line.split('outcome="')[1].split('"')[0]: float(line.rsplit(" ", 1)[1]) for line in lines}
+
+
+def test_conversations_stay_with_their_worker_on_both_planes(tmp_path: Path) -> None:
+    with fleet_of_three(tmp_path, "--policy=cache_aware") as router:
+        homes = Counter()  # type: Counter[str]
+        for number in range(12):
+            messages = [{"role": "user", "content": f"{number} {TEXT}"}]
+            workers = set()
+            for _ in range(4):
+                workers.add(ask(router, messages))
+                messages += [{"role": "assistant", "content": TEXT}, {"role": "user", "content": "and then?"}]
+            assert len(workers) == 1
+            homes.update(workers)
+        assert len(homes) > 1
+        eventually(lambda: sum(decisions(router).values()) == 48, "the account of all choices")
+        assert decisions(router)["prefix_miss"] <= 24
+
+
+def test_sessions_stay_until_they_are_finished(tmp_path: Path) -> None:
+    with fleet_of_three(tmp_path, "--policy=sticky_least_loaded") as router:
+        messages = [{"role": "user", "content": "hello"}]
+
+        def known() -> float:
+            return decisions(router).get("new_session", 0)
+
+        homes = {str(number): ask(router, messages, **{"x-session-id": str(number)}) for number in range(9)}
+        # The other plane knows of them a tenth of a second later.
+        eventually(lambda: known() == 9, "the account of the first choices")
+        for _ in range(3):
+            assert {session: ask(router, messages, **{"x-session-id": session}) for session in homes} == homes
+        answer = httpx.post(f"{router.url}/finish_session?session_id=3", trust_env=False)
+        assert json.loads(answer.content) == {"status": "ok", "session_id": "3"}

@@ -42,7 +42,8 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     worker_urls: tuple[str, ...] = ()
     # What is said of workers beside their URLs. Who is not in `worker_urls` is none.
     workers: tuple[ConfiguredWorker, ...] = ()
-    policy: str = "round_robin"
+    # What was computed before is not computed again; without prompts in common it balances by load.
+    policy: str = "cache_aware"
     # vLLM's own: the only one of them that is in requests, and that sees a full KV cache.
     load_formula: str = "vllm"
     # Not x-request-id and the like: clients make a new one for each request.

@@ -90,7 +90,7 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What planes must agree on and what may change while they run. Times are in seconds, sizes in bytes."""
 
-    policy: str = "round_robin"
+    policy: str = "cache_aware"
     load_formula: str = "vllm"
     session_headers: tuple[str, ...] = ("x-session-id", "x-user-id", "x-tenant-id")
     session_max_load: float = 1.25

@@ -36,7 +36,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="scripts/bench",
         description="Measures routerctl, vllm-router and nginx in turn on 127.0.0.1 and compares them.",
-        epilog="Exit status: 0 measured, 1 could not be measured or requests failed, 2 wrong usage.",
+        epilog="`scripts/bench policies` evaluates policies on a recorded trace (`policies --help`). "
+        "Exit status: 0 measured, 1 could not be measured or requests failed, 2 wrong usage.",
     )
     add = parser.add_argument
     add(
@@ -118,6 +119,11 @@ def _measure(chosen: tuple[str, ...], settings: Settings) -> Report:
 
 def main() -> int:
     """Measure, print, and return the exit status."""
+    if sys.argv[1:2] == ["policies"]:
+        # Only for it: nothing else here needs the simulation.
+        from benchlib import policies
+
+        return policies.main(sys.argv[2:])
     options = _parser().parse_args()
     # 1,000 workers are 1,000 sockets, and as many connections, in one process.
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -23,7 +23,7 @@ LIVE = sorted(RANGES.keys() - {"port", "admin_port", "prometheus_port", "data_pl
 def fleet(tmp_path: Path) -> Iterator[tuple[Router, list[str]]]:
     with simulated_fleet(tmp_path, 3, "--time-scale=0", "--record=0") as urls:
         (tmp_path / "r.toml").write_text(good(0, urls))
-        router = Router(tmp_path, "--data-planes=2", "--config", str(tmp_path / "r.toml"))
+        router = Router(tmp_path, "--data-planes=2", "--config", str(tmp_path / "r.toml"), policy=None)
         try:
             router.start().ready()
             yield router, urls

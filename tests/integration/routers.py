@@ -48,12 +48,18 @@ def free_ports(count: int) -> list[int]:
 class Router:
     """`routerctl start` on a runtime folder; it may be started there again and again."""
 
-    def __init__(self, folder: Path, *arguments: str, wrapper: tuple[str, ...] = ()) -> None:
-        """`wrapper` is a command that starts another one, such as prlimit."""
+    def __init__(
+        self, folder: Path, *arguments: str, wrapper: tuple[str, ...] = (), policy: str | None = "round_robin"
+    ) -> None:
+        """`wrapper` is a command that starts another one, such as prlimit.
+
+        Most tests send equal requests and want every worker to get some, so the default of `policy` is not the
+        router's; None is for those that set it elsewhere.
+        """
         self.folder = folder
         self.runtime = RuntimeDir(folder / "run")
         self.port, self.admin_port, self.prometheus_port = free_ports(3)
-        self.arguments = arguments
+        self.arguments = arguments if policy is None else (f"--policy={policy}", *arguments)
         self._wrapper = wrapper
         self.starts = 0
         self._files: list[IO[bytes]] = []

@@ -75,7 +75,7 @@ def test_diff_tells_what_is_needed(tmp_path: Path) -> None:
     assert (result.returncode, result.stderr) == (0, "")
     port, policy, log_level = result.stdout.splitlines()
     assert port == "port: 1 -> 2  (stop the router and start it anew)"
-    assert policy.startswith('policy: "round_robin" -> "random"  (a reload is')
+    assert policy.startswith('policy: "cache_aware" -> "random"  (a reload is')
     assert log_level.startswith('log_level: "info" -> "debug"  (a reload is')
     result = routerctl("config", "diff", "--json", "old.toml", "new.toml", cwd=tmp_path)
     assert json.loads(result.stdout)[0] == {"key": "port", "old": 1, "new": 2, "needs": "router"}

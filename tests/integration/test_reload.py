@@ -32,7 +32,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
 @pytest.fixture
 def router(tmp_path: Path, fleet: list[str]) -> Iterator[Router]:
     (tmp_path / "r.toml").write_text(file(fleet, ""))
-    router = Router(tmp_path, *FLAGS, "--config", str(tmp_path / "r.toml"))
+    router = Router(tmp_path, *FLAGS, "--config", str(tmp_path / "r.toml"), policy=None)
     try:
         router.start().ready()
         yield router

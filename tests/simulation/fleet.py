@@ -53,13 +53,14 @@ class Served:
 
 @dataclass(frozen=True)
 class View:
-    """A request as the policy sees it."""
+    """A request as the policy sees it; `tokens` is for those that are to know more than a router can."""
 
     model: str | None
     path: str
     fields: dict[bytes, bytes]
     body: bytes | bytearray
     arrived: float
+    tokens: Sequence[int] = ()
 
 
 class SimWorker:
@@ -189,7 +190,7 @@ class Simulation:
         plane = self._rng.choice(self._planes)
         for candidate in plane.candidates:
             candidate.now = now
-        view = View(MODEL, "/v1/completions", arrival.fields, arrival.body, now)
+        view = View(MODEL, "/v1/completions", arrival.fields, arrival.body, now, arrival.tokens)
         chosen = plane.policy.pick(plane.candidates, view)
         chosen.own += 1
         worker = chosen.worker

@@ -47,7 +47,8 @@ class Bench:
         self.faults: list[dict[str, Any]] = []
         self._version = 0
         self._workers: list[Worker] = []
-        self._settings = Settings()
+        # So that a test knows who is next.
+        self._settings = Settings(policy="round_robin")
         self._slots: set[Slot] = set()
 
     def _take_evidence(self, worker: str, epoch: int, kind: str, requests: int, tripped: bool) -> None:
@@ -67,7 +68,7 @@ class Bench:
         self._adopt()
 
     def configure(self, **settings: Any) -> None:
-        self._settings = Settings(**settings)
+        self._settings = Settings(**{"policy": "round_robin"} | settings)
         self._adopt()
 
     def _adopt(self) -> None:

@@ -340,7 +340,7 @@ def test_a_policy_remembers_its_turns_for_as_long_as_its_name_stays() -> None:
         fleet.adopt(table([worker("a")], version=3, settings=Settings(policy="random")))
         assert fleet.view.policy.name == "random"
         fleet.adopt(table([worker("a")], version=4))
-        assert fleet.view.policy.name == "round_robin"
+        assert fleet.view.policy.name == Settings().policy
         assert fleet.view.policy is not first
 
     with_fleet(test)

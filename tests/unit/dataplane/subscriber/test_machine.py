@@ -521,7 +521,7 @@ def test_a_malformed_frame_is_counted_and_no_sign_of_life() -> None:
 
 
 def unknown_policy(table: RoutingTable) -> str | None:
-    return None if table.settings.policy == "round_robin" else f"no policy {table.settings.policy}"
+    return None if table.settings.policy != "new" else f"no policy {table.settings.policy}"
 
 
 def test_a_refused_update_is_answered_by_a_nack_and_the_table_kept() -> None:

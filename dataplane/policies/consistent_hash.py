@@ -95,4 +95,4 @@ class ConsistentHash(Policy):
         prompt = read_prompt(request.body)
         if prompt is None:
             return "no_key", None
-        return "prompt", prompt.opening_hash(request.model, prompt.block_hashes(request.model, prompt.opening))
+        return "prompt", hash64(b"%b\0%b" % ((request.model or "").encode(), prompt.text[: prompt.opening]))

@@ -79,13 +79,13 @@ class Prompt(msgspec.Struct, frozen=True):
         """About how many tokens it has."""
         return len(self.text) // BYTES_PER_TOKEN + 1
 
-    def block_hashes(self, model: str | None, length: int = ENDS[-1]) -> list[int]:
-        """Return the hashes of the whole blocks within the first `length` bytes."""
+    def block_hashes(self, model: str | None) -> list[int]:
+        """Return the hashes of the whole blocks that it begins with."""
         running = sha256((model or "").encode())
         view = memoryview(self.text)
         digests = []
         start = 0
-        for end in ENDS[: bisect_right(ENDS, min(length, len(view)))]:
+        for end in ENDS[: bisect_right(ENDS, len(view))]:
             running.update(view[start:end])
             digests.append(running.copy().digest()[:8])
             start = end

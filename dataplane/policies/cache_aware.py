@@ -18,10 +18,11 @@ computed lately; a third of it, because most requests there are past that and de
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from dataplane.policies.base import C, PlaneView, Policy, RequestView, Why
+from dataplane.policies.news import hashes_of
 from dataplane.policies.prefix_index import PrefixIndex
 from dataplane.policies.prompt import BYTES_PER_TOKEN, Prompt, read_prompt
 from dataplane.policies.ring import Rings
@@ -52,6 +53,7 @@ class CacheAware(Policy):
         self._index = PrefixIndex(max_length=settings.max_tree_size, max_bytes=settings.prefix_index_size)
         self._rings = Rings()
         self._surveys: Surveys[Any] = Surveys()
+        self._workers: Collection[str] = ()
         self._computed = 0.0
         self._new: dict[str, tuple[int, array[int]]] = {}
         self._told = 0
@@ -64,6 +66,7 @@ class CacheAware(Policy):
         self._surveys.forget()
         self._index.limit(max_length=settings.max_tree_size, max_bytes=settings.prefix_index_size)
         self._index.follow({worker.id: worker.epoch for worker in table.workers.values()})
+        self._workers = table.workers.keys()
 
     def pick(self, candidates: Sequence[C], request: RequestView, why: Why | None = None) -> C:
         """Return the cheapest of those that have the prompt and of its home."""
@@ -158,4 +161,5 @@ class CacheAware(Policy):
     def hear(self, learnt: Mapping[str, Learnt], now: float) -> None:
         """Believe that workers have what other planes sent them."""
         for worker, told in learnt.items():
-            self._index.learn(worker, told.epoch, array("Q", told.hashes[: len(told.hashes) // 8 * 8]))
+            if worker in self._workers:
+                self._index.learn(worker, told.epoch, hashes_of(told))

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dataplane.policies.base import C, PlaneView, Policy, RequestView, Why
+from dataplane.policies.news import hashes_of
 from dataplane.policies.prompt import hash64
 from dataplane.policies.ring import Rings
 from dataplane.policies.session_key import MAX_KEY, session_key
@@ -153,7 +154,7 @@ class StickyLeastLoaded(Policy):
     def hear(self, learnt: Mapping[str, Learnt], now: float) -> None:
         """Take over what another plane gave away or finished."""
         for worker, told in learnt.items():
-            sessions = array("Q", told.hashes[: len(told.hashes) // 8 * 8])
+            sessions = hashes_of(told)
             if worker == _FINISHED:
                 for session in sessions:
                     self._end(session)

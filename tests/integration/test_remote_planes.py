@@ -32,7 +32,7 @@ from tests.integration.routers import Router, eventually, free_ports, samples, s
 class Site:
     """A router that lets planes on other hosts in, and its folder of keys."""
 
-    def __init__(self, folder: Path, workers: list[str], *arguments: str) -> None:
+    def __init__(self, folder: Path, workers: list[str], *arguments: str, policy: str | None = "round_robin") -> None:
         self.folder = folder
         self.keys = new_keys(folder / "keys", "server", "far")
         while True:
@@ -50,6 +50,7 @@ class Site:
             *arguments,
             "--worker-urls",
             *workers,
+            policy=policy,
         )
 
     @property
@@ -397,7 +398,7 @@ def test_a_connection_that_is_let_in_and_sends_nonsense_harms_nobody(site: Site,
 def test_a_reload_is_tried_there_too(tmp_path: Path, fleet: list[str]) -> None:
     config = tmp_path / "router.toml"
     config.write_text('policy = "random"\n')
-    site = Site(tmp_path, fleet[:1], f"--config={config}")
+    site = Site(tmp_path, fleet[:1], f"--config={config}", policy=None)
     try:
         site.router.start().ready()
         with plane_host(tmp_path / "far", site.control, site.own_key, site.server_key) as host:

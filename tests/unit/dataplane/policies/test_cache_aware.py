@@ -119,6 +119,13 @@ def test_what_is_told_at_once_is_bounded() -> None:
     assert MAX_LEARNT * 0.9 < sum(len(told.hashes) for told in found.learnt().values()) / 8 <= MAX_LEARNT
 
 
+def test_news_is_believed_of_workers_in_the_table_only_and_no_more_than_a_report_may_hold() -> None:
+    found = policy()
+    many = b"".join((number << 7).to_bytes(8, "little") for number in range(MAX_LEARNT + 500))
+    found.hear({"nobody": Learnt(1, many), "w1": Learnt(1, many)}, 0.0)
+    assert len(found._index) == MAX_LEARNT
+
+
 @pytest.mark.parametrize("hashes", [b"", b"123", b"\xff" * 16, b"\0" * 8])
 def test_odd_news_does_no_harm(hashes: bytes) -> None:
     found = policy()

@@ -44,6 +44,12 @@ def sim(
         float, typer.Option(help="Seconds after which an idle connection is closed.")
     ] = _DEFAULT.idle_close_seconds,
     enable_server_load_tracking: Annotated[bool, typer.Option(help="Let /load count.")] = False,
+    kv_events: Annotated[
+        bool, typer.Option("--kv-events", help="Publish KV events, on free ports that GET /kv_event_sources tells.")
+    ] = False,
+    kv_events_buffer_steps: Annotated[
+        int, typer.Option(help="Messages kept for their replay.")
+    ] = _DEFAULT.kv_events_buffer_steps,
     record: Annotated[int, typer.Option(help="Requests kept for GET /sim/requests.")] = _DEFAULT.record,
     fault: Annotated[
         list[str] | None,
@@ -70,6 +76,8 @@ def sim(
                 time_scale=time_scale,
                 idle_close_seconds=idle_close,
                 server_load_tracking=enable_server_load_tracking,
+                kv_events=kv_events,
+                kv_events_buffer_steps=kv_events_buffer_steps,
                 record=record,
                 faults=tuple(map(parse, fault or ())),
             )

@@ -42,6 +42,10 @@ class SimConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Keep-alive time of an idle connection: 5 s is what vLLM gives its uvicorn."""
     server_load_tracking: bool = False
     """Whether `/load` counts; vLLM answers 0 unless it is asked to track."""
+    kv_events: bool = False
+    """Whether each worker publishes its KV events, on free ports that `/kv_event_sources` tells."""
+    kv_events_buffer_steps: int = 10_000
+    """Messages that a worker can replay; vLLM's default."""
     record: int = 100
     """How many of the last requests each worker keeps for `GET /sim/requests`."""
     max_body_bytes: int = 512 * 1024 * 1024
@@ -64,7 +68,7 @@ def check(config: SimConfig) -> SimConfig:
         raise ConfigError("--model is empty: give a name, such as sim-model")
     for name in ("max_num_seqs", "max_num_batched_tokens", "num_blocks", "block_size", "max_model_len"):
         _at_least(name, getattr(config, name), 1)
-    for name in ("max_body_bytes", "write_buffer_bytes"):
+    for name in ("max_body_bytes", "write_buffer_bytes", "kv_events_buffer_steps"):
         _at_least(name, getattr(config, name), 1)
     for name in ("decode_ms", "decode_growth", "time_scale", "record", "idle_close_seconds"):
         _at_least(name, getattr(config, name), 0)

@@ -20,6 +20,7 @@ from collections.abc import Sequence as Tokens
 from . import text
 from .config import SimConfig
 from .kv import BlockPool, block_hashes
+from .kv_log import KvLog
 from .stats import EngineStats, Sample
 
 _FOREVER = 1 << 62
@@ -68,8 +69,9 @@ class Sequence:
 class Engine:
     """The engine of one worker."""
 
-    def __init__(self, config: SimConfig) -> None:
-        self.pool = BlockPool(config.num_blocks)
+    def __init__(self, config: SimConfig, kv_log: KvLog | None = None) -> None:
+        """`kv_log` hears of the blocks that come and go."""
+        self.pool = BlockPool(config.num_blocks, kv_log)
         self.block_size = config.block_size
         self.stats = EngineStats(config.max_model_len)
         self.waiting: deque[Sequence] = deque()
@@ -179,7 +181,7 @@ class Engine:
             sequence.cached = cached
             self.stats.prefix_cache_queries += len(sequence.prompt)
             self.stats.prefix_cache_hits += cached
-        self.pool.remember(blocks, sequence.hashes[: (cached + tokens) // self.block_size])
+        self.pool.remember(blocks, sequence.hashes[: (cached + tokens) // self.block_size], sequence.prompt)
         return tokens
 
     def _grow(self, sequence: Sequence, tokens: int) -> bool:
@@ -191,7 +193,7 @@ class Engine:
                 return False
             sequence.blocks += fresh
         if not sequence.produced:
-            self.pool.remember(sequence.blocks, sequence.hashes[: tokens // self.block_size])
+            self.pool.remember(sequence.blocks, sequence.hashes[: tokens // self.block_size], sequence.prompt)
         return True
 
     def _preempt(self, sequence: Sequence) -> None:
@@ -259,7 +261,7 @@ class Engine:
         full = sequence.computed // self.block_size
         if full > len(sequence.hashes):  # the answer's blocks serve the next turn of a conversation
             tokens = [*sequence.prompt, *text.ids(sequence.seed, 0, sequence.produced)]
-            self.pool.remember(sequence.blocks, block_hashes(tokens, self.block_size, full))
+            self.pool.remember(sequence.blocks, block_hashes(tokens, self.block_size, full), tokens)
         self._release(sequence)
         admitted = sequence.arrived_at if sequence.admitted_at is None else sequence.admitted_at
         sample = Sample(

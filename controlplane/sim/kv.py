@@ -12,6 +12,8 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 
+from .kv_log import KvLog
+
 
 def block_hashes(tokens: Sequence[int], block_size: int, count: int) -> list[bytes]:
     """Return the hashes of the first `count` full blocks; each covers all the tokens before it too."""
@@ -28,8 +30,10 @@ def block_hashes(tokens: Sequence[int], block_size: int, count: int) -> list[byt
 class BlockPool:
     """The blocks of one worker."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, log: KvLog | None = None) -> None:
+        """`log` hears of every block that becomes findable, or is so no more."""
         self.size = size
+        self._log = log
         self._references = [0] * size
         self._hash: list[bytes | None] = [None] * size
         self._cached: dict[bytes, int] = {}
@@ -76,16 +80,26 @@ class BlockPool:
             if digest is not None:
                 del self._cached[digest]
                 self._hash[block] = None
+                if self._log is not None:
+                    self._log.removed(digest)
             self._references[block] = 1
             taken.append(block)
         return taken
 
-    def remember(self, blocks: Sequence[int], hashes: Sequence[bytes]) -> None:
-        """Make the leading blocks findable by their hashes; a hash that is known keeps its first block."""
-        for block, digest in zip(blocks, hashes, strict=False):
+    def remember(self, blocks: Sequence[int], hashes: Sequence[bytes], tokens: Sequence[int] = ()) -> None:
+        """Make the leading blocks findable by their hashes; a hash that is known keeps its first block.
+
+        `tokens` are those that the hashes were made of; the log tells them.
+        """
+        fresh = []
+        for index, (block, digest) in enumerate(zip(blocks, hashes, strict=False)):
             if self._hash[block] is None and digest not in self._cached:
                 self._hash[block] = digest
                 self._cached[digest] = block
+                fresh.append(index)
+        if self._log is not None:
+            for start, stop in _runs(fresh):
+                self._log.stored(tokens, hashes, start, stop)
 
     def release(self, blocks: Sequence[int]) -> None:
         """Give up one reference to each block; the tail of a prompt becomes evictable before its head."""
@@ -98,3 +112,16 @@ class BlockPool:
         """Drop every cached hash, as a restarted engine has none."""
         self._cached.clear()
         self._hash = [None] * self.size
+        if self._log is not None:
+            self._log.cleared()
+
+
+def _runs(numbers: Sequence[int]) -> list[tuple[int, int]]:
+    """Return the runs of rising numbers without gaps: where each starts and stops (excluded)."""
+    runs: list[tuple[int, int]] = []
+    for number in numbers:
+        if runs and runs[-1][1] == number:
+            runs[-1] = (runs[-1][0], number + 1)
+        else:
+            runs.append((number, number + 1))
+    return runs

@@ -41,8 +41,16 @@ def version(worker: Worker, exchange: Exchange) -> None:
 
 
 def kv_event_sources(worker: Worker, exchange: Exchange) -> None:
-    """Answer `/kv_event_sources`: this worker publishes none."""
-    _json(exchange, {})
+    """Answer `/kv_event_sources`: by data-parallel rank, of which there is one."""
+    publisher = worker.kv_publisher
+    _json(exchange, {"0": publisher.describe()} if publisher is not None else {})
+
+
+def reset_prefix_cache(worker: Worker, exchange: Exchange) -> None:
+    """Answer `/reset_prefix_cache`, which vLLM has in its development mode: nothing is cached any more."""
+    worker.engine.pool.forget()
+    worker.publish_kv_events()
+    exchange.send(200, b"", b"")
 
 
 def metrics(worker: Worker, exchange: Exchange) -> None:

@@ -12,6 +12,8 @@ from .config import SimConfig
 from .connection import Connection
 from .engine import Engine, Sequence
 from .exchange import Exchange
+from .kv_log import KvLog
+from .kv_publisher import KvPublisher
 from .recorder import Recorder
 from .routes import route
 from .stream_error import ErrorStream
@@ -34,7 +36,9 @@ class Worker:
         self.clock = wire.Clock()
         self.wall = time.time
         self.started_at = time.time()
-        self.engine = Engine(config)
+        self._kv_log = KvLog(config.block_size) if config.kv_events else None
+        self.kv_publisher = KvPublisher(config.host, config.kv_events_buffer_steps) if config.kv_events else None
+        self.engine = Engine(config, self._kv_log)
         self.recorder = Recorder(config.record)
         self.faults = faults.FaultSet(seed=index)
         self.connections: set[Connection] = set()
@@ -93,8 +97,16 @@ class Worker:
             self._timer = None
         if next_time is not None:
             self._timer = self.loop.call_later(max(0.0, next_time - now), self._tick)
+        self.publish_kv_events()
         for listener in called:
             listener()
+
+    def publish_kv_events(self) -> None:
+        """Send what the engine has told of its blocks."""
+        if self._kv_log is not None and self.kv_publisher is not None:
+            payload = self._kv_log.batch(self.wall())
+            if payload is not None:
+                self.kv_publisher.publish(payload)
 
     # -- requests
 
@@ -175,5 +187,7 @@ class Worker:
         """Drop everything: the process ends."""
         for connection in list(self.connections):
             connection.abort()
+        if self.kv_publisher is not None:
+            self.kv_publisher.close()
         if self._timer is not None:
             self._timer.cancel()

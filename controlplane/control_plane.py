@@ -17,6 +17,7 @@ from controlplane.ejection import Ejections
 from controlplane.ejector import Ejector
 from controlplane.fleet_orders import obey
 from controlplane.health import HealthRules, checks_of
+from controlplane.kv_events.index import KvIndex
 from controlplane.lazy import load
 from controlplane.loads import Loads
 from controlplane.members_store import MembersStore, read_members
@@ -116,6 +117,7 @@ class ControlPlane:
         self._remote: RemotePort | None = None
         self._prober: Prober | None = None
         self._scraper: Scraper | None = None
+        self._kv = KvIndex(config)
         self._pacing: Pacing | None = None
         self._ejector = Ejector(
             self._registry,
@@ -137,7 +139,15 @@ class ControlPlane:
 
             self._remote = remote_port(self._config, context, self._clock)
         publisher = self._publisher = Publisher(
-            context, self._runtime, self._publication, self._planes, self._loads, self, self._clock, self._remote
+            context,
+            self._runtime,
+            self._publication,
+            self._planes,
+            self._loads,
+            self,
+            self._clock,
+            self._remote,
+            self._kv.pages,
         )
         if not self._registry.members():
             log.warning(
@@ -153,7 +163,7 @@ class ControlPlane:
                 self._writer.note(self._publication.table)
                 tasks.append(group.create_task(self._totals.run()))
                 tasks.append(group.create_task(self._membership.run()))
-                tasks.append(group.create_task(self._watch_workers(publisher)))
+                tasks.append(group.create_task(self._watch_workers(context, publisher)))
                 tasks.append(group.create_task(self.configuration.run()))
                 await stop.wait()
                 for task in tasks:
@@ -211,7 +221,7 @@ class ControlPlane:
         """Publish a change of the members, and look after those that came."""
         for change in changes:
             log_change(change)
-        for follower in (self._prober, self._scraper):
+        for follower in (self._prober, self._scraper, self._kv):
             if follower is not None:
                 follower.follow()
         return self._publisher.publish() if self._publisher is not None else self._publication.table.stamp.order
@@ -277,6 +287,7 @@ class ControlPlane:
         self._registry.use(HealthRules.of(config))
         self._ejections.rules = OutlierRules.of(config)
         self._breakers.use(BreakerRules.of(config.settings()))
+        self._kv.use(config)
         if self._prober is None or self._scraper is None or self._pacing is None or self._tls is None:
             # They are about to be made, from this configuration.
             return
@@ -296,7 +307,7 @@ class ControlPlane:
         if self._publisher is not None:
             self._publisher.changed()
 
-    async def _watch_workers(self, publisher: Publisher) -> None:
+    async def _watch_workers(self, context: Context, publisher: Publisher) -> None:
         # Planes get the table while the rest is being loaded.
         await load("controlplane.prober", "controlplane.scraper")
         from controlplane.pacing import Pacing
@@ -332,6 +343,7 @@ class ControlPlane:
         )
         async with asyncio.TaskGroup() as group:
             group.create_task(self._prober.run())
+            group.create_task(self._kv.run(context, self._registry, self._clock, publisher, tls))
             group.create_task(self._scraper.run())
             group.create_task(self._serve(publisher))
 
@@ -355,5 +367,6 @@ class ControlPlane:
             ejections=self._ejections.counts,
             remote=self._remote.tally if self._remote is not None else None,
             flush_caches=self.flush_caches,
+            kv=self._kv,
         )
         await serve(parts, self._config, is_first_start=self._is_first_start)

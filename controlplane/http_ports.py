@@ -11,6 +11,7 @@ from controlplane.admin_planes import restart_through
 from controlplane.admin_token import TokenFile
 from controlplane.cache_flush import Flushed
 from controlplane.configuration import Configuration
+from controlplane.kv_events.index import KvIndex
 from controlplane.listener import Listener
 from controlplane.loads import Loads
 from controlplane.membership import Membership
@@ -51,6 +52,7 @@ class Parts:
     transitions: Mapping[tuple[str, BreakerState], int]
     ejections: Mapping[tuple[str, Cause], int]
     remote: Tally | None
+    kv: KvIndex
     flush_caches: Callable[[], Awaitable[Flushed]]
 
 
@@ -64,6 +66,7 @@ async def serve(parts: Parts, config: StartConfig, *, is_first_start: bool) -> N
         parts.transitions,
         parts.ejections,
         parts.remote,
+        parts.kv,
     )
     admin = Listener(
         admin_application(
@@ -106,6 +109,7 @@ def _status(parts: Parts) -> StatusReport:
         planes=parts.planes,
         loads=parts.loads.report(parts.publication.table.workers, now=now),
         malformed=parts.publisher.malformed,
+        kv=parts.kv.report(),
         now=now,
         wall=parts.clock.wall(),
     )

@@ -15,6 +15,8 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from controlplane.kv_events.index import KvIndex
+from controlplane.kv_events.metrics import kv_metrics
 from controlplane.loads import Loads
 from controlplane.outliers import Cause
 from controlplane.planes import Planes
@@ -47,6 +49,7 @@ class RouterCollector(Collector):
         transitions: Mapping[tuple[str, BreakerState], int],
         ejections: Mapping[tuple[str, Cause], int],
         remote: Tally | None = None,
+        kv: KvIndex | None = None,
     ) -> None:
         """`transitions` counts changes of breakers, by worker and new state; `ejections`, by worker and cause.
 
@@ -59,6 +62,7 @@ class RouterCollector(Collector):
         self._transitions = transitions
         self._ejections = ejections
         self._remote = remote
+        self._kv = kv
 
     def collect(self) -> Iterator[Metric]:
         """Yield every family with its present values."""
@@ -74,6 +78,8 @@ class RouterCollector(Collector):
         yield from self._worker_gauges(table)
         if self._remote is not None:
             yield _remote_connections(self._remote)
+        if self._kv is not None and self._kv.events is not None:
+            yield from kv_metrics(self._kv.events)
 
     def _plane_gauges(self) -> Iterator[Metric]:
         now = self._clock.monotonic()
@@ -89,6 +95,10 @@ class RouterCollector(Collector):
         resyncs = CounterMetricFamily(
             _PREFIX + "plane_resyncs", "Times a plane had to ask for the whole table.", labels=("plane",)
         )
+        kv_blocks = _family("plane_kv_blocks", "KV blocks in a plane's copy of the index.", "plane")
+        kv_resyncs = CounterMetricFamily(
+            _PREFIX + "plane_kv_resyncs", "Times a plane had to ask for all that an engine holds.", labels=("plane",)
+        )
         for place, plane in planes.items():
             report = plane.report
             if report is None:
@@ -102,7 +112,9 @@ class RouterCollector(Collector):
             most.add_metric((place,), report.client_connection_limit)
             workers.add_metric((place,), report.worker_connections)
             resyncs.add_metric((place,), report.resyncs)
-        yield from (version, age, stale, heard, clients, most, workers, resyncs)
+            kv_blocks.add_metric((place,), report.kv_blocks)
+            kv_resyncs.add_metric((place,), report.kv_resyncs)
+        yield from (version, age, stale, heard, clients, most, workers, resyncs, kv_blocks, kv_resyncs)
 
     def _worker_gauges(self, table: RoutingTable) -> Iterator[Metric]:
         inflight_counts = self._planes.inflight_by_worker()

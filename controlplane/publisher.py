@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
@@ -17,10 +18,12 @@ from controlplane.planes import MAX_NACK, Plane, Planes
 from controlplane.publication import Publication
 from controlplane.questions import Questions
 from shared.clock import Clock
+from shared.kv_messages import KvPage, KvRequest, KvStanding, KvUpdate
 from shared.messages import (
     HEARTBEAT_INTERVAL,
     TOPIC_HEARTBEAT,
     TOPIC_INFLIGHT,
+    TOPIC_KV,
     TOPIC_LEARNT,
     TOPIC_LOAD,
     TOPIC_TABLE,
@@ -53,7 +56,7 @@ from shared.messages import (
 from shared.receipt import Receipt
 from shared.runtime_dir import RuntimeDir
 from shared.sockets import Context, control_server, publisher, send_or_drop
-from shared.table import ModelCard, RoutingTable, Settings, Worker
+from shared.table import ModelCard, RoutingTable, Settings, Stamp, Worker
 from shared.version import __version__
 from shared.worker_attributes import WorkerAttributes
 
@@ -128,9 +131,11 @@ class Publisher:
         source: Source,
         clock: Clock,
         remote: RemotePort | None = None,
+        kv_pages: Callable[[KvRequest], Iterable[KvPage]] = lambda _: (),
     ) -> None:
-        """`remote` leads to planes on other hosts, where there may be any."""
+        """`remote` leads to planes on other hosts, if there may be any; `kv_pages` tells what an engine holds."""
         self.malformed = 0
+        self._kv_pages = kv_pages
         self._remote = remote
         self._elsewhere = 0
         self._publication = publication
@@ -161,6 +166,15 @@ class Publisher:
     def loaded(self) -> None:
         """Have the loads published soon."""
         self._loaded.set()
+
+    @property
+    def stamp(self) -> Stamp:
+        """The stamp of the table that was published last."""
+        return self._publication.table.stamp
+
+    def tell(self, message: KvUpdate | KvStanding) -> None:
+        """Publish what is known of the KV caches."""
+        self._publish(TOPIC_KV, message)
 
     def publish(self) -> tuple[int, int]:
         """Publish what has changed, now. Returns the order of the table that holds it."""
@@ -292,6 +306,9 @@ class Publisher:
         if isinstance(message, FleetCommand):
             self._planes.hear(message.plane, now)
             self._begin_command(frames[0], message, reply)
+        elif isinstance(message, KvRequest):
+            for page in self._kv_pages(message):
+                reply([frames[0], encode(page)])
         elif (answer := self._answer(message, now)) is not None:
             reply([frames[0], encode(answer)])
 

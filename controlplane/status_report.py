@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
 
 from controlplane.configuration import ConfigStatus
 from controlplane.discovery.discovered import Source
+from controlplane.kv_events.feed import SourceReport
 from controlplane.planes import Plane, Planes
 from controlplane.registry import Member
 from controlplane.supervision import HUNG_AFTER
@@ -101,6 +104,20 @@ class BreakerStatus(msgspec.Struct, frozen=True, kw_only=True):
     age: float | None = None
 
 
+class KvStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What the KV index has of one engine of a worker, its data-parallel `rank`.
+
+    `blocks` of `block_size` tokens are held; `lost` counts those that are not in the index, by reason; `purges` counts
+    how often all was forgotten.
+    """
+
+    rank: int
+    blocks: int
+    block_size: int
+    lost: dict[str, int]
+    purges: int
+
+
 class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One worker. `epoch` counts its lives, `age` is how long it is in its state, `version` its server's own.
 
@@ -127,6 +144,7 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     capacity: float | None = None
     priority: int = DEFAULT_PRIORITY
     changed: tuple[str, ...] = ()
+    kv: tuple[KvStatus, ...] = ()
 
 
 class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -151,10 +169,14 @@ def build_report(
     drained: frozenset[str] = frozenset(),
     config: ConfigStatus = _NO_FILE,
     malformed: int,
+    kv: Iterable[SourceReport] = (),
     now: float,
     wall: float,
 ) -> StatusReport:
     """Put the answer together. `now` is monotonic, `wall` Unix time, both in seconds."""
+    caches: defaultdict[str, list[KvStatus]] = defaultdict(list)
+    for source in kv:
+        caches[source.key.worker].append(_kv_status(source))
     inflight = planes.inflight_by_worker()
     return StatusReport(
         supervisor=None
@@ -182,6 +204,7 @@ def build_report(
                 loads.get(member.worker.id),
                 wall,
                 is_drained=member.worker.id in drained,
+                kv=tuple(caches[member.worker.id]),
             )
             for member in members
         ),
@@ -228,7 +251,14 @@ def _plane_state(plane: Plane, now: float) -> PlaneState:
 
 
 def _worker_status(
-    member: Member, table: RoutingTable, inflight: int, load: WorkerLoad | None, wall: float, *, is_drained: bool
+    member: Member,
+    table: RoutingTable,
+    inflight: int,
+    load: WorkerLoad | None,
+    wall: float,
+    *,
+    is_drained: bool,
+    kv: tuple[KvStatus, ...],
 ) -> WorkerStatus:
     worker = member.worker
     told = table.workers.get(worker.id)
@@ -254,6 +284,17 @@ def _worker_status(
         capacity=worker.capacity,
         priority=worker.priority,
         changed=member.changed,
+        kv=kv,
+    )
+
+
+def _kv_status(source: SourceReport) -> KvStatus:
+    return KvStatus(
+        rank=source.key.rank,
+        blocks=source.blocks,
+        block_size=source.block_size,
+        lost=source.lost._asdict(),
+        purges=source.purges,
     )
 
 

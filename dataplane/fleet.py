@@ -23,6 +23,7 @@ from dataplane.avoidance import Avoidance
 from dataplane.breaker import Blame, Breakers
 from dataplane.descriptors import Allowance
 from dataplane.fleet_view import FleetView, Groups
+from dataplane.kv.caches import KvCaches
 from dataplane.policies import PlaneView, refusal
 from dataplane.policy_in_use import PolicyInUse
 from dataplane.priority import in_groups
@@ -52,10 +53,11 @@ class Fleet:
         plane: str = "",
         rng: random.Random,
         connections: int = MANY_CONNECTIONS,
+        kv: KvCaches | None = None,
     ) -> None:
         """Know no worker yet; at most so many `connections` to workers are open at a time.
 
-        `plane` is the plane's id, by which the table names who may probe.
+        `plane` is the plane's id, by which the table names who may probe; `kv` is what a policy may want.
         """
         self._accounting = accounting
         self._loop = asyncio.get_running_loop()
@@ -72,7 +74,7 @@ class Fleet:
         self._load_seq = (0, 0)
         self.stale = True
         table = make_table(epoch=0, version=0)
-        self.policy = PolicyInUse(table, PlaneView(plane_slot, rng), accounting, self.now)
+        self.policy = PolicyInUse(table, PlaneView(plane_slot, rng, kv), accounting, self.now)
         self.view = self._compile(table)
 
     def now(self) -> float:

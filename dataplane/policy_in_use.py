@@ -35,6 +35,7 @@ class PolicyInUse:
             self._count()
             self._name = table.settings.policy
             self._complained.clear()
+            self.policy.leave()
             self.policy = policy_class(self._name)(self._plane)
         lead(self.policy, table)
 

@@ -25,6 +25,8 @@ from dataplane.fleet import Fleet
 from dataplane.fleet_commands import FleetCommands
 from dataplane.forward import Forwarder
 from dataplane.handover import Handover, take_over
+from dataplane.kv.caches import KvCaches
+from dataplane.kv.replica import Ask
 from dataplane.placement import Placement
 from dataplane.receipts import receipt
 from dataplane.remote_tables import RemoteTables
@@ -70,9 +72,17 @@ class Plane:
         rng = random.Random()
         shares = share_out(raise_descriptor_limit())
         self._clients = ClientConnections(config.port, shares.clients)
+        self._kv = KvCaches(rng, self._ask_kv)
         # Slots are counted on each host: those of another one begin their turns anywhere.
         turn = identity.slot if uplink is None else rng.randrange(1 << 16)
-        self._fleet = Fleet(self._accounting, plane_slot=turn, plane=identity.id, rng=rng, connections=shares.workers)
+        self._fleet = Fleet(
+            self._accounting,
+            plane_slot=turn,
+            plane=identity.id,
+            rng=rng,
+            connections=shares.workers,
+            kv=self._kv,
+        )
         self._remote = RemoteTables(runtime_dir) if uplink is not None else None
         self._subscriber = SubscriberClient(
             _link(runtime_dir, uplink, rng),
@@ -88,6 +98,7 @@ class Plane:
             on_fleet_answer=self._take_fleet_answer,
             learnt=self._fleet.policy.learnt,
             on_plane_learnt=self._fleet.policy.hear,
+            on_kv=self._kv.take,
             receipt=self._receipt,
             refuse_settings=self._fleet.refuse_settings,
         )
@@ -134,6 +145,9 @@ class Plane:
         age = asyncio.get_running_loop().time() - record.times[0]
         return receipt(record, plane=self._identity.label, arrived=round(time.time() - age, 3))
 
+    def _ask_kv(self, ask: Ask) -> bool:
+        return self._subscriber.ask_kv(*ask)
+
     def _set_stale(self, stale: bool) -> None:
         if stale != self._fleet.stale:
             logger.log(
@@ -157,6 +171,8 @@ class Plane:
             client_connections=self._clients.open,
             client_connection_limit=self._clients.limit,
             worker_connections=self._fleet.allowance.taken,
+            kv_blocks=self._kv.replica.blocks,
+            kv_resyncs=self._kv.replica.resyncs,
             counters=self._accounting.counter_series(),
             histograms=self._accounting.histogram_series(),
             outcomes=self._fleet.outcomes(),
@@ -217,6 +233,7 @@ class Plane:
                     task.cancel()
         finally:
             self._fleet.close()
+            self._kv.close()
             context.destroy(linger=100)
             record.unlink(missing_ok=True)
             self._runtime_dir.plane_socket(self._identity.id).unlink(missing_ok=True)

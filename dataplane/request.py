@@ -10,8 +10,9 @@ request held and accounts for it.
 from __future__ import annotations
 
 import logging
+from asyncio import Future
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from dataplane.accounting import AbortedBy
 from dataplane.attempts import Attempts
@@ -56,6 +57,7 @@ class Request:
         "client",
         "id",
         "may_ask_for_load",
+        "prepared",
         "to_first",
     )
 
@@ -66,6 +68,7 @@ class Request:
         self.to_first = to_first
         self.arrived = forwarder.loop.time()
         self.body: bytes | bytearray = b""
+        self.prepared: object = None
         self._progress = Progress(self.arrived)
         self._peek = Peek()
         self._attempts: Attempts | None = None
@@ -120,13 +123,31 @@ class Request:
             self.body = body
             self.may_ask_for_load = settings.load_header and may_ask(client.path, client.fields)
             self._attempts = Attempts(self, self._forwarder, line, fields)
-            self._attempts.next()
+            preparing = self._forwarder.fleet.view.policy.prepare(self)
+            if preparing is None:
+                self._attempts.next()
+            else:
+                preparing.add_done_callback(self._was_prepared)
             self._forwarder.watch_soon(self)
         except RouterError as error:
             self.refuse(error)
         except Exception:
-            logger.exception("request %s", self.id.decode("latin-1"))
-            self.refuse(internal())
+            self._failed()
+
+    def _was_prepared(self, preparing: Future[Any]) -> None:
+        if self._ended or self._attempts is None:
+            return
+        try:
+            self.prepared = preparing.result()
+            self._attempts.next()
+        except RouterError as error:
+            self.refuse(error)
+        except Exception:
+            self._failed()
+
+    def _failed(self) -> None:
+        logger.exception("request %s", self.id.decode("latin-1"))
+        self.refuse(internal())
 
     def reroute(self) -> None:
         """Choose again at once if the worker that the request waits for has left."""

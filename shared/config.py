@@ -59,6 +59,23 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     # 200,000 blocks: what 30 workers with 8 MB of prompts each in their caches have, about.
     prefix_index_mb: int = 64
 
+    # None: kv_aware has no token ids but those that clients give.
+    tokenizer: tuple[str, ...] = ()
+    # Empty: each worker is asked for its own.
+    kv_event_source: tuple[str, ...] = ()
+    kv_event_replay_source: tuple[str, ...] = ()
+    # 0: whatever the events say. vllm-router has 16 here and is told by nobody when an engine has another one.
+    kv_event_block_size: int = 0
+    kv_event_model: str | None = None
+    # Four million tokens in blocks of 16: more than the largest node has room for, 45 MB in the control plane.
+    kv_index_max_blocks: int = 262_144
+    router_temperature: float = 0.0
+    kv_penalty_host: float = 0.8
+    kv_penalty_external: float = 0.6
+    kv_penalty_disk: float = 0.3
+    # 0: off.
+    kv_aware_session_affinity_ttl_secs: int = 0
+
     data_planes: int = msgspec.field(default_factory=usable_cores)
     # A quarter less CPU per request than with threads spread over cores (dataplane/placement.py).
     plane_affinity: str = "core"
@@ -182,6 +199,11 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             max_tree_size=self.max_tree_size,
             eviction_interval=float(self.eviction_interval_secs),
             prefix_index_size=self.prefix_index_mb << 20,
+            tokenizer=self.tokenizer,
+            kv_event_model=self.kv_event_model,
+            router_temperature=self.router_temperature,
+            kv_credits=(1.0, self.kv_penalty_host, self.kv_penalty_external, self.kv_penalty_disk),
+            kv_session_ttl=float(self.kv_aware_session_affinity_ttl_secs),
             data_planes=self.data_planes,
             connect_timeout=float(self.connect_timeout_secs),
             request_timeout=float(self.request_timeout_secs),
@@ -221,11 +243,17 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     def with_absolute_paths(self) -> StartConfig:
         """Return the same with paths that mean the same wherever a process of the router was started."""
-        return msgspec.structs.replace(self, **{name: _absolute(getattr(self, name)) for name in PATHS})
+        paths = {name: _absolute(getattr(self, name)) for name in PATHS}
+        return msgspec.structs.replace(self, tokenizer=tuple(map(_absolute_folder, self.tokenizer)), **paths)
 
 
 def _absolute(path: str | None) -> str | None:
     return str(Path(path).absolute()) if path else path
+
+
+def _absolute_folder(text: str) -> str:
+    model, separator, folder = text.rpartition("=")
+    return f"{model}{separator}{Path(folder).absolute()}"
 
 
 def plane_fingerprint(config: StartConfig) -> str:

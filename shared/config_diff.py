@@ -18,7 +18,18 @@ _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _MOST_SHOWN = 10
 """Parts of a list that are named; the others are counted."""
 
-_CONTROL_PLANE = frozenset({"admin_token_file", "hung_plane_secs", "control_bind", "control_keys"})
+_CONTROL_PLANE = frozenset(
+    {
+        "admin_token_file",
+        "hung_plane_secs",
+        "control_bind",
+        "control_keys",
+        "kv_event_source",
+        "kv_event_replay_source",
+        "kv_event_block_size",
+        "kv_index_max_blocks",
+    }
+)
 _PLANES = frozenset({"plane_affinity", "drain_delay_secs", "shutdown_grace_secs"})
 _ROUTER = frozenset(
     {"host", "port", "admin_host", "admin_port", "prometheus_host", "prometheus_port", "data_planes", "runtime_dir"}

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from shared.admin_token import read_admin_token
 from shared.config import TLS_FILES, ConfigError, StartConfig, flag_of
+from shared.kv_config import kv_problems
 from shared.logs import LEVELS
 from shared.remote_address import RemoteAddress, parse_remote_address
 from shared.worker_key import read_worker_key
@@ -18,6 +19,7 @@ from shared.worker_url import check_worker_url, origin
 
 POLICIES = (
     "cache_aware",
+    "kv_aware",
     "consistent_hash",
     "sticky_least_loaded",
     "least_load",
@@ -27,7 +29,6 @@ POLICIES = (
 )
 LOAD_FORMULAS = ("vllm", "mvllm", "mvllm-half")
 PLANE_AFFINITIES = ("core", "none")
-LATER_POLICIES = ("kv_aware",)
 ADDRESSES = ("host", "admin_host", "prometheus_host")
 PORTS = ("port", "admin_port", "prometheus_port")
 CHOICES: Mapping[str, tuple[str, ...]] = {
@@ -62,6 +63,13 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "prefix_index_mb": (1, 65536),
     "load_interval_ms": (50, 60000),
     "load_cpu_percent": (1, 100),
+    "kv_event_block_size": (0, 65536),
+    "kv_index_max_blocks": (1, 1 << 26),
+    "router_temperature": (0, 1000),
+    "kv_penalty_host": (0, 1),
+    "kv_penalty_external": (0, 1),
+    "kv_penalty_disk": (0, 1),
+    "kv_aware_session_affinity_ttl_secs": (0, 31_536_000),
     "connect_timeout_secs": (0.01, 600),
     "request_timeout_secs": (0.1, 604800),
     "response_header_timeout_secs": (0, 604800),
@@ -144,6 +152,8 @@ def faults(config: StartConfig) -> Iterator[Fault]:
                 text = f"{flag_of(field)} has {name!r}; write header names, such as x-request-id"
                 yield Fault((field,), text, name)
     yield from _tls_faults(config)
+    for field, text, value in kv_problems(config):
+        yield Fault((field,), f"{flag_of(field)} {text}", value)
 
 
 def _policy_faults(policy: str) -> Iterator[Fault]:
@@ -159,9 +169,8 @@ def _policy_faults(policy: str) -> Iterator[Fault]:
         except PluginError as error:
             yield Fault(("policy",), f"--policy: {error}")
         return
-    later = " (vllm-router's, not in this version)" if policy in LATER_POLICIES else ""
     known = ", ".join((*POLICIES, *names))
-    yield Fault(("policy",), f"--policy is {policy!r}{later}; choose one of: {known}, or module:Class for your own")
+    yield Fault(("policy",), f"--policy is {policy!r}; choose one of: {known}, or module:Class for your own")
 
 
 def _worker_url_faults(urls: tuple[str, ...]) -> Iterator[Fault]:

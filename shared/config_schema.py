@@ -14,6 +14,7 @@ import msgspec
 
 from shared.config_faults import ADDRESSES, CHOICES, HEADER_LISTS, HEADER_NAME, POLICIES, RANGES, SERVER_NAME
 from shared.config_fields import FIELDS, LISTS
+from shared.kv_config import ENDPOINT
 from shared.policy_plugins import MODULE_AND_CLASS, plugin_names
 from shared.worker_attributes import (
     CAPACITIES,
@@ -29,7 +30,14 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _TYPES = {int: "integer", float: "number", bool: "boolean"}
 _WORKER_URL = r"^\s*[Hh][Tt][Tt][Pp][Ss]?://[^/@?#\s]+/?\s*$"
 _IPV4_OR_IPV6 = r"^(localhost|[0-9.]+|[0-9A-Fa-f:.%]*:[0-9A-Za-z:.%]*)$"
-_ITEMS = {"worker_urls": _WORKER_URL, **dict.fromkeys(HEADER_LISTS, f"^{HEADER_NAME}$")}
+_KV_SOURCE = rf"^([Hh][Tt][Tt][Pp][Ss]?://[^/@?#\s=]+/?=)?{ENDPOINT}$"
+_ITEMS = {
+    "worker_urls": _WORKER_URL,
+    "tokenizer": r"^[^=]([\s\S]*[^=])?$",
+    "kv_event_source": _KV_SOURCE,
+    "kv_event_replay_source": _KV_SOURCE,
+    **dict.fromkeys(HEADER_LISTS, f"^{HEADER_NAME}$"),
+}
 _POLICY = "|".join((*POLICIES, *map(re.escape, plugin_names()), MODULE_AND_CLASS))
 _PATTERNS = {
     "policy": f"^({_POLICY})$",

@@ -2,8 +2,8 @@
 
 Downward, on PUB: two frames, a topic of one byte and a message. Each carries the stamp of the table that
 was current when it was sent, so a plane learns from any frame that it has missed something.
-Downward, on ROUTER: a `Snapshot`, `ControlStatus` or `FleetAnswer`, to the one that asked; a `ReceiptRequest` or a
-`Trial`, to one plane.
+Downward, on ROUTER: a `Snapshot`, `ControlStatus`, `FleetAnswer` or `KvPage`s, to the one that asked; a
+`ReceiptRequest` or a `Trial`, to one plane.
 Upward, on DEALER: one frame, a message.
 On a plane's own socket: `PlaneStatusRequest` and `PlaneRetire` are answered by `PlaneStatus`.
 
@@ -19,6 +19,7 @@ import msgspec
 
 from shared.breaker import ProbeNewsKind
 from shared.decoding import DECODE_ERRORS
+from shared.kv_messages import KvPage, KvRequest, KvStanding, KvUpdate
 from shared.receipt import Receipt
 from shared.table import ModelCard, RoutingTable, Settings, Stamp, TableChange, Worker
 from shared.worker_attributes import WorkerAttributes
@@ -28,6 +29,7 @@ TOPIC_HEARTBEAT = b"h"
 TOPIC_LOAD = b"l"
 TOPIC_INFLIGHT = b"i"
 TOPIC_LEARNT = b"p"
+TOPIC_KV = b"k"
 
 HEARTBEAT_INTERVAL = 0.25
 """Seconds between heartbeats: four may be lost before a plane calls itself stale."""
@@ -283,7 +285,8 @@ class CounterReport(msgspec.Struct, frozen=True, tag="counters", kw_only=True):
 
     `active` is the number of client requests accepted and not ended; it belongs to the same instant as the
     counters, so accepted = finished + aborted + rejected + active holds in every report. Ages in seconds.
-    Connections are those that are open, idle ones included. Keys of `outcomes` are worker ids.
+    Connections are those that are open, idle ones included. Keys of `outcomes` are worker ids. `kv_blocks` are those in
+    the plane's copy of the KV index.
     """
 
     plane: PlaneIdentity
@@ -298,6 +301,8 @@ class CounterReport(msgspec.Struct, frozen=True, tag="counters", kw_only=True):
     client_connections: int
     client_connection_limit: int
     worker_connections: int
+    kv_blocks: int
+    kv_resyncs: int
     counters: tuple[CounterSeries, ...]
     histograms: tuple[HistogramSeries, ...]
     outcomes: dict[str, WorkerOutcomes]
@@ -374,8 +379,8 @@ class PlaneStatus(msgspec.Struct, frozen=True, tag="plane-status", kw_only=True)
     client_connection_limit: int
 
 
-Published = Heartbeat | TableUpdate | LoadReport | PlaneInflight | PlaneLearnt
-Downward = Published | Snapshot | ControlStatus | FleetAnswer | ReceiptRequest | Trial
+Published = Heartbeat | TableUpdate | LoadReport | PlaneInflight | PlaneLearnt | KvUpdate | KvStanding
+Downward = Published | Snapshot | ControlStatus | FleetAnswer | KvPage | ReceiptRequest | Trial
 Upward = (
     SnapshotRequest
     | Ack
@@ -390,6 +395,7 @@ Upward = (
     | ControlStatusRequest
     | FleetCommand
     | ReceiptAnswer
+    | KvRequest
 )
 PlaneSocket = PlaneStatusRequest | PlaneRetire | PlaneStatus
 Message = Downward | Upward | PlaneSocket

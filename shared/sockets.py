@@ -12,7 +12,15 @@ from uuid import uuid4
 import zmq
 import zmq.asyncio
 
-from shared.messages import MAX_MESSAGE_SIZE, TOPIC_HEARTBEAT, TOPIC_INFLIGHT, TOPIC_LEARNT, TOPIC_LOAD, TOPIC_TABLE
+from shared.messages import (
+    MAX_MESSAGE_SIZE,
+    TOPIC_HEARTBEAT,
+    TOPIC_INFLIGHT,
+    TOPIC_KV,
+    TOPIC_LEARNT,
+    TOPIC_LOAD,
+    TOPIC_TABLE,
+)
 
 if TYPE_CHECKING:
     # Only for those who use it: it loads what reads key files.
@@ -37,7 +45,7 @@ _TCP_RECONNECT_LIMIT = (1000, 2000)
 """Milliseconds: ranges from which each connection to another host draws its first and its longest pause."""
 _MAX_EVENTS = 100_000
 
-_TOPICS = (TOPIC_TABLE, TOPIC_HEARTBEAT, TOPIC_LOAD, TOPIC_INFLIGHT, TOPIC_LEARNT)
+_TOPICS = (TOPIC_TABLE, TOPIC_HEARTBEAT, TOPIC_LOAD, TOPIC_INFLIGHT, TOPIC_LEARNT, TOPIC_KV)
 
 Socket = zmq.asyncio.Socket
 Context = zmq.asyncio.Context

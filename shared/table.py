@@ -101,6 +101,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_tree_size: int = 33_554_432
     eviction_interval: float = 120.0
     prefix_index_size: int = 67_108_864
+    tokenizer: tuple[str, ...] = ()
+    """`[MODEL=]FOLDER`, absolute."""
+    kv_event_model: str | None = None
+    kv_credits: tuple[float, float, float, float] = (1.0, 0.8, 0.6, 0.3)
+    """What a cached token is worth by its tier (`shared.kv_messages`), the device first."""
+    router_temperature: float = 0.0
+    kv_session_ttl: float = 0.0
     data_planes: int = 1
     connect_timeout: float = 10.0
     request_timeout: float = 1800.0
@@ -157,7 +164,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "cache_threshold",
             "balance_rel_threshold",
             "eviction_interval",
+            "router_temperature",
+            "kv_session_ttl",
         )
+        if any(isinstance(credit, int) for credit in self.kv_credits):
+            msgspec.structs.force_setattr(self, "kv_credits", tuple(map(float, self.kv_credits)))
 
 
 class Stamp(msgspec.Struct, frozen=True, array_like=True):

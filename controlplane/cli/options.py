@@ -52,6 +52,38 @@ HELP: dict[str, tuple[str, str]] = {
         "cache_aware: how often the memory is freed of workers that are gone; what is over the bounds goes at once.",
     ),
     "prefix_index_mb": ("MIB", "cache_aware: memory of each plane for what workers have cached."),
+    "tokenizer": (
+        "[MODEL=]FOLDER...",
+        "Folder with a model's tokenizer.json and tokenizer_config.json, by which kv_aware reads prompts; without "
+        "MODEL= for every model that has none of its own. Needs `pip install routerctl[kv]`.",
+    ),
+    "kv_event_source": (
+        "URL=ENDPOINT[,ENDPOINT...]",
+        "Where a worker publishes its KV events, such as tcp://host:5557, one for each of its data-parallel ranks; "
+        "may be repeated. By default each worker is asked (GET /kv_event_sources).",
+    ),
+    "kv_event_replay_source": (
+        "URL=ENDPOINT[,ENDPOINT...]",
+        "Where its past KV events can be asked for, in the same order.",
+    ),
+    "kv_event_block_size": (
+        "TOKENS",
+        "Block size that the events of workers named by --kv-event-source must have; 0: whatever they say.",
+    ),
+    "kv_event_model": ("MODEL", "The model that the KV events are of; requests for others go by load alone."),
+    "kv_index_max_blocks": ("N", "Most blocks of one engine that the KV index holds; see docs/kv-events.md."),
+    "router_temperature": (
+        "FACTOR",
+        "kv_aware: 0 takes the cheapest worker; above it workers are drawn, at 1 one that costs as much more as the "
+        "whole prompt is drawn 2.7 times less often.",
+    ),
+    "kv_penalty_host": ("PART", "kv_aware: what a token cached in the host's memory is worth, from 0 to 1."),
+    "kv_penalty_external": ("PART", "The same of a token in a store outside the worker."),
+    "kv_penalty_disk": ("PART", "The same of a token on a disk."),
+    "kv_aware_session_affinity_ttl_secs": (
+        "SECONDS",
+        "kv_aware: how long a session prefers its last worker; 0: never.",
+    ),
     "data_planes": ("N", "Processes that forward requests; each can use one core."),
     "plane_affinity": (
         "core|none",

@@ -10,9 +10,7 @@ SECRETS = {
 NOT_OFFERED = frozenset(
     {
         "--prefill-policy", "--decode-policy", "--enable-program-scheduling", "--program-scheduling-config-json",
-        "--router-temperature", "--kv-penalty-host", "--kv-penalty-external", "--kv-penalty-disk",
-        "--kv-aware-session-affinity-ttl-secs", "--kv-event-source", "--kv-event-replay-source",
-        "--kv-event-block-size", "--kv-event-model", "--pd-kv-events", "--mini-lb", "--vllm-pd-disaggregation",
+        "--pd-kv-events", "--mini-lb", "--vllm-pd-disaggregation",
         "--prefill", "--decode", "--vllm-discovery-address", "--kv-connector",
         "--wasm-middleware", "--wasm-middleware-sha256", "--wasm-middleware-route", "--intra-node-data-parallel-size",
         "--enable-igw", "--log-dir", "--service-discovery", "--selector", "--service-discovery-port",

@@ -47,7 +47,7 @@ def kv_event_sources(worker: Worker, exchange: Exchange) -> None:
 
 
 def reset_prefix_cache(worker: Worker, exchange: Exchange) -> None:
-    """Answer `/reset_prefix_cache`, which vLLM has in its development mode: nothing is cached any more."""
+    """Answer `/sim/reset_prefix_cache`: nothing is cached any more."""
     worker.engine.pool.forget()
     worker.publish_kv_events()
     exchange.send(200, b"", b"")

@@ -26,7 +26,7 @@ ROUTES: dict[bytes, dict[bytes, Handler]] = {
     b"/load": {b"GET": pages.load},
     b"/version": {b"GET": pages.version},
     b"/kv_event_sources": {b"GET": pages.kv_event_sources},
-    b"/reset_prefix_cache": {b"POST": pages.reset_prefix_cache},
+    b"/sim/reset_prefix_cache": {b"POST": pages.reset_prefix_cache},
     b"/metrics": {b"GET": pages.metrics, b"HEAD": pages.metrics},
     b"/sim/faults": {b"GET": control.list_faults, b"POST": control.add_faults, b"DELETE": control.clear_faults},
     b"/sim/requests": {b"GET": control.list_requests, b"DELETE": control.clear_requests},

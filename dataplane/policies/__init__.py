@@ -7,6 +7,7 @@ import random
 from dataplane.policies.base import Candidate, Choice, PlaneView, Policy, RequestView, Why
 from dataplane.policies.cache_aware import CacheAware
 from dataplane.policies.consistent_hash import ConsistentHash
+from dataplane.policies.kv_aware import KvAware
 from dataplane.policies.least_load import LeastLoad
 from dataplane.policies.power_of_two import PowerOfTwo
 from dataplane.policies.random_choice import RandomChoice
@@ -31,7 +32,16 @@ __all__ = [
 
 _OWN: dict[str, type[Policy]] = {
     policy.name: policy
-    for policy in (CacheAware, ConsistentHash, LeastLoad, PowerOfTwo, RandomChoice, RoundRobin, StickyLeastLoaded)
+    for policy in (
+        CacheAware,
+        ConsistentHash,
+        KvAware,
+        LeastLoad,
+        PowerOfTwo,
+        RandomChoice,
+        RoundRobin,
+        StickyLeastLoaded,
+    )
 }
 
 

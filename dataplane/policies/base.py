@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import random
 from abc import ABC, abstractmethod
+from asyncio import Future
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 from dataplane.load import Figures
 from shared.messages import Learnt
 from shared.table import RoutingTable
+
+if TYPE_CHECKING:
+    from dataplane.kv.caches import KvCaches
 
 
 class Candidate(Protocol):
@@ -69,6 +73,11 @@ class RequestView(Protocol):
         ...
 
     @property
+    def prepared(self) -> object:
+        """What came of `Policy.prepare`; None when there was nothing to prepare."""
+        ...
+
+    @property
     def arrived(self) -> float:
         """When it arrived, in seconds of a monotonic clock: the only clock that a policy has."""
         ...
@@ -101,10 +110,11 @@ class Why:
 
 @dataclass(frozen=True)
 class PlaneView:
-    """What a policy may know of its plane: which of N it is, and a source of random numbers."""
+    """What a policy may know of its plane: which of N it is, a source of random numbers, the engines' caches."""
 
     slot: int
     rng: random.Random
+    kv: KvCaches | None = None
 
 
 class Policy(ABC):
@@ -133,6 +143,13 @@ class Policy(ABC):
         order of preference, the returned one first. It is None for most requests, which must cost nothing.
         """
 
+    def prepare(self, request: RequestView) -> Future[Any] | None:
+        """Begin what takes too long for `pick`, once for a request before its first choice.
+
+        The result is `request.prepared` then. None, as for most: there is nothing to wait for.
+        """
+        return None
+
     def follow(self, table: RoutingTable) -> None:  # noqa: B027 - most have nothing to do
         """Hear of a new table, with the workers in whatever state and with the settings."""
 
@@ -148,3 +165,6 @@ class Policy(ABC):
 
     def finish_session(self, session: str) -> None:  # noqa: B027 - most know no sessions
         """Forget a session that is over."""
+
+    def leave(self) -> None:  # noqa: B027 - most leave nothing behind
+        """Give back what is the plane's: another policy takes over."""

@@ -53,6 +53,7 @@ class SampleRequest:
     fields: Mapping[bytes, bytes] = field(default_factory=dict)
     body: bytes | bytearray = b""
     arrived: float = 0.0
+    prepared: object = None
 
 
 def check_policy(kind: type[Policy], *, choices: int = 2000, seed: int = 1) -> None:

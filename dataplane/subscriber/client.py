@@ -26,6 +26,7 @@ from dataplane.subscriber.link import Link, Sockets
 from dataplane.subscriber.machine import Subscriber
 from shared.breaker import ProbeNewsKind
 from shared.clock import Clock, SystemClock
+from shared.kv_messages import KvPage, KvRequest, KvStanding, KvUpdate
 from shared.messages import (
     COUNTER_INTERVAL,
     INFLIGHT_INTERVAL,
@@ -88,6 +89,7 @@ class SubscriberClient:
         on_fleet_answer: Callable[[FleetAnswer], None] = lambda _: None,
         learnt: Callable[[], tuple[str, Mapping[str, Learnt]]] = lambda: ("", {}),
         on_plane_learnt: Callable[[PlaneLearnt], None] = lambda _: None,
+        on_kv: Callable[[KvUpdate | KvStanding | KvPage], None] = lambda _: None,
         receipt: Callable[[str], Receipt | None] = lambda _: None,
         refuse_settings: Callable[[Settings], str | None] = lambda _: None,
         clock: Clock | None = None,
@@ -111,6 +113,7 @@ class SubscriberClient:
         self._on_fleet_answer = on_fleet_answer
         self._learnt = learnt
         self._on_plane_learnt = on_plane_learnt
+        self._on_kv = on_kv
         self._receipt = receipt
         self._refuse_settings = refuse_settings
         self._clock = clock or SystemClock()
@@ -167,6 +170,10 @@ class SubscriberClient:
     def send_command(self, number: int, verb: FleetVerb, url: str, said: WorkerAttributes) -> bool:
         """Pass a change of the fleet on; returns whether it went out. The answer goes to `on_fleet_answer`."""
         return self._send(FleetCommand(self._identity, number, verb, url, said))
+
+    def ask_kv(self, request_id: int, worker: str, rank: int) -> bool:
+        """Ask for all that an engine's cache holds; returns whether it went out. The answer goes to `on_kv`."""
+        return self._send(KvRequest(request_id, worker, rank))
 
     async def run(self, context: Context) -> None:
         """Follow the control plane until cancelled; then say goodbye."""
@@ -247,6 +254,8 @@ class SubscriberClient:
             self._on_fleet_answer(message)
         elif isinstance(message, ReceiptRequest):
             self._send(ReceiptAnswer(self._identity, message.request_id, self._receipt(message.request)))
+        elif isinstance(message, KvUpdate | KvStanding | KvPage):
+            self._on_kv(message)
         elif isinstance(message, LoadReport):
             self._on_load(message)
         elif isinstance(message, Trial):

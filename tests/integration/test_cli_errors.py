@@ -31,7 +31,6 @@ def routerctl(*arguments: str, cwd: Path, **environment: str) -> subprocess.Comp
         ("start --port abc", {}, ["--port is 'abc'", "a whole number"]),
         ("start --port=", {}, ["--port is ''", "a whole number"]),
         ("start --policy=", {}, ["--policy is ''", "round_robin"]),
-        ("start --policy kv_aware", {}, ["not in this version"]),
         ("start --policy nobody:Policy", {}, ["nobody", "can not be imported", "PYTHONPATH"]),
         ("start --worker-urls http://a:80 http://A/", {}, ["http://a:80 and http://A/, which are the same"]),
         ("start --port 0", {}, ["--port is 0", "from 1 to 65535"]),

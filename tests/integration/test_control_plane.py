@@ -237,6 +237,8 @@ def test_status_and_metrics(runtime: RuntimeDir) -> None:
                 client_connections=12,
                 client_connection_limit=400,
                 worker_connections=7,
+                kv_blocks=5,
+                kv_resyncs=0,
                 counters=(CounterSeries("accepted_requests", (), 7), CounterSeries("finished_requests", (), 5)),
                 histograms=(),
                 outcomes={},

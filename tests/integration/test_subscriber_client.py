@@ -168,6 +168,8 @@ class World:
             client_connections=12,
             client_connection_limit=400,
             worker_connections=7,
+            kv_blocks=5,
+            kv_resyncs=0,
             counters=(),
             histograms=(),
             outcomes={},

@@ -61,6 +61,7 @@ class View:
     body: bytes | bytearray
     arrived: float
     tokens: Sequence[int] = ()
+    prepared: object = None
 
 
 class SimWorker:

@@ -42,6 +42,8 @@ def report(
         client_connections=12,
         client_connection_limit=400,
         worker_connections=7,
+        kv_blocks=5,
+        kv_resyncs=0,
         counters=(
             CounterSeries("accepted_requests", (), finished + active),
             CounterSeries("finished_requests", (), finished),

@@ -23,6 +23,8 @@ def report(plane: PlaneIdentity, table: Stamp, inflight: dict[str, int]) -> Coun
         client_connections=0,
         client_connection_limit=0,
         worker_connections=0,
+        kv_blocks=5,
+        kv_resyncs=0,
         counters=(),
         histograms=(),
         outcomes={},

@@ -13,6 +13,7 @@ from controlplane.planes import Planes
 from controlplane.publication import Publication
 from controlplane.publisher import ECHO_TIME, Publisher, beat_pause
 from shared.clock import SystemClock
+from shared.kv_messages import KvPage, KvRequest, KvSourceState, KvStanding
 from shared.messages import (
     HEARTBEAT_INTERVAL,
     Ack,
@@ -45,7 +46,7 @@ from shared.messages import (
 )
 from shared.runtime_dir import RuntimeDir
 from shared.sockets import WELCOME, Context, control_client, subscriber
-from shared.table import ModelCard, RoutingTable, Settings, Worker, apply
+from shared.table import ModelCard, RoutingTable, Settings, Stamp, Worker, apply
 from shared.worker_attributes import NOTHING_SAID, WorkerAttributes
 from tests.unit.controlplane.reports import identity
 from tests.unit.controlplane.waiting import until
@@ -85,6 +86,11 @@ class Control:
         return ("worker_exists", f"{verb} {url} {said}") if verb == "add" else ("", "")
 
 
+def kv_pages(request: KvRequest) -> tuple[KvPage, ...]:
+    state = KvSourceState(request.worker, request.rank, 1, 1, 16, 0)
+    return tuple(KvPage(request.request_id, Stamp(7, 1, 0), state, page, 2, b"", b"") for page in range(2))
+
+
 class Scene:
     def __init__(self, context: Context, folder: str) -> None:
         self.control = Control()
@@ -93,7 +99,7 @@ class Scene:
         self.loads = Loads()
         runtime = RuntimeDir(Path(folder))
         self.publisher = Publisher(
-            context, runtime, self.publication, self.planes, self.loads, self.control, SystemClock()
+            context, runtime, self.publication, self.planes, self.loads, self.control, SystemClock(), kv_pages=kv_pages
         )
         self.updates = subscriber(context, runtime.publish_endpoint)
         self.dealer = control_client(context, runtime.control_endpoint, b"p")
@@ -137,6 +143,28 @@ def play(act: Callable[[Scene], Awaitable[None]]) -> None:
                 context.destroy(linger=0)
 
     asyncio.run(run())
+
+
+def test_a_plane_that_asks_for_a_cache_gets_every_page() -> None:
+    async def act(scene: Scene) -> None:
+        first = await scene.ask(KvRequest(5, "w", 1))
+        second = decode_downward(await scene.dealer.recv())
+        pages = [page for page in (first, second) if isinstance(page, KvPage)]
+        assert [(page.request_id, page.page, page.state.worker, page.state.rank) for page in pages] == [
+            (5, 0, "w", 1),
+            (5, 1, "w", 1),
+        ]
+
+    play(act)
+
+
+def test_planes_are_told_of_caches() -> None:
+    async def act(scene: Scene) -> None:
+        standing = KvStanding(scene.publisher.stamp, ())
+        scene.publisher.tell(standing)
+        assert await scene.heard(KvStanding) == standing
+
+    play(act)
 
 
 def test_a_plane_is_welcomed_gets_a_snapshot_and_then_every_change() -> None:

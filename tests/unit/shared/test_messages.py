@@ -10,6 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from shared.kv_messages import KvPage, KvRequest, KvSourceState, KvStanding, KvUpdate
 from shared.messages import (
     Ack,
     ControlStatus,
@@ -59,6 +60,7 @@ from shared.table import ModelCard, Settings, Stamp, TableChange, Worker, make_t
 from shared.worker_attributes import WorkerAttributes
 
 STAMP = Stamp(3, 2**40, 2**64 - 1)
+KV = KvSourceState("http://ä:1", 1, 5, 2**40, 16, 3)
 PLANE = PlaneIdentity(id="0123456789abcdef", slot=2, pid=77, version="0.1.0", started=1.75e9)
 WORKER = Worker(id="http://ä:1", url="http://ä:1", epoch=2, state="ready", reason="x", since=5.5, models=("m", "n"))
 CARD = ModelCard(id="m", card=b'{"id":"m"}\x00\xff')
@@ -102,6 +104,9 @@ DOWNWARD: list[Downward] = [
     FleetAnswer(7, STAMP, "worker_exists", "there is one"),
     ReceiptRequest(8, STAMP, "abc"),
     Trial(3, STAMP, Settings(policy="random")),
+    KvUpdate(STAMP, KV, b"12345678", b"\1"),
+    KvStanding(STAMP, (KV,)),
+    KvPage(3, STAMP, KV, 0, 1, b"12345678", b"\1"),
 ]
 UPWARD: list[Upward] = [
     SnapshotRequest(PLANE, 5),
@@ -125,6 +130,8 @@ UPWARD: list[Upward] = [
         client_connections=12,
         client_connection_limit=400,
         worker_connections=7,
+        kv_blocks=5,
+        kv_resyncs=0,
         counters=(CounterSeries("requests", ("a", "b", "200"), 5.0),),
         histograms=(HistogramSeries("x", ("r",), (0, 1, 2), 3.5),),
         outcomes={"w": WorkerOutcomes(2, 10, 7, 1, 3, 0.25)},
@@ -133,6 +140,7 @@ UPWARD: list[Upward] = [
     ControlStatusRequest(),
     FleetCommand(PLANE, 7, "add", "http://a:1", WorkerAttributes(weight=2, labels={"zone": "a"})),
     ReceiptAnswer(PLANE, 8, RECEIPT),
+    KvRequest(7, "w", 0),
 ]
 PLANE_SOCKET: list[PlaneSocket] = [
     PlaneStatusRequest(),

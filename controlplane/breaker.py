@@ -22,18 +22,30 @@ _SAID: dict[EvidenceKind, str] = {
     "closed-before-answer": "closed without an answer",
     "bad-answer": "the answer broke off",
     "stalled": "the answer stood still",
-    "error-status": "answered 500, 502, 503 or 504",
 }
+
+
+def _said(evidence: Evidence) -> str:
+    return f"answered {evidence.status}" if evidence.kind == "error-status" else _SAID[evidence.kind]
 
 
 @dataclass(slots=True)
 class _Entry:
-    """One life of one worker: its machine, and why and since when it is not closed."""
+    """One life of one worker: its machine, why and since when it is not closed, how many probes failed since."""
 
     epoch: int
     circuit: Circuit
     reason: str = ""
     since: float = 0.0
+    failed_probes: int = 0
+
+    @property
+    def told(self) -> str:
+        """The reason, with what came of the probes."""
+        if not self.failed_probes:
+            return self.reason
+        probes = "a probe has" if self.failed_probes == 1 else f"{self.failed_probes} probes have"
+        return f"{self.reason}; {probes} failed since"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +88,7 @@ class Breakers:
                 continue
             passed = min(max(0.0, wall - told.since), self._rules.timeout)
             circuit = Open(now - passed) if told.state == "open" else HalfOpen(now)
-            self._entries[worker.id] = _Entry(worker.epoch, circuit, told.reason, told.since)
+            self._entries[worker.id] = _Entry(worker.epoch, circuit, told.reason.partition("; ")[0], told.since)
 
     def evidence(self, evidence: Evidence, *, now: float, wall: float) -> None:
         """Take in a failure that a plane saw."""
@@ -87,15 +99,17 @@ class Breakers:
         requests = max(1, evidence.requests)
         after = failed(entry.circuit, rules, now, requests=requests, tripped=evidence.tripped)
         if isinstance(after, Open) and isinstance(entry.circuit, Closed):
-            said = _SAID[evidence.kind]
-            entry.since = wall
-            entry.reason = f"failed {rules.failure_threshold} times within {rules.window:g} s, at last: {said}"
+            entry.since, entry.failed_probes = wall, 0
+            times = f"failed {rules.failure_threshold} times within {rules.window:g} s"
+            entry.reason = f"{times}, at last: {_said(evidence)}"
         self._move(evidence.worker, entry, after)
 
     def probe(self, news: ProbeNews, *, now: float) -> None:
         """Take in what a plane tells of a probe."""
         entry = self._entry(news.worker, news.worker_epoch)
         if self._rules is not None and entry is not None:
+            if news.kind == "failed" and isinstance(entry.circuit, HalfOpen) and entry.circuit.holder == news.plane.id:
+                entry.failed_probes += 1
             self._move(news.worker, entry, probed(entry.circuit, self._rules, news.kind, news.plane.id, now))
 
     def tick(self, planes: Collection[str], *, now: float) -> None:
@@ -122,7 +136,7 @@ class Breakers:
             return None
         return Breaker(
             state=state_of(entry.circuit),
-            reason=entry.reason,
+            reason=entry.told,
             since=entry.since,
             plane=entry.circuit.holder if isinstance(entry.circuit, HalfOpen) else "",
         )
@@ -140,6 +154,6 @@ class Breakers:
         state = state_of(after)
         if state != state_of(before):
             self.transitions[(worker, state)] += 1
-            self._changed(Transition(worker, state, entry.reason))
+            self._changed(Transition(worker, state, entry.told))
         elif isinstance(before, HalfOpen) and isinstance(after, HalfOpen) and before.holder != after.holder:
             self._changed(None)

@@ -116,7 +116,7 @@ class Prober:
                 # ended before the answer was read. The second look counts however long it takes.
                 result = await self._look(worker)
             answering = self._answered(worker_id) >= began
-            if result.outcome == "unclear" and answering and worker.state == "ready":
+            if result.outcome == "unclear" and answering and worker.state == "ready" and not worker.reason:
                 log.info("worker %s answers requests, but not its check: %s", worker_id, result.reason)
             change = self._registry.probed(
                 worker_id,

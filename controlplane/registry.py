@@ -159,7 +159,7 @@ class Registry:
             if was == "starting" and state == "unhealthy":
                 reason = f"not healthy within {self._rules.startup_timeout:g} s of its start: {reason}"
             elif was == state == "ready":
-                reason = ""
+                reason = f"its last check: {reason}"
         else:
             if entry.refused:
                 epoch += 1

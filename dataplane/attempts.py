@@ -318,14 +318,14 @@ class Attempts:
         """Hold an error against its worker, unless it says that it is busy, or that it can not do such a thing."""
         busy = status == 503 and any(name == b"retry-after" for name, _ in headers)
         if status in FAILURE_STATUSES and not busy:
-            self._blame(slot, "error-status")
+            self._blame(slot, "error-status", status)
         elif self._probing:
             self._probe_ended("no-verdict")
 
-    def _blame(self, slot: Slot, kind: EvidenceKind) -> None:
+    def _blame(self, slot: Slot, kind: EvidenceKind, status: int = 0) -> None:
         if self._probing:
             self._probe_ended("no-verdict" if kind == "no-address" else "failed")
-        self._forwarder.blame(slot, kind)
+        self._forwarder.blame(slot, kind, status)
 
     def _probe_ended(self, news: ProbeNewsKind) -> None:
         self._probing = False

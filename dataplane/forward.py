@@ -18,8 +18,8 @@ from dataplane.slot import Slot
 from shared.breaker import ProbeNewsKind
 from shared.messages import EvidenceKind
 
-ReportEvidence = Callable[[str, int, EvidenceKind, int, bool], None]
-"""Worker, epoch, what was seen, requests since the last such report, and whether the plane's breaker opened."""
+ReportEvidence = Callable[[str, int, EvidenceKind, int, bool, int], None]
+"""Worker, epoch, what was seen, requests since the last such report, whether the plane's breaker opened, status."""
 ReportProbe = Callable[[str, int, ProbeNewsKind], None]
 CutOff = Callable[[tuple[str, int]], None]
 
@@ -109,17 +109,17 @@ class Forwarder:
             draw=self._rng.random(),
         )
 
-    def blame(self, slot: Slot, kind: EvidenceKind) -> None:
-        """Hold a failure against a worker, and tell the control plane."""
+    def blame(self, slot: Slot, kind: EvidenceKind, status: int = 0) -> None:
+        """Hold a failure against a worker, and tell the control plane; `status` is that of an answer."""
         if kind == "no-address":
             # A name server's fault, or the way's: worth a look at the worker, but nothing against it.
-            self._evidence(slot.id, slot.epoch, kind, 1, False)
+            self._evidence(slot.id, slot.epoch, kind, 1, False, status)
             return
         slot.outcomes.failed += 1
         blame = self.fleet.blame(slot)
         # A worker that only answers errors lives: once its breaker is open, or has none, there is nothing to tell.
         if blame.counted or kind != "error-status":
-            self._evidence(slot.id, slot.epoch, kind, blame.requests, blame.tripped)
+            self._evidence(slot.id, slot.epoch, kind, blame.requests, blame.tripped, status)
 
     def take_probe(self, model: str | None, tried: Collection[Slot]) -> Slot | None:
         """Return a worker that a request for `model` is to probe; None, as a rule."""

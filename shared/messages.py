@@ -228,7 +228,7 @@ class Evidence(msgspec.Struct, frozen=True, tag="evidence"):
     """What a plane saw of a worker's present life that speaks against it; sent at once.
 
     `requests` is how many that plane has begun there since its evidence before, this one included; `tripped` tells
-    that its own breaker opened with it.
+    that its own breaker opened with it. `status` is that of an answer, 0 for other kinds.
     """
 
     plane: PlaneIdentity
@@ -237,6 +237,7 @@ class Evidence(msgspec.Struct, frozen=True, tag="evidence"):
     kind: EvidenceKind
     requests: int
     tripped: bool
+    status: int = 0
 
 
 class ProbeNews(msgspec.Struct, frozen=True, tag="probe"):

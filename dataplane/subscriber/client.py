@@ -159,9 +159,11 @@ class SubscriberClient:
         """Frames that were no messages of this version of the protocol."""
         return self._machine.malformed
 
-    def report_evidence(self, worker: str, epoch: int, kind: EvidenceKind, requests: int, tripped: bool) -> None:
+    def report_evidence(
+        self, worker: str, epoch: int, kind: EvidenceKind, requests: int, tripped: bool, status: int = 0
+    ) -> None:
         """Tell at once what was seen of a worker's life `epoch`; never blocks, dropped when nobody is there."""
-        self._send(Evidence(self._identity, worker, epoch, kind, requests, tripped))
+        self._send(Evidence(self._identity, worker, epoch, kind, requests, tripped, status))
 
     def report_probe(self, worker: str, epoch: int, kind: ProbeNewsKind) -> None:
         """Tell at once how it stands with a probe of a worker's life `epoch`; dropped when nobody is there."""

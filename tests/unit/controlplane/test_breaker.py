@@ -22,7 +22,7 @@ class Scene:
     def fail(self, times: int, *, epoch: int = 2, requests: int = 1, tripped: bool = False) -> None:
         for number in range(times):
             plane = (P, Q)[number % 2]
-            evidence = Evidence(plane, "a", epoch, "error-status", requests, tripped)
+            evidence = Evidence(plane, "a", epoch, "error-status", requests, tripped, 502)
             self.breakers.evidence(evidence, now=0.0, wall=1000.0)
 
     def tell(self, kind: ProbeNewsKind, plane: object = P, *, now: float = 10.0) -> None:
@@ -47,9 +47,23 @@ def test_failures_of_all_planes_count_together() -> None:
     told = scene.told()
     assert told is not None
     assert (told.state, told.since) == ("open", 1000.0)
-    assert "failed 4 times" in told.reason
+    assert told.reason == "failed 4 times within 120 s, at last: answered 502"
     assert scene.breakers.transitions == {("a", "open"): 1}
     assert scene.breakers.due() == 10.0
+
+
+def test_failed_probes_are_told() -> None:
+    scene = Scene()
+    scene.fail(4)
+    for number, said in ((1, "; a probe has failed since"), (2, "; 2 probes have failed since")):
+        scene.tick(10.0 * number)
+        scene.tell("wanted", now=10.0 * number)
+        scene.tell("sent", now=10.0 * number)
+        scene.tell("failed", Q, now=10.0 * number)
+        scene.tell("failed", now=10.0 * number)
+        told = scene.told()
+        assert told is not None
+        assert told.reason.endswith(f"answered 502{said}")
 
 
 def test_a_plane_that_has_opened_is_followed() -> None:

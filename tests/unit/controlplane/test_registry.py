@@ -43,7 +43,15 @@ def test_a_look_that_finds_nothing_new_is_no_change() -> None:
     made = registry()
     see(made, "ok", models=MODELS)
     assert made.probed(A.id, ProbeResult("ok", models=MODELS), now=2.0, wall=102.0) is None
-    assert made.probed(A.id, ProbeResult("unclear", "slow"), now=3.0, wall=103.0) is None
+
+
+def test_a_look_that_fails_is_told_of_a_worker_that_stays_in_service() -> None:
+    made = registry()
+    see(made, "ok", models=MODELS)
+    for _ in range(2):
+        worker = see(made, "unclear")
+        assert (worker.state, worker.reason) == ("ready", "its last check: unclear it was")
+    assert see(made, "ok").reason == ""
 
 
 def test_a_worker_that_does_not_tell_its_models_keeps_what_it_told() -> None:

@@ -51,7 +51,7 @@ class Bench:
         self._settings = Settings(policy="round_robin")
         self._slots: set[Slot] = set()
 
-    def _take_evidence(self, worker: str, epoch: int, kind: str, requests: int, tripped: bool) -> None:
+    def _take_evidence(self, worker: str, epoch: int, kind: str, requests: int, tripped: bool, status: int) -> None:
         self.evidence.append((worker, epoch, kind))
 
     def serve(self, *urls: str, state: WorkerState = "ready") -> None:

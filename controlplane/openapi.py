@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from controlplane.admin_config import Apply, Rollback
+from controlplane.admin_title import ADMIN_TITLE
 from controlplane.admin_workers import Changed
 from controlplane.cache_flush import Flushed
 from controlplane.config_history import Entry
@@ -71,7 +72,7 @@ def document() -> dict[str, Any]:
     schemas["Error"] = _error()
     return {
         "openapi": "3.1.0",
-        "info": {"title": "routerctl admin API", "version": __version__},
+        "info": {"title": ADMIN_TITLE, "version": __version__},
         "components": {
             "schemas": schemas,
             "securitySchemes": {

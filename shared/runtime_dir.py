@@ -7,6 +7,7 @@ commands the router. Everything in it may be lost without losing more than the l
 from __future__ import annotations
 
 import os
+import pwd
 import stat
 import tempfile
 from dataclasses import dataclass
@@ -96,6 +97,23 @@ class RuntimeDir:
                 f"runtime folder {self.path}: the path is {longest - _MAX_SOCKET_PATH} bytes too long for the "
                 "sockets in it; give a shorter one with --runtime-dir"
             )
+
+    def check_readable(self) -> None:
+        """Raise RuntimeDirError when it is there and this user may not look into it."""
+        try:
+            # Each folder above has to be entered, too, to see whether there is one.
+            for _ in self.planes.iterdir():
+                break
+        except PermissionError:
+            folder = next(path for path in (self.path, *self.path.parents) if os.access(path.parent, os.X_OK))
+            owner = folder.stat().st_uid
+            what = f"runtime folder {self.path}: {folder} belongs to {_user(owner)}, and you ({_user(os.getuid())})"
+            raise RuntimeDirError(
+                f"{what} may not look into it; run the command as that user (sudo), or name the router with --admin URL"
+            ) from None
+        except OSError:
+            # There is none, or it is no folder: then there is no router in it, either.
+            return
 
     @property
     def config(self) -> Path:
@@ -197,6 +215,13 @@ class RuntimeDir:
     def plane_handover(self, plane_id: str) -> Path:
         """The UNIX socket where a plane's successor gets its listening socket."""
         return self.path / f"plane-{plane_id}.fd"
+
+
+def _user(number: int) -> str:
+    try:
+        return f"user {pwd.getpwuid(number).pw_name}"
+    except KeyError:
+        return f"user id {number}"
 
 
 def write_atomically(path: Path, data: bytes) -> None:

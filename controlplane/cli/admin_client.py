@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import socket
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -14,12 +15,12 @@ import typer
 
 from shared.admin_token import read_admin_token
 from shared.config import ConfigError, StartConfig, join_address
-from shared.process import is_alive
+from shared.process import is_alive, living_planes
 from shared.runtime_dir import ProcessRecord, RuntimeDir, default_runtime_dir, read_record
 
 TIMEOUT = 3.0
-"""Seconds to wait for the admin API."""
-
+"""Seconds to wait for an answer that the admin API has at hand."""
+DEFAULT_ADMIN = "http://127.0.0.1:30080"
 
 Folder = Annotated[
     str | None,
@@ -49,13 +50,22 @@ class Answer(NamedTuple):
 
 
 class NotReached(Exception):  # noqa: N818 - it is a state of the router, no fault of the program
-    """No answer came; the message says why."""
+    """No answer came; the message says why. `was_sent`: the request may have been taken, and be carried out yet."""
+
+    def __init__(self, message: str, *, was_sent: bool = True) -> None:
+        super().__init__(message)
+        self.was_sent = was_sent
 
 
-def runtime_of(folder: str | None) -> RuntimeDir:
-    """Return the runtime folder that is meant: as given, of the environment, or of a router on the default port."""
-    named = folder or os.environ.get("ROUTERCTL_RUNTIME_DIR")
-    return RuntimeDir(Path(named).absolute() if named else default_runtime_dir(StartConfig().port))
+class Target(NamedTuple):
+    """Which router is meant: its runtime folder, and its admin API's address.
+
+    `url` is None when the folder's control plane is down. `is_folder_meant`: the folder tells of the router, too.
+    """
+
+    runtime: RuntimeDir
+    url: str | None
+    is_folder_meant: bool
 
 
 def checked(url: str) -> str:
@@ -78,12 +88,29 @@ def admin_url(runtime: RuntimeDir) -> str | None:
     return f"http://{join_address(config.admin_host, config.admin_port)}"
 
 
-def find(admin: str | None, folder: str | None) -> tuple[RuntimeDir, str | None]:
-    """Return the runtime folder meant, and the admin API's address where it is known. Raises ConfigError."""
-    runtime = runtime_of(folder)
+def find(admin: str | None, folder: str | None) -> Target:
+    """Return the router that is meant. Raises ConfigError, and RuntimeDirError for a folder of another user.
+
+    What is given on the command line counts before the environment, an address before a folder. The default address
+    is asked only where nothing is given and no part of a router runs on the default folder: one that does has its
+    own address, and another router may have the default one.
+    """
+    named = folder or os.environ.get("ROUTERCTL_RUNTIME_DIR")
+    runtime = RuntimeDir(Path(named).absolute() if named else default_runtime_dir(StartConfig().port))
     # Who names a folder on the command line means that router, whatever the environment says.
     given = admin or (None if folder else os.environ.get("ROUTERCTL_ADMIN"))
-    return runtime, checked(given) if given else admin_url(runtime)
+    if given:
+        return Target(runtime, checked(given), is_folder_meant=folder is not None or not admin)
+    runtime.check_readable()
+    url = admin_url(runtime)
+    if url is None and not named and not _some_of_it_runs(runtime):
+        url = DEFAULT_ADMIN
+    return Target(runtime, url, is_folder_meant=True)
+
+
+def _some_of_it_runs(runtime: RuntimeDir) -> bool:
+    supervisor = read_record(runtime.supervisor, ProcessRecord)
+    return (supervisor is not None and is_alive(supervisor)) or bool(living_planes(runtime))
 
 
 def token_for(url: str, given: str | None, runtime: RuntimeDir) -> str | None:
@@ -126,7 +153,11 @@ def ask(
     except urllib.error.HTTPError as error:
         with error:
             return Answer(error.code, error.read())
-    except urllib.error.URLError as error:
-        raise NotReached(str(error.reason)) from None
     except (OSError, http.client.HTTPException) as error:
-        raise NotReached(str(error) or type(error).__name__) from None
+        # urllib hides what failed before the answer began in an error of its own.
+        cause = error.reason if isinstance(error, urllib.error.URLError) else error
+        if isinstance(cause, TimeoutError):
+            raise NotReached(f"no answer within {timeout:g} s") from None
+        was_sent = not isinstance(cause, ConnectionRefusedError | socket.gaierror)
+        said = (cause.strerror if isinstance(cause, OSError) else None) or str(cause) or type(cause).__name__
+        raise NotReached(said, was_sent=was_sent) from None

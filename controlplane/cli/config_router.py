@@ -11,7 +11,8 @@ import msgspec
 import typer
 
 from controlplane.cli.admin_client import Folder, TokenFile
-from controlplane.cli.reload_answer import Admin, AsJson, Refusal, Router, change, fail, fetch, print_json
+from controlplane.cli.admin_command import Admin, AsJson, Refusal, Router, fail, fetch, print_json
+from controlplane.cli.reload_answer import change
 from shared.config_file import load_config_file
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only check it and show what would change.")]
@@ -97,9 +98,9 @@ def history(
             all_of_them, answer = fetch(router, "/config/history", History)
             text = "".join(f"{line}\n" for line in history_lines(all_of_them.entries))
     except Refusal as refusal:
-        return fail(str(refusal))
+        return fail(str(refusal), code=refusal.code)
     if as_json:
-        print_json(answer)
+        print_json(answer.body)
     else:
         print(text, end="" if text.endswith("\n") else "\n")
     return 0

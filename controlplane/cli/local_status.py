@@ -6,7 +6,7 @@ import asyncio
 
 from controlplane.cli.status_view import BreakerView, PlaneView, ProcessView, RouterView, TableView, WorkerView
 from controlplane.inquiry import control_status, plane_status
-from shared.clock import Clock
+from shared.clock import Clock, SystemClock
 from shared.messages import MessageError, PlaneStatus, decode_table
 from shared.process import is_alive, living_planes
 from shared.runtime_dir import PlaneRecord, ProcessRecord, RuntimeDir, read_record
@@ -16,6 +16,12 @@ from shared.uplink import Uplink
 
 ASK_TIMEOUT = 1.0
 """Seconds: a plane that takes longer to say how it is has trouble worth showing as `silent`."""
+
+
+def folder_status(runtime: RuntimeDir) -> RouterView | None:
+    """Return the same from outside an event loop. Raises RuntimeDirError when this user may not look into it."""
+    runtime.check_readable()
+    return asyncio.run(local_status(runtime, SystemClock()))
 
 
 async def local_status(runtime: RuntimeDir, clock: Clock) -> RouterView | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from controlplane.cli.admin_client import Folder, TokenFile
-from controlplane.cli.reload_answer import Admin, AsJson, Router, change
+from controlplane.cli.admin_command import Admin, AsJson, Router
+from controlplane.cli.reload_answer import change
 
 
 def reload(

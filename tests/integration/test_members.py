@@ -157,7 +157,7 @@ def test_the_command_for_people_and_its_errors(router: Router, fleet: list[str])
     unknown = command(router, "drain", third)
     assert (unknown.returncode, unknown.stdout) == (1, "")
     assert f"404: There is no worker {third}" in unknown.stderr
-    assert command(router, "add", "nonsense").returncode == 1
+    assert command(router, "add", "nonsense").returncode == 2
     assert command(router, "add").returncode == 2
     assert command(router, "frobnicate").returncode == 2
 

@@ -70,7 +70,7 @@ def test_status_shows_no_other_router_than_the_one_named(router: Router, monkeyp
     assert routerctl("status").returncode == 0
     elsewhere = routerctl("status", "--admin", "http://127.0.0.1:1")
     assert elsewhere.returncode == 1
-    assert "no admin API of a router answers at http://127.0.0.1:1;" in elsewhere.stderr
+    assert "no admin API of a router answers at http://127.0.0.1:1 (Connection refused);" in elsewhere.stderr
     other_folder = routerctl("status", "--runtime-dir", str(router.folder / "nothing"))
     assert other_folder.returncode == 1
 

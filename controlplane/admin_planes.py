@@ -22,8 +22,11 @@ RestartPlanes = Callable[[tuple[int, ...]], Awaitable[PlanesRestarted]]
 _STATUS: dict[Outcome, int] = {"restarted": 200, "refused": 409, "stopped": 500}
 
 
-class _List(msgspec.Struct):
+class PlaneList(msgspec.Struct):
+    """All planes, and how many there should be beside the control plane."""
+
     planes: tuple[PlaneStatus, ...]
+    data_planes: int
 
 
 class _Wish(msgspec.Struct, forbid_unknown_fields=True):
@@ -43,7 +46,8 @@ def plane_routes(status: Callable[[], StatusReport], restart: RestartPlanes) -> 
     """Return the routes."""
 
     async def show_all(_request: Request) -> Response:
-        return json_answer(_List(status().planes))
+        report = status()
+        return json_answer(PlaneList(report.planes, report.data_planes))
 
     async def restart_some(request: Request) -> Response:
         body = await read_body(request)

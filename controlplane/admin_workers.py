@@ -40,8 +40,11 @@ class Changed(msgspec.Struct, frozen=True, kw_only=True):
     kept: bool
 
 
-class _List(msgspec.Struct):
+class WorkerList(msgspec.Struct):
+    """Workers; and which the configuration names, but an operator has removed."""
+
     workers: tuple[WorkerStatus, ...]
+    removed: tuple[str, ...]
 
 
 def worker_routes(status: Callable[[], StatusReport], membership: Membership) -> list[Route]:
@@ -49,7 +52,9 @@ def worker_routes(status: Callable[[], StatusReport], membership: Membership) ->
 
     async def show_all(request: Request) -> Response:
         wanted = _labels(request.query_params.getlist("label"))
-        return json_answer(_List(tuple(worker for worker in status().workers if wanted <= worker.labels.items())))
+        report = status()
+        found = tuple(worker for worker in report.workers if wanted <= worker.labels.items())
+        return json_answer(WorkerList(found, report.removed))
 
     async def show(request: Request) -> Response:
         name = request.path_params["id"]

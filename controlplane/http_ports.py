@@ -26,7 +26,7 @@ from controlplane.status_report import StatusReport, build_report
 from shared.clock import Clock
 from shared.config import StartConfig
 from shared.process import is_alive
-from shared.runtime_dir import ProcessRecord, RuntimeDir, read_record
+from shared.runtime_dir import ProcessRecord, RuntimeDir, SupervisorRecord, read_record
 from shared.sockets import Context
 from shared.table import BreakerState
 
@@ -70,7 +70,7 @@ async def serve(parts: Parts, config: StartConfig, *, is_first_start: bool) -> N
     )
     admin = Listener(
         admin_application(
-            lambda: _status(parts),
+            lambda: _status(parts, config.data_planes),
             parts.membership,
             parts.configuration,
             lambda request: parts.publisher.receipts(request, RECEIPT_PATIENCE),
@@ -95,9 +95,9 @@ async def serve(parts: Parts, config: StartConfig, *, is_first_start: bool) -> N
         group.create_task(prometheus.run())
 
 
-def _status(parts: Parts) -> StatusReport:
+def _status(parts: Parts, data_planes: int) -> StatusReport:
     now = parts.clock.monotonic()
-    supervisor = read_record(parts.runtime.supervisor, ProcessRecord)
+    supervisor = read_record(parts.runtime.supervisor, SupervisorRecord)
     return build_report(
         supervisor=supervisor,
         supervisor_runs=supervisor is not None and is_alive(supervisor),
@@ -105,6 +105,8 @@ def _status(parts: Parts) -> StatusReport:
         table=parts.publication.table,
         members=parts.registry.members(),
         drained=parts.membership.drained(),
+        removed=parts.membership.removed(),
+        data_planes=data_planes,
         config=parts.configuration.status(),
         planes=parts.planes,
         loads=parts.loads.report(parts.publication.table.workers, now=now),

@@ -134,6 +134,10 @@ class Membership:
         """Return the draining workers at which no request is open any more."""
         return frozenset(key for key, (order, _) in self._draining.items() if self._fleet.is_idle(key, order))
 
+    def removed(self) -> tuple[str, ...]:
+        """Return the workers that the configuration names and an operator has removed."""
+        return self._state.removed
+
     async def add(self, url: str, said: WorkerAttributes = NOTHING_SAID) -> Done:
         """Have a worker of which so much is said. Raises MembershipError: there is one already, or it can not be."""
         try:

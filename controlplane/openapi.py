@@ -7,8 +7,9 @@ from typing import Any
 import msgspec
 
 from controlplane.admin_config import Apply, Rollback
+from controlplane.admin_planes import PlaneList
 from controlplane.admin_title import ADMIN_TITLE
-from controlplane.admin_workers import Changed
+from controlplane.admin_workers import Changed, WorkerList
 from controlplane.cache_flush import Flushed
 from controlplane.config_history import Entry
 from controlplane.configuration import ConfigView, HistoryView
@@ -21,7 +22,9 @@ from shared.worker_attributes import AttributeChange, ConfiguredWorker
 
 _SHAPES = (
     StatusReport,
+    WorkerList,
     WorkerStatus,
+    PlaneList,
     PlaneStatus,
     Changed,
     Reloaded,
@@ -105,7 +108,7 @@ def document() -> dict[str, Any]:
                 "parameters": [_REQUEST],
                 "get": _does("Why a request went where it went; 404 when no plane knows of it.", "Receipt"),
             },
-            "/planes": {"get": _does("All planes.", None, shape=_list("planes", "PlaneStatus"))},
+            "/planes": {"get": _does("All planes.", "PlaneList")},
             "/planes/restart": {
                 "post": {
                     **_does(
@@ -120,7 +123,7 @@ def document() -> dict[str, Any]:
             "/openapi.json": {"get": _does("This document.", None)},
             "/workers": {
                 "get": {
-                    **_does("All workers, or those with these labels.", None, shape=_list("workers", "WorkerStatus")),
+                    **_does("All workers, or those with these labels.", "WorkerList"),
                     "parameters": [_LABEL],
                 },
                 "post": {
@@ -149,10 +152,8 @@ def document() -> dict[str, Any]:
     }
 
 
-def _does(
-    summary: str, schema: str | None, *, status: str = "200", shape: dict[str, Any] | None = None
-) -> dict[str, Any]:
-    schema_of = shape or ({"$ref": f"#/components/schemas/{schema}"} if schema else {"type": "object"})
+def _does(summary: str, schema: str | None, *, status: str = "200") -> dict[str, Any]:
+    schema_of = {"$ref": f"#/components/schemas/{schema}"} if schema else {"type": "object"}
     refusal = {"$ref": "#/components/schemas/Error"}
     return {
         "summary": summary,
@@ -161,11 +162,6 @@ def _does(
             "default": {"description": "Refused.", "content": {"application/json": {"schema": refusal}}},
         },
     }
-
-
-def _list(name: str, item: str) -> dict[str, Any]:
-    items = {"$ref": f"#/components/schemas/{item}"}
-    return {"type": "object", "required": [name], "properties": {name: {"type": "array", "items": items}}}
 
 
 def _slots() -> dict[str, Any]:

@@ -24,7 +24,7 @@ from controlplane.watched import Watched
 from shared.clock import Clock, SystemClock
 from shared.config import StartConfig, join_address
 from shared.messages import PlaneStatus
-from shared.process import own_record
+from shared.process import own_record, tell_stopping
 from shared.runtime_dir import RuntimeDir, read_record, write_atomically, write_record
 from shared.sockets import Context
 from shared.uplink import Uplink, remote_fingerprint
@@ -89,6 +89,7 @@ class PlaneHost:
             async with asyncio.TaskGroup() as group:
                 duties = [group.create_task(duty) for duty in self._duties()]
                 await self._stop.wait()
+                tell_stopping(self._runtime)
                 for task in duties:
                     task.cancel()
             return await self._close()

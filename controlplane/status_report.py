@@ -15,7 +15,7 @@ from controlplane.planes import Plane, Planes
 from controlplane.registry import Member
 from controlplane.supervision import HUNG_AFTER
 from shared.messages import STALE_AFTER, WorkerLoad
-from shared.runtime_dir import ProcessRecord
+from shared.runtime_dir import ProcessRecord, SupervisorRecord
 from shared.table import (
     DEFAULT_PRIORITY,
     DEFAULT_WEIGHT,
@@ -46,7 +46,7 @@ class SupervisorStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The supervisor as the runtime folder knows it. `age` counts from its start."""
 
     pid: int
-    state: Literal["running", "gone"]
+    state: Literal["running", "stopping", "gone"]
     version: str
     age: float
 
@@ -148,18 +148,24 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole answer. `supervisor` is None when the runtime folder knows of none."""
+    """The whole answer. `supervisor` is None when the runtime folder knows of none.
+
+    There should be `data_planes` planes beside the control plane. `removed` are workers that the configuration names
+    and an operator has removed.
+    """
 
     supervisor: SupervisorStatus | None
     control_plane: ControlPlaneStatus
     planes: tuple[PlaneStatus, ...]
     workers: tuple[WorkerStatus, ...]
+    data_planes: int
+    removed: tuple[str, ...] = ()
     config: ConfigStatus = _NO_FILE
 
 
 def build_report(
     *,
-    supervisor: ProcessRecord | None,
+    supervisor: SupervisorRecord | None,
     supervisor_runs: bool,
     own: ProcessRecord,
     table: RoutingTable,
@@ -167,6 +173,8 @@ def build_report(
     planes: Planes,
     loads: dict[str, WorkerLoad],
     drained: frozenset[str] = frozenset(),
+    removed: tuple[str, ...] = (),
+    data_planes: int,
     config: ConfigStatus = _NO_FILE,
     malformed: int,
     kv: Iterable[SourceReport] = (),
@@ -183,7 +191,7 @@ def build_report(
         if supervisor is None
         else SupervisorStatus(
             pid=supervisor.pid,
-            state="running" if supervisor_runs else "gone",
+            state="gone" if not supervisor_runs else "stopping" if supervisor.is_stopping else "running",
             version=supervisor.version,
             age=_age(supervisor.started, wall),
         ),
@@ -208,6 +216,8 @@ def build_report(
             )
             for member in members
         ),
+        data_planes=data_planes,
+        removed=removed,
         config=config,
     )
 

@@ -26,6 +26,7 @@ from controlplane.watched import Watched
 from shared.clock import Clock, SystemClock
 from shared.config import StartConfig, join_address
 from shared.messages import ControlStatus
+from shared.process import tell_stopping
 from shared.runtime_dir import RuntimeDir
 from shared.sockets import Context
 
@@ -98,6 +99,7 @@ class Supervisor:
                 if signal.SIGHUP in early.caught:
                     self._ask_reload()
                 ending = await self._ending
+                tell_stopping(self._runtime)
                 for duty in self._duties:
                     duty.cancel()
             return await self._close(ending)

@@ -15,7 +15,7 @@ from zmq import ZMQError
 
 from shared.decoding import DECODE_ERRORS
 from shared.process import is_alive
-from shared.runtime_dir import ProcessRecord, RuntimeDir, read_record
+from shared.runtime_dir import RuntimeDir, SupervisorRecord, read_record
 from shared.sockets import Context, ask, control_server, send_or_drop
 
 log = logging.getLogger("supervisor")
@@ -108,7 +108,9 @@ async def restart_planes(
     context: Context, runtime: RuntimeDir, slots: tuple[int, ...], *, timeout: float
 ) -> PlanesRestarted:
     """Ask the supervisor for a rolling restart and wait for its end. Raises NoSupervisorError."""
-    record = read_record(runtime.supervisor, ProcessRecord)
+    record = read_record(runtime.supervisor, SupervisorRecord)
+    if record is not None and is_alive(record) and record.is_stopping:
+        raise NoSupervisorError("The router is stopping, and starts no planes.")
     if record is None or not is_alive(record) or not runtime.supervisor_socket.exists():
         raise NoSupervisorError("There is no supervisor, which alone starts planes; run `routerctl start` again.")
     frame = await ask(

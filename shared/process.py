@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import resource
 import time
+from contextlib import suppress
 from pathlib import Path
 
-from shared.runtime_dir import PlaneRecord, ProcessRecord, RuntimeDir, read_record
+import msgspec
+
+from shared.runtime_dir import PlaneRecord, ProcessRecord, RuntimeDir, SupervisorRecord, read_record, write_record
 from shared.version import __version__
 
 
@@ -28,6 +31,15 @@ def own_record() -> ProcessRecord:
     """Describe this process."""
     pid = os.getpid()
     return ProcessRecord(pid=pid, start_ticks=start_ticks(pid) or 0, version=__version__, started=time.time())
+
+
+def tell_stopping(runtime: RuntimeDir) -> None:
+    """Have the runtime folder say that the router stops."""
+    record = read_record(runtime.supervisor, SupervisorRecord)
+    # On a full disk people are not told, and it stops all the same.
+    with suppress(OSError):
+        if record is not None:
+            write_record(runtime.supervisor, msgspec.structs.replace(record, is_stopping=True))
 
 
 def is_alive(record: ProcessRecord) -> bool:

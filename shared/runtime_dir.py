@@ -39,6 +39,12 @@ class ProcessRecord(msgspec.Struct, frozen=True, kw_only=True):
     started: float
 
 
+class SupervisorRecord(ProcessRecord, frozen=True, kw_only=True):
+    """The supervisor, and whether it is about to end the router."""
+
+    is_stopping: bool = False
+
+
 class PlaneRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A plane that runs or ran. `fingerprint` covers what can not change without a new process."""
 
@@ -142,7 +148,7 @@ class RuntimeDir:
 
     @property
     def supervisor(self) -> Path:
-        """The supervisor's ProcessRecord."""
+        """The SupervisorRecord."""
         return self.path / "supervisor.json"
 
     @property

@@ -7,9 +7,10 @@ import asyncio
 from controlplane.cli.status_view import BreakerView, PlaneView, ProcessView, RouterView, TableView, WorkerView
 from controlplane.inquiry import control_status, plane_status
 from shared.clock import Clock, SystemClock
+from shared.config import StartConfig
 from shared.messages import MessageError, PlaneStatus, decode_table
 from shared.process import is_alive, living_planes
-from shared.runtime_dir import PlaneRecord, ProcessRecord, RuntimeDir, read_record
+from shared.runtime_dir import PlaneRecord, ProcessRecord, RuntimeDir, SupervisorRecord, read_record
 from shared.sockets import Context
 from shared.table import Stamp, Worker
 from shared.uplink import Uplink
@@ -27,7 +28,10 @@ def folder_status(runtime: RuntimeDir) -> RouterView | None:
 async def local_status(runtime: RuntimeDir, clock: Clock) -> RouterView | None:
     """Return what the folder and the planes know; None when nothing of a router runs there."""
     planes = living_planes(runtime)
-    supervisor = _process(read_record(runtime.supervisor, ProcessRecord), clock, otherwise="gone")
+    supervisor_record = read_record(runtime.supervisor, SupervisorRecord)
+    supervisor = _process(supervisor_record, clock, otherwise="gone")
+    if supervisor.pid is not None and supervisor_record is not None and supervisor_record.is_stopping:
+        supervisor.state = "stopping"
     control_plane = _process(read_record(runtime.control_plane, ProcessRecord), clock, otherwise="down")
     if not planes and supervisor.pid is None and control_plane.pid is None:
         return None
@@ -43,12 +47,14 @@ async def local_status(runtime: RuntimeDir, clock: Clock) -> RouterView | None:
         control_plane.state = "silent"
     elif control_plane.pid is None and read_record(runtime.uplink, Uplink) is not None:
         control_plane.state = "on another host"
+    config = read_record(runtime.config, StartConfig)
     views = [_plane(record, status, clock) for record, status in zip(planes, statuses, strict=True)]
     return RouterView(
         supervisor=supervisor,
         control_plane=control_plane,
         planes=sorted(views, key=lambda view: (view.slot, view.id)),
         workers=_workers(runtime, clock),
+        data_planes=config.data_planes if config is not None else 0,
     )
 
 

@@ -11,6 +11,7 @@ from controlplane.cli.admin_client import Folder, TokenFile
 from controlplane.cli.admin_command import Admin, AsJson, Refusal, Router, fail, print_json, tell
 from controlplane.cli.planes_view import Planes, Restarted, list_text, restarted_text
 from controlplane.cli.status_or_folder import status_of
+from controlplane.cli.status_view import RouterView
 
 RESTART_TIMEOUT = 3600.0
 """Seconds: a plane may take 30 s to serve, one after the other. The router's own limit ends a roll earlier."""
@@ -27,14 +28,19 @@ def list_all(admin: Admin = None, runtime_dir: Folder = None, token: TokenFile =
     When the control plane is down, the planes themselves are asked instead.
     """
     try:
-        found = status_of(Router(admin, runtime_dir, token), "/planes", Planes, lambda view: Planes(planes=view.planes))
+        found = status_of(Router(admin, runtime_dir, token), "/planes", Planes, _planes_of)
     except Refusal as refusal:
         return fail(str(refusal), code=refusal.code)
     if as_json:
         print_json(found)
     else:
-        print(list_text(msgspec.json.decode(found, type=Planes).planes))
+        shown = msgspec.json.decode(found, type=Planes)
+        print(list_text(shown.planes, shown.data_planes))
     return 0
+
+
+def _planes_of(view: RouterView) -> Planes:
+    return Planes(planes=view.planes, data_planes=view.data_planes)
 
 
 @planes.command()

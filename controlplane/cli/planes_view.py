@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 import msgspec
 
-from controlplane.cli.status_view import PlaneView, aligned, duration
+from controlplane.cli.status_view import PlaneView, aligned, duration, missing_slots
 
 
 class Planes(msgspec.Struct, kw_only=True):
     """The answer of `GET /planes`."""
 
     planes: list[PlaneView]
+    data_planes: int = 0
 
 
 class PlaneRestart(msgspec.Struct, kw_only=True):
@@ -34,9 +35,10 @@ class Restarted(msgspec.Struct, kw_only=True):
     planes: tuple[PlaneRestart, ...]
 
 
-def list_text(planes: Sequence[PlaneView]) -> str:
-    """Return a line per plane."""
-    if not planes:
+def list_text(planes: Sequence[PlaneView], wanted: int = 0) -> str:
+    """Return a line per plane, also for those of the `wanted` that are not there."""
+    missing = missing_slots(planes, wanted)
+    if not planes and not missing:
         return "no planes"
     rows = [("PLANE", "STATE", "PID", "VERSION", "AGE", "TABLE", "OPEN", "CONNECTIONS")]
     for plane in planes:
@@ -55,7 +57,11 @@ def list_text(planes: Sequence[PlaneView]) -> str:
                 connections,
             )
         )
-    return "\n".join(line.rstrip() for line in aligned(rows))
+    rows += [(str(slot), "gone", *("-" * 6)) for slot in missing]
+    lines = [line.rstrip() for line in aligned(rows)]
+    if missing:
+        lines.append(f"{wanted - len(missing)} of {wanted} planes; `routerctl status` shows whether a supervisor runs")
+    return "\n".join(lines)
 
 
 def restarted_text(told: Restarted) -> str:

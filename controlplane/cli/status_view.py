@@ -6,6 +6,7 @@ and that can also be told without a control plane.
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
@@ -77,6 +78,7 @@ class WorkerView(msgspec.Struct, kw_only=True):
     reason: str = ""
     age: float | None = None
     models: Sequence[str] | None = None
+    drained: bool = False
     breaker: BreakerView = BreakerView()
 
 
@@ -92,25 +94,36 @@ class ConfigView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RouterView(msgspec.Struct, kw_only=True):
-    """The whole router. `supervisor` is None when nothing is known of one."""
+    """The whole router. `supervisor` is None when nothing is known of one.
+
+    There should be `data_planes` planes beside the control plane; 0: nobody knows.
+    """
 
     supervisor: ProcessView | None
     control_plane: ProcessView
     planes: list[PlaneView]
     workers: list[WorkerView]
+    data_planes: int = 0
+    removed: Sequence[str] = ()
     config: ConfigView = ConfigView()
 
 
 WIDTH = 80
-"""Columns, where nothing is known of a terminal."""
+"""Columns that a terminal has at least."""
 
 
-def terminal_width() -> int:
-    """Return how many columns the terminal has that is written to; at least `WIDTH`."""
-    return max(WIDTH, shutil.get_terminal_size().columns) if sys.stdout.isatty() else WIDTH
+def terminal_width() -> int | None:
+    """Return at how many columns lines are cut: those that COLUMNS says, else the terminal's; None where there is none.
+
+    What reads a pipe wants the whole line.
+    """
+    said = os.environ.get("COLUMNS", "")
+    if said.isdecimal() and int(said):
+        return int(said)
+    return max(WIDTH, shutil.get_terminal_size().columns) if sys.stdout.isatty() else None
 
 
-def as_text(report: RouterView, width: int = WIDTH) -> str:
+def as_text(report: RouterView, width: int | None = None) -> str:
     """Return the report as a table for people, each line cut at `width` columns."""
     rows = [("PROCESS", "STATE", "PID", "VERSION", "AGE", "TABLE", "ACTIVE", "CLIENTS")]
     supervisor = report.supervisor or ProcessView(state="gone")
@@ -125,7 +138,13 @@ def as_text(report: RouterView, width: int = WIDTH) -> str:
         # How near the limit is matters; both numbers would not fit beside all else.
         clients = f"{(plane.client_connections or 0) / most:.0%}" if most else "-"
         rows.append((*head, duration(plane.age), table, active, clients))
+    missing = missing_slots(report.planes, report.data_planes)
+    rows += [(f"plane {slot}", "gone", *("-" * 6)) for slot in missing]
     lines = aligned(rows)
+    if supervisor.state == "gone":
+        command = "routerctl plane" if report.control_plane.state == "on another host" else "routerctl start"
+        count = f"{report.data_planes - len(missing)} of {report.data_planes} planes; " if missing else ""
+        lines.append(f"{count}nothing restarts what dies until `{command}` takes over")
     lines.append("")
     if report.workers:
         lines += _worker_lines(report.workers)
@@ -151,11 +170,24 @@ def _worker_lines(workers: Iterable[WorkerView]) -> list[str]:
     for worker in workers:
         # Why a worker gets no requests matters more than what it would serve.
         last = worker.reason or ("-" if worker.models is None else ", ".join(worker.models))
-        state, age, breaker = worker.state, worker.age, worker.breaker
-        if state == "ready" and breaker.state != "closed":
-            state, age, last = f"breaker {breaker.state}", breaker.age, breaker.reason
-        rows.append((worker.url, state, duration(age), last))
+        state, age, reason = worker_state(worker.state, worker.age, worker.breaker, is_drained=worker.drained)
+        rows.append((worker.url, state, duration(age), reason or last))
     return aligned(rows)
+
+
+def worker_state(
+    state: str, age: float | None, breaker: BreakerView, *, is_drained: bool
+) -> tuple[str, float | None, str]:
+    """Return what people are shown as a worker's state, for how many seconds it is in it, and a breaker's reason."""
+    if state == "ready" and breaker.state != "closed":
+        return f"breaker {breaker.state}", breaker.age, breaker.reason
+    return "drained" if is_drained else state, age, ""
+
+
+def missing_slots(planes: Iterable[PlaneView], wanted: int) -> list[int]:
+    """Return the numbers of the planes that should be beside the control plane and are not."""
+    present = {plane.slot for plane in planes if not plane.host}
+    return [slot for slot in range(wanted) if slot not in present]
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:

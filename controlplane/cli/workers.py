@@ -45,7 +45,7 @@ def list_all(
     """Show all workers."""
 
     def text(found: Workers) -> str:
-        return list_text(found.workers, terminal_width(), is_filtered=bool(label))
+        return list_text(found.workers, terminal_width(), removed=found.removed, is_filtered=bool(label))
 
     path = "/workers" + (f"?{urlencode([('label', one) for one in label])}" if label else "")
     return tell("GET", path, Router(admin, runtime_dir, token), as_json, Workers, text)
@@ -56,7 +56,11 @@ def show(
     url: Url, admin: Admin = None, runtime_dir: Folder = None, token: TokenFile = None, as_json: AsJson = False
 ) -> int:
     """Show one worker."""
-    return tell("GET", path_of(url), Router(admin, runtime_dir, token), as_json, Worker, show_text)
+
+    def text(found: Worker) -> str:
+        return show_text(found, terminal_width())
+
+    return tell("GET", path_of(url), Router(admin, runtime_dir, token), as_json, Worker, text)
 
 
 @workers.command()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from controlplane.cli.status_view import WIDTH, BreakerView, aligned, duration
+from controlplane.cli.status_view import BreakerView, aligned, duration, worker_state
 from shared.table import DEFAULT_PRIORITY, DEFAULT_WEIGHT
 
 
@@ -47,6 +48,7 @@ class Workers(msgspec.Struct, kw_only=True):
     """The answer of `GET /workers`."""
 
     workers: tuple[Worker, ...]
+    removed: tuple[str, ...] = ()
 
 
 class Changed(msgspec.Struct, kw_only=True):
@@ -63,7 +65,7 @@ class Changed(msgspec.Struct, kw_only=True):
 
 
 _COLUMNS: tuple[tuple[str, Callable[[Worker], str], str], ...] = (
-    ("WEIGHT", lambda worker: f"{worker.weight:g}", f"{DEFAULT_WEIGHT:g}"),
+    ("WEIGHT", lambda worker: _number(worker.weight), f"{DEFAULT_WEIGHT:g}"),
     ("PRIO", lambda worker: str(worker.priority), str(DEFAULT_PRIORITY)),
     ("CAP", lambda worker: _number(worker.capacity), "-"),
     ("LABELS", lambda worker: _labels(worker.labels), "-"),
@@ -71,25 +73,35 @@ _COLUMNS: tuple[tuple[str, Callable[[Worker], str], str], ...] = (
 """Columns that are shown when a worker has something else in them than what every worker has by itself."""
 
 
-def list_text(workers: Sequence[Worker], width: int = WIDTH, *, is_filtered: bool = False) -> str:
-    """Return a line per worker, cut at `width` columns."""
+def list_text(
+    workers: Sequence[Worker], width: int | None = None, *, removed: Sequence[str] = (), is_filtered: bool = False
+) -> str:
+    """Return a line per worker, cut at `width` columns; then which configured workers an operator has `removed`."""
+    footer = [f"configured, but removed (`routerctl workers add URL` brings one back): {', '.join(removed)}"]
+    lines = [*_lines(workers, width, is_filtered=is_filtered), *(footer if removed and not is_filtered else ())]
+    return "\n".join(lines)
+
+
+def _lines(workers: Sequence[Worker], width: int | None, *, is_filtered: bool) -> list[str]:
     if not workers:
-        return "no worker has these labels" if is_filtered else "no workers; add one with `routerctl workers add URL`"
+        return ["no worker has these labels" if is_filtered else "no workers; add one with `routerctl workers add URL`"]
     columns = [(name, text) for name, text, usual in _COLUMNS if any(text(worker) != usual for worker in workers)]
     rows = [("WORKER", "STATE", "AGE", "OPEN", "SOURCE", *(name for name, _ in columns), "MODELS")]
     for worker in workers:
         last = worker.reason or ("-" if worker.models is None else ", ".join(worker.models))
-        head = (worker.url, _state(worker), duration(worker.age), str(worker.inflight), worker.source)
-        rows.append((*head, *(text(worker) for _, text in columns), last))
-    return "\n".join(line[:width].rstrip() for line in aligned(rows))
+        state, age, reason = _state(worker)
+        head = (worker.url, state, duration(age), str(worker.inflight), worker.source)
+        rows.append((*head, *(text(worker) for _, text in columns), reason or last))
+    return [line[:width].rstrip() for line in aligned(rows)]
 
 
-def show_text(worker: Worker) -> str:
-    """Return all that is known of one worker, a line each; what is too long goes on below."""
+def show_text(worker: Worker, width: int | None = None) -> str:
+    """Return all that is known of one worker, a line each; what is longer than `width` columns goes on below."""
+    state, age, _ = _state(worker)
     load = worker.load
     lines = [
         ("worker", worker.url),
-        ("state", f"{_state(worker)} for {duration(worker.age)}"),
+        ("state", f"{state} for {duration(age)}"),
         ("reason", worker.reason or "-"),
         ("breaker", _breaker(worker.breaker)),
         ("open requests", str(worker.inflight)),
@@ -108,7 +120,7 @@ def show_text(worker: Worker) -> str:
         ),
     ]
     column = max(len(name) for name, _ in lines) + 2
-    room = WIDTH - column
+    room = max(1, (width or sys.maxsize) - column)
     return "\n".join(
         f"{name if start == 0 else '':<{column}}{text[start : start + room]}"
         for name, text in lines
@@ -145,7 +157,7 @@ def _shortcomings(changed: Changed) -> list[str]:
 
 def _attributes(of: Worker | Changed) -> tuple[tuple[str, str], ...]:
     return (
-        ("weight", f"{of.weight:g}"),
+        ("weight", _number(of.weight)),
         ("priority", str(of.priority)),
         ("capacity", _number(of.capacity)),
         ("labels", _labels(of.labels)),
@@ -157,7 +169,8 @@ def _marked(name: str, text: str, changed: Sequence[str]) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:g}"
+    # Six digits would turn a million into 1e+06.
+    return "-" if value is None else f"{value:.12g}"
 
 
 def _labels(labels: Mapping[str, str]) -> str:
@@ -170,5 +183,5 @@ def _breaker(breaker: BreakerView) -> str:
     return f"{breaker.state} for {duration(breaker.age)}: {breaker.reason}"
 
 
-def _state(worker: Worker) -> str:
-    return "drained" if worker.drained else worker.state
+def _state(worker: Worker) -> tuple[str, float | None, str]:
+    return worker_state(worker.state, worker.age, worker.breaker, is_drained=worker.drained)

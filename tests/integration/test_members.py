@@ -145,12 +145,15 @@ def test_what_was_changed_survives_the_control_plane_and_ends_with_the_router(ro
     assert "draining" not in {worker["state"] for worker in listed.values()}
 
 
-def test_the_command_for_people_and_its_errors(router: Router, fleet: list[str]) -> None:
+def test_the_command_for_people_and_its_errors(
+    router: Router, fleet: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     first, _, third = fleet
+    monkeypatch.setenv("COLUMNS", "70")
     shown = command(router, "list").stdout
     assert shown.splitlines()[0].split() == ["WORKER", "STATE", "AGE", "OPEN", "SOURCE", "MODELS"]
     assert first in shown
-    assert max(map(len, shown.splitlines())) <= 80
+    assert max(map(len, shown.splitlines())) <= 70
     assert "gets no more requests" in command(router, "drain", first).stdout
     assert "sim-model" in command(router, "show", first).stdout
 
@@ -159,6 +162,9 @@ def test_the_command_for_people_and_its_errors(router: Router, fleet: list[str])
     assert f"404: There is no worker {third}" in unknown.stderr
     assert command(router, "add", "nonsense").returncode == 2
     assert command(router, "add").returncode == 2
+    assert "is gone" in command(router, "remove", "--force", first).stdout
+    removed = "configured, but removed (`routerctl workers add URL` brings one back): "
+    assert command(router, "list").stdout.splitlines()[-1] == removed + first
     assert command(router, "frobnicate").returncode == 2
 
     admin = f"http://127.0.0.1:{router.admin_port}"

@@ -37,7 +37,7 @@ def status(router: Router) -> dict[str, Any]:
     result = routerctl("status", "--runtime-dir", str(router.runtime.path), "--json")
     assert result.returncode == 0, result.stderr
     report: dict[str, Any] = json.loads(result.stdout)
-    assert set(report) == {"supervisor", "control_plane", "planes", "workers", "config"}
+    assert set(report) == {"supervisor", "control_plane", "planes", "workers", "config", "data_planes", "removed"}
     return report
 
 
@@ -62,7 +62,29 @@ def test_status_tells_of_the_router_also_without_a_control_plane(router: Router)
     assert {worker["url"] for worker in alone["workers"]} == {worker["url"] for worker in report["workers"]}
     text = routerctl("status", "--runtime-dir", str(router.runtime.path)).stdout
     assert "control plane  down" in text
-    assert max(map(len, text.splitlines())) <= 80
+    assert "nothing restarts what dies until `routerctl start` takes over" in text.splitlines()
+
+    one = min(planes)
+    os.kill(one, signal.SIGKILL)
+    eventually(lambda: start_ticks(one) is None, "the plane's end")
+    text = routerctl("status", "--runtime-dir", str(router.runtime.path)).stdout
+    assert "1 of 2 planes; nothing restarts what dies until `routerctl start` takes over" in text.splitlines()
+    listed = routerctl("planes", "list", "--runtime-dir", str(router.runtime.path)).stdout
+    assert [line.split()[1] for line in listed.splitlines()].count("gone") == 1
+
+
+def test_a_router_that_stops_says_so(tmp_path: Path) -> None:
+    router = Router(tmp_path, "--data-planes=1", "--drain-delay-secs=600")
+    try:
+        router.start().ready()
+        folder = ("--runtime-dir", str(router.runtime.path))
+        router.process.send_signal(signal.SIGTERM)
+        eventually(lambda: status(router)["supervisor"]["state"] == "stopping", "the stop to be told")
+        refused = routerctl("planes", "restart", *folder)
+        assert refused.returncode == 1
+        assert "The router is stopping, and starts no planes." in refused.stderr
+    finally:
+        router.close()
 
 
 def test_status_shows_no_other_router_than_the_one_named(router: Router, monkeypatch: pytest.MonkeyPatch) -> None:

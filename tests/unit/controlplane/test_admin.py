@@ -82,6 +82,8 @@ class Admin:
             planes=Planes(),
             loads={},
             drained=self.setting.membership.drained(),
+            removed=self.setting.membership.removed(),
+            data_planes=2,
             malformed=0,
             now=1.0,
             wall=1.0,
@@ -126,6 +128,11 @@ def test_a_worker_is_added_shown_drained_undrained_and_removed(tmp_path: Path) -
     assert admin("DELETE", path_of("http://b:1")).json()["reason"] == "being removed"
     assert admin("DELETE", path_of("http://b:1") + "?force").json()["state"] == "gone"
     assert admin("GET", path_of("http://b:1")).status_code == 404
+    assert admin("GET", "/workers").json()["removed"] == []
+    admin("DELETE", path_of(A) + "?force")
+    assert admin("GET", "/workers").json()["removed"] == admin("GET", "/status").json()["removed"] == [A]
+    admin("POST", "/workers", json={"url": A})
+    assert admin("GET", "/workers").json()["removed"] == []
 
 
 def test_what_a_worker_is_like_is_given_changed_shown_and_looked_for(tmp_path: Path) -> None:
@@ -321,7 +328,7 @@ def test_metrics_are_not_on_the_admin_port(tmp_path: Path) -> None:
 
 def test_planes_are_listed_and_restarted(tmp_path: Path) -> None:
     admin = Admin(tmp_path)
-    assert admin("GET", "/planes").json() == {"planes": []}
+    assert admin("GET", "/planes").json() == {"planes": [], "data_planes": 2}
     answer = admin("POST", "/planes/restart")
     assert (answer.status_code, answer.json()["outcome"]) == (200, "restarted")
     assert admin("POST", "/planes/restart", json={"slots": [1]}).status_code == 200

@@ -6,22 +6,26 @@ from controlplane.registry import Member
 from controlplane.status_report import SILENT_AFTER, PlaneState, StatusReport, build_report
 from controlplane.supervision import HUNG_AFTER
 from shared.messages import Ack, Nack, WorkerLoad
-from shared.runtime_dir import ProcessRecord
+from shared.runtime_dir import ProcessRecord, SupervisorRecord
 from shared.table import Worker, make_table
 from tests.unit.controlplane.reports import STAMP, identity, report
 
 OWN = ProcessRecord(pid=5, start_ticks=1, version="0.1.0", started=990.0)
+SUPERVISOR = SupervisorRecord(pid=4, start_ticks=1, version="0.1.0", started=990.0)
 WORKER = Worker(id="http://a", url="http://a", state="ready", since=900.0, models=("m",), epoch=2)
 
 
-def build(planes: Planes, *, supervisor: ProcessRecord | None = None, now: float = 10.0) -> StatusReport:
+def build(
+    planes: Planes, *, supervisor: SupervisorRecord | None = None, supervisor_runs: bool = False, now: float = 10.0
+) -> StatusReport:
     return build_report(
         supervisor=supervisor,
-        supervisor_runs=False,
+        supervisor_runs=supervisor_runs,
         own=OWN,
         table=make_table(epoch=8, version=3, workers=[WORKER]),
         members=(Member(WORKER, {}, "0.32.0"),),
         planes=planes,
+        data_planes=1,
         loads={"http://a": WorkerLoad(1.0, 2.0, 0.3, 0.45678)},
         malformed=0,
         now=now,
@@ -33,7 +37,7 @@ def test_the_whole_answer_survives_json() -> None:
     planes = Planes()
     planes.counters(report(identity(started=950.0), active=3, inflight={"http://a": 2}), 9.0)
     planes.acked(Ack(identity(started=950.0), STAMP), 9.5)
-    status = build(planes, supervisor=msgspec.structs.replace(OWN, pid=4))
+    status = build(planes, supervisor=SUPERVISOR)
     assert msgspec.json.decode(msgspec.json.encode(status), type=StatusReport) == status
     assert status.supervisor is not None
     assert (status.supervisor.pid, status.supervisor.state, status.supervisor.age) == (4, "gone", 10.0)
@@ -49,6 +53,16 @@ def test_the_whole_answer_survives_json() -> None:
     assert worker.inflight == 2
     assert worker.load is not None
     assert worker.load.age == 0.457
+
+
+@pytest.mark.parametrize(
+    ("is_stopping", "runs", "state"), [(False, True, "running"), (True, True, "stopping"), (True, False, "gone")]
+)
+def test_a_router_that_stops_says_so(is_stopping: bool, runs: bool, state: str) -> None:
+    record = msgspec.structs.replace(SUPERVISOR, is_stopping=is_stopping)
+    status = build(Planes(), supervisor=record, supervisor_runs=runs)
+    assert status.supervisor is not None
+    assert status.supervisor.state == state
 
 
 def test_no_supervisor_and_no_plane() -> None:

@@ -1,3 +1,5 @@
+import msgspec
+
 from controlplane.cli.planes_view import PlaneRestart, Restarted, list_text, restarted_text
 from controlplane.cli.status_view import PlaneView, TableView
 
@@ -23,6 +25,16 @@ def test_the_list() -> None:
         "2      silent    1     -        -      -          -     -",
     ]
     assert list_text([]) == "no planes"
+
+
+def test_a_plane_that_is_missing_has_a_line() -> None:
+    elsewhere = msgspec.structs.replace(PLANE, slot=0, host="h")
+    assert [line.split()[:2] for line in list_text([elsewhere, PLANE], 2).splitlines()[1:]] == [
+        ["h/0", "draining"],
+        ["1", "draining"],
+        ["0", "gone"],
+        ["1", "of"],
+    ]
 
 
 def test_a_roll_that_stopped_is_told_plane_by_plane() -> None:

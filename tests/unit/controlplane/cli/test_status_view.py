@@ -12,6 +12,7 @@ from controlplane.cli.status_view import (
     WorkerView,
     as_text,
     duration,
+    terminal_width,
 )
 
 
@@ -59,7 +60,7 @@ def test_it_fits_80_columns() -> None:
     worker = WorkerView(
         id="w", url="http://gpu-server-1.rack-2.example.internal:8000", state="unhealthy", reason="x" * 99
     )
-    lines = as_text(router(worker)).splitlines()
+    lines = as_text(router(worker), 80).splitlines()
     assert max(map(len, lines)) <= 80
     assert "plane 11       draining" in lines[3]
     assert "123 (23h59m)" in lines[3]
@@ -68,9 +69,34 @@ def test_it_fits_80_columns() -> None:
     assert "unhealthy" in lines[-1]
 
 
-def test_a_wide_terminal_shows_more() -> None:
+def test_a_wide_terminal_shows_more_and_a_pipe_all() -> None:
     worker = WorkerView(id="w", url="http://w:1", state="unhealthy", reason="x" * 400)
-    assert [as_text(router(worker), width).count("x") for width in (80, 300)] == [52, 272]
+    assert [as_text(router(worker), width).count("x") for width in (80, 300, None)] == [52, 272, 400]
+
+
+@pytest.mark.parametrize(("columns", "width"), [("", None), ("x", None), ("0", None), ("40", 40), ("300", 300)])
+def test_columns_says_where_lines_are_cut(columns: str, width: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The output of a test is no terminal.
+    monkeypatch.setenv("COLUMNS", columns)
+    assert terminal_width() == width
+
+
+def test_planes_that_are_missing_are_shown_and_who_starts_them() -> None:
+    report = router()
+    report.data_planes = 13
+    report.supervisor = ProcessView(pid=1, state="running")
+    lines = as_text(report).splitlines()
+    assert lines[5].split() == ["plane", "1", "gone", *"-----", "-"]
+    assert sum(" gone " in line for line in lines) == 11
+    assert "nothing restarts" not in as_text(report)
+    report.supervisor.state = "gone"
+    hint = "2 of 13 planes; nothing restarts what dies until `routerctl start` takes over"
+    assert hint in as_text(report, 80).splitlines()
+
+
+def test_a_drained_worker_is_shown_as_such() -> None:
+    worker = WorkerView(id="w", url="http://w:1", state="draining", reason="drained by an operator", drained=True)
+    assert as_text(router(worker)).splitlines()[-1].split()[:2] == ["http://w:1", "drained"]
 
 
 def test_why_a_worker_is_left_out_comes_before_its_models() -> None:

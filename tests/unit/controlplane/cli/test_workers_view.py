@@ -45,6 +45,20 @@ def test_the_list_shows_attributes_that_are_not_everybodys() -> None:
     assert list_text([], is_filtered=True) == "no worker has these labels"
 
 
+def test_the_list_shows_an_open_breaker() -> None:
+    breaker = BreakerView(state="open", reason="failed 10 times", age=3.0)
+    worker = msgspec.structs.replace(WORKER, state="ready", drained=False, reason="", breaker=breaker)
+    assert list_text([worker]).splitlines()[1].split("  ")[1:3] == ["breaker open", "3.0s"]
+    assert list_text([worker]).endswith("failed 10 times")
+
+
+def test_the_list_tells_which_configured_workers_were_removed() -> None:
+    for workers in ([], [WORKER]):
+        last = list_text(workers, 20, removed=("http://a:1", "http://b:1")).splitlines()[-1]
+        assert last == "configured, but removed (`routerctl workers add URL` brings one back): http://a:1, http://b:1"
+    assert "http://a:1" not in list_text([WORKER], removed=("http://a:1",), is_filtered=True)
+
+
 def test_a_wide_terminal_shows_more() -> None:
     long = msgspec.structs.replace(WORKER, reason="x" * 300)
     assert [max(map(len, list_text([long], width).splitlines())) for width in (80, 200)] == [80, 200]
@@ -54,19 +68,25 @@ def test_one_worker_in_80_columns() -> None:
     worker = msgspec.structs.replace(
         WORKER, reason="x" * 300, changed=("weight",), breaker=BreakerView(state="open", reason="failed", age=3.0)
     )
-    lines = show_text(worker).splitlines()
+    lines = show_text(worker, 80).splitlines()
     assert "weight         1 (by an operator)" in lines
     assert "capacity       -" in lines
     assert "breaker        open for 3.0s: failed" in lines
     assert max(map(len, lines)) == 80
     assert lines[1] == "state          drained for 1m15s"
     assert sum(line.count("x") for line in lines) == 300
+    assert f"reason         {'x' * 300}" in show_text(worker).splitlines()
     assert lines[-1].endswith("1 running, 2 waiting, KV cache 50% (0.2s ago)")
 
 
 def test_a_change_of_attributes_tells_them_all() -> None:
     done = Changed(id="http://a:1", state="ready", on_every_plane=True, kept=True, weight=2, labels={"a": "b"})
     assert attributes_text(done) == "worker http://a:1 has weight 2, priority 50, capacity -, labels a=b"
+
+
+def test_large_numbers_are_plain() -> None:
+    done = Changed(id="http://a:1", state="ready", on_every_plane=True, kept=True, capacity=1_000_000, weight=0.001)
+    assert "weight 0.001, priority 50, capacity 1000000," in attributes_text(done)
 
 
 def test_a_change_tells_what_is_still_open() -> None:

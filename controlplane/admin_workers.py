@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from controlplane.admin_answers import json_answer, read_body
-from controlplane.membership import Done, Membership, MembershipError
+from controlplane.membership import Done, Membership, MembershipError, no_worker
 from controlplane.status_report import StatusReport, WorkerStatus
 from shared.decoding import DECODE_ERRORS
 from shared.table import WorkerState
@@ -61,7 +61,7 @@ def worker_routes(status: Callable[[], StatusReport], membership: Membership) ->
         worker = membership.find(name)
         found = [shown for shown in status().workers if worker is not None and shown.id == worker.id]
         if not found:
-            raise MembershipError(404, "worker_not_found", f"There is no worker {name[:200]}; GET /workers lists all.")
+            raise no_worker(name)
         return json_answer(found[0])
 
     async def add(request: Request) -> Response:

@@ -45,6 +45,12 @@ class MembershipError(Exception):
         self.code = code
 
 
+def no_worker(name: str) -> MembershipError:
+    """Return the error for a worker that is not there."""
+    message = f"There is no worker {name[:200]}; `routerctl workers list` (GET /workers) shows all."
+    return MembershipError(404, "worker_not_found", message)
+
+
 class Done(NamedTuple):
     """A change: the worker's record after it, and how far it has come."""
 
@@ -147,7 +153,11 @@ class Membership:
         _check(said)
         known = self.find(url)
         if known is not None and known.id not in self._state.leaving:
-            raise MembershipError(409, "worker_exists", f"Worker {known.id} already exists; GET /workers lists all.")
+            raise MembershipError(
+                409,
+                "worker_exists",
+                f"Worker {known.id} already exists; `routerctl workers list` (GET /workers) shows all.",
+            )
         if known is None and len(self._registry.members()) >= MAX_MEMBERS:
             raise MembershipError(409, "too_many_workers", f"There are {MAX_MEMBERS} workers, which is the most.")
         key = known.id if known is not None else url.rstrip("/")
@@ -202,7 +212,7 @@ class Membership:
     def _known(self, name: str) -> str:
         worker = self.find(name)
         if worker is None:
-            raise MembershipError(404, "worker_not_found", f"There is no worker {name[:200]}; GET /workers lists all.")
+            raise no_worker(name)
         return worker.id
 
     def _may_go(self, key: str) -> bool:

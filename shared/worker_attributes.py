@@ -104,7 +104,7 @@ def wrong_attributes(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, low, high in (("weight", 0.0, MAX_WEIGHT), ("capacity", *CAPACITIES)):
         value = values.get(name)
         if value is not None and (type(value) not in (int, float) or not low <= value <= high):
-            yield name, f"is {value!r}; write a number from {low:g} to {high:g}"
+            yield name, f"is {value!r}; write a number from {low:g} to {high:.12g}"
     priority = values.get("priority")
     if priority is not None and (type(priority) is not int or not 0 <= priority <= MAX_PRIORITY):
         yield "priority", f"is {priority!r}; write a whole number from 0 to {MAX_PRIORITY}, higher is preferred"

@@ -12,6 +12,7 @@ import typer
 
 from controlplane.cli.argv import UsageProblem, normalise
 from shared.config import ConfigError
+from shared.config_fields import nearest
 from shared.version import __version__
 
 
@@ -57,6 +58,10 @@ def run(argv: Sequence[str]) -> int:
     """Run one command line; return its exit code: 0 done, 1 could not be done, 2 wrong usage."""
     name = argv[0] if argv else ""
     try:
+        if name and name not in _COMMANDS and not name.startswith("-"):
+            near = nearest(name, _COMMANDS)
+            hint = f"did you mean {near}?" if near else "`routerctl --help` lists all"
+            raise UsageProblem(f"no such command {name!r}; {hint}")
         arguments = list(argv)
         if (command := _COMMANDS.get(name)) is not None and command.switches is not None:
             arguments = [name, *normalise(argv[1:], command.switches)]
@@ -97,7 +102,7 @@ def _app(chosen: str) -> typer.Typer:
     for name, command in _COMMANDS.items():
         function = getattr(importlib.import_module(command.module), name) if name == chosen else _not_chosen()
         if isinstance(function, typer.Typer):
-            app.add_typer(function, name=name, short_help=command.help)
+            app.add_typer(function, name=name, help=command.help, short_help=command.help)
             continue
         app.command(name, short_help=command.help, context_settings=_PASSES_ON if name == "demo" else None)(function)
     return app

@@ -12,6 +12,7 @@ from controlplane.cli.admin_command import Admin, AsJson, Refusal, Router, fail,
 from controlplane.cli.planes_view import Planes, Restarted, list_text, restarted_text
 from controlplane.cli.status_or_folder import status_of
 from controlplane.cli.status_view import RouterView
+from shared.config import ConfigError
 
 RESTART_TIMEOUT = 3600.0
 """Seconds: a plane may take 30 s to serve, one after the other. The router's own limit ends a roll earlier."""
@@ -46,7 +47,7 @@ def _planes_of(view: RouterView) -> Planes:
 @planes.command()
 def restart(
     slots: Annotated[
-        list[int] | None, typer.Argument(metavar="[SLOT]...", show_default=False, help="Which planes; all by default.")
+        list[str] | None, typer.Argument(metavar="[SLOT]...", show_default=False, help="Which planes; all by default.")
     ] = None,
     admin: Admin = None,
     runtime_dir: Folder = None,
@@ -58,6 +59,7 @@ def restart(
     A new plane serves before the old one stops; open requests have --shutdown-grace-secs to end. When a new plane does
     not come up, the roll stops, the old one goes on, and the exit code is 1.
     """
+    numbers = [_slot(text) for text in slots or ()]
     return tell(
         "POST",
         "/planes/restart",
@@ -65,7 +67,14 @@ def restart(
         as_json,
         Restarted,
         restarted_text,
-        msgspec.json.encode({"slots": slots or []}),
+        msgspec.json.encode({"slots": numbers}),
         timeout=RESTART_TIMEOUT,
         failures=(409, 500),
     )
+
+
+def _slot(text: str) -> int:
+    """Return the number of a plane. Raises ConfigError."""
+    if not (text.isascii() and text.isdecimal()):
+        raise ConfigError(f"SLOT is {text!r}; write the number of a plane, as `routerctl planes list` shows it")
+    return int(text)

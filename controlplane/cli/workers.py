@@ -14,9 +14,11 @@ from controlplane.cli.status_view import terminal_width
 from controlplane.cli.workers_attributes import (
     CAPACITY,
     PRIORITY,
+    TAKES_NEGATIVE_NUMBERS,
     WEIGHT,
     Url,
     capacity,
+    checked,
     label,
     labels_of,
     path_of,
@@ -47,7 +49,9 @@ def list_all(
     def text(found: Workers) -> str:
         return list_text(found.workers, terminal_width(), removed=found.removed, is_filtered=bool(label))
 
-    path = "/workers" + (f"?{urlencode([('label', one) for one in label])}" if label else "")
+    labels = labels_of(label or (), removes=False)
+    query = urlencode([("label", f"{name}={text}") for name, text in labels.items()])
+    path = f"/workers?{query}" if query else "/workers"
     return tell("GET", path, Router(admin, runtime_dir, token), as_json, Workers, text)
 
 
@@ -81,7 +85,7 @@ def add(
     """Add a worker; it gets requests once it is ready."""
     labels = labels_of(label or (), removes=False)
     wanted = ConfiguredWorker(url=url, weight=weight, priority=priority, capacity=capacity, labels=labels)
-    body = msgspec.json.encode(wanted)
+    body = msgspec.json.encode(checked(wanted))
     return tell("POST", "/workers", Router(admin, runtime_dir, token), as_json, Changed, changed_text, body)
 
 
@@ -119,7 +123,7 @@ def undrain(
     )
 
 
-workers.command()(weight)
-workers.command()(priority)
-workers.command()(capacity)
+workers.command(context_settings=TAKES_NEGATIVE_NUMBERS)(weight)
+workers.command(context_settings=TAKES_NEGATIVE_NUMBERS)(priority)
+workers.command(context_settings=TAKES_NEGATIVE_NUMBERS)(capacity)
 workers.command("label")(label)

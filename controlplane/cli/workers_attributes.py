@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -13,14 +13,26 @@ from controlplane.cli.admin_client import Folder, TokenFile
 from controlplane.cli.admin_command import Admin, AsJson, Router, tell
 from controlplane.cli.workers_view import Changed, attributes_text
 from shared.config import ConfigError
-from shared.worker_attributes import AttributeChange
+from shared.worker_attributes import AttributeChange, WorkerAttributes, wrong_attributes
+from shared.worker_url import check_worker_url
+
+T = TypeVar("T", WorkerAttributes, AttributeChange)
 
 RESET = "reset"
 WEIGHT = "Its share of the requests against the others; 0: only when no other can take one."
 PRIORITY = "Workers of the highest priority are used as long as one can take a request."
 CAPACITY = "How many requests it takes well at a time."
 
-Url = Annotated[str, typer.Argument(metavar="URL", help="The worker, as http(s)://host:port.")]
+TAKES_NEGATIVE_NUMBERS = {"ignore_unknown_options": True}
+"""Settings of commands that tell of -1 what is wrong with it, and do not take it for an option."""
+
+
+def _checked_url(url: str) -> str:
+    check_worker_url("URL", url)
+    return url
+
+
+Url = Annotated[str, typer.Argument(metavar="URL", help="The worker, as http(s)://host:port.", callback=_checked_url)]
 _OR_RESET = f" `{RESET}` goes back to what the configuration says."
 
 
@@ -97,6 +109,13 @@ def labels_of(texts: Iterable[str], *, removes: bool) -> dict[str, str | None]:
     return labels
 
 
+def checked(said: T) -> T:
+    """Return what is said of a worker. Raises ConfigError when it can not be so."""
+    for name, fault in wrong_attributes(msgspec.to_builtins(said)):
+        raise ConfigError(f"{name} {fault}")
+    return said
+
+
 def path_of(url: str, verb: str = "") -> str:
     """Return the path of a worker in the admin API."""
     return f"/workers/{quote(url, safe='')}{verb}"
@@ -113,4 +132,4 @@ def _number(name: str, text: str) -> float | None:
 
 
 def _change(url: str, change: AttributeChange, router: Router, as_json: bool) -> int:
-    return tell("PATCH", path_of(url), router, as_json, Changed, attributes_text, msgspec.json.encode(change))
+    return tell("PATCH", path_of(url), router, as_json, Changed, attributes_text, msgspec.json.encode(checked(change)))

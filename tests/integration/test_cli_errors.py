@@ -63,7 +63,20 @@ def routerctl(*arguments: str, cwd: Path, **environment: str) -> subprocess.Comp
         ("config diff wrong.toml absent.toml", {}, ["absent.toml: No such file"]),
         ("reload --admin localhost", {}, ["--admin", "http://host:port"]),
         ("sim --prot 5", {}, ["--prot"]),
-        ("strat", {}, ["strat", "start"]),
+        ("strat", {}, ["no such command 'strat'; did you mean start?"]),
+        ("frob", {}, ["no such command 'frob'", "`routerctl --help` lists all"]),
+        ("workers drain 127.0.0.1:19101", {}, ["URL has '127.0.0.1:19101'", "http://host:port"]),
+        ("workers add nope", {}, ["URL has 'nope'", "the scheme is missing"]),
+        ("workers add http://a:1 --weight -1", {}, ["weight is -1.0", "from 0 to 1000"]),
+        ("workers add http://a:1 --label zone", {}, ["label is 'zone'", "NAME=TEXT"]),
+        ("workers list --label zone", {}, ["label is 'zone'", "NAME=TEXT"]),
+        ("workers weight http://a:1 -1", {}, ["weight is -1.0", "from 0 to 1000"]),
+        ("workers priority http://a:1 -1", {}, ["priority is -1", "a whole number from 0"]),
+        ("workers capacity http://a:1 0", {}, ["capacity is 0.0", "from 0.001 to 1000000"]),
+        ("workers capacity http://a:1 nan", {}, ["capacity is nan"]),
+        ("workers weight http://a:1 1 --jsn", {}, ["--jsn"]),
+        ("workers label http://a:1 -x=1", {}, ["-x"]),
+        ("planes restart x", {}, ["SLOT is 'x'", "`routerctl planes list`"]),
         ("--colour", {}, ["--colour"]),
     ],
 )
@@ -91,6 +104,8 @@ def test_wrong_usage(arguments: str, environment: dict[str, str], parts: list[st
         "config",
         "config show --help",
         "reload --help",
+        "keys --help",
+        "workers --help",
     ],
 )
 def test_help(arguments: str, tmp_path: Path) -> None:
@@ -98,6 +113,13 @@ def test_help(arguments: str, tmp_path: Path) -> None:
     assert result.returncode == 0
     assert result.stderr == ""
     assert "Usage: " in result.stdout
+
+
+@pytest.mark.parametrize("command", ["workers", "planes", "keys", "config"])
+def test_help_of_a_group_says_what_it_is_for(command: str, tmp_path: Path) -> None:
+    said = routerctl(command, "--help", cwd=tmp_path, COLUMNS="200").stdout.split("\n\n")[1].strip()
+    listed = routerctl("--help", cwd=tmp_path, COLUMNS="200").stdout.splitlines()
+    assert [command, said] in [line.split(maxsplit=1) for line in listed]
 
 
 def test_version(tmp_path: Path) -> None:

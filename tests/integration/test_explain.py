@@ -73,3 +73,4 @@ def test_what_nobody_knows_of(router: Router) -> None:
     told = explain(router, "nobody's")
     assert told.returncode == 1
     assert "No plane knows of a request" in told.stderr
+    assert "the router answered it itself (such as /v1/models" in told.stderr

@@ -160,6 +160,7 @@ def test_the_command_for_people_and_its_errors(
     unknown = command(router, "drain", third)
     assert (unknown.returncode, unknown.stdout) == (1, "")
     assert f"404: There is no worker {third}" in unknown.stderr
+    assert "`routerctl workers list`" in unknown.stderr
     assert command(router, "add", "nonsense").returncode == 2
     assert command(router, "add").returncode == 2
     assert "is gone" in command(router, "remove", "--force", first).stdout

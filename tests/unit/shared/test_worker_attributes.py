@@ -40,7 +40,7 @@ SAID = st.builds(
         ({"weight": float("inf")}, ["weight is inf; write a number from 0 to 1000"]),
         ({"weight": 10**400}, [f"weight is {10**400}; write a number from 0 to 1000"]),
         ({"weight": True}, ["weight is True; write a number from 0 to 1000"]),
-        ({"capacity": 0}, ["capacity is 0; write a number from 0.001 to 1e+06"]),
+        ({"capacity": 0}, ["capacity is 0; write a number from 0.001 to 1000000"]),
         ({"priority": 1.0}, ["priority is 1.0; write a whole number from 0 to 4294967295, higher is preferred"]),
         ({"role": "x"}, ["role is 'x'; leave it out, or write 'regular'"]),
         ({"labels": "a"}, ["""labels is 'a'; write names with texts, such as zone = "a\""""]),

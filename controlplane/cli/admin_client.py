@@ -157,7 +157,7 @@ def ask(
         # urllib hides what failed before the answer began in an error of its own.
         cause = error.reason if isinstance(error, urllib.error.URLError) else error
         if isinstance(cause, TimeoutError):
-            raise NotReached(f"no answer within {timeout:g} s") from None
+            raise NotReached(f"not within {timeout:g} s") from None
         was_sent = not isinstance(cause, ConnectionRefusedError | socket.gaierror)
         said = (cause.strerror if isinstance(cause, OSError) else None) or str(cause) or type(cause).__name__
         raise NotReached(said, was_sent=was_sent) from None

@@ -117,7 +117,7 @@ def ask_admin(
     except NotReached as error:
         unknown = method != "GET" and error.was_sent
         known = "it is not known whether the change was made" if unknown else "nothing was changed"
-        raise Refusal(f"the admin API at {base} gave no answer ({error}); {known}; see `routerctl status`") from None
+        raise Refusal(f"the admin API at {base} did not answer ({error}); {known}; see `routerctl status`") from None
     if not 200 <= answer.status < 300 and answer.status not in failures:
         raise _refusal(base, answer)
     try:
@@ -131,8 +131,10 @@ def _check_admin(base: str, token: str | None) -> None:
     try:
         answer = ask(f"{base}/openapi.json", token=token, timeout=TIMEOUT)
     except NotReached as error:
-        slow = "nothing was asked of it; see `routerctl status`, or " if error.was_sent else ""
-        raise Refusal(f"no admin API of a router answers at {base} ({error}); {slow}name it with --admin URL") from None
+        if error.was_sent:
+            said = f"{base} does not answer ({error}), and nothing was asked of it; see `routerctl status`"
+            raise Refusal(said) from None
+        raise Refusal(f"no admin API of a router answers at {base} ({error}); name it with --admin URL") from None
     if answer.status == 401 and (refusal := _told(answer)) is not None:
         raise Refusal(f"{base} answered 401: {refusal} Name its file with --admin-token-file.")
     try:

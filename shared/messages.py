@@ -237,7 +237,7 @@ class Evidence(msgspec.Struct, frozen=True, tag="evidence"):
     kind: EvidenceKind
     requests: int
     tripped: bool
-    status: int = 0
+    status: int
 
 
 class ProbeNews(msgspec.Struct, frozen=True, tag="probe"):

@@ -203,7 +203,7 @@ def test_a_plane_follows_a_worker_through_its_life(runtime: RuntimeDir) -> None:
             pass
 
         await worker.stop()
-        await plane.tell(Evidence(IDENTITY, worker.url, ready.epoch, "connect-failed", 1, False))
+        await plane.tell(Evidence(IDENTITY, worker.url, ready.epoch, "connect-failed", 1, False, 0))
         dead = await plane.until_worker(worker.url, lambda record: record.state == "unhealthy")
         assert dead.reason == "connection refused"
 

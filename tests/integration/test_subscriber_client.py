@@ -437,7 +437,7 @@ def test_reports_go_up_and_the_goodbye_is_last(runtime_dir: RuntimeDir) -> None:
                 await until(lambda: control_plane.of(InflightReport)[-1].counts == {"a": 3})
                 world.client.report_evidence("a", 4, "bad-answer", 1, False)
                 await until(lambda: control_plane.of(Evidence))
-                assert control_plane.of(Evidence) == [Evidence(IDENTITY, "a", 4, "bad-answer", 1, False)]
+                assert control_plane.of(Evidence) == [Evidence(IDENTITY, "a", 4, "bad-answer", 1, False, 0)]
                 await until(lambda: len(control_plane.of(CounterReport)) >= 2)
                 # Counts that stay the same are told again with the counters only, each second.
                 await until(lambda: len(control_plane.of(InflightReport)) >= 4)

@@ -315,10 +315,10 @@ def test_acks_refusals_and_evidence_are_taken_in() -> None:
         assert (status.stamp, status.workers) == (stamp, 0)
         assert scene.planes.present()[0].acked == stamp
         await scene.tell(Nack(identity(), stamp, "no room"))
-        await scene.tell(Evidence(identity(), "a", 1, "connect-failed", 1, False))
+        await scene.tell(Evidence(identity(), "a", 1, "connect-failed", 1, False, 0))
         await until(lambda: bool(scene.control.complaints))
         assert scene.planes.present()[0].nack == "no room"
-        assert scene.control.complaints == [Evidence(identity(), "a", 1, "connect-failed", 1, False)]
+        assert scene.control.complaints == [Evidence(identity(), "a", 1, "connect-failed", 1, False, 0)]
 
     play(act)
 

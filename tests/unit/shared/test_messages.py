@@ -115,7 +115,7 @@ UPWARD: list[Upward] = [
     Tried(PLANE, 3, "because"),
     InflightReport(PLANE, 3, {"w": 1}),
     LearntReport(PLANE, "cache_aware", {"w": Learnt(3, b"")}),
-    Evidence(PLANE, "w", 2, "connect-failed", 1, False),
+    Evidence(PLANE, "w", 2, "connect-failed", 1, False, 0),
     ProbeNews(PLANE, "w", 2, "wanted"),
     CounterReport(
         plane=PLANE,
@@ -269,7 +269,7 @@ def test_what_does_not_fit_is_an_error(decode: Decode, fields: dict[str, object]
 
 def test_a_state_or_kind_that_is_not_known_is_an_error() -> None:
     with pytest.raises(MessageError):
-        decode_upward(encode(Evidence(PLANE, "w", 1, "made-up", 1, False)))  # type: ignore[arg-type]
+        decode_upward(encode(Evidence(PLANE, "w", 1, "made-up", 1, False, 0)))  # type: ignore[arg-type]
     odd = Worker(id="a", url="a", state="made-up")  # type: ignore[arg-type]
     with pytest.raises(MessageError):
         decode_downward(encode(TableUpdate(STAMP, TableChange(upsert_workers=(odd,)))))

@@ -9,7 +9,7 @@ from starlette.routing import Route
 
 from controlplane.admin_answers import json_answer, problem, read_body
 from controlplane.configuration import Configuration
-from controlplane.reload_rules import Reloaded
+from controlplane.reload_rules import Mode, Reloaded
 from shared.config import ConfigError
 from shared.config_file import MAX_BYTES
 from shared.decoding import DECODE_ERRORS
@@ -26,6 +26,7 @@ class Apply(msgspec.Struct, forbid_unknown_fields=True):
     text: str
     name: str = "the text"
     dry_run: bool = False
+    allow_no_workers: bool = False
 
 
 class Rollback(msgspec.Struct, forbid_unknown_fields=True):
@@ -33,6 +34,13 @@ class Rollback(msgspec.Struct, forbid_unknown_fields=True):
 
     number: int | None = None
     dry_run: bool = False
+    allow_no_workers: bool = False
+
+
+class Reload(msgspec.Struct, forbid_unknown_fields=True):
+    """Whether the list of workers may become empty."""
+
+    allow_no_workers: bool = False
 
 
 def config_routes(configuration: Configuration) -> list[Route]:
@@ -50,8 +58,12 @@ def config_routes(configuration: Configuration) -> list[Route]:
         except ConfigError as error:
             return problem(404, "config_not_found", f"{error}.")
 
-    async def reload(_request: Request) -> Response:
-        return _told(await configuration.reload())
+    async def reload(request: Request) -> Response:
+        try:
+            wanted = msgspec.json.decode(await read_body(request, MAX_BODY) or b"{}", type=Reload)
+        except DECODE_ERRORS as error:
+            return problem(400, "bad_body", f'The body is not {{"allow_no_workers": true}}: {error}.')
+        return _told(await configuration.reload(mode=Mode(allow_no_workers=wanted.allow_no_workers)))
 
     async def apply(request: Request) -> Response:
         try:
@@ -62,14 +74,14 @@ def config_routes(configuration: Configuration) -> list[Route]:
             return problem(400, "bad_body", f"The name is no line of at most {MAX_NAME} characters.")
         if len(wanted.text.encode()) > MAX_BYTES:
             return problem(413, "payload_too_large", f"The text is larger than {MAX_BYTES} bytes.")
-        return _told(await configuration.apply(wanted.text, wanted.name, dry_run=wanted.dry_run))
+        return _told(await configuration.apply(wanted.text, wanted.name, _mode(wanted)))
 
     async def rollback(request: Request) -> Response:
         try:
             wanted = msgspec.json.decode(await read_body(request, MAX_BODY) or b"{}", type=Rollback)
         except DECODE_ERRORS as error:
             return problem(400, "bad_body", f'The body is not {{"number": 3}}: {error}.')
-        return _told(await configuration.rollback(wanted.number, dry_run=wanted.dry_run))
+        return _told(await configuration.rollback(wanted.number, _mode(wanted)))
 
     return [
         Route("/config", show),
@@ -79,6 +91,10 @@ def config_routes(configuration: Configuration) -> list[Route]:
         Route("/config/rollback", rollback, methods=["POST"]),
         Route("/reload", reload, methods=["POST"]),
     ]
+
+
+def _mode(wanted: Apply | Rollback) -> Mode:
+    return Mode(wanted.dry_run, wanted.allow_no_workers)
 
 
 def _told(result: Reloaded) -> Response:

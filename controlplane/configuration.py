@@ -13,7 +13,7 @@ import msgspec
 from controlplane.config_history import Cause, Entry, current, find
 from controlplane.config_watch import Seen, Standing, is_due, see, standing
 from controlplane.reload import Reloader, Target, read_regular
-from controlplane.reload_rules import Reloaded
+from controlplane.reload_rules import MODE, Mode, Reloaded
 from shared.clock import Clock
 from shared.config import ConfigError
 from shared.config_file import ConfigFile
@@ -93,20 +93,20 @@ class Configuration:
             if self._sources.file is not None:
                 await self._look(self._sources.file)
 
-    async def reload(self, cause: Cause = "reload") -> Reloaded:
+    async def reload(self, cause: Cause = "reload", mode: Mode = MODE) -> Reloaded:
         """Go by what the file holds."""
-        result = await self._reloader.reload(cause)
+        result = await self._reloader.reload(cause, mode)
         refused = self._reloader.refused
         self._saw(refused.text if refused is not None else self._text_in_use())
         return result
 
-    async def apply(self, text: str, name: str, *, dry_run: bool = False) -> Reloaded:
+    async def apply(self, text: str, name: str, mode: Mode = MODE) -> Reloaded:
         """Have the file hold another text, and go by it. Problems are told under `name`."""
-        return self._changed(await self._reloader.apply(text, name, dry_run=dry_run))
+        return self._changed(await self._reloader.apply(text, name, mode))
 
-    async def rollback(self, number: int | None = None, *, dry_run: bool = False) -> Reloaded:
+    async def rollback(self, number: int | None = None, mode: Mode = MODE) -> Reloaded:
         """Have the file hold what it held in an earlier configuration, and go by it."""
-        return self._changed(await self._reloader.rollback(number, dry_run=dry_run))
+        return self._changed(await self._reloader.rollback(number, mode))
 
     def status(self) -> ConfigStatus:
         """Return what is in use, and what the last look at the file has shown."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from controlplane.admin_config import Apply, Rollback
+from controlplane.admin_config import Apply, Reload, Rollback
 from controlplane.admin_planes import PlaneList
 from controlplane.admin_title import ADMIN_TITLE
 from controlplane.admin_workers import Changed, WorkerList
@@ -34,6 +34,7 @@ _SHAPES = (
     Entry,
     Apply,
     Rollback,
+    Reload,
     PlanesRestarted,
     ConfiguredWorker,
     AttributeChange,
@@ -85,7 +86,12 @@ def document() -> dict[str, Any]:
         "security": [{"token": []}, {}],
         "paths": {
             "/status": {"get": _does("The router's processes and workers.", "StatusReport")},
-            "/reload": {"post": _does("Read the configuration again; 409 when it is refused.", "Reloaded")},
+            "/reload": {
+                "post": {
+                    **_does("Read the configuration again; 409 when it is refused.", "Reloaded"),
+                    **_takes("Reload", "application/json"),
+                }
+            },
             "/config": {"get": _does("The values in use, and where each comes from.", "ConfigView")},
             "/config/history": {"get": _does("The configurations that were in use.", "HistoryView")},
             "/config/history/{number}": {

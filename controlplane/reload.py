@@ -19,7 +19,7 @@ from controlplane.config_disk import NewText, keep, read_history
 from controlplane.config_history import Cause, Entry, added, current, find, previous
 from controlplane.config_watch import Refused
 from controlplane.planes import Plane
-from controlplane.reload_rules import Reloaded, Verdict, judge, overruled, refusal, triers, verdict
+from controlplane.reload_rules import MODE, Mode, Reloaded, Verdict, judge, overruled, refusal, triers, verdict
 from shared.clock import Clock
 from shared.config import ConfigError, StartConfig
 from shared.config_diff import ConfigChange, change_text
@@ -102,15 +102,15 @@ class Reloader:
         except OSError as error:
             log.error("can not keep the configuration in %s: %s", self._runtime.history, error.strerror)
 
-    async def reload(self, cause: Cause = "reload") -> Reloaded:
+    async def reload(self, cause: Cause = "reload", mode: Mode = MODE) -> Reloaded:
         """Go by what the file holds now, and log what came of it."""
-        return await self._run(cause, self._propose_file)
+        return await self._run(cause, self._propose_file, mode)
 
-    async def apply(self, text: str, name: str, *, dry_run: bool = False) -> Reloaded:
+    async def apply(self, text: str, name: str, mode: Mode = MODE) -> Reloaded:
         """Have the file hold another text, and go by it. Problems are told under `name`."""
-        return await self._run("apply", lambda: self._propose_text(ConfigFile(name, text), name), dry_run)
+        return await self._run("apply", lambda: self._propose_text(ConfigFile(name, text), name), mode)
 
-    async def rollback(self, number: int | None = None, *, dry_run: bool = False) -> Reloaded:
+    async def rollback(self, number: int | None = None, mode: Mode = MODE) -> Reloaded:
         """Have the file hold what it held in the configuration of that number, or else before the last change.
 
         A file that is not in use is such a change: then it gets back what is in use.
@@ -121,32 +121,32 @@ class Reloader:
             name = f"configuration {entry.number}"
             return self._propose_text(ConfigFile(name, entry.text), name)
 
-        return await self._run("rollback", propose, dry_run)
+        return await self._run("rollback", propose, mode)
 
-    async def _run(self, cause: Cause, propose: Callable[[], _Proposal], dry_run: bool = False) -> Reloaded:
+    async def _run(self, cause: Cause, propose: Callable[[], _Proposal], mode: Mode) -> Reloaded:
         async with self._lock:
             proposal = None
             try:
                 proposal = await asyncio.to_thread(propose)
-                result = await self._transaction(cause, proposal, dry_run)
+                result = await self._transaction(cause, proposal, mode)
             except (ConfigError, OSError) as error:
                 result = Reloaded(outcome="refused", problems=(str(error),))
             if result.outcome == "refused" and cause not in _GIVEN:
                 self.refused = Refused(proposal.text if proposal is not None else None, result.problems)
-            elif result.outcome in ("applied", "unchanged") and not dry_run:
+            elif result.outcome in ("applied", "unchanged") and not mode.dry_run:
                 self.refused = None
             in_use = current(self.history)
             result = msgspec.structs.replace(result, number=in_use.number if in_use is not None else None)
-        if not dry_run:
+        if not mode.dry_run:
             _log(cause if cause in _GIVEN else "reload", result)
         return result
 
-    async def _transaction(self, cause: Cause, proposal: _Proposal, dry_run: bool) -> Reloaded:
+    async def _transaction(self, cause: Cause, proposal: _Proposal, mode: Mode) -> Reloaded:
         old, new = self._target.current(), proposal.gathered.config.with_absolute_paths()
-        plan = judge(old, proposal.gathered)
+        plan = judge(old, proposal.gathered, allow_no_workers=mode.allow_no_workers)
         if plan.outcome == "possible":
             plan = await self._tried(plan, old.settings(), new.settings())
-        if plan.outcome == "refused" or dry_run:
+        if plan.outcome == "refused" or mode.dry_run:
             return plan
         if plan.outcome == "unchanged":
             await self._keep(cause, proposal, plan.changes, None)

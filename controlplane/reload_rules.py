@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -27,6 +27,17 @@ class Reloaded(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
 
 
+class Mode(NamedTuple):
+    """How a change is made: only checked, and whether it may leave a router without workers that had some."""
+
+    dry_run: bool = False
+    allow_no_workers: bool = False
+
+
+MODE = Mode()
+"""The usual one."""
+
+
 class Verdict(NamedTuple):
     """What the planes say of a table: why one refuses it, and the places of those that have not said anything."""
 
@@ -34,12 +45,14 @@ class Verdict(NamedTuple):
     silent: tuple[str, ...]
 
 
-def judge(old: StartConfig, gathered: Gathered) -> Reloaded:
+def judge(old: StartConfig, gathered: Gathered, *, allow_no_workers: bool = False) -> Reloaded:
     """Return what is to become of a configuration: `possible` means that it may be tried."""
     problems = [problem.text for problem in gathered.problems]
     changes = diff(old, gathered.config.with_absolute_paths())
     if not problems:
         problems = [_needs_restart(change, gathered) for change in changes if change.needs != "reload"]
+    if not problems and not allow_no_workers:
+        problems = [*_loses_all_workers(old, gathered.config)]
     outcome: Literal["possible", "unchanged", "refused"] = "unchanged"
     if problems:
         outcome, changes = "refused", ()
@@ -83,6 +96,16 @@ def verdict(planes: Iterable[Plane], stamp: Stamp) -> Verdict:
 def refusal(plane: Plane, reason: str) -> str:
     """Return the refusal of one plane as a problem of the reload."""
     return f"plane {plane.identity.label} refuses it: {reason}"
+
+
+def _loses_all_workers(old: StartConfig, new: StartConfig) -> Iterator[str]:
+    # What a truncated write leaves is a right file: an empty one.
+    if old.worker_urls and not new.worker_urls:
+        count = len(old.worker_urls)
+        yield (
+            f"no worker is named, and the list in use has {count}: a file that was cut short looks like that; if it is "
+            "meant, run the command with --allow-no-workers (for a watched file: routerctl reload --allow-no-workers)"
+        )
 
 
 def _needs_restart(change: ConfigChange, gathered: Gathered) -> str:

@@ -12,7 +12,7 @@ import typer
 
 from controlplane.cli.admin_client import Folder, TokenFile
 from controlplane.cli.admin_command import Admin, AsJson, Refusal, Router, fail, fetch, print_json
-from controlplane.cli.reload_answer import change
+from controlplane.cli.reload_answer import AllowNoWorkers, change
 from shared.config_file import load_config_file
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only check it and show what would change.")]
@@ -47,6 +47,7 @@ def apply(
     runtime_dir: Folder = None,
     admin_token_file: TokenFile = None,
     dry_run: DryRun = False,
+    allow_no_workers: AllowNoWorkers = False,
     as_json: AsJson = False,
 ) -> int:
     """Give the file that a running router was started with the content of FILE, and have the router go by it.
@@ -54,7 +55,7 @@ def apply(
     Both or neither: when anything is wrong, the router's file and its configuration stay, and the exit code is 1.
     """
     text = load_config_file(file, "").text
-    body = msgspec.json.encode({"text": text, "name": file, "dry_run": dry_run})
+    body = msgspec.json.encode({"text": text, "name": file, **_mode(dry_run, allow_no_workers)})
     return change(Router(admin, runtime_dir, admin_token_file), "/config/apply", body, as_json=as_json)
 
 
@@ -67,6 +68,7 @@ def rollback(
     runtime_dir: Folder = None,
     admin_token_file: TokenFile = None,
     dry_run: DryRun = False,
+    allow_no_workers: AllowNoWorkers = False,
     as_json: AsJson = False,
 ) -> int:
     """Give a running router's file the text of an earlier configuration, and have the router go by it.
@@ -74,7 +76,7 @@ def rollback(
     Without NUMBER the last change is undone: an edit of the file that is not in use, else the change to the present
     configuration. So a second rollback undoes the first.
     """
-    body = msgspec.json.encode({"number": number, "dry_run": dry_run})
+    body = msgspec.json.encode({"number": number, **_mode(dry_run, allow_no_workers)})
     return change(Router(admin, runtime_dir, admin_token_file), "/config/rollback", body, as_json=as_json)
 
 
@@ -104,6 +106,11 @@ def history(
     else:
         print(text, end="" if text.endswith("\n") else "\n")
     return 0
+
+
+def _mode(dry_run: bool, allow_no_workers: bool) -> dict[str, bool]:
+    # Without it as it always was: a router of an earlier version knows no such key.
+    return {"dry_run": dry_run} | ({"allow_no_workers": True} if allow_no_workers else {})
 
 
 def history_lines(entries: Sequence[Entry]) -> Iterator[str]:

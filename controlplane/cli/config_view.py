@@ -34,9 +34,14 @@ def check_lines(file: str, gathered: Gathered) -> Iterator[str]:
     """Yield what `config check` says of a file: its problems by line, then what has no effect."""
     for problem in sorted(gathered.problems, key=lambda problem: problem.line):
         yield problem.text
-    for warning in gathered.warnings:
+    warnings = list(gathered.warnings)
+    if not gathered.problems and not gathered.config.worker_urls:
+        warnings.append(f"{file}: it names no worker; a router whose list has some refuses it at a reload")
+    for warning in warnings:
         yield f"warning: {warning}"
-    if not gathered.problems:
+    if not gathered.problems and warnings:
+        yield f"{file}: no error, {len(warnings)} warning{'s' if len(warnings) > 1 else ''}"
+    elif not gathered.problems:
         yield f"{file}: nothing is wrong"
 
 

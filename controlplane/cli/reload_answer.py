@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import msgspec
+import typer
 
 from controlplane.cli.admin_command import Refusal, Router, fail, fetch, print_json
 from shared.config_diff import ConfigChange, change_text
+
+AllowNoWorkers = Annotated[
+    bool,
+    typer.Option("--allow-no-workers", help="Also go by a file that names no worker, though the list in use has some."),
+]
 
 
 class Told(msgspec.Struct):

@@ -48,12 +48,21 @@ def test_check_names_everything_wrong_by_line(tmp_path: Path) -> None:
 
 
 def test_check_of_a_right_file_and_of_none(tmp_path: Path) -> None:
-    (tmp_path / "right.toml").write_text("port = 1\n")
+    (tmp_path / "right.toml").write_text('worker_urls = ["http://a"]\n')
     result = routerctl("config", "check", "right.toml", cwd=tmp_path)
     assert (result.returncode, result.stdout, result.stderr) == (0, "right.toml: nothing is wrong\n", "")
     result = routerctl("config", "check", "absent.toml", cwd=tmp_path)
     assert (result.returncode, result.stdout) == (2, "")
     assert "absent.toml: No such file" in result.stderr
+
+
+def test_check_of_a_file_without_a_worker(tmp_path: Path) -> None:
+    (tmp_path / "empty.toml").write_text("")
+    result = routerctl("config", "check", "empty.toml", cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    warning, verdict = result.stdout.splitlines()
+    assert warning.startswith("warning: empty.toml: it names no worker")
+    assert verdict == "empty.toml: no error, 1 warning"
 
 
 def test_a_file_without_end_is_refused(tmp_path: Path) -> None:

@@ -295,6 +295,18 @@ def test_a_watched_file_is_taken_up_when_it_changes_also_by_a_swap_of_links(rout
     assert [entry["cause"] for entry in causes] == ["start", "reload", "watch", "watch"]
 
 
+def test_an_emptied_file_takes_no_worker_away_unless_that_is_said(router: Router, fleet: list[str]) -> None:
+    own = router.folder / "r.toml"
+    own.write_text("")
+    refused = reload(router)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "no worker is named, and the list in use has 1" in refused.stderr
+    assert workers(router) == {fleet[0]: "ready"}
+    meant = routerctl("reload", "--allow-no-workers", "--runtime-dir", str(router.runtime.path), cwd=router.folder)
+    assert (meant.returncode, meant.stdout) == (0, f"worker_urls: -{fleet[0]}\n")
+    eventually(lambda: workers(router) == {}, "the worker's end")
+
+
 def test_a_router_without_a_file_says_what_to_do(tmp_path: Path, fleet: list[str]) -> None:
     router = Router(tmp_path, "--data-planes", "1", "--worker-urls", *fleet)
     try:

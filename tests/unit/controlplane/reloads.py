@@ -8,9 +8,10 @@ from pathlib import Path
 
 import msgspec
 
+from controlplane.config_history import Cause
 from controlplane.planes import Plane
 from controlplane.reload import Reloader
-from controlplane.reload_rules import Reloaded
+from controlplane.reload_rules import MODE, Mode, Reloaded
 from shared.config import StartConfig
 from shared.config_sources import Sources, gather
 from shared.messages import PlaneIdentity
@@ -96,14 +97,14 @@ class Router:
         self.adopted = config
         return ()
 
-    def reload(self) -> Reloaded:
-        return asyncio.run(self.reloader.reload())
+    def reload(self, cause: Cause = "reload", mode: Mode = MODE) -> Reloaded:
+        return asyncio.run(self.reloader.reload(cause, mode))
 
     def apply(self, text: str, *, dry_run: bool = False) -> Reloaded:
-        return asyncio.run(self.reloader.apply(text, "new.toml", dry_run=dry_run))
+        return asyncio.run(self.reloader.apply(text, "new.toml", Mode(dry_run)))
 
     def rollback(self, number: int | None = None, *, dry_run: bool = False) -> Reloaded:
-        return asyncio.run(self.reloader.rollback(number, dry_run=dry_run))
+        return asyncio.run(self.reloader.rollback(number, Mode(dry_run)))
 
     def on_disk(self) -> StartConfig:
         return msgspec.json.decode(self.runtime.config.read_bytes(), type=StartConfig)

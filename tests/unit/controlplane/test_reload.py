@@ -10,7 +10,7 @@ import pytest
 from controlplane.config_history import Entry
 from controlplane.planes import Plane
 from controlplane.reload import CONFIRM_WITHIN, TRIED_WITHIN
-from controlplane.reload_rules import judge, triers, verdict
+from controlplane.reload_rules import Mode, judge, triers, verdict
 from shared.config import StartConfig
 from shared.config_file import ConfigFile
 from shared.config_sources import Gathered, gather
@@ -69,6 +69,32 @@ def test_what_needs_a_restart_is_refused_by_name_and_takes_everything_with_it(li
 def test_workers_change_by_a_reload() -> None:
     plan = judge(StartConfig(), file('worker_urls = ["http://a"]'))
     assert (plan.outcome, [change.key for change in plan.changes]) == ("possible", ["worker_urls"])
+
+
+@pytest.mark.parametrize("text", ["", "[servers]\nservers = []", "worker_urls = []\nlog_level = 'debug'"])
+def test_a_list_is_not_emptied_by_accident(text: str) -> None:
+    had = StartConfig(worker_urls=("http://a", "http://b"))
+    plan = judge(had, file(text))
+    assert (plan.outcome, plan.changes) == ("refused", ())
+    assert "the list in use has 2" in plan.problems[0]
+    assert "--allow-no-workers" in plan.problems[0]
+    assert judge(had, file(text), allow_no_workers=True).outcome == "possible"
+    assert judge(StartConfig(policy="random"), file("")).outcome == "possible"
+
+
+def test_a_file_that_is_emptied_takes_no_worker_away_unless_that_is_said(tmp_path: Path) -> None:
+    router = Router(tmp_path, agreeing)
+    text = 'worker_urls = ["http://a"]'
+    router.apply(text)
+    router.file.write_text("")
+    for cause in ("reload", "watch", "SIGHUP"):
+        assert (router.reload(cause).outcome, router.adopted.worker_urls) == ("refused", ("http://a",))
+    assert router.reloader.refused is not None
+    assert router.rollback(1).outcome == "refused"
+    assert router.file.read_text() == ""
+    assert router.reload(mode=Mode(allow_no_workers=True)).outcome == "applied"
+    assert router.adopted.worker_urls == ()
+    assert router.on_disk().worker_urls == ()
 
 
 def test_settings_are_tried_on_one_plane_of_each_version_that_serves() -> None:

@@ -52,6 +52,7 @@ class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
     number: int
     time: float
     cause: Cause
+    file: str
     detail: str
     keys: tuple[str, ...]
     in_use: bool
@@ -169,6 +170,7 @@ def _shown(entry: Entry, *, is_in_use: bool) -> HistoryEntry:
         number=entry.number,
         time=entry.time,
         cause=entry.cause,
+        file=entry.file,
         detail=entry.detail,
         keys=entry.keys,
         in_use=is_in_use,

@@ -16,13 +16,13 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from controlplane.config_disk import NewText, keep, read_history
-from controlplane.config_history import Cause, Entry, added, current, find, previous
+from controlplane.config_history import Cause, Entry, added, current, file_of, find, previous
 from controlplane.config_watch import Refused
 from controlplane.planes import Plane
 from controlplane.reload_rules import MODE, Mode, Reloaded, Verdict, judge, overruled, refusal, triers, verdict
 from shared.clock import Clock
 from shared.config import ConfigError, StartConfig
-from shared.config_diff import ConfigChange, change_text
+from shared.config_diff import ConfigChange, change_text, diff
 from shared.config_file import ConfigFile, load_config_file
 from shared.config_sources import Gathered, Sources, gather
 from shared.runtime_dir import RuntimeDir, read_record
@@ -91,11 +91,18 @@ class Reloader:
     def begin(self) -> None:
         """Take what the router was started with for what is in use."""
         sources = read_record(self._runtime.sources, Sources)
-        if sources is None or sources.text is None:
+        if sources is None or sources.file is None or sources.text is None:
             return
-        history = added(self.history, sources.text, "start", time=self._wall())
-        if history == self.history:
+        before, file = current(self.history), sources.file
+        if before is not None and (before.file, before.text) == (file, sources.text):
             return
+        # By today's flags: those of the start before are not known any more.
+        old, new = (
+            gather(sources.flags, sources.environment, ConfigFile(file, text) if text is not None else None).config
+            for text in (before.text if before is not None else None, sources.text)
+        )
+        keys = tuple(change.key for change in diff(old, new))
+        history = added(self.history, sources.text, "start", time=self._wall(), file=file, keys=keys)
         self.history = history
         try:
             keep(self._runtime, history=history)
@@ -119,7 +126,12 @@ class Reloader:
         def propose() -> _Proposal:
             entry = self._before_last_change() if number is None else find(self.history, number)
             name = f"configuration {entry.number}"
-            return self._propose_text(ConfigFile(name, entry.text), name)
+            proposal = self._propose_text(ConfigFile(name, entry.text), name)
+            if entry.file == proposal.path:
+                return proposal
+            warning = f"{name} is of {file_of(entry)}; {proposal.path} gets its text"
+            gathered = proposal.gathered
+            return proposal._replace(gathered=gathered._replace(warnings=(*gathered.warnings, warning)))
 
         return await self._run("rollback", propose, mode)
 
@@ -244,9 +256,17 @@ class Reloader:
             in_use = current(history)
             if file is not None and before is not None and in_use is not None and before != in_use.text:
                 # Somebody has written it and never seen it in use: it must not be lost.
-                history = added(history, before, "overwritten", time=self._wall())
+                history = added(history, before, "overwritten", time=self._wall(), file=proposal.path)
             keys = tuple(change.key for change in changes)
-            history = added(history, proposal.text, cause, time=self._wall(), detail=proposal.detail, keys=keys)
+            history = added(
+                history,
+                proposal.text,
+                cause,
+                time=self._wall(),
+                file=proposal.path,
+                detail=proposal.detail,
+                keys=keys,
+            )
         changed = history if history != self.history else None
         try:
             await asyncio.to_thread(keep, self._runtime, file=file, history=changed, config=config)

@@ -27,6 +27,7 @@ class Entry(msgspec.Struct):
     detail: str
     keys: tuple[str, ...]
     in_use: bool
+    file: str = ""
 
 
 class History(msgspec.Struct):
@@ -125,6 +126,9 @@ def history_lines(entries: Sequence[Entry]) -> Iterator[str]:
         changed = ", ".join(entry.keys) or "-"
         if entry.cause == "overwritten":
             changed = "(it stood in the file, and was never in use)"
+        elif entry.cause == "start" and entry.file:
+            # The whole path: two files of one name are two files.
+            changed += f" ({entry.file})"
         elif entry.detail:
             changed += f" ({Path(entry.detail).name})"
         rows.append((number, time, entry.cause, changed))

@@ -13,6 +13,7 @@ from controlplane.planes import Plane
 from controlplane.reload import Reloader
 from controlplane.reload_rules import MODE, Mode, Reloaded
 from shared.config import StartConfig
+from shared.config_file import ConfigFile
 from shared.config_sources import Sources, gather
 from shared.messages import PlaneIdentity
 from shared.runtime_dir import RuntimeDir, write_record
@@ -56,17 +57,25 @@ def plane(
 class Router:
     """A `Target` whose planes answer each table as `answers` says, and each trial with `said` of their id.
 
-    Its file is empty at the start.
+    Its file `name` holds `text` at the start.
     """
 
-    def __init__(self, folder: Path, answers: Callable[[int], list[Plane]], *, has_file: bool = True) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        answers: Callable[[int], list[Plane]],
+        *,
+        has_file: bool = True,
+        name: str = "r.toml",
+        text: str = "",
+    ) -> None:
         self.runtime = RuntimeDir(folder)
-        self.file = folder / "r.toml"
-        self.file.write_text("")
+        self.file = folder / name
+        self.file.write_text(text)
         file = str(self.file) if has_file else None
-        sources = Sources(flags={"data_planes": "1"}, environment={}, file=file, text="" if has_file else None)
+        sources = Sources(flags={"data_planes": "1"}, environment={}, file=file, text=text if has_file else None)
         write_record(self.runtime.sources, sources)
-        self.config = gather({"data_planes": "1"}, {}).config
+        self.config = gather({"data_planes": "1"}, {}, ConfigFile(name, text)).config
         self.adopted = self.config
         self.version = 1
         self.settings = self.config.settings()

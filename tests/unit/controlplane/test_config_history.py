@@ -58,6 +58,17 @@ def test_it_is_bounded_and_never_forgets_what_is_in_use(steps: list[tuple[Cause,
         assert all(one != other for one, other in itertools.pairwise(texts))
 
 
+def test_another_files_text_is_another_entry_and_none_to_go_back_to_unnamed() -> None:
+    made = added(History(), "a", "start", time=1.0, file="/old.toml")
+    made = added(made, "a", "start", time=2.0, file="/new.toml", keys=("policy",))
+    assert [(entry.number, entry.file) for entry in made.entries] == [(1, "/old.toml"), (2, "/new.toml")]
+    with pytest.raises(ConfigError, match=r"configuration 1 is of /old.toml, .* with /new.toml; .* rollback 1$"):
+        previous(made)
+    with pytest.raises(ConfigError, match="configuration 1 is of a file that was not written down"):
+        previous(added(history("a"), "b", "start", time=2.0, file="/new.toml"))
+    assert previous(added(made, "b", "apply", time=3.0, file="/new.toml")).number == 2
+
+
 def test_large_texts_leave_room_for_the_way_back_only() -> None:
     large = [letter * (MAX_TEXT // 2) for letter in "abc"]
     made = history("small", *large)

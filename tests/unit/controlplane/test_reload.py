@@ -345,6 +345,30 @@ def test_the_history_outlives_a_restart_and_knows_a_file_that_was_changed_meanwh
     assert Router(tmp_path, agreeing).causes() == ["start", "apply", "start"]
 
 
+def test_a_start_is_written_down_with_its_file_and_what_that_changed(tmp_path: Path) -> None:
+    Router(tmp_path, agreeing, text="request_timeout_secs = 5\nport = 3")
+    router = Router(tmp_path, agreeing, name="f.toml", text="port = 3\npolicy = 'random'")
+    first, second = router.reloader.history.entries
+    assert (first.file, set(first.keys)) == (str(tmp_path / "r.toml"), {"request_timeout_secs", "port"})
+    assert (second.file, set(second.keys)) == (str(tmp_path / "f.toml"), {"request_timeout_secs", "policy"})
+
+
+def test_a_file_gets_the_text_of_another_one_only_where_that_is_said(tmp_path: Path) -> None:
+    old, new = "request_timeout_secs = 5", "request_timeout_secs = 6"
+    Router(tmp_path, agreeing, name="servers.toml", text=old)
+    router = Router(tmp_path, agreeing, name="f.toml", text=new)
+    result = router.rollback()
+    assert (result.outcome, router.file.read_text()) == ("refused", new)
+    assert f"of {tmp_path}/servers.toml" in result.problems[0]
+    # An edit is undone all the same.
+    router.file.write_text("prot = 1")
+    assert (router.rollback().outcome, router.file.read_text()) == ("unchanged", new)
+    named = router.rollback(1)
+    assert (named.outcome, router.file.read_text()) == ("applied", old)
+    assert named.warnings == (f"configuration 1 is of {tmp_path}/servers.toml; {router.file} gets its text",)
+    assert (router.rollback().outcome, router.file.read_text()) == ("applied", new)
+
+
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     router = Router(tmp_path, agreeing)
     router.file.unlink()

@@ -59,7 +59,9 @@ def replace_text(path: str, text: str) -> None:
     was = target.stat() if target.exists() else None
     temporary = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        # One that comes back is as any new file of this user, as its author would make it.
+        mode = 0o600 if was is not None else 0o666
+        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
             file.write(text.encode())
             if was is not None:
                 os.fchmod(file.fileno(), was.st_mode & 0o7777)

@@ -76,6 +76,11 @@ class _Proposal(NamedTuple):
     text: str | None = None
     detail: str = ""
 
+    @property
+    def written(self) -> str | None:
+        """The file that gets another text, if any does."""
+        return self.path if self.text != self.on_disk else None
+
 
 class Reloader:
     """Changes one router's configuration, one change at a time, and knows which ones it has had."""
@@ -150,7 +155,7 @@ class Reloader:
             in_use = current(self.history)
             result = msgspec.structs.replace(result, number=in_use.number if in_use is not None else None)
         if not mode.dry_run:
-            _log(cause if cause in _GIVEN else "reload", result)
+            _log(cause if cause in (*_GIVEN, "reload") else f"reload ({cause})", result)
         return result
 
     async def _transaction(self, cause: Cause, proposal: _Proposal, mode: Mode) -> Reloaded:
@@ -162,7 +167,7 @@ class Reloader:
             return plan
         if plan.outcome == "unchanged":
             await self._keep(cause, proposal, plan.changes, None)
-            return plan
+            return msgspec.structs.replace(plan, written=proposal.written)
         try:
             said = await self._tell(new)
             if said.refusal is None:
@@ -178,7 +183,7 @@ class Reloader:
             for place in said.silent
         )
         warnings = (*plan.warnings, *late, *await self._target.adopt(new))
-        return msgspec.structs.replace(plan, outcome="applied", warnings=warnings)
+        return msgspec.structs.replace(plan, outcome="applied", warnings=warnings, written=proposal.written)
 
     # --- what is proposed (in a thread) ------------------------------------------------------------------------
 
@@ -286,8 +291,8 @@ def read_regular(path: str) -> ConfigFile:
         # The reading says what is wrong.
         is_regular = True
     if not is_regular:
-        raise ConfigError(f"--config {path}: it is no regular file that could be read again; start the router with one")
-    return load_config_file(path)
+        raise ConfigError(f"{path}: it is no regular file that could be read again; start the router with one")
+    return load_config_file(path, "")
 
 
 def _text_on_disk(path: str) -> str | None:
@@ -308,3 +313,5 @@ def _log(what: str, result: Reloaded) -> None:
         log.info("%s: %s", what, change_text(change))
     if result.outcome == "unchanged":
         log.info("%s: no value is different", what)
+    if result.written is not None:
+        log.info("%s: %s was written", what, result.written)

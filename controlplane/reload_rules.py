@@ -17,11 +17,13 @@ from shared.table import Stamp
 class Reloaded(msgspec.Struct, frozen=True, kw_only=True):
     """What a reload did. After `refused` everything is as before, and `problems` say why; both are lines for people.
 
-    `possible`: it was only checked, and could be applied. `number` is that of the configuration now in use.
+    `possible`: it was only checked, and could be applied. `number` is that of the configuration now in use,
+    `written` the file that was given another text.
     """
 
     outcome: Literal["applied", "unchanged", "possible", "refused"]
     number: int | None = None
+    written: str | None = None
     changes: tuple[ConfigChange, ...] = ()
     problems: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()

@@ -21,7 +21,7 @@ PATHS = ("runtime_dir", "admin_token_file", "api_key_file", "control_keys", *TLS
 
 
 class ConfigError(Exception):
-    """A wrong value. The message is one line: where it stands, what is wrong, and what to write instead."""
+    """Wrong values. The message has a line for each: where it stands, what is wrong, and what to write instead."""
 
 
 def usable_cores() -> int:

@@ -1,7 +1,8 @@
 """mvllm's `servers.toml`, read as it is: what each of its keys means here, and which mean nothing.
 
-mvllm passes over keys that it does not know, so they are named in a warning here and refused nowhere. A key that
-is left out has routerctl's own default: mvllm's 30 s for a whole request would cut long answers off.
+mvllm passes over keys that it does not know, so they are named in a warning here. One that is nearly a known key is
+refused: its author wants what that means. A key that is left out has routerctl's own default: mvllm's 30 s for a whole
+request would cut long answers off.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from shared.config_fields import Given, Place, Problem, nearest
+from shared.config_fields import FIELDS, Given, Place, Problem, nearest
 from shared.config_lines import Path, line_of_text
 from shared.worker_attributes import CAPACITIES, ConfiguredWorker
 
@@ -53,23 +54,25 @@ class MvllmContent(NamedTuple):
 
 
 def is_mvllm(content: Mapping[str, Any]) -> bool:
-    """Whether this is a `servers.toml`: its servers stand in a table of that name."""
-    return isinstance(content.get("servers"), dict)
+    """Whether this is a `servers.toml`: its servers stand in a table of that name, or nearly of that name."""
+    return any(map(_is_servers, content.items()))
+
+
+def _is_servers(item: tuple[str, Any]) -> bool:
+    key, value = item
+    return isinstance(value, dict) and key not in FIELDS and nearest(key, ("servers",)) is not None
 
 
 def read_mvllm(name: str, text: str, content: Mapping[str, Any], lines: Mapping[Path, int]) -> MvllmContent:
     """Return the values of a `servers.toml`. `name` is the file's, `lines` tells where its keys stand."""
     reader = _Reader(name, text, lines)
     for key, value in content.items():
-        if key == "servers":
-            reader.servers(value)
+        if _is_servers((key, value)) and (key == "servers" or "servers" not in content):
+            reader.servers(key, value)
         elif key == "config" and isinstance(value, dict):
             reader.config(value)
         else:
-            reader.refuse(
-                reader.line((key,)),
-                f"{key!r} is no key of mvllm's servers.toml; give routerctl's own as flags, or all in its own form",
-            )
+            reader.refuse(reader.line((key,)), _not_mvllms(key))
     return MvllmContent(reader.given, tuple(reader.problems), tuple(reader.warnings))
 
 
@@ -94,13 +97,15 @@ class _Reader:
     def _give(self, field: str, value: Any, line: int, key: str) -> None:
         self.given[field] = Given(value, Place("file", self._name, line, key))
 
-    def servers(self, table: Mapping[str, Any]) -> None:
-        line = self.line(("servers", "servers")) if "servers" in table else self.line(("servers",))
+    def servers(self, name: str, table: Mapping[str, Any]) -> None:
+        line = self.line((name, "servers")) if "servers" in table else self.line((name,))
+        if name != "servers":
+            self.refuse(self.line((name,)), f"unknown table [{name}]; did you mean [servers]?")
         self._give("policy", POLICY, line, "[servers] (policy)")
         self._give("load_formula", LOAD_FORMULA, line, "[servers] (load_formula)")
         for key in table:
             if key != "servers":
-                self._pass_over(("servers", key), ("servers",))
+                self._unknown(self.line((name, key)), key, ("servers",))
         servers = table.get("servers", [])
         if not isinstance(servers, list) or not all(isinstance(server, dict) for server in servers):
             self.refuse(line, 'servers.servers is no list of tables; write servers = [{ url = "http://host:8000" }]')
@@ -121,15 +126,14 @@ class _Reader:
                 workers.append(ConfiguredWorker(url=url, capacity=capacity))
             for key in server:
                 if key not in _SERVER_KEYS:
-                    self._warn(at, f"unknown key {key!r} of a server has no effect{_meant(key, _SERVER_KEYS)}")
+                    self._unknown(at, key, _SERVER_KEYS, " of a server")
         self._give("worker_urls", urls, line, "servers (worker_urls)")
         if workers:
             self._give("workers", tuple(workers), line, "servers (workers)")
 
     def config(self, table: Mapping[str, Any]) -> None:
         for key, value in table.items():
-            path = ("config", key)
-            line = self.line(path)
+            line = self.line(("config", key))
             if (counterpart := _COUNTERPARTS.get(key)) is not None:
                 if type(value) not in (int, float):
                     self.refuse(line, f"{key} is {value!r}; write a number without quotes")
@@ -146,12 +150,16 @@ class _Reader:
             elif key in _WITHOUT:
                 self._warn(line, f"{key} has no effect: {_WITHOUT[key]}")
             else:
-                self._pass_over(path, (*_COUNTERPARTS, *_WITHOUT, "enable_active_health_check"))
+                self._unknown(line, key, (*_COUNTERPARTS, *_WITHOUT, "enable_active_health_check"))
 
-    def _pass_over(self, path: Path, known: tuple[str, ...]) -> None:
-        self._warn(self.line(path), f"unknown key {path[-1]!r} has no effect{_meant(path[-1], known)}")
+    def _unknown(self, line: int, key: str, known: tuple[str, ...], of: str = "") -> None:
+        if key in FIELDS:
+            self.refuse(line, _not_mvllms(key))
+        elif near := nearest(key, known):
+            self.refuse(line, f"unknown key {key!r}{of}; did you mean {near}?")
+        else:
+            self._warn(line, f"unknown key {key!r}{of} has no effect")
 
 
-def _meant(key: str, known: tuple[str, ...]) -> str:
-    near = nearest(key, known)
-    return f"; did you mean {near}?" if near else ""
+def _not_mvllms(key: str) -> str:
+    return f"{key!r} is no key of mvllm's servers.toml; give routerctl's own as flags, or all in its own form"

@@ -37,8 +37,8 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
 class Gathered(NamedTuple):
     """A configuration put together from its sources.
 
-    `places` has every field. With `problems`, `config` can not work; `warnings` say what a file has that has no
-    effect. Both are lines for people.
+    `places` has every field. With `problems`, which are in the order of the file's lines, `config` can not work;
+    `warnings` say what a file has that has no effect. Both are lines for people.
     """
 
     config: StartConfig
@@ -47,9 +47,9 @@ class Gathered(NamedTuple):
     warnings: tuple[str, ...]
 
     def checked(self) -> StartConfig:
-        """Return the configuration. Raises ConfigError for the first problem."""
-        for problem in self.problems:
-            raise ConfigError(problem.text)
+        """Return the configuration. Raises ConfigError with a line for each problem."""
+        if self.problems:
+            raise ConfigError("\n".join(problem.text for problem in self.problems))
         return self.config
 
 
@@ -58,7 +58,7 @@ def resolve(
 ) -> StartConfig:
     """Return the configuration, checked. `flags` holds the texts given, by field.
 
-    Raises ConfigError for the first wrong value.
+    Raises ConfigError with a line for each wrong value.
     """
     return gather(flags, environment, file).checked()
 
@@ -98,6 +98,7 @@ def gather(
         where = given["watch_config"].place
         problems.append(Problem(f"{where} is given, but no file to watch; name one with --config, or leave it out"))
     places = {field: given[field].place if field in given else _DEFAULT for field in FIELDS}
+    problems.sort(key=lambda problem: problem.line)
     return Gathered(config, places, tuple(problems), content.warnings)
 
 

@@ -70,7 +70,9 @@ def run(argv: Sequence[str]) -> int:
         result = typer.main.get_command(_app(name)).main(
             arguments or ["--help"], prog_name="routerctl", standalone_mode=False
         )
-    except (ConfigError, UsageProblem) as error:
+    except ConfigError as error:
+        return _fail(*str(error).splitlines())
+    except UsageProblem as error:
         return _fail(str(error))
     except typer.TyperException as error:
         return _fail(error.format_message())
@@ -86,8 +88,9 @@ def _for_config(argv: list[str]) -> list[str]:
     return [*head, *normalise(rest, SWITCHES)] if head[-1] in PASSED_ON else argv
 
 
-def _fail(message: str) -> int:
-    print(f"routerctl: error: {' '.join(message.split())}", file=sys.stderr)
+def _fail(*messages: str) -> int:
+    for message in messages:
+        print(f"routerctl: error: {' '.join(message.split())}", file=sys.stderr)
     return 2
 
 

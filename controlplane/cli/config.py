@@ -38,7 +38,7 @@ def show(context: typer.Context, as_json: _Json = False) -> int:
     Takes every flag of `routerctl start`, and reads the same environment variables and file.
     """
     given = as_fields(context.args)
-    path = given.pop("config", None) or os.environ.get("ROUTERCTL_CONFIG")
+    path = given.pop("config", None)
     gathered = gather(given, os.environ, given_config_file(path if isinstance(path, str) else None))
     gathered.checked()
     warn(gathered)

@@ -31,8 +31,8 @@ def values_lines(values: Sequence[ShownValue]) -> Iterator[str]:
 
 
 def check_lines(file: str, gathered: Gathered) -> Iterator[str]:
-    """Yield what `config check` says of a file: its problems by line, then what has no effect."""
-    for problem in sorted(gathered.problems, key=lambda problem: problem.line):
+    """Yield what `config check` says of a file: its problems, then what has no effect."""
+    for problem in gathered.problems:
         yield problem.text
     warnings = list(gathered.warnings)
     if not gathered.problems and not gathered.config.worker_urls:

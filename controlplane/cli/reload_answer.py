@@ -22,6 +22,7 @@ class Told(msgspec.Struct):
 
     outcome: str
     number: int | None = None
+    written: str | None = None
     changes: tuple[ConfigChange, ...] = ()
     problems: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -44,6 +45,8 @@ def change(router: Router, path: str, body: bytes, *, as_json: bool, shows_numbe
         print(change_text(one))
     if not told.changes:
         print("no value is different")
+    if told.written is not None:
+        print(f"{told.written} was written")
     if told.outcome == "possible":
         print("it was only checked, and nothing has changed")
     elif shows_number and told.number is not None:

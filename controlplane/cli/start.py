@@ -15,6 +15,7 @@ from shared.config_fields import FIELDS
 from shared.config_file import ConfigFile, load_config_file
 from shared.config_sources import Gathered, Sources, gather, relevant
 
+CONFIG_VARIABLE = "ROUTERCTL_CONFIG"
 Text = str | None
 Texts = list[str] | None
 
@@ -123,8 +124,7 @@ def start(
     """
     # An empty text was given and is looked at; an empty tuple is how typer says that a list was not given.
     given = {field: value for field, value in context.params.items() if field in FIELDS and value not in (None, ())}
-    path = config or os.environ.get("ROUTERCTL_CONFIG")
-    file = given_config_file(path)
+    file = given_config_file(config)
     gathered = gather(given, os.environ, file)
     checked = gathered.checked()
     warn(gathered)
@@ -138,8 +138,11 @@ def start(
 
 
 def given_config_file(path: str | None) -> ConfigFile | None:
-    """Read the file named by `--config` or ROUTERCTL_CONFIG, if any. Raises ConfigError."""
-    return load_config_file(path) if path else None
+    """Read the file named by `--config`, which is `path`, else by ROUTERCTL_CONFIG, if any. Raises ConfigError."""
+    if path:
+        return load_config_file(path)
+    path = os.environ.get(CONFIG_VARIABLE)
+    return load_config_file(path, f"{CONFIG_VARIABLE}=") if path else None
 
 
 def warn(gathered: Gathered) -> None:

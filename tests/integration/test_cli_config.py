@@ -91,6 +91,25 @@ def test_diff_tells_what_is_needed(tmp_path: Path) -> None:
     assert routerctl("config", "diff", "old.toml", "old.toml", cwd=tmp_path).stdout == "no value is different\n"
 
 
+def test_everything_wrong_is_named_by_show_start_and_diff_too(tmp_path: Path) -> None:
+    (tmp_path / "r.toml").write_text("polcy = 1\nport = 0\nretry_max_retries = 101\nprot = 1\n")
+    lines = routerctl("config", "check", "r.toml", cwd=tmp_path).stdout.splitlines()
+    assert [line.split(" ")[0] for line in lines] == [f"r.toml:{line}:" for line in (1, 2, 3, 4)]
+    assert routerctl("config", "diff", "r.toml", "r.toml", cwd=tmp_path).stderr.splitlines() == lines
+    for command in (("config", "show"), ("start",)):
+        result = routerctl(*command, "--config", "r.toml", cwd=tmp_path)
+        assert result.returncode == 2
+        assert result.stderr.splitlines() == [f"routerctl: error: {line}" for line in lines]
+
+
+def test_a_file_that_can_not_be_read_is_named_by_what_names_it(tmp_path: Path) -> None:
+    for command in (("config", "show"), ("start",)):
+        result = routerctl(*command, cwd=tmp_path, ROUTERCTL_CONFIG="/nope")
+        assert (result.returncode, result.stderr.split(": ")[2]) == (2, "ROUTERCTL_CONFIG=/nope")
+        result = routerctl(*command, "--config", "/no", cwd=tmp_path, ROUTERCTL_CONFIG="/nope")
+        assert (result.returncode, result.stderr.split(": ")[2]) == (2, "--config /no")
+
+
 def test_diff_with_a_wrong_file(tmp_path: Path) -> None:
     (tmp_path / "old.toml").write_text("port = 0\n")
     result = routerctl("config", "diff", "old.toml", "old.toml", cwd=tmp_path)

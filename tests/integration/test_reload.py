@@ -113,7 +113,7 @@ def test_a_bad_file_at_sighup_is_logged_with_its_line_and_changes_nothing(router
     before = kept(router)
     (router.folder / "r.toml").write_text(file(fleet, 'policy = "best"'))
     router.process.send_signal(signal.SIGHUP)
-    eventually(lambda: "reload refused, nothing has changed: " in router.errors, "the refusal")
+    eventually(lambda: "reload (SIGHUP) refused, nothing has changed: " in router.errors, "the refusal")
     assert "r.toml:2: policy is 'best'" in router.errors
     assert kept(router) == before
     assert router.stop() == 0
@@ -209,7 +209,7 @@ def test_apply_rollback_and_history(router: Router, fleet: list[str]) -> None:
     assert not exposes_worker(router)
     applied = config(router, "apply", "new.toml")
     assert (applied.returncode, applied.stderr) == (0, "")
-    assert applied.stdout == "expose_worker: false -> true\nconfiguration 2 is in use\n"
+    assert applied.stdout == f"expose_worker: false -> true\n{own} was written\nconfiguration 2 is in use\n"
     assert (own.read_text(), exposes_worker(router)) == (new, True)
 
     (router.folder / "bad.toml").write_text(file(fleet, "expose_worker = 7\npolcy = 1"))
@@ -219,7 +219,7 @@ def test_apply_rollback_and_history(router: Router, fleet: list[str]) -> None:
     assert own.read_text() == new
 
     back = config(router, "rollback")
-    assert back.stdout == "expose_worker: true -> false\nconfiguration 3 is in use\n"
+    assert back.stdout == f"expose_worker: true -> false\n{own} was written\nconfiguration 3 is in use\n"
     assert (own.read_text(), exposes_worker(router)) == (first, False)
     assert reload(router).stdout == "no value is different\n"
     assert config(router, "rollback", "7").returncode == 1
@@ -290,7 +290,7 @@ def test_a_watched_file_is_taken_up_when_it_changes_also_by_a_swap_of_links(rout
     swap(5, "expose_worker = false")
     eventually(lambda: not exposes_worker(router), "the mended file")
     assert "r.toml" not in status(router)
-    assert router.errors.count("reload refused, nothing has changed") == 1
+    assert router.errors.count("reload (watch) refused, nothing has changed") == 1
     causes = msgspec.json.decode(config(router, "history", "--json").stdout)["entries"]
     assert [entry["cause"] for entry in causes] == ["start", "reload", "watch", "watch"]
 

@@ -33,6 +33,12 @@ def test_all_is_written(tmp_path: Path) -> None:
     assert runtime.config.exists()
 
 
+def test_a_file_that_was_deleted_comes_back_as_a_new_one_would(tmp_path: Path) -> None:
+    (tmp_path / "usual").write_text("")
+    replace_text(str(tmp_path / "r.toml"), "new")
+    assert (tmp_path / "r.toml").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
 @pytest.mark.parametrize("before", [None, "before"])
 def test_what_can_not_be_written_to_its_end_is_put_back(tmp_path: Path, before: str | None) -> None:
     runtime, file = RuntimeDir(tmp_path), tmp_path / "r.toml"

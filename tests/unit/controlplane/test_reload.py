@@ -310,7 +310,13 @@ def test_a_rollback_undoes_an_edit_that_is_not_in_use_before_anything_else(tmp_p
         router.file.unlink()
     else:
         router.file.write_text(edit)
-    assert (router.rollback().outcome, router.file.read_text()) == ("unchanged", "request_timeout_secs = 5")
+    result = router.rollback()
+    assert (result.outcome, result.written, router.file.read_text()) == (
+        "unchanged",
+        str(router.file),
+        "request_timeout_secs = 5",
+    )
+    assert router.rollback(2).written is None
     assert router.adopted.request_timeout_secs == 5.0
     assert (router.rollback().outcome, router.file.read_text()) == ("applied", "")
 

@@ -109,6 +109,11 @@ def test_active_checks_can_be_off() -> None:
     assert problem.text.endswith("enable_active_health_check is 1; write true or false")
 
 
+def test_a_table_that_is_nearly_named_servers_is_looked_through_too() -> None:
+    text = "[server]\nservers = [{url = 'gpu:80'}]\n[config]\nmax_retries = '3'"
+    assert [problem.line for problem in read(text).problems] == [1, 2, 4]
+
+
 def test_flags_win() -> None:
     config = read(README, policy="random", worker_urls="http://b").checked()
     assert (config.policy, config.worker_urls) == ("random", ("http://b",))
@@ -117,10 +122,7 @@ def test_flags_win() -> None:
 @pytest.mark.parametrize(
     ("text", "warning"),
     [
-        (
-            "[servers]\n[config]\nmax_retrys = 1",
-            "f:3: unknown key 'max_retrys' has no effect; did you mean max_retries?",
-        ),
+        ("[servers]\n[config]\ncolour = 1", "f:3: unknown key 'colour' has no effect"),
         ("[servers]\nlog = 1", "f:2: unknown key 'log' has no effect"),
         (servers('{url = "http://a", wieght = 1}'), "f:3: unknown key 'wieght' of a server has no effect"),
     ],
@@ -145,6 +147,16 @@ def test_what_mvllm_passes_over_is_named(text: str, warning: str) -> None:
             servers('{url = "http://a", max_concurrent_requests = 0}'),
             "f:3: max_concurrent_requests is 0; write a whole",
         ),
+        ("[servers]\n[config]\nrequest_timout = 1", "f:3: unknown key 'request_timout'; did you mean request_timeout?"),
+        ("[servers]\nserver = []", "f:2: unknown key 'server'; did you mean servers?"),
+        (
+            servers('{url = "http://a", max_concurent_requests = 1}'),
+            "f:3: unknown key 'max_concurent_requests' of a server; did you mean max_concurrent_requests?",
+        ),
+        ("[server]\nservers = [{url = 'http://a'}]", "f:1: unknown table [server]; did you mean [servers]?"),
+        ("[servers]\n[server]", "f:2: 'server' is no key of mvllm's servers.toml; give "),
+        ("[servers]\n[config]\npolicy = 'random'", "f:3: 'policy' is no key of mvllm's servers.toml; give "),
+        ("[servers]\npolicy = 'random'", "f:2: 'policy' is no key of mvllm's servers.toml; give "),
         ("[servers]\nservers = 1", "f:2: servers.servers is no list of tables; write "),
         ("[servers]\nservers = [1]", "f:2: servers.servers is no list of tables; write "),
         ("port = 1\n[servers]", "f:1: 'port' is no key of mvllm's servers.toml; give "),

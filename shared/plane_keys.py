@@ -101,20 +101,29 @@ def _write(path: Path, mode: int, text: str) -> None:
 def read_pair(path: Path) -> KeyPair:
     """Return the pair in a file that only its owner may read. Raises KeyFileError."""
     mode = stat.S_IMODE(_stat(path).st_mode)
-    if mode & 0o077:
-        raise KeyFileError(f"{path} holds a secret and others can read it (mode {mode:04o}); run: chmod 600 {path}")
     public, secret = _keys(path)
     if secret is None:
         raise KeyFileError(f"{path} holds no secret key; give the file that ends with {SECRET}")
+    if mode & 0o077:
+        raise KeyFileError(f"{path} holds a secret and others can read it (mode {mode:04o}); run: chmod 600 {path}")
     if zmq.curve_public(secret) != public:
         raise KeyFileError(f"{path}: its two keys do not belong together; make new ones with `routerctl keys new`")
     return KeyPair(public, secret)
 
 
 def read_public(path: Path) -> bytes:
-    """Return the public key in a file. Raises KeyFileError."""
+    """Return the public key in a file that holds nothing else. Raises KeyFileError.
+
+    Where a public key is wanted, a secret has been copied to where it must not be.
+    """
     _stat(path)
-    return _keys(path)[0]
+    public, secret = _keys(path)
+    if secret is not None:
+        raise KeyFileError(
+            f"{path} holds a secret key, and only the public one may be here: take the file that ends with {PUBLIC}; "
+            "if the secret came from another host, make a new pair there with `routerctl keys new`"
+        )
+    return public
 
 
 def read_publics(path: Path) -> tuple[bytes, ...]:

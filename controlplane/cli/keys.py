@@ -24,17 +24,23 @@ from shared.plane_keys import (
 )
 
 keys = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
+_STATES = {None: "-", True: "let in", False: "not let in"}
 _Folder = Annotated[str, typer.Option("--dir", metavar="FOLDER", help="The folder of keys.", show_default=True)]
 
 
 class ShownKey(msgspec.Struct, frozen=True, kw_only=True):
-    """One key as it is shown. `secret` is the file of its secret part, where that is here; never what is in it."""
+    """One key as it is shown. `secret` is the file of its secret part, where that is here; never what is in it.
+
+    `let_in` is whether the control plane of this folder lets a plane with it in; None where the folder is not that of
+    a control plane, and for the control plane's own.
+    """
 
     name: str
     role: str
     fingerprint: str
     public_key: str
     secret: str | None
+    let_in: bool | None = None
     problem: str | None = None
 
 
@@ -65,7 +71,7 @@ def new(
 
 @keys.command()
 def show(folder: _Folder = "keys", as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> int:
-    """Show the public keys of a folder with their fingerprints, and what is wrong with its files.
+    """Show the keys of a folder with their fingerprints, who is let in by them, and what is wrong with its files.
 
     The exit code is 1 when something is.
     """
@@ -75,16 +81,26 @@ def show(folder: _Folder = "keys", as_json: Annotated[bool, typer.Option("--json
     shown = [_shown(path, file) for file in (*public_files(path), *public_files(path / PLANES))]
     known = {key.name for key in shown}
     shown += [_lone(file) for file in sorted(path.glob(f"*{SECRET}")) if file.stem not in known]
+    if secret_file(path, SERVER).exists():
+        shown = [_judged(path, key) for key in shown]
     if as_json:
         print(msgspec.json.format(msgspec.json.encode(shown), indent=2).decode())
     else:
         for key in shown:
-            print(f"{key.role:6}  {key.name:16}  {key.fingerprint:50}  {key.public_key}".rstrip())
+            state = _STATES[key.let_in]
+            print(f"{key.role:6}  {key.name:16}  {state:10}  {key.fingerprint:50}  {key.public_key}".rstrip())
             if key.problem is not None:
                 print(f"        {key.problem}")
         if not shown:
             print(f"no keys in {path}; make some with: routerctl keys new --dir {path}")
     return int(any(key.problem is not None for key in shown))
+
+
+def _judged(folder: Path, key: ShownKey) -> ShownKey:
+    if key.role == "server":
+        return key
+    let_in = public_file(folder, key.name).exists() and key.public_key != ""
+    return msgspec.structs.replace(key, let_in=let_in)
 
 
 def _shown(folder: Path, file: Path) -> ShownKey:

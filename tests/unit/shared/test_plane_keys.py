@@ -108,6 +108,23 @@ def test_halves_of_two_pairs_are_refused(tmp_path: Path) -> None:
         read_pair(secret_made_of(public_file(tmp_path, "b")))
 
 
+def test_a_secret_is_no_public_key(tmp_path: Path) -> None:
+    pair = write_new_pair(tmp_path, "server")
+    for path in (secret_file(tmp_path, "server"), tmp_path / "copied"):
+        if path.name == "copied":
+            path.mkdir()
+            (path / "server.key").write_bytes(secret_file(tmp_path, "server").read_bytes())
+        with pytest.raises(KeyFileError, match="holds a secret key, and only the public one may be here") as refused:
+            read_publics(path)
+        assert pair.secret.decode() not in str(refused.value)
+
+
+def test_a_public_key_that_others_can_read_is_named_for_what_it_is(tmp_path: Path) -> None:
+    write_new_pair(tmp_path, "b")
+    with pytest.raises(KeyFileError, match="holds no secret key"):
+        read_pair(public_file(tmp_path, "b"))
+
+
 def secret_made_of(public: Path) -> Path:
     public.chmod(0o600)
     return public

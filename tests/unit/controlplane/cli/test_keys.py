@@ -37,6 +37,25 @@ def test_a_pair_of_which_only_the_secret_is_here_is_shown(tmp_path: Path, capsys
     assert fingerprint(read_pair(secret_file(tmp_path, "gpu-b")).public) in capsys.readouterr().out
 
 
+def test_who_is_let_in_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def states() -> dict[str, bool | None]:
+        capsys.readouterr()
+        run(["keys", "show", f"--dir={tmp_path}", "--json"])
+        return {key["name"]: key["let_in"] for key in json.loads(capsys.readouterr().out)}
+
+    run(["keys", "new", "gpu-a", "gpu-b", "gpu-c", f"--dir={tmp_path}"])
+    # Nobody is let in by a folder that is not the control plane's.
+    assert states() == {"gpu-a": None, "gpu-b": None, "gpu-c": None}
+    run(["keys", "new", "server", f"--dir={tmp_path}"])
+    public_file(tmp_path, "gpu-b").unlink()
+    secret_file(tmp_path, "gpu-a").unlink()
+    public_file(tmp_path, "gpu-c").write_text("nothing")
+    assert states() == {"server": None, "gpu-a": True, "gpu-b": False, "gpu-c": False}
+    run(["keys", "show", f"--dir={tmp_path}"])
+    lines = {line.split()[1]: line for line in capsys.readouterr().out.splitlines() if line.startswith("plane")}
+    assert [" not let in " in lines[name] for name in ("gpu-a", "gpu-b")] == [False, True]
+
+
 def test_what_is_wrong_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(["keys", "new", "server", "a", "b", f"--dir={tmp_path}"])
     secret_file(tmp_path, "server").chmod(0o644)

@@ -13,6 +13,8 @@ from shared.plane_keys import secret_file, write_new_pair
         ({"keys": "none"}, "--keys: "),
         ({"server-key": "none"}, "--server-key: "),
         ({"server-key": "far.key_secret"}, "--keys: "),
+        ({"server-key": "server.key_secret"}, "server.key_secret holds a secret key, and only the public one may be"),
+        ({"keys": "planes/far.key"}, "far.key holds no secret key; give the file that ends with .key_secret"),
         ({"name": "a/b"}, "--name is 'a/b'"),
         ({"name": ""}, "--name is ''"),
         ({"port": "0"}, "--port is 0; write a number from 1 to 65535"),

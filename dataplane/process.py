@@ -186,6 +186,7 @@ class Plane:
             listening=self._server.listening and not self._forwarder.draining,
             table=table.stamp if table is not None else None,
             table_age=self._subscriber.table_age,
+            heard_age=self._subscriber.heard_age,
             workers=len(self._fleet.view.table.workers),
             ready_workers=len(self._fleet.view.ready),
             stale=self._fleet.stale,

@@ -365,7 +365,10 @@ class PlaneRetire(msgspec.Struct, frozen=True, tag="plane-retire"):
 
 
 class PlaneStatus(msgspec.Struct, frozen=True, tag="plane-status", kw_only=True):
-    """How a plane is, told by itself. `listening` is false while it drains. Ages in seconds."""
+    """How a plane is, told by itself. `listening` is false while it drains. Ages in seconds.
+
+    `heard_age` is that of the last word of the control plane; None before the first one.
+    """
 
     plane: PlaneIdentity
     fingerprint: str
@@ -378,6 +381,7 @@ class PlaneStatus(msgspec.Struct, frozen=True, tag="plane-status", kw_only=True)
     active: int
     client_connections: int
     client_connection_limit: int
+    heard_age: float | None
 
 
 Published = Heartbeat | TableUpdate | LoadReport | PlaneInflight | PlaneLearnt | KvUpdate | KvStanding

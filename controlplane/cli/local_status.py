@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 
-from controlplane.cli.status_view import BreakerView, PlaneView, ProcessView, RouterView, TableView, WorkerView
+from controlplane.cli.status_view import (
+    BreakerView,
+    PlaneView,
+    ProcessView,
+    RouterView,
+    TableView,
+    UplinkView,
+    WorkerView,
+)
 from controlplane.inquiry import control_status, plane_status
 from shared.clock import Clock, SystemClock
 from shared.config import StartConfig
@@ -43,9 +52,10 @@ async def local_status(runtime: RuntimeDir, clock: Clock) -> RouterView | None:
         )
     finally:
         context.destroy(linger=0)
+    uplink = read_record(runtime.uplink, Uplink)
     if control_plane.pid is not None and control is None:
         control_plane.state = "silent"
-    elif control_plane.pid is None and read_record(runtime.uplink, Uplink) is not None:
+    elif control_plane.pid is None and uplink is not None:
         control_plane.state = "on another host"
     config = read_record(runtime.config, StartConfig)
     views = [_plane(record, status, clock) for record, status in zip(planes, statuses, strict=True)]
@@ -55,6 +65,18 @@ async def local_status(runtime: RuntimeDir, clock: Clock) -> RouterView | None:
         planes=sorted(views, key=lambda view: (view.slot, view.id)),
         workers=_workers(runtime, clock),
         data_planes=config.data_planes if config is not None else 0,
+        uplink=None if uplink is None or control_plane.pid is not None else uplink_view(uplink, statuses),
+    )
+
+
+def uplink_view(uplink: Uplink, statuses: Iterable[PlaneStatus | None]) -> UplinkView:
+    """Return whether any of the planes hears the control plane, and how long ago one did."""
+    told = [status for status in statuses if status is not None]
+    ages = [status.heard_age for status in told if status.heard_age is not None]
+    return UplinkView(
+        address=str(uplink.address),
+        reached=any(not status.stale for status in told),
+        heard_age=min(ages, default=None),
     )
 
 

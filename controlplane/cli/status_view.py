@@ -93,10 +93,22 @@ class ConfigView(msgspec.Struct, frozen=True, kw_only=True):
     problems: Sequence[str] = ()
 
 
+class UplinkView(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the control plane of planes on another host is, and whether they hear it.
+
+    `heard_age` is in seconds since one of them last did; None when none ever has.
+    """
+
+    address: str
+    reached: bool
+    heard_age: float | None = None
+
+
 class RouterView(msgspec.Struct, kw_only=True):
     """The whole router. `supervisor` is None when nothing is known of one.
 
     There should be `data_planes` planes beside the control plane; 0: nobody knows.
+    `uplink` is there on a host whose control plane is on another one.
     """
 
     supervisor: ProcessView | None
@@ -106,6 +118,7 @@ class RouterView(msgspec.Struct, kw_only=True):
     data_planes: int = 0
     removed: Sequence[str] = ()
     config: ConfigView = ConfigView()
+    uplink: UplinkView | None = None
 
 
 WIDTH = 80
@@ -146,11 +159,23 @@ def as_text(report: RouterView, width: int | None = None) -> str:
         count = f"{report.data_planes - len(missing)} of {report.data_planes} planes; " if missing else ""
         lines.append(f"{count}nothing restarts what dies until `{command}` takes over")
     lines.append("")
+    if report.uplink is not None:
+        lines += [_uplink_line(report.uplink), ""]
     if report.workers:
         lines += _worker_lines(report.workers)
+    elif report.uplink is not None:
+        lines.append("no workers; the control plane names them")
     else:
         lines.append("no workers; `routerctl workers add URL` adds one, --worker-urls gives some")
     return "\n".join([*(line[:width].rstrip() for line in lines), *_config_lines(report.config)])
+
+
+def _uplink_line(uplink: UplinkView) -> str:
+    at = f"control plane at {uplink.address}"
+    if uplink.reached:
+        return f"{at}: reached"
+    since = "never reached" if uplink.heard_age is None else f"not reached for {duration(uplink.heard_age)}"
+    return f"{at}: {since}; the log here says why"
 
 
 def _config_lines(config: ConfigView) -> list[str]:

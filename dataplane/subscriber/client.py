@@ -150,6 +150,12 @@ class SubscriberClient:
         return self._clock.monotonic() - (self._started if confirmed is None else confirmed)
 
     @property
+    def heard_age(self) -> float | None:
+        """Seconds since the control plane was last heard; None before the first time."""
+        heard = self._machine.last_heard
+        return None if heard is None else self._clock.monotonic() - heard
+
+    @property
     def resyncs(self) -> int:
         """How often a snapshot had to be asked for after the first one."""
         return self._machine.resyncs

@@ -8,10 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
+from zmq.utils.monitor import parse_monitor_message
+
 from dataplane.subscriber.link import Sockets
+from dataplane.subscriber.silence import EVENTS, Complaints, cause_of
 from shared.clock import Clock
 from shared.plane_keys import KeyFileError, fingerprint, read_pair, read_publics, signature
-from shared.sockets import ClientKeys, Context, control_client, subscriber
+from shared.sockets import ClientKeys, Context, Socket, control_client, subscriber, watched
 from shared.uplink import Uplink
 
 PATIENCE = 3.0
@@ -42,6 +45,10 @@ class RemoteLink:
         self._keys: tuple[ClientKeys, ...] = ()
         self._turn = 0
         self._failures = 0
+        self._control: Socket | None = None
+        self._watcher: Socket | None = None
+        self._events: set[int] = set()
+        self._complaints = Complaints()
 
     @property
     def keys(self) -> ClientKeys | None:
@@ -59,26 +66,55 @@ class RemoteLink:
             self._read()
         address = self._uplink.address
         log.debug("connecting to %s, whose key should be %s", address, fingerprint(keys.server))
-        return Sockets(
-            subscriber(context, address.publish_endpoint, keys, self._rng),
-            control_client(context, address.control_endpoint, identity, keys, self._rng),
-        )
+        self._unwatch()
+        updates = subscriber(context, address.publish_endpoint, keys, self._rng)
+        self._control = control_client(context, address.control_endpoint, identity, keys, self._rng)
+        self._watcher = watched(context, self._control, EVENTS)
+        self._events.clear()
+        return Sockets(updates, self._control)
 
     async def over(self, heard: Callable[[], float | None]) -> None:
         """Return when keys were replaced, or nothing was heard for too long."""
-        opened = self._clock.monotonic()
+        try:
+            await self._until_over(heard)
+        finally:
+            self._unwatch()
+
+    async def _until_over(self, heard: Callable[[], float | None]) -> None:
+        newest = self._clock.monotonic()
         while True:
             await asyncio.sleep(_LOOK)
             if self._read():
                 log.info("the keys for %s have changed: connecting anew", self._uplink.address)
                 return
             last = heard()
-            if last is not None and last > opened:
-                self._failures = 0
-            if self._clock.monotonic() - max(opened, last or opened) >= PATIENCE:
+            if last is not None and last > newest:
+                self._failures, newest = 0, last
+                self._events.clear()
+            await self._take_events()
+            if self._clock.monotonic() - newest >= PATIENCE:
+                self._complain()
                 self._turn += 1
                 self._failures += 1
                 return
+
+    async def _take_events(self) -> None:
+        while self._watcher is not None and await self._watcher.poll(0):
+            self._events.add(parse_monitor_message(await self._watcher.recv_multipart())["event"])
+
+    def _unwatch(self) -> None:
+        if self._control is not None and not self._control.closed:
+            self._control.disable_monitor()
+        if self._watcher is not None:
+            self._watcher.close()
+        self._control = self._watcher = None
+
+    def _complain(self) -> None:
+        cause = cause_of(self._events)
+        if (keys := self.keys) is not None and self._complaints.is_due(cause, self._clock.monotonic()):
+            # By it our key can be found in the control plane's log.
+            own = fingerprint(keys.pair.public)
+            log.warning("the control plane at %s is not heard: %s (our key is %s)", self._uplink.address, cause, own)
 
     def _read(self) -> bool:
         """Read the files if they have changed; return whether there are other keys now."""

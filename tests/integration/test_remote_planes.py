@@ -13,7 +13,7 @@ import httpx
 import pytest
 import zmq
 
-from shared.plane_keys import read_pair, read_public
+from shared.plane_keys import fingerprint, read_pair, read_public
 from shared.sockets import ClientKeys, Context, control_client, subscriber
 from tests.faults.load import Load
 from tests.integration.remote_planes import (
@@ -142,6 +142,7 @@ def test_its_own_host_shows_it_and_starts_it_again_when_it_dies(site: Site, far:
     before = far.planes()[0].process
     told = routerctl("status", f"--runtime-dir={far.runtime.path}").stdout
     assert "on another host" in told
+    assert f"control plane at {site.control}: reached" in told
     assert "plane 0 serving" in " ".join(told.split())
     os.kill(before.pid, signal.SIGKILL)
     eventually(lambda: (plane := seen(site.router)) is not None and plane["pid"] != before.pid, "the next plane")
@@ -250,6 +251,13 @@ def test_the_control_planes_key_is_replaced_under_load(site: Site, tmp_path: Pat
     assert site.router.control_plane_pid() == pid
 
 
+def test_where_nobody_answers_that_is_said(site: Site, far: PlaneHost) -> None:
+    site.router.close()
+    eventually(lambda: "is not heard: no connection comes about" in far.errors, "the cause in the log")
+    told = routerctl("status", f"--runtime-dir={far.runtime.path}").stdout
+    assert f"control plane at {site.control}: not reached for " in told
+
+
 def test_a_wrong_key_gets_no_table(site: Site, tmp_path: Path) -> None:
     other = new_keys(tmp_path / "other", "server", "stranger")
     stranger = other / "stranger.key_secret"
@@ -259,6 +267,15 @@ def test_a_wrong_key_gets_no_table(site: Site, tmp_path: Path) -> None:
     ):
         eventually(lambda: samples_of(site.router, "unknown_key") > 0, "a refusal")
         eventually(lambda: samples_of(site.router, "no_key") > 0, "the other refusal")
+        # Each side names the same key.
+        key = fingerprint(read_pair(stranger).public)
+        eventually(lambda: "our key is not let in" in unknown.errors, "the cause in the log")
+        assert key in unknown.errors
+        assert key in site.router.errors
+        eventually(lambda: "has not the key of --server-key" in misled.errors, "the other cause in the log")
+        told = routerctl("status", f"--runtime-dir={unknown.runtime.path}").stdout
+        assert f"control plane at {site.control}: never reached" in told
+        assert "--worker-urls" not in told
         for host in (unknown, misled):
             assert not host.runtime.table.exists()
             assert host.output == ""

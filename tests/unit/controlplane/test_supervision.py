@@ -43,6 +43,7 @@ def plane(*, listening: bool = True, table: Stamp | None = TABLE, ready_workers:
         table_age=0.0,
         workers=2,
         ready_workers=ready_workers,
+        heard_age=None,
         stale=False,
         active=0,
         client_connections=0,

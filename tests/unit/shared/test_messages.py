@@ -153,6 +153,7 @@ PLANE_SOCKET: list[PlaneSocket] = [
         table_age=0.5,
         workers=1,
         ready_workers=1,
+        heard_age=None,
         stale=False,
         active=0,
         client_connections=0,

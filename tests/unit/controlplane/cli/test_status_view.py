@@ -9,6 +9,7 @@ from controlplane.cli.status_view import (
     ProcessView,
     RouterView,
     TableView,
+    UplinkView,
     WorkerView,
     as_text,
     duration,
@@ -54,6 +55,22 @@ def router(*workers: WorkerView) -> RouterView:
         planes=[plane, PlaneView(id="b", slot=0, pid=5, state="starting")],
         workers=list(workers),
     )
+
+
+@pytest.mark.parametrize(
+    ("reached", "age", "line"),
+    [
+        (True, 0.2, "control plane at tcp://a:1: reached"),
+        (False, None, "control plane at tcp://a:1: never reached; the log here says why"),
+        (False, 75.0, "control plane at tcp://a:1: not reached for 1m15s; the log here says why"),
+    ],
+)
+def test_a_host_without_a_control_plane_says_where_it_is(reached: bool, age: float | None, line: str) -> None:
+    told = router()
+    told.uplink = UplinkView(address="tcp://a:1", reached=reached, heard_age=age)
+    lines = as_text(told).splitlines()
+    assert line in lines
+    assert lines[-1].startswith("no workers; the control plane names them")
 
 
 def test_it_fits_80_columns() -> None:

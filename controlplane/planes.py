@@ -35,7 +35,7 @@ _MAX_DEAD = 64
 
 @dataclass(slots=True)
 class Plane:
-    """One plane as last heard of, and when its last `report` came. Only a folded plane can be `is_dead`.
+    """One plane as last heard of, `since` when, and when its last `report` came. Only a folded plane can be `is_dead`.
 
     `nack` is why it refuses the table `nacked`.
     """
@@ -51,6 +51,7 @@ class Plane:
     reported: float = 0.0
     is_folded: bool = False
     is_dead: bool = False
+    since: float = 0.0
 
 
 class Planes:
@@ -80,7 +81,7 @@ class Planes:
         """Note a sign of life."""
         plane = self._planes.get(identity.id)
         if plane is None:
-            plane = self._folded.pop(identity.id, None) or Plane(identity, now)
+            plane = self._folded.pop(identity.id, None) or Plane(identity, now, since=now)
             plane.is_folded = plane.is_dead = False
             if len(self._planes) >= MAX_PLANES:
                 self._fold(min(self._planes.values(), key=lambda other: other.heard), dead=False)
@@ -121,14 +122,14 @@ class Planes:
         `is_dead` looks at a process on this host. On another one a plane is dead when the next one in its place is
         heard, or after `LOST_AFTER`.
         """
-        places = {_place(plane): plane.identity.started for plane in self.present()}
+        places = {place_of(plane): plane.identity.started for plane in self.present()}
         lost = []
         for plane in (*self._planes.values(), *self._folded.values()):
             silence = now - plane.heard
             if plane.is_dead or silence < SUSPICIOUS_AFTER:
                 continue
             if plane.identity.host:
-                dead = silence >= LOST_AFTER or places[_place(plane)] > plane.identity.started
+                dead = silence >= LOST_AFTER or places[place_of(plane)] > plane.identity.started
             else:
                 dead = is_dead(plane.identity)
             if dead:
@@ -144,7 +145,7 @@ class Planes:
     def present(self) -> tuple[Plane, ...]:
         """Return the planes that are not known to be dead, by place; of several in one place the newest is last."""
         alive = (*self._planes.values(), *(plane for plane in self._folded.values() if not plane.is_dead))
-        return tuple(sorted(alive, key=lambda plane: (*_place(plane), plane.identity.started)))
+        return tuple(sorted(alive, key=lambda plane: (*place_of(plane), plane.identity.started)))
 
     def serve(self, order: tuple[int, int]) -> bool:
         """Whether every plane that is heard serves from the table of that order or a later one."""
@@ -180,7 +181,7 @@ class Planes:
         self._base = ended.fitting()
         for report in reports:
             if report.plane.id in alive or report.plane.host:
-                self._planes[report.plane.id] = Plane(report.plane, now, report=report, reported=now)
+                self._planes[report.plane.id] = Plane(report.plane, now, report=report, reported=now, since=now)
             else:
                 self._base.add(report, lost=True)
 
@@ -217,7 +218,8 @@ class Planes:
             _add(self._base, oldest)
 
 
-def _place(plane: Plane) -> tuple[str, int]:
+def place_of(plane: Plane) -> tuple[str, int]:
+    """Return what a plane and its successor have in common: the name of its host (empty: this one), and its slot."""
     return plane.identity.host, plane.identity.slot
 
 

@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 from controlplane.loads import Loads
+from controlplane.namesakes import namesakes
 from controlplane.planes import MAX_NACK, Plane, Planes
 from controlplane.publication import Publication
 from controlplane.questions import Questions
@@ -138,6 +139,7 @@ class Publisher:
         self._kv_pages = kv_pages
         self._remote = remote
         self._elsewhere = 0
+        self._namesakes: frozenset[str] = frozenset()
         self._publication = publication
         self._planes = planes
         self._loads = loads
@@ -288,6 +290,13 @@ class Publisher:
             for plane in self._planes.fold_silent(now, self._source.is_dead):
                 log.warning("plane %s (pid %d) is gone", plane.identity.label, plane.identity.pid)
                 self._tell_gone(plane)
+            found = namesakes(self._planes.present(), now)
+            for name in sorted(found - self._namesakes):
+                log.warning(
+                    "two `routerctl plane` go by the name %s at once: each hides the other; give each its own --name",
+                    name,
+                )
+            self._namesakes = found
             if (elsewhere := self._planes.elsewhere()) != self._elsewhere:
                 self._elsewhere = elsewhere
                 self.changed()

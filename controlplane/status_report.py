@@ -11,6 +11,7 @@ import msgspec
 from controlplane.configuration import ConfigStatus
 from controlplane.discovery.discovered import Source
 from controlplane.kv_events.feed import SourceReport
+from controlplane.namesakes import namesakes
 from controlplane.planes import Plane, Planes
 from controlplane.registry import Member
 from controlplane.supervision import HUNG_AFTER
@@ -66,7 +67,8 @@ class ControlPlaneStatus(msgspec.Struct, frozen=True, kw_only=True):
 class PlaneStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One plane. `table_age` is what it told, brought up to now; None before its first report.
 
-    `host` names the other host that it runs on; empty for one beside the control plane.
+    `host` names the other host that it runs on; empty for one beside the control plane. With `has_namesake` another
+    `routerctl plane` goes by that name, too.
     """
 
     slot: int
@@ -85,6 +87,7 @@ class PlaneStatus(msgspec.Struct, frozen=True, kw_only=True):
     client_connections: int
     client_connection_limit: int
     resyncs: int
+    has_namesake: bool
 
 
 class LoadStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -186,6 +189,7 @@ def build_report(
     for source in kv:
         caches[source.key.worker].append(_kv_status(source))
     inflight = planes.inflight_by_worker()
+    doubled = namesakes(planes.present(), now)
     return StatusReport(
         supervisor=None
         if supervisor is None
@@ -203,7 +207,7 @@ def build_report(
             models=tuple(table.models),
             malformed=malformed,
         ),
-        planes=tuple(_plane_status(plane, now, wall) for plane in planes.present()),
+        planes=tuple(_plane_status(plane, now, wall, doubled) for plane in planes.present()),
         workers=tuple(
             _worker_status(
                 member,
@@ -222,7 +226,7 @@ def build_report(
     )
 
 
-def _plane_status(plane: Plane, now: float, wall: float) -> PlaneStatus:
+def _plane_status(plane: Plane, now: float, wall: float, doubled: frozenset[str]) -> PlaneStatus:
     report = plane.report
     stamp = plane.acked
     return PlaneStatus(
@@ -242,6 +246,7 @@ def _plane_status(plane: Plane, now: float, wall: float) -> PlaneStatus:
         client_connections=report.client_connections if report is not None else 0,
         client_connection_limit=report.client_connection_limit if report is not None else 0,
         resyncs=report.resyncs if report is not None else 0,
+        has_namesake=plane.identity.host in doubled,
     )
 
 

@@ -51,6 +51,7 @@ class PlaneView(msgspec.Struct, kw_only=True):
     active: int | None = None
     client_connections: int | None = None
     client_connection_limit: int | None = None
+    has_namesake: bool = False
 
     @property
     def place(self) -> str:
@@ -158,6 +159,8 @@ def as_text(report: RouterView, width: int | None = None) -> str:
         command = "routerctl plane" if report.control_plane.state == "on another host" else "routerctl start"
         count = f"{report.data_planes - len(missing)} of {report.data_planes} planes; " if missing else ""
         lines.append(f"{count}nothing restarts what dies until `{command}` takes over")
+    for name in sorted({plane.host for plane in report.planes if plane.has_namesake}):
+        lines.append(f"two `routerctl plane` go by the name {name}; give each its own --name")
     lines.append("")
     if report.uplink is not None:
         lines += [_uplink_line(report.uplink), ""]

@@ -73,6 +73,12 @@ def test_a_host_without_a_control_plane_says_where_it_is(reached: bool, age: flo
     assert lines[-1].startswith("no workers; the control plane names them")
 
 
+def test_two_hosts_of_one_name_are_told_once() -> None:
+    told = router()
+    told.planes = [PlaneView(id=name, slot=0, host="b", pid=5, state="serving", has_namesake=True) for name in "xy"]
+    assert as_text(told).count("two `routerctl plane` go by the name b; give each its own --name") == 1
+
+
 def test_it_fits_80_columns() -> None:
     worker = WorkerView(
         id="w", url="http://gpu-server-1.rack-2.example.internal:8000", state="unhealthy", reason="x" * 99

@@ -32,6 +32,7 @@ from controlplane.totals_store import Tallies, TotalsStore
 from shared.breaker import BreakerRules
 from shared.clock import Clock
 from shared.config import StartConfig
+from shared.config_roles import described
 from shared.logs import set_level
 from shared.messages import Evidence, FleetVerb, PlaneIdentity, ProbeNews
 from shared.process import is_alive, living_planes
@@ -93,7 +94,7 @@ class ControlPlane:
         self._publication = Publication(epoch, config.settings())
         self._membership = Membership(
             self._registry,
-            read_members(runtime, configured(config.worker_urls, config.workers)),
+            read_members(runtime, configured(config.all_urls, described(config))),
             fleet=self,
             store=MembersStore(runtime),
             clock=clock,
@@ -277,7 +278,7 @@ class ControlPlane:
     async def adopt(self, config: StartConfig) -> tuple[str, ...]:
         """Go by a configuration that the planes have confirmed; return warnings."""
         self._go_by(config)
-        wanted = configured(config.worker_urls, config.workers)
+        wanted = configured(config.all_urls, described(config))
         is_everywhere = await self._membership.configure(wanted, longest_request=config.request_timeout_secs)
         return () if is_everywhere else ("a plane has not taken up the changed workers yet; it will when it answers",)
 

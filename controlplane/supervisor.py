@@ -298,15 +298,15 @@ class Supervisor:
             else None
             for _, slot in sorted(self._slots.items())
         ]
-        return control, missing_for_ready(control, planes, needs_worker=bool(self._config.worker_urls))
+        return control, missing_for_ready(control, planes, needs_worker=bool(self._config.all_urls))
 
     def _is_too_late(self, control: ControlStatus | None) -> bool:
         limit = self._config.worker_startup_timeout_secs
-        if not self._opening.is_first_start or not self._config.worker_urls or self._age < limit:
+        if not self._opening.is_first_start or not self._config.all_urls or self._age < limit:
             return False
         if control is not None and control.ready_workers:
             return False
-        urls = ", ".join(self._config.worker_urls[:5]) + (", ..." if len(self._config.worker_urls) > 5 else "")
+        urls = ", ".join(self._config.all_urls[:5]) + (", ..." if len(self._config.all_urls) > 5 else "")
         self._give_up(
             1,
             f"no worker became ready within {limit} s (--worker-startup-timeout-secs): {urls}; check that they run "

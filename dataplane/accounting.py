@@ -54,6 +54,7 @@ class Accounting:
         self.retries: Counter[str] = Counter()
         self.spliced: Counter[str] = Counter()
         self.policy_outcomes: Counter[tuple[str, str]] = Counter()
+        self.disaggregated: Counter[str] = Counter()
         self.worker_requests: Counter[str] = Counter()
         self.connections_opened: Counter[str] = Counter()
         self.latency: dict[str, Histogram] = {}
@@ -110,6 +111,7 @@ class Accounting:
             (catalog.REJECTED, self.rejected),
             (catalog.RETRIES, self.retries),
             (catalog.SPLICED, self.spliced),
+            (catalog.DISAGGREGATED, self.disaggregated),
             (catalog.WORKER_REQUESTS, self.worker_requests),
             (catalog.CONNECTIONS_OPENED, self.connections_opened),
         ):

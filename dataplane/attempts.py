@@ -15,13 +15,14 @@ import socket
 from typing import TYPE_CHECKING
 
 from dataplane.breaker import FAILURE_STATUSES
+from dataplane.candidates import candidates_of
 from dataplane.client import Headers
 from dataplane.descriptors import OUT_OF_DESCRIPTORS
 from dataplane.exchange import Exchange
 from dataplane.failure_log import SAID, why_no_connection
 from dataplane.fleet_view import FleetView
+from dataplane.leg import Leg, Message
 from dataplane.load_header import ASKING, taken_out
-from dataplane.priority import first_usable
 from dataplane.receipts import Detail, Try, explaining
 from dataplane.retry import EVIDENCE, Attempt, Outcome, Step, may_be_sent_again, next_step, retry_after
 from dataplane.slot import Slot
@@ -44,31 +45,33 @@ class Attempts:
     __slots__ = (
         "_asks",
         "_connecting",
-        "_fields",
         "_forwarder",
         "_is_over",
-        "_line",
+        "_leg",
         "_number",
         "_pause",
         "_probing",
         "_request",
-        "_silent",
         "_slot",
-        "_tried",
         "_waited",
         "exchange",
+        "is_sent",
+        "message",
+        "silent",
+        "tried",
         "tries",
     )
 
-    def __init__(self, request: Request, forwarder: Forwarder, line: bytes, fields: bytes) -> None:
-        """`line`, `fields` and the request's body are sent as they are, with the worker's authority behind the line."""
+    def __init__(self, request: Request, leg: Leg, forwarder: Forwarder, message: Message, number: int = 0) -> None:
+        """Send `message`, after `number` attempts for another leg; `is_sent`: it may have reached a worker."""
         self._request = request
+        self._leg = leg
         self._forwarder = forwarder
-        self._line = line
-        self._fields = fields
-        self._tried: list[Slot] = []
-        self._silent: list[Slot] = []
-        self._number = 0
+        self.message = message
+        self.is_sent = False
+        self.tried: list[Slot] = []
+        self.silent: list[Slot] = []
+        self._number = number
         self._waited = 0.0
         self._pause: asyncio.TimerHandle | None = None
         self._slot: Slot | None = None
@@ -82,7 +85,7 @@ class Attempts:
     @property
     def last_worker(self) -> str | None:
         """The id of the worker that was tried last."""
-        return self._tried[-1].id if self._tried else None
+        return self.tried[-1].id if self.tried else None
 
     def place(self) -> Place:
         """Return how far the attempt at hand has come."""
@@ -125,9 +128,9 @@ class Attempts:
         """Choose by the newest table among those that were not tried. Raises RouterError when there is nobody."""
         request = self._request
         forwarder = self._forwarder
-        view = forwarder.fleet.view
+        view = self._view()
         now = forwarder.loop.time()
-        slot = forwarder.take_probe(request.model, self._tried) if view.recovering else None
+        slot = forwarder.take_probe(view, request.model, self.tried) if view.recovering else None
         detail = None
         if slot is not None:
             self._probing = True
@@ -148,8 +151,8 @@ class Attempts:
             if why is not None:
                 detail = Detail(view, candidates, why, now)
                 forwarder.receipts.refer(view)
-        self.tries.append(Try(slot.id, now, detail))
-        self._tried.append(slot)
+        self.tries.append(Try(slot.id, now, detail, view.pool))
+        self.tried.append(slot)
         self._hold(slot)
         connection = slot.pool.take()
         if connection is None:
@@ -157,26 +160,24 @@ class Attempts:
         else:
             self._send(slot, connection)
 
-    def _candidates(self, view: FleetView, now: float) -> tuple[Slot, ...]:
-        candidates = view.candidates(self._request.model)
-        if self._tried:
-            candidates = tuple(slot for slot in candidates if slot not in self._tried)
-        if view.has_priorities:
-            candidates = self._of_best_group(view, now)
-        return self._forwarder.fleet.preferred(candidates, now)
+    def finds_somebody(self) -> bool:
+        """Whether there is a worker that was not tried."""
+        return bool(self._candidates(self._view(), self._forwarder.loop.time()))
 
-    def _of_best_group(self, view: FleetView, now: float) -> tuple[Slot, ...]:
-        """Return those that were not tried of the best group that can take the request."""
-        avoidance = self._forwarder.fleet.avoidance
-        groups = view.groups(self._request.model)
-        left = (tuple(slot for slot in group if slot not in self._tried) for group in groups)
-        return first_usable(left, lambda slot: avoidance.avoids(slot, now))
+    def _view(self) -> FleetView:
+        return self._forwarder.fleet.view.of(self._leg.pool)
+
+    def _candidates(self, view: FleetView, now: float) -> tuple[Slot, ...]:
+        return candidates_of(self._forwarder.fleet, view, self._request.model, self.tried, now)
 
     def _choose_again(self) -> None:
+        if self._leg.renews:
+            self._leg.renew()
+            return
         try:
             self.next()
         except RouterError as error:
-            self._request.refuse(error)
+            self._leg.refuse(error)
 
     def reroute(self) -> None:
         """Choose again at once if the worker that the request waits for has left."""
@@ -230,7 +231,7 @@ class Attempts:
         if isinstance(error, OSError) and error.errno in OUT_OF_DESCRIPTORS:
             # Ours, not the worker's: another one could not be reached either.
             self.tell("not asked: this plane has no file descriptor left", gave_up=True)
-            self._request.refuse(out_of_descriptors())
+            self._leg.refuse(out_of_descriptors())
             return
         if not isinstance(error, OSError):
             logger.error("connecting to a worker failed unexpectedly", exc_info=error)
@@ -239,11 +240,14 @@ class Attempts:
 
     def _send(self, slot: Slot, connection: UpstreamConnection) -> None:
         request = self._request
-        exchange = Exchange(request.client, request.id, self._forwarder.loop, self._answer_begins, self._attempt_ended)
+        taker = self._leg.client
+        exchange = Exchange(taker, request.id, self._forwarder.loop, self._answer_begins, self._attempt_ended)
         self.exchange = exchange
+        self.is_sent = True
         self._asks = request.may_ask_for_load and slot.asks_for_load(self._forwarder.loop.time())
         asking = ASKING if self._asks else b""
-        exchange.send(connection, b"%b%b\r\n%b%b" % (self._line, slot.authority, asking, self._fields), request.body)
+        line, fields, body = self.message
+        exchange.send(connection, b"%b%b\r\n%b%b" % (line, slot.authority, asking, fields), body)
 
     def _answer_begins(self, status: int, headers: Headers) -> bool:
         """Look at an answer before the client sees it; False when another attempt is made instead."""
@@ -261,7 +265,7 @@ class Attempts:
                 headers.extend(explaining(self._forwarder.fleet.view, self.tries))
             if status >= 500:
                 self._judge(slot, status, headers)
-        if not may_be_sent_again(status, self._request.client.method):
+        if not may_be_sent_again(status, self._request.client.method, self._leg.not_run):
             if status >= 500:
                 self.tell(f"status {status}", gave_up=True)
             return True
@@ -280,12 +284,12 @@ class Attempts:
             self._count_success()
             if self._probing:
                 self._probe_ended("passed")
-            self._request.answered()
+            self._leg.answered()
             return
         slot = self._slot
         assert slot is not None  # noqa: S101 - held since the attempt began
-        if outcome in (Outcome.NOTHING_RECEIVED, Outcome.HELD) and slot not in self._silent:
-            self._silent.append(slot)
+        if outcome in (Outcome.NOTHING_RECEIVED, Outcome.HELD) and slot not in self.silent:
+            self.silent.append(slot)
         step, wait = self._next_step(outcome)
         if step is Step.SAME_WORKER:
             self.tell("closed a kept connection without an answer", gave_up=False)
@@ -337,7 +341,7 @@ class Attempts:
     def _next_step(self, outcome: Outcome, *, status: int = 0, asked: float = 0.0) -> tuple[Step, float]:
         """Return what to do after a failed attempt, and the pause before it if there is one."""
         forwarder = self._forwarder
-        view = forwarder.fleet.view
+        view = self._view()
         now = forwarder.loop.time()
         wait = max(forwarder.pause_after(self._number), asked)
         attempt = Attempt(
@@ -350,7 +354,8 @@ class Attempts:
             budget_left=forwarder.budget.has_token(now),
             wait=wait,
             waited=self._waited,
-            silent=len(self._silent),
+            silent=len(self.silent),
+            not_run=self._leg.not_run,
         )
         return next_step(attempt, max_attempts=view.settings.max_attempts), wait
 
@@ -360,14 +365,18 @@ class Attempts:
         if step is Step.SAME_WORKER:
             # The attempt was none: the worker had closed before.
             self._number -= 1
-        if step is Step.SAME_WORKER and not self._tried[-1].has_left:
-            slot = self._tried[-1]
-            self.tries.append(Try(slot.id, self._forwarder.loop.time(), None))
-            self._hold(slot)
-            self._connect(slot)
-            return
-        if step is not Step.SAME_WORKER:
+            slot = self.tried[-1]
+            if self._leg.renews:
+                self.tried.pop()
+            elif not slot.has_left:
+                self.tries.append(Try(slot.id, self._forwarder.loop.time(), None, self._leg.pool))
+                self._hold(slot)
+                self._connect(slot)
+                return
+        else:
             self._forwarder.budget.take()
+        if step is Step.ANY_WORKER_LATER and self._leg.leave():
+            return
         if step is Step.ANY_WORKER_LATER:
             self._waited += wait
             self._pause = self._forwarder.loop.call_later(wait, self._after_pause)
@@ -377,15 +386,15 @@ class Attempts:
     def _after_pause(self) -> None:
         self._pause = None
         # Everybody was tried: begin anew, but not with the one that failed last if there is another.
-        self._tried = self._tried[-1:]
-        if not self._candidates(self._forwarder.fleet.view, self._forwarder.loop.time()):
-            self._tried = []
+        self.tried = self.tried[-1:]
+        if not self.finds_somebody():
+            self.tried = []
         self._choose_again()
 
     def _give_up(self, outcome: Outcome) -> None:
         if outcome is Outcome.TRUNCATED:
-            self._request.truncate(bad_answer("broke off"), "worker")
+            self._leg.truncate(bad_answer("broke off"), "worker")
         elif outcome in (Outcome.BROKEN, Outcome.HELD) and self.exchange is not None:
-            self._request.refuse(bad_answer(self.exchange.reason))
+            self._leg.refuse(bad_answer(self.exchange.reason))
         else:
-            self._request.refuse(unreachable(self._number))
+            self._leg.refuse(unreachable(self._number))

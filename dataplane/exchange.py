@@ -11,9 +11,10 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-from dataplane.client import Client, Headers
+from dataplane.client import Headers
 from dataplane.first_event import PREFIX as EARLY_ERROR
 from dataplane.first_event import EarlyError, early_error
+from dataplane.leg import Taker
 from dataplane.retry import AT_ONCE, Outcome
 from dataplane.server import FutureLike
 from dataplane.timeouts import Phase, Place
@@ -54,7 +55,7 @@ class Exchange:
 
     def __init__(
         self,
-        client: Client,
+        client: Taker,
         request_id: bytes,
         loop: asyncio.AbstractEventLoop,
         begins: Callable[[int, Headers], bool],

@@ -22,10 +22,11 @@ from dataplane.accounting import Accounting
 from dataplane.avoidance import Avoidance
 from dataplane.breaker import Blame, Breakers
 from dataplane.descriptors import Allowance
-from dataplane.fleet_view import FleetView, Groups
+from dataplane.fleet_view import FleetView, Groups, PoolName
 from dataplane.kv.caches import KvCaches
+from dataplane.pd.pools import is_disaggregated, roles_of
 from dataplane.policies import PlaneView, refusal
-from dataplane.policy_in_use import PolicyInUse
+from dataplane.pool_policies import PoolPolicies
 from dataplane.priority import in_groups
 from dataplane.slot import Slot
 from dataplane.slow_start import SlowStart
@@ -74,7 +75,7 @@ class Fleet:
         self._load_seq = (0, 0)
         self.stale = True
         table = make_table(epoch=0, version=0)
-        self.policy = PolicyInUse(table, PlaneView(plane_slot, rng, kv), accounting, self.now)
+        self.policy = PoolPolicies(table, PlaneView(plane_slot, rng, kv), accounting, self.now)
         self.view = self._compile(table)
 
     def now(self) -> float:
@@ -162,10 +163,15 @@ class Fleet:
         return slot
 
     def _compile(self, table: RoutingTable) -> FleetView:
+        pools: tuple[PoolName, ...] = ("prefill", "decode") if is_disaggregated(table) else ()
+        return self._compile_pool(table, "plain", {pool: self._compile_pool(table, pool, {}) for pool in pools})
+
+    def _compile_pool(self, table: RoutingTable, pool: PoolName, pools: Mapping[PoolName, FleetView]) -> FleetView:
+        roles = roles_of(pool, table.settings)
         ready = tuple(
             self._slots[worker.id]
             for worker in table.workers.values()
-            if worker.state in ("ready", "ejected") and worker.role == "regular"
+            if worker.state in ("ready", "ejected") and worker.role in roles
         )
         ejected = {slot: worker.since for slot in ready if (worker := table.workers[slot.id]).state == "ejected"}
         serving = {slot.id: table.workers[slot.id].models for slot in ready}
@@ -185,10 +191,12 @@ class Fleet:
 
         any_request = usable(ready)
         return FleetView(
+            pool=pool,
+            pools=pools,
             table=table,
             settings=table.settings,
             request_id_headers=tuple(name.encode() for name in table.settings.request_id_headers),
-            policy=self.policy.policy,
+            policy=self.policy.of(pool),
             ready=ready,
             any_request=any_request,
             by_model={model: usable(slots) for model, slots in by_model.items()},
@@ -220,11 +228,11 @@ class Fleet:
         return blame
 
     def wanting_probe(
-        self, model: str | None, tried: Collection[Slot]
+        self, view: FleetView, model: str | None, tried: Collection[Slot]
     ) -> tuple[Slot, Literal["wanted", "sent"]] | None:
         """Return a worker for which a request for `model` can do something, and what; see `Breakers.probe`."""
-        for slot in self.view.recovering:
-            models = self.view.table.workers[slot.id].models
+        for slot in view.recovering:
+            models = view.table.workers[slot.id].models
             if slot not in tried and (model is None or models is None or model in models):
                 todo = self.breakers.probe(slot, self.now(), alone=self.stale)
                 if todo is not None:

@@ -160,7 +160,7 @@ class FleetRequest:
                 what = "Session id" if wanted == "session_id" else "Worker URL"
                 self._answer(Answer(400, TEXT, f"{what} required. Provide '{wanted}' query parameter.".encode()))
             elif path == "/finish_session":
-                self._forwarder.fleet.policy.policy.finish_session(value)
+                self._forwarder.fleet.policy.finish_session(value)
                 self._answer(_json({"status": "ok", "session_id": value}))
             else:
                 self._ask("add" if path == "/add_worker" else "remove", value)

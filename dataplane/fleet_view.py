@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from dataplane.policies import Policy
 from dataplane.slot import Slot
@@ -11,6 +12,8 @@ from shared.errors import RouterError, model_not_found, no_worker
 from shared.table import RoutingTable, Settings
 
 Groups = tuple[tuple[Slot, ...], ...]
+PoolName = Literal["plain", "prefill", "decode"]
+"""Who may take what: a whole request, or one half of one that is disaggregated."""
 
 
 @dataclass(frozen=True)
@@ -20,8 +23,12 @@ class FleetView:
     `ready` has the ejected ones, too: they are used when nobody else is left. In `any_request`, `by_model` and
     `any_model` workers are in groups by priority, best first, and there is at least one group. Ejected ones and those
     with an open breaker are left out there; those in `recovering` may want a probe.
+
+    `pools` has a view of the prefill workers and one of the decode workers, where there is prefill/decode at all.
     """
 
+    pool: PoolName
+    pools: Mapping[PoolName, FleetView]
     table: RoutingTable
     settings: Settings
     request_id_headers: tuple[bytes, ...]
@@ -32,6 +39,15 @@ class FleetView:
     any_model: Groups
     recovering: tuple[Slot, ...]
     has_priorities: bool
+
+    def of(self, pool: PoolName) -> FleetView:
+        """Return what is offered to one kind of request."""
+        return self.pools.get(pool, self)
+
+    @property
+    def serves(self) -> bool:
+        """Whether a request would find a worker."""
+        return bool(self.ready) or (bool(self.pools) and all(pool.ready for pool in self.pools.values()))
 
     def groups(self, model: str | None) -> Groups:
         """Return the ready workers for a model (None: for any request)."""
@@ -53,6 +69,7 @@ class FleetView:
             return model_not_found(model, tuple(self.table.models))
         if not self.table.workers:
             return no_worker("No workers are configured (--worker-urls, `routerctl workers add`).", blamed="router")
+        kind = "worker" if self.pool == "plain" else f"{self.pool} worker"
         if model is not None and self.ready:
-            return no_worker(f"No worker that serves `{model}` is ready.")
-        return no_worker("No worker is ready.")
+            return no_worker(f"No {kind} that serves `{model}` is ready.")
+        return no_worker(f"No {kind} is ready.")

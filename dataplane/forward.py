@@ -10,6 +10,7 @@ from dataplane.accounting import Accounting
 from dataplane.client import Client
 from dataplane.failure_log import FailureLog
 from dataplane.fleet import Fleet
+from dataplane.fleet_view import FleetView
 from dataplane.peek import request_id
 from dataplane.receipts import Receipts
 from dataplane.request import Request
@@ -121,9 +122,9 @@ class Forwarder:
         if blame.counted or kind != "error-status":
             self._evidence(slot.id, slot.epoch, kind, blame.requests, blame.tripped, status)
 
-    def take_probe(self, model: str | None, tried: Collection[Slot]) -> Slot | None:
-        """Return a worker that a request for `model` is to probe; None, as a rule."""
-        found = self.fleet.wanting_probe(model, tried)
+    def take_probe(self, view: FleetView, model: str | None, tried: Collection[Slot]) -> Slot | None:
+        """Return a worker of the view that a request for `model` is to probe; None, as a rule."""
+        found = self.fleet.wanting_probe(view, model, tried)
         if found is None:
             return None
         slot, todo = found

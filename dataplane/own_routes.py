@@ -39,12 +39,25 @@ def liveness(view: FleetView) -> Answer:
 def readiness(view: FleetView) -> Answer:
     """Whether a request would find a worker; shapes as vllm-router's."""
     total = len(view.table.workers)
+    if view.pools:
+        return _readiness_of_pools(view)
     if view.ready:
         healthy = sum(worker.state == "ready" for worker in view.table.workers.values())
         body = {"status": "ready", "healthy_workers": healthy, "total_workers": total}
         return Answer(200, JSON, msgspec.json.encode(body))
     refusal = {"status": "not_ready", "reason": "no healthy workers available", "total_workers": total}
     return Answer(503, JSON, msgspec.json.encode(refusal))
+
+
+def _readiness_of_pools(view: FleetView) -> Answer:
+    workers = view.table.workers.values()
+    body: dict[str, object] = {"status": "ready" if view.serves else "not_ready"}
+    if not view.serves:
+        body["reason"] = "no healthy workers available"
+    for role in view.pools:
+        states = [worker.state for worker in workers if worker.role == role]
+        body[role] = {"healthy": states.count("ready"), "total": len(states)}
+    return Answer(200 if view.serves else 503, JSON, msgspec.json.encode(body))
 
 
 def health(view: FleetView) -> Answer:

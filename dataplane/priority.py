@@ -14,12 +14,12 @@ from shared.table import Worker
 
 K = TypeVar("K", bound=Hashable)
 
-Rank = tuple[bool, int]
+Rank = tuple[int, ...]
 
 
 def rank_of(worker: Worker) -> Rank:
-    """Return what groups workers; a higher one is preferred."""
-    return (worker.weight > 0, worker.priority)
+    """Return what groups workers; a higher one is preferred. Prefill workers take whole requests last."""
+    return (worker.role != "prefill", worker.weight > 0, worker.priority)
 
 
 def in_groups(

@@ -12,15 +12,16 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from typing import NamedTuple
 
-from dataplane.fleet_view import FleetView
+from dataplane.fleet_view import FleetView, PoolName
 from dataplane.load import Figures
+from dataplane.pd.pools import roles_of
 from dataplane.policies import Why
 from dataplane.slot import Slot
 from shared.receipt import AttemptReceipt, ChoiceReceipt, LeftOut, LoadReceipt, Receipt
-from shared.table import Stamp, Worker
+from shared.table import Role, Stamp, Worker
 
 DETAILED_PER_SECOND = 50
 VIEWS = 32
@@ -45,15 +46,16 @@ class Detail:
 
 
 class Try:
-    """One attempt: the worker, when it began (the loop's time in seconds), and why it failed."""
+    """One attempt: the worker, what for, when it began (the loop's time in seconds), and why it failed."""
 
-    __slots__ = ("began", "detail", "failed", "worker")
+    __slots__ = ("began", "detail", "failed", "pool", "worker")
 
-    def __init__(self, worker: str, began: float, detail: Detail | None) -> None:
+    def __init__(self, worker: str, began: float, detail: Detail | None, pool: PoolName = "plain") -> None:
         self.worker = worker
         self.began = began
         self.detail = detail
         self.failed = ""
+        self.pool: PoolName = pool
 
 
 Times = tuple[float, float, float]
@@ -153,7 +155,7 @@ class Receipts:
             tries,
         )
         self._last.append(row)
-        if outcome != "answered" or status >= 500 or len(tries) > 1:
+        if outcome != "answered" or status >= 500 or (len(tries) > 1 and any(one.failed for one in tries)):
             self._troubled.append(row)
 
     def find(self, request_id: bytes) -> Record | None:
@@ -205,10 +207,11 @@ def _attempt(one: Try, record: Record, earlier: Sequence[Try]) -> AttemptReceipt
     began = one.began - record.times[0]
     detail = one.detail
     if detail is None:
-        return AttemptReceipt(worker=one.worker, began=began, failed=one.failed)
+        return AttemptReceipt(worker=one.worker, leg=one.pool, began=began, failed=one.failed)
     view = detail.view()
     return AttemptReceipt(
         worker=one.worker,
+        leg=one.pool,
         began=began,
         failed=one.failed,
         is_detailed=True,
@@ -241,7 +244,8 @@ def _load(figures: Figures, age: float) -> LoadReceipt:
 def _left_out(view: FleetView, model: str | None, offered: frozenset[str], earlier: Sequence[Try]) -> Iterable[LeftOut]:
     """Yield the workers that were not offered, up to a bound, with the reason."""
     groups = [{slot.id for slot in group} for group in view.groups(model)]
-    tried = {one.worker for one in earlier}
+    tried = {one.worker for one in earlier if one.pool == view.pool}
+    roles = roles_of(view.pool, view.settings)
     listed = 0
     for worker in view.table.workers.values():
         if worker.id in offered:
@@ -249,17 +253,17 @@ def _left_out(view: FleetView, model: str | None, offered: frozenset[str], earli
         if listed == MAX_LISTED:
             return
         listed += 1
-        yield LeftOut(worker=worker.id, reason=_reason(worker, model, groups, tried))
+        yield LeftOut(worker=worker.id, reason=_reason(worker, model, groups, tried, roles))
 
 
-def _reason(worker: Worker, model: str | None, groups: Sequence[set[str]], tried: set[str]) -> str:
+def _reason(worker: Worker, model: str | None, groups: Sequence[set[str]], tried: set[str], roles: Set[Role]) -> str:
     if worker.id in tried:
         return "was tried before"
     if worker.id in groups[0]:
         return "could not be reached a moment ago, or begins with a small share (slow start)"
     if worker.state != "ready":
         return f"{worker.state}: {worker.reason}" if worker.reason else worker.state
-    if worker.role != "regular":
+    if worker.role not in roles:
         return f"is a {worker.role} worker"
     if model is not None and worker.models is not None and model not in worker.models:
         return "does not serve the model"

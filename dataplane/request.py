@@ -12,13 +12,18 @@ from __future__ import annotations
 import logging
 from asyncio import Future
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from dataplane.accounting import AbortedBy
 from dataplane.attempts import Attempts
 from dataplane.client import Client
+from dataplane.leg import Message
 from dataplane.load_header import may_ask
+from dataplane.pd.connectors import connector_of
+from dataplane.pd.eligible import can_be_disaggregated
+from dataplane.pd.transaction import Disaggregated
 from dataplane.peek import KV_TRANSFER, Peek, peek
+from dataplane.retry import NOT_RUN_STATUSES
 from dataplane.splice import without_members
 from dataplane.timeouts import Phase, Place, Progress
 from dataplane.upstream.head import field_lines, request_line
@@ -44,7 +49,11 @@ Interruption = Literal["client", "timeout", "shutdown"]
 
 
 class Request:
-    """One request on its way. It is the `RequestView` of the policies."""
+    """One request on its way. It is the `RequestView` of the policies, and the `Leg` of attempts at all of it."""
+
+    pool: Final = "plain"
+    renews: Final = False
+    not_run: Final = NOT_RUN_STATUSES
 
     __slots__ = (
         "_attempts",
@@ -71,7 +80,7 @@ class Request:
         self.prepared: object = None
         self._progress = Progress(self.arrived)
         self._peek = Peek()
-        self._attempts: Attempts | None = None
+        self._attempts: Attempts | Disaggregated | None = None
         self._ended = False
         self.may_ask_for_load = False
 
@@ -109,7 +118,6 @@ class Request:
             if len(body) > limit:
                 raise payload_too_large(limit)
             client = self.client
-            scope = client.scope
             self._peek = peek(body)
             if self._peek.hands_over and not settings.trust_kv_transfer_params:
                 try:
@@ -117,12 +125,13 @@ class Request:
                 except (ValueError, RecursionError):
                     raise unreadable_body() from None
                 self._forwarder.accounting.spliced["kv_transfer_params"] += 1
-            line = request_line(client.method, scope["raw_path"], scope["query_string"])
-            authorization = self._forwarder.fleet.worker_key.authorization
-            fields = field_lines(client.headers, self.id, client.method, len(body), authorization)
             self.body = body
             self.may_ask_for_load = settings.load_header and may_ask(client.path, client.fields)
-            self._attempts = Attempts(self, self._forwarder, line, fields)
+            if self._forwarder.fleet.view.pools and can_be_disaggregated(client.method, client.path, body):
+                connector = connector_of(settings.kv_connector)
+                self._attempts = Disaggregated(self, self._forwarder, connector)
+            else:
+                self._attempts = Attempts(self, self, self._forwarder, self.message(body))
             preparing = self._forwarder.fleet.view.policy.prepare(self)
             if preparing is None:
                 self._attempts.next()
@@ -149,6 +158,21 @@ class Request:
         logger.exception("request %s", self.id.decode("latin-1"))
         self.refuse(internal())
 
+    def message(self, body: bytes | bytearray, *, without: bytes = b"") -> Message:
+        """Return the request as a worker gets it, with this body, and without the head's field of that name."""
+        client = self.client
+        line = request_line(client.method, client.scope["raw_path"], client.scope["query_string"])
+        authorization = self._forwarder.fleet.worker_key.authorization
+        headers = [field for field in client.headers if field[0] != without] if without else client.headers
+        return Message(line, field_lines(headers, self.id, client.method, len(body), authorization), body)
+
+    def renew(self) -> None:
+        """Do nothing: a request can be sent again as it is."""
+
+    def leave(self) -> bool:
+        """Return that there is nowhere else to go."""
+        return False
+
     def reroute(self) -> None:
         """Choose again at once if the worker that the request waits for has left."""
         if self._attempts is not None:
@@ -174,6 +198,10 @@ class Request:
         match self._progress.overdue(self._place(), now, settings):
             case Phase.RECEIVING:
                 self.refuse(body_timeout(settings.client_body_timeout))
+            case Phase.PREFILLING:
+                self._stalled(
+                    worker_stalled("to the prompt did not come", settings.prefill_timeout, "--prefill-timeout-secs")
+                )
             case Phase.WAITING:
                 limit = settings.response_header_timeout
                 self._stalled(worker_stalled("did not begin", limit, "--response-header-timeout-secs"))

@@ -9,7 +9,7 @@
     nothing received   to a method that is not safe, at 2 workers    give up: the request may be what kills them
     nothing received   on a connection that was used before          the same worker, on a fresh connection
     status             not in 408 429 500 502 503 504                (no failure: passed on)
-    status             500 502 504 to a method that is not safe      pass it on: an engine may have run it
+    status             500 502 504 to a method that is not safe      pass it on, if not in `not_run`: it may have run
     (any other)        as many attempts as allowed were made         give up
     (any other)        the retry budget is empty                     give up
     (any other)        a worker is left that was not tried           that one, at once
@@ -90,7 +90,8 @@ class Attempt:
     """An attempt that did not complete, and what is left.
 
     `number` counts attempts, this one included; `wait` is the pause in seconds that would come before the
-    next one, `waited` the sum of those before. `silent` counts the workers that closed without an answer.
+    next one, `waited` the sum of those before. `silent` counts the workers that closed without an answer. `not_run` are
+    the statuses that say that the request was not run.
     """
 
     outcome: Outcome
@@ -103,6 +104,7 @@ class Attempt:
     wait: float = 0.0
     waited: float = 0.0
     silent: int = 1
+    not_run: frozenset[int] = NOT_RUN_STATUSES
 
 
 def next_step(attempt: Attempt, *, max_attempts: int) -> Step:
@@ -117,7 +119,7 @@ def next_step(attempt: Attempt, *, max_attempts: int) -> Step:
         return Step.GIVE_UP
     if outcome is Outcome.NOTHING_RECEIVED and attempt.reused:
         return Step.SAME_WORKER
-    if outcome is Outcome.STATUS and not may_be_sent_again(attempt.status, attempt.method):
+    if outcome is Outcome.STATUS and not may_be_sent_again(attempt.status, attempt.method, attempt.not_run):
         return Step.GIVE_UP
     if attempt.number >= max_attempts or not attempt.budget_left:
         return Step.GIVE_UP
@@ -128,9 +130,9 @@ def next_step(attempt: Attempt, *, max_attempts: int) -> Step:
     return Step.GIVE_UP
 
 
-def may_be_sent_again(status: int, method: str) -> bool:
+def may_be_sent_again(status: int, method: str, not_run: frozenset[int] = NOT_RUN_STATUSES) -> bool:
     """Whether a worker's status allows another attempt."""
-    return status in NOT_RUN_STATUSES or (status in RETRYABLE_STATUSES and method in SAFE_METHODS)
+    return status in not_run or (status in RETRYABLE_STATUSES and method in SAFE_METHODS)
 
 
 def backoff(number: int, *, initial: float, longest: float, multiplier: float, jitter: float, draw: float) -> float:

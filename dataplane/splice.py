@@ -1,4 +1,4 @@
-"""Taking members out of a JSON body and leaving every other byte alone.
+"""Taking members out of a JSON body, or putting some in, and leaving every other byte alone.
 
 The scanner is the standard library's, which is what vLLM's server reads bodies with: what it takes for a
 member, we do. Only bodies that need a splice come here; they pay for it.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
 Names = Mapping[str, "Names | None"]
@@ -50,6 +50,35 @@ def without_members(body: bytes | bytearray, names: Names) -> bytes:
         position = end
     kept.append(text[position:])
     return bom + "".join(kept).encode(encoding, "surrogatepass")
+
+
+def with_members(
+    body: bytes | bytearray,
+    values: Mapping[str, str],
+    *,
+    where_present: Mapping[str, str] = {},
+    without: Collection[str] = (),
+) -> bytes:
+    """Return the body, a JSON object in UTF-8, with its members `values` (JSON texts), and `without` some others.
+
+    A member that is there gets its value wherever it stands, others come first. Those `where_present` are only put in
+    place of such. Raises as `without_members`.
+    """
+    text = body.decode("utf-8", "surrogatepass")
+    start = _after_space(text, 0)
+    members = [(member.key, member.value, member.end) for member in _members(text, start)]
+    edits = [(cut[0], cut[1], "") for cut in _cuts(text, start, dict.fromkeys(without))]
+    new = {**where_present, **values}
+    edits += [(value, end, new[key]) for key, value, end in members if key in new]
+    present = {key for key, _, _ in members}
+    added = ",".join(f"{json.dumps(key)}:{value}" for key, value in values.items() if key not in present)
+    kept = []
+    position = start + 1
+    for begin, end, text_there in sorted(edits):
+        kept += [text[position:begin], text_there]
+        position = end
+    comma = "," if added and not present <= set(without) else ""
+    return f"{text[: start + 1]}{added}{comma}{''.join(kept)}{text[position:]}".encode("utf-8", "surrogatepass")
 
 
 def _cuts(text: str, start: int, names: Names) -> Iterator[tuple[int, int]]:

@@ -7,6 +7,7 @@ stream nothing while it flows.
     phase       what must move on                      limit                             side
     ----------  -------------------------------------  --------------------------------  ------
     receiving   bytes of the request's body            --client-body-timeout-secs        client
+    prefilling  the answer of a prefill worker         --prefill-timeout-secs            worker
     waiting     the first part of the worker's answer  --response-header-timeout-secs    worker
     answering   parts of the worker's answer           --stream-idle-timeout-secs        worker
     blocked     room for the next part at the client   --client-write-timeout-secs       client
@@ -28,6 +29,8 @@ class Phase(Enum):
     RECEIVING = "receiving"
     CONNECTING = "connecting"
     """Or in the pause before another attempt."""
+    PREFILLING = "prefilling"
+    """A prefill worker computes the prompt (`dataplane.pd`), from the choice of it to its whole answer."""
     WAITING = "waiting"
     ANSWERING = "answering"
     BLOCKED = "blocked"
@@ -64,6 +67,8 @@ def limit_of(phase: Phase, settings: Settings) -> float:
     match phase:
         case Phase.RECEIVING:
             return settings.client_body_timeout
+        case Phase.PREFILLING:
+            return settings.prefill_timeout
         case Phase.WAITING:
             return settings.response_header_timeout
         case Phase.ANSWERING:

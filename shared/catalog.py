@@ -61,6 +61,12 @@ SPLICED = Metric(
     ("member",),
     (("kv_transfer_params",),),
 )
+DISAGGREGATED = Metric(
+    "disaggregated_requests",
+    "Prefills that a decode worker went on from (two-workers) or had to do again as nothing was handed over "
+    "(recomputed), and requests done by one worker for want of a pair (one-worker).",
+    ("way",),
+)
 RETRIES = Metric("retries", "Requests sent again to another worker.", ("cause",))
 POLICY_OUTCOMES = Metric(
     "policy_decisions", "Choices by the policy and by what they rested on (docs/policies.md).", ("policy", "outcome")
@@ -76,6 +82,7 @@ COUNTERS = (
     REQUESTS,
     ERRORS,
     SPLICED,
+    DISAGGREGATED,
     RETRIES,
     POLICY_OUTCOMES,
     WORKER_REQUESTS,

@@ -40,8 +40,17 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     host: str = "127.0.0.1"
     port: int = 30000
     worker_urls: tuple[str, ...] = ()
-    # What is said of workers beside their URLs. Who is not in `worker_urls` is none.
+    # What is said of workers beside their URLs. Who is not in `worker_urls`, `prefill` or `decode` is none.
     workers: tuple[ConfiguredWorker, ...] = ()
+    prefill: tuple[str, ...] = ()
+    decode: tuple[str, ...] = ()
+    vllm_pd_disaggregation: bool = False
+    # vllm-router's, and what most fleets run.
+    kv_connector: str = "nixl"
+    # On: workers with these connectors serve whole requests as well.
+    pd_fallback: bool = True
+    # A long prompt behind others that are as long; a worker that does not answer at all is found out by then.
+    prefill_timeout_secs: float = 300.0
     # What was computed before is not computed again; without prompts in common it balances by load.
     policy: str = "cache_aware"
     # vLLM's own: the only one of them that is in requests, and that sees a full KV cache.
@@ -185,6 +194,11 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         """Seconds that a plane takes at most from SIGTERM to the end of its last request."""
         return self.drain_delay_secs + self.shutdown_grace_secs
 
+    @property
+    def all_urls(self) -> tuple[str, ...]:
+        """Every worker, whatever its role."""
+        return (*self.worker_urls, *self.prefill, *self.decode)
+
     def settings(self) -> Settings:
         """Return the part that travels in the routing table."""
         return Settings(
@@ -224,6 +238,10 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             max_ejection_percent=self.max_ejection_percent,
             slow_start=float(self.slow_start_secs),
             load_header=not self.no_load_header,
+            disaggregated=self.vllm_pd_disaggregation or bool(self.prefill or self.decode),
+            kv_connector=self.kv_connector,
+            pd_fallback=self.pd_fallback,
+            prefill_timeout=float(self.prefill_timeout_secs),
             max_payload_size=self.max_payload_size,
             trust_kv_transfer_params=self.trust_kv_transfer_params,
             request_id_headers=tuple(name.lower() for name in self.request_id_headers),

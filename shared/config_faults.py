@@ -29,10 +29,13 @@ POLICIES = (
 )
 LOAD_FORMULAS = ("vllm", "mvllm", "mvllm-half")
 PLANE_AFFINITIES = ("core", "none")
+URL_LISTS = ("worker_urls", "prefill", "decode")
 ADDRESSES = ("host", "admin_host", "prometheus_host")
 PORTS = ("port", "admin_port", "prometheus_port")
+KV_CONNECTORS = ("nixl", "example")
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "load_formula": LOAD_FORMULAS,
+    "kv_connector": KV_CONNECTORS,
     "plane_affinity": PLANE_AFFINITIES,
     "log_level": LEVELS,
 }
@@ -95,6 +98,7 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "ejection_latency_factor": (0, 1000),
     "ejection_latency_floor_ms": (0, 600_000),
     "slow_start_secs": (0, 3600),
+    "prefill_timeout_secs": (0, 604800),
     "max_payload_size": (1, 1 << 40),
     "receipts": (0, 1_000_000),
     "hung_plane_secs": (0, 86400),
@@ -123,7 +127,7 @@ def faults(config: StartConfig) -> Iterator[Fault]:
         if port == getattr(config, other):
             text = f"{flag_of(one)} and {flag_of(other)} are both {port}; give them different ports"
             yield Fault((one, other), text)
-    yield from _worker_url_faults(config.worker_urls)
+    yield from _worker_url_faults(config)
     yield from _control_faults(config)
     yield from _admin_token_faults(config)
     if config.api_key_file is not None:
@@ -173,19 +177,44 @@ def _policy_faults(policy: str) -> Iterator[Fault]:
     yield Fault(("policy",), f"--policy is {policy!r}; choose one of: {known}, or module:Class for your own")
 
 
-def _worker_url_faults(urls: tuple[str, ...]) -> Iterator[Fault]:
-    seen: dict[tuple[str, str, int], str] = {}
-    for url in urls:
-        try:
-            check_worker_url("--worker-urls", url)
-        except ConfigError as error:
-            yield Fault(("worker_urls",), str(error), url)
-            continue
-        before = seen.get(origin(url))
-        if before is not None:
-            what = f"{url} twice" if before == url else f"{before} and {url}, which are the same"
-            yield Fault(("worker_urls",), f"--worker-urls names {what}; name each worker once", url)
-        seen[origin(url)] = url
+def _worker_url_faults(config: StartConfig) -> Iterator[Fault]:
+    seen: dict[tuple[str, str, int], tuple[str, str]] = {}
+    for field in URL_LISTS:
+        for url in getattr(config, field):
+            if field == "prefill" and url.isdigit():
+                text = (
+                    f"--prefill has {url}, the port of a Mooncake bootstrap server, and that connector is not in this "
+                    "version; leave the port out, or write none"
+                )
+                yield Fault((field,), text, url)
+                continue
+            try:
+                check_worker_url(flag_of(field), url)
+            except ConfigError as error:
+                yield Fault((field,), str(error), url)
+                continue
+            known = seen.get(origin(url))
+            seen[origin(url)] = (field, url)
+            if known is not None:
+                name, before = known
+                what = f"{url} twice" if before == url else f"{before} and {url}, which are the same"
+                fields = tuple(dict.fromkeys((name, field)))
+                flags = " and ".join(map(flag_of, fields))
+                yield Fault(fields, f"{flags} name{'s' * (name == field)} {what}; name each worker once", url)
+    roles = {origin(url): field for field in ("prefill", "decode") for url in getattr(config, field) if _is_url(url)}
+    for worker in config.workers:
+        role = roles.get(origin(worker.url))
+        if role is not None and worker.role not in (None, role):
+            text = f"--{role} names {worker.url}, and the file's table of it has role = {worker.role!r}; leave one out"
+            yield Fault((role,), text, worker.url)
+
+
+def _is_url(url: str) -> bool:
+    try:
+        check_worker_url("", url)
+    except ConfigError:
+        return False
+    return True
 
 
 def _control_faults(config: StartConfig) -> Iterator[Fault]:

@@ -8,14 +8,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
-from shared.config_faults import ADDRESSES, CHOICES, HEADER_LISTS, HEADER_NAME, POLICIES, RANGES, SERVER_NAME
+from shared.config_faults import (
+    ADDRESSES,
+    CHOICES,
+    HEADER_LISTS,
+    HEADER_NAME,
+    POLICIES,
+    RANGES,
+    SERVER_NAME,
+    URL_LISTS,
+)
 from shared.config_fields import FIELDS, LISTS
 from shared.kv_config import ENDPOINT
 from shared.policy_plugins import MODULE_AND_CLASS, plugin_names
+from shared.table import Role
 from shared.worker_attributes import (
     CAPACITIES,
     LABEL_KEY,
@@ -32,7 +42,7 @@ _WORKER_URL = r"^\s*[Hh][Tt][Tt][Pp][Ss]?://[^/@?#\s]+/?\s*$"
 _IPV4_OR_IPV6 = r"^(localhost|[0-9.]+|[0-9A-Fa-f:.%]*:[0-9A-Za-z:.%]*)$"
 _KV_SOURCE = rf"^([Hh][Tt][Tt][Pp][Ss]?://[^/@?#\s=]+/?=)?{ENDPOINT}$"
 _ITEMS = {
-    "worker_urls": _WORKER_URL,
+    **dict.fromkeys(URL_LISTS, _WORKER_URL),
     "tokenizer": r"^[^=]([\s\S]*[^=])?$",
     "kv_event_source": _KV_SOURCE,
     "kv_event_replay_source": _KV_SOURCE,
@@ -50,7 +60,7 @@ _WORKER = {
     "type": "object",
     "properties": {
         "url": {"type": "string", "pattern": _WORKER_URL},
-        "role": {"type": "string", "enum": ["regular"]},
+        "role": {"type": "string", "enum": list(get_args(Role))},
         "labels": {
             "type": "object",
             "propertyNames": {"pattern": f"^{LABEL_KEY}$", "maxLength": MAX_LABEL_KEY},

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from shared.config import ConfigError, StartConfig, flag_of
-from shared.config_faults import ADDRESSES, Fault, faults
+from shared.config_faults import ADDRESSES, URL_LISTS, Fault, faults
 from shared.config_fields import BOOLEANS, FIELDS, FLAGS, LISTS, Given, Place, Problem
 from shared.config_file import ConfigFile, Content, read_config
 from shared.config_lines import line_of_text
@@ -158,7 +158,9 @@ def _example(field: str) -> str:
 def _as_list(field: str, given: Given) -> tuple[str, ...]:
     texts = [given.value] if isinstance(given.value, str) else given.value
     if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
-        example = '["http://host:8000"]' if field == "worker_urls" else '["x-request-id"]'
+        example = '["http://host:8000"]' if field in URL_LISTS else '["x-request-id"]'
         # What was given is not repeated: a URL in it may have a password.
         raise ConfigError(f"{given.place} is no list of texts; write one, such as {example}")
-    return tuple(part for text in texts for part in re.split(r"[\s,]+", text) if part)
+    parts = [part for text in texts for part in re.split(r"[\s,]+", text) if part]
+    # vllm-router's `--prefill URL none`: no bootstrap port.
+    return tuple(part for part in parts if field != "prefill" or part.lower() != "none")

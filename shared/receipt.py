@@ -39,13 +39,14 @@ class LeftOut(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AttemptReceipt(msgspec.Struct, frozen=True, kw_only=True):
-    """One worker that was asked, or was about to be.
+    """One worker that was asked, or was about to be. `leg` is `plain`, `prefill` or `decode`.
 
     `began` is in seconds after the request's arrival. `failed` says what went wrong, empty when it answered. `choices`
     and `left_out` are there when the choice was written down in detail (`is_detailed`), 32 of each at most.
     """
 
     worker: str
+    leg: str = "plain"
     began: float
     failed: str = ""
     is_detailed: bool = False

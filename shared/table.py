@@ -128,6 +128,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_ejection_percent: int = 50
     slow_start: float = 30.0
     load_header: bool = True
+    disaggregated: bool = False
+    kv_connector: str = "nixl"
+    pd_fallback: bool = True
+    prefill_timeout: float = 300.0
     max_payload_size: int = 536_870_912
     trust_kv_transfer_params: bool = False
     request_id_headers: tuple[str, ...] = ("x-request-id", "x-correlation-id", "x-trace-id", "request-id")
@@ -166,6 +170,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "eviction_interval",
             "router_temperature",
             "kv_session_ttl",
+            "prefill_timeout",
         )
         if any(isinstance(credit, int) for credit in self.kv_credits):
             msgspec.structs.force_setattr(self, "kv_credits", tuple(map(float, self.kv_credits)))

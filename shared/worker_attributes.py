@@ -111,10 +111,8 @@ def wrong_attributes(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _wrong_role(role: Any) -> Iterator[tuple[str, str]]:
-    if role in ("prefill", "decode"):
-        yield "role", f"is {role!r}, and this version gives such workers no requests; leave it out, or write 'regular'"
-    elif role not in get_args(Role):
-        yield "role", f"is {role!r}; leave it out, or write 'regular'"
+    if role not in get_args(Role):
+        yield "role", f"is {role!r}; leave it out, or write one of: {', '.join(get_args(Role))}"
 
 
 def _wrong_labels(labels: Any) -> Iterator[str]:

@@ -30,7 +30,8 @@ def lines(receipt: Receipt) -> Iterator[str]:
 
 
 def _attempt(number: int, attempt: AttemptReceipt) -> Iterator[str]:
-    yield f"  attempt {number}, after {_ms(attempt.began)}: {attempt.worker}"
+    leg = "" if attempt.leg == "plain" else f" to {attempt.leg}"
+    yield f"  attempt {number}{leg}, after {_ms(attempt.began)}: {attempt.worker}"
     if not attempt.is_detailed:
         yield "    why is not written down: it is for so many choices a second only"
     if attempt.note:

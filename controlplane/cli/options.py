@@ -16,8 +16,30 @@ HELP: dict[str, tuple[str, str]] = {
     "worker_urls": ("URL...", "Workers, as http(s)://host:port."),
     "workers": (
         "",
-        "Tables of workers: url, labels, weight, capacity, priority. They are workers as those of worker_urls are.",
+        "Tables of workers: url, role, labels, weight, capacity, priority. They are workers as those of worker_urls "
+        "are.",
     ),
+    "prefill": (
+        "URL...",
+        "Workers that compute prompts and hand their KV cache to a decode worker; may be repeated. `none` behind a "
+        "URL, as vllm-router has it, is taken; a bootstrap port is not.",
+    ),
+    "decode": ("URL...", "Workers that generate answers from the KV cache of a prefill worker; may be repeated."),
+    "vllm_pd_disaggregation": (
+        "",
+        "There is prefill/decode, also as long as no such worker is known; --prefill and --decode mean it, too.",
+    ),
+    "kv_connector": (
+        "NAME",
+        "How KV cache goes from prefill to decode workers: nixl (vLLM's NixlConnector, pull) or example "
+        "(ExampleConnector, by a shared disk).",
+    ),
+    "pd_fallback": (
+        "",
+        "Have one worker do the whole request where no pair can; prefill workers do so last. Switch it off with "
+        "--pd-fallback=false.",
+    ),
+    "prefill_timeout_secs": ("SECONDS", "Longest wait for a prefill worker's answer; 0 is no limit."),
     "policy": (
         "NAME",
         "How a worker is chosen: cache_aware, consistent_hash, sticky_least_loaded, least_load, power_of_two, "

@@ -10,8 +10,8 @@ SECRETS = {
 NOT_OFFERED = frozenset(
     {
         "--prefill-policy", "--decode-policy", "--enable-program-scheduling", "--program-scheduling-config-json",
-        "--pd-kv-events", "--mini-lb", "--vllm-pd-disaggregation",
-        "--prefill", "--decode", "--vllm-discovery-address", "--kv-connector",
+        "--pd-kv-events", "--mini-lb",
+        "--vllm-discovery-address",
         "--wasm-middleware", "--wasm-middleware-sha256", "--wasm-middleware-route", "--intra-node-data-parallel-size",
         "--enable-igw", "--log-dir", "--service-discovery", "--selector", "--service-discovery-port",
         "--service-discovery-namespace", "--prefill-selector", "--decode-selector",

@@ -14,6 +14,7 @@ from controlplane.cli.status_view import terminal_width
 from controlplane.cli.workers_attributes import (
     CAPACITY,
     PRIORITY,
+    ROLE,
     TAKES_NEGATIVE_NUMBERS,
     WEIGHT,
     Url,
@@ -23,6 +24,7 @@ from controlplane.cli.workers_attributes import (
     labels_of,
     path_of,
     priority,
+    role_of,
     weight,
 )
 from controlplane.cli.workers_view import Changed, Worker, Workers, changed_text, list_text, show_text
@@ -74,6 +76,7 @@ def add(
     runtime_dir: Folder = None,
     token: TokenFile = None,
     as_json: AsJson = False,
+    role: Annotated[str | None, typer.Option("--role", metavar="ROLE", help=ROLE)] = None,
     weight: Annotated[float | None, typer.Option("--weight", metavar="FACTOR", help=WEIGHT)] = None,
     priority: Annotated[int | None, typer.Option("--priority", metavar="N", help=PRIORITY)] = None,
     capacity: Annotated[float | None, typer.Option("--capacity", metavar="N", help=CAPACITY)] = None,
@@ -84,7 +87,9 @@ def add(
 ) -> int:
     """Add a worker; it gets requests once it is ready."""
     labels = labels_of(label or (), removes=False)
-    wanted = ConfiguredWorker(url=url, weight=weight, priority=priority, capacity=capacity, labels=labels)
+    wanted = ConfiguredWorker(
+        url=url, role=role_of(role), weight=weight, priority=priority, capacity=capacity, labels=labels
+    )
     body = msgspec.json.encode(checked(wanted))
     return tell("POST", "/workers", Router(admin, runtime_dir, token), as_json, Changed, changed_text, body)
 

@@ -13,12 +13,14 @@ from controlplane.cli.admin_client import Folder, TokenFile
 from controlplane.cli.admin_command import Admin, AsJson, Router, tell
 from controlplane.cli.workers_view import Changed, attributes_text
 from shared.config import ConfigError
+from shared.table import Role
 from shared.worker_attributes import AttributeChange, WorkerAttributes, wrong_attributes
 from shared.worker_url import check_worker_url
 
 T = TypeVar("T", WorkerAttributes, AttributeChange)
 
 RESET = "reset"
+ROLE = "regular (the default), prefill or decode; it can not be changed later."
 WEIGHT = "Its share of the requests against the others; 0: only when no other can take one."
 PRIORITY = "Workers of the highest priority are used as long as one can take a request."
 CAPACITY = "How many requests it takes well at a time."
@@ -114,6 +116,14 @@ def checked(said: T) -> T:
     for name, fault in wrong_attributes(msgspec.to_builtins(said)):
         raise ConfigError(f"{name} {fault}")
     return said
+
+
+def role_of(text: str | None) -> Role | None:
+    """Return a role. Raises ConfigError."""
+    for name, fault in wrong_attributes({"role": text}):
+        raise ConfigError(f"--{name} {fault}")
+    role: Role | None = msgspec.convert(text, Role | None)
+    return role
 
 
 def path_of(url: str, verb: str = "") -> str:

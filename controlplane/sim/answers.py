@@ -57,6 +57,7 @@ class Chat:
     prefix = "chatcmpl-"
 
     def __init__(self, identity: str, created: int, model: str, system_fingerprint: str) -> None:
+        self.identity = identity
         self._id = _encode(identity)
         self._created = b"%d" % created
         self._model = _encode(model)
@@ -67,8 +68,8 @@ class Chat:
             self._model,
         )
 
-    def whole(self, parts: list[Part], prompt: int, completion: int) -> bytes:
-        """Return the body of an answer that is not streamed; counts are tokens."""
+    def whole(self, parts: list[Part], prompt: int, completion: int, handoff: bytes = b"null") -> bytes:
+        """Return the body of an answer that is not streamed; counts are tokens, `handoff` is JSON."""
         choices = b",".join(
             b'{"index":%d,"message":{"role":"assistant","content":%b,"refusal":null,"annotations":null,'
             b'"audio":null,"function_call":null,"reasoning":null},"logprobs":null,"finish_reason":%b,'
@@ -80,10 +81,10 @@ class Chat:
         return (
             b'{"id":%b,"object":"chat.completion","created":%b,"model":%b,"choices":[%b],"service_tier":null,'
             b'"system_fingerprint":%b,"usage":%b,"prompt_logprobs":null,"prompt_token_ids":%b,"prompt_text":null,'
-            b'"kv_transfer_params":null,"ec_transfer_params":null,"metrics":null}'
+            b'"kv_transfer_params":%b,"ec_transfer_params":null,"metrics":null}'
             % (
                 self._id, self._created, self._model, choices, self._fingerprint,
-                _full_usage(prompt, completion), _ids(parts[0].prompt_token_ids),
+                _full_usage(prompt, completion), _ids(parts[0].prompt_token_ids), handoff,
             )
         )  # fmt: skip
 
@@ -138,7 +139,7 @@ class Completion(Chat):
         )
         self._prompt_ids: dict[int, list[int] | None] = {}
 
-    def whole(self, parts: list[Part], prompt: int, completion: int) -> bytes:
+    def whole(self, parts: list[Part], prompt: int, completion: int, handoff: bytes = b"null") -> bytes:
         """Return the body of an answer that is not streamed."""
         choices = b",".join(
             b'{"index":%d,"text":%b,"logprobs":null,"finish_reason":%b,"stop_reason":%b,"token_ids":%b,'
@@ -149,8 +150,16 @@ class Completion(Chat):
         )  # fmt: skip
         return (
             b'{"id":%b,"object":"text_completion","created":%b,"model":%b,"choices":[%b],"service_tier":null,'
-            b'"system_fingerprint":%b,"usage":%b,"kv_transfer_params":null,"ec_transfer_params":null,"metrics":null}'
-            % (self._id, self._created, self._model, choices, self._fingerprint, _full_usage(prompt, completion))
+            b'"system_fingerprint":%b,"usage":%b,"kv_transfer_params":%b,"ec_transfer_params":null,"metrics":null}'
+            % (
+                self._id,
+                self._created,
+                self._model,
+                choices,
+                self._fingerprint,
+                _full_usage(prompt, completion),
+                handoff,
+            )
         )
 
     def opening(self, index: int, prompt_token_ids: list[int] | None, running: bytes | None) -> bytes | None:

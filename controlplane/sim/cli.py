@@ -43,6 +43,9 @@ def sim(
     idle_close: Annotated[
         float, typer.Option(help="Seconds after which an idle connection is closed.")
     ] = _DEFAULT.idle_close_seconds,
+    kv_connector: Annotated[
+        bool, typer.Option(help="Hand KV cache over to other simulated workers, as NixlConnector does.")
+    ] = False,
     enable_server_load_tracking: Annotated[bool, typer.Option(help="Let /load count.")] = False,
     kv_events: Annotated[
         bool, typer.Option("--kv-events", help="Publish KV events, on free ports that GET /kv_event_sources tells.")
@@ -75,6 +78,7 @@ def sim(
                 max_model_len=max_model_len,
                 time_scale=time_scale,
                 idle_close_seconds=idle_close,
+                kv_connector=kv_connector,
                 server_load_tracking=enable_server_load_tracking,
                 kv_events=kv_events,
                 kv_events_buffer_steps=kv_events_buffer_steps,

@@ -40,6 +40,8 @@ class SimConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Every engine duration is multiplied by it; 0 makes answers instant."""
     idle_close_seconds: float = 5.0
     """Keep-alive time of an idle connection: 5 s is what vLLM gives its uvicorn."""
+    kv_connector: bool = False
+    """Whether KV cache goes from worker to worker as with vLLM's NixlConnector; each takes either role."""
     server_load_tracking: bool = False
     """Whether `/load` counts; vLLM answers 0 unless it is asked to track."""
     kv_events: bool = False

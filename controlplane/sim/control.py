@@ -83,6 +83,11 @@ def state(worker: Worker, exchange: Exchange) -> None:
             "aborted": recorder.aborted,
             "killed": recorder.killed,
             "active": recorder.active,
+            "handoffs": {
+                "kept": len(worker.handoffs),
+                "taken": worker.handoffs.taken,
+                "expired": worker.handoffs.expired,
+            },
             "engine": {
                 "running": len(engine.running),
                 "waiting": len(engine.waiting),

@@ -6,12 +6,13 @@ import json
 import random
 from typing import TYPE_CHECKING
 
-from . import answers, text, wire
+from . import answers, handoff, text, wire
 from .engine import Sequence
-from .errors import ApiError, too_long
+from .errors import ApiError, server_error, too_long
 from .exchange import Exchange, Pull
 from .requests import Chat, Completion, chat_prompt, check_sampling, prompts, read
 from .stats import Arrival
+from .stream_error import ErrorStream
 
 if TYPE_CHECKING:
     from .worker import Worker
@@ -74,9 +75,35 @@ def _run(
     all_prompts: list[list[int]],
     limit: int | None,
 ) -> None:
+    order = (body.kv_transfer_params or {}) if worker.config.kv_connector else {}
+    if not order.get("do_remote_prefill"):
+        _generate(worker, exchange, body, writer, model, _choices(worker, body, all_prompts, limit))
+        return
+
+    def fetched(seed: int | None) -> None:
+        if seed is not None:
+            _generate(worker, exchange, body, writer, model, _choices(worker, body, all_prompts, limit, seed))
+        elif body.stream:
+            ErrorStream.answer(exchange, 500)
+        else:
+            exchange.send(500, wire.JSON, server_error(500))
+
+    try:
+        handoff.fetch(worker, order, fetched)
+    except handoff.BadOrderError:
+        worker.kill()
+
+
+def _generate(
+    worker: Worker,
+    exchange: Exchange,
+    body: Chat | Completion,
+    writer: type[answers.Chat],
+    model: str,
+    choices: list[Choice],
+) -> None:
     given = exchange.request.header(b"x-request-id")
     identity = writer.prefix + (given.decode("latin-1") if given else f"{random.getrandbits(64):016x}")
-    choices = _choices(worker, body, all_prompts, limit)
     answer = writer(identity, int(worker.wall()), model, worker.fingerprint)
     if body.stream:
         events = Events(worker, exchange, body, answer, choices)
@@ -88,7 +115,10 @@ def _run(
         worker.submit([choice.sequence for choice in choices], whole.progressed)
 
 
-def _choices(worker: Worker, body: Chat | Completion, all_prompts: list[list[int]], limit: int | None) -> list[Choice]:
+def _choices(
+    worker: Worker, body: Chat | Completion, all_prompts: list[list[int]], limit: int | None, fetched: int | None = None
+) -> list[Choice]:
+    """Return what is to be generated; `fetched` is the seed that came with another worker's KV cache."""
     count = body.n or 1
     longest = worker.config.max_model_len
     choices: list[Choice] = []
@@ -99,7 +129,8 @@ def _choices(worker: Worker, body: Chat | Completion, all_prompts: list[list[int
             raise too_long(longest)
         for number in range(count):
             # The first choice is the greedy answer whatever the temperature, so that a test can compare it.
-            seed = text.seed_of(prompt, 0 if body.temperature == 0 else number)
+            own = text.seed_of(prompt, 0 if body.temperature == 0 else number)
+            seed = own if fetched is None else fetched
             target, stops = _length(seed, limit, longest - len(prompt), body.ignore_eos)
             choice = Choice(len(choices), Sequence(prompt, target, seed, stops=stops))
             if body.stop:
@@ -141,6 +172,8 @@ class _Generation:
         self._answer = answer
         self._choices = choices
         self._with_ids = bool(body.return_token_ids)
+        order = body.kv_transfer_params or {}
+        self._hands_over = worker.config.kv_connector and bool(order.get("do_remote_decode"))
 
     def pull(self) -> bytes | Pull:
         """Return nothing: a whole answer is sent at once."""
@@ -175,8 +208,15 @@ class Whole(_Generation):
         if any(choice.sequence.finish_reason is None for choice in self._choices):
             return
         parts = [self._part(choice, 0) for choice in self._choices]
-        body = self._answer.whole(parts, *self._counts())
+        body = self._answer.whole(parts, *self._counts(), self._handoff())
         self._exchange.send(200, self._load_header() + wire.JSON, body)
+
+    def _handoff(self) -> bytes:
+        """Return where this prompt's KV cache is kept, if it is to be: of an answer that ended by its length."""
+        first = self._choices[0].sequence
+        if not self._hands_over or first.finish_reason != "length":
+            return b"null"
+        return handoff.kept_for(self._worker, self._answer.identity, first.seed, len(first.prompt))
 
     def _load_header(self) -> bytes:
         """Return the ORCA header, if the request asks for it; vLLM sends it with whole answers only."""

@@ -54,6 +54,7 @@ class Generate(msgspec.Struct):
     ignore_eos: bool = False
     temperature: float | None = None
     return_token_ids: bool | None = None
+    kv_transfer_params: dict[str, Any] | None = None
 
 
 class Chat(Generate):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from . import control, echo, generate, pages
+from . import control, echo, generate, handoff, pages
 from .errors import ApiError
 from .exchange import Exchange
 
@@ -30,6 +30,7 @@ ROUTES: dict[bytes, dict[bytes, Handler]] = {
     b"/metrics": {b"GET": pages.metrics, b"HEAD": pages.metrics},
     b"/sim/faults": {b"GET": control.list_faults, b"POST": control.add_faults, b"DELETE": control.clear_faults},
     b"/sim/requests": {b"GET": control.list_requests, b"DELETE": control.clear_requests},
+    b"/sim/handoffs": {b"POST": handoff.give},
     b"/sim/state": {b"GET": control.state},
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import uuid
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from .config import SimConfig
 from .connection import Connection
 from .engine import Engine, Sequence
 from .exchange import Exchange
+from .handoff import Handoffs
 from .kv_log import KvLog
 from .kv_publisher import KvPublisher
 from .recorder import Recorder
@@ -47,6 +49,9 @@ class Worker:
         """Answers by (route, method, "2xx"...), for `http_requests_total`."""
         self.busy_page = b""
         """What `/metrics` told last while something ran or waited."""
+        self.handoffs = Handoffs()
+        self.engine_id = str(uuid.uuid4())
+        self.fetches: set[asyncio.Task[int | None]] = set()
         self._listeners: dict[Sequence, Callable[[], None]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
@@ -189,5 +194,7 @@ class Worker:
             connection.abort()
         if self.kv_publisher is not None:
             self.kv_publisher.close()
+        for fetch in self.fetches:
+            fetch.cancel()
         if self._timer is not None:
             self._timer.cancel()

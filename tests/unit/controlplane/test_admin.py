@@ -162,7 +162,7 @@ def test_what_a_worker_is_like_is_given_changed_shown_and_looked_for(tmp_path: P
         ("POST", "/workers", b'{"url":"http://b:1","wait":1}', 400, "bad_body"),
         ("POST", "/workers", b'{"url":"http://b:1","weight":"1"}', 400, "bad_body"),
         ("POST", "/workers", b'{"url":"http://b:1","weight":-1}', 400, "bad_attribute"),
-        ("POST", "/workers", b'{"url":"http://b:1","role":"decode"}', 400, "bad_attribute"),
+        ("POST", "/workers", b'{"url":"http://b:1","role":"encode"}', 400, "bad_body"),
         ("PATCH", path_of(A), b'{"weight":1001}', 400, "bad_attribute"),
         ("PATCH", path_of(A), b'{"labels":{"-":"x"}}', 400, "bad_attribute"),
         ("PATCH", path_of(A), b'{"role":"decode"}', 400, "bad_body"),

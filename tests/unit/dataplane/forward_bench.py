@@ -18,6 +18,7 @@ from dataplane.attempts import Attempts
 from dataplane.client import Client
 from dataplane.fleet import Fleet
 from dataplane.forward import Forwarder
+from dataplane.pd.transaction import Disaggregated
 from dataplane.policies.conformance import SampleRequest
 from dataplane.slot import Slot
 from shared.table import ModelCard, Settings, Worker, WorkerState, make_table
@@ -89,24 +90,31 @@ class Bench:
     def attempts(self) -> Attempts | None:
         """Those of the one open request."""
         (request,) = self.forwarder._requests
+        assert not isinstance(request._attempts, Disaggregated)
         return request._attempts
 
     def pausing(self) -> bool:
         """Whether some request waits for its next attempt."""
-        requests = self.forwarder._requests
-        return any(request._attempts is not None and request._attempts._pause is not None for request in requests)
+        all_attempts = (request._attempts for request in self.forwarder._requests)
+        return any(isinstance(attempts, Attempts) and attempts._pause is not None for attempts in all_attempts)
 
     def idle(self) -> int:
         return sum(slot.pool.idle for slot in self._slots)
 
     def ask(
-        self, body: bytes | None = BODY, *, method: str = "POST", headers: list[Field] | None = None, query: bytes = b""
+        self,
+        body: bytes | None = BODY,
+        *,
+        method: str = "POST",
+        headers: list[Field] | None = None,
+        query: bytes = b"",
+        path: str = "/v1/completions",
     ) -> FakeTransaction:
         """Send a request; None as the body: its end is still to come."""
         fields = [(b"x-request-id", b"mine"), *(headers or [])]
         if body:
             fields.append((b"content-length", b"%d" % len(body)))
-        transaction = FakeTransaction(method=method, headers=fields, query=query)
+        transaction = FakeTransaction(method=method, path=path, headers=fields, query=query)
         self.transactions.append(transaction)
         self.forwarder.forward(Client(transaction))
         if body is not None:

@@ -222,12 +222,15 @@ EVERY_STATE: tuple[WorkerState, ...] = ("starting", "ready", "draining", "unheal
 EVERY_ROLE: tuple[Role, ...] = ("regular", "prefill", "decode")
 
 
-def test_only_ready_workers_that_take_whole_requests_are_candidates_in_the_tables_order() -> None:
+def test_only_ready_workers_are_candidates_in_the_tables_order_prefill_workers_last() -> None:
     def test(fleet: TestFleet) -> None:
         workers = [worker(f"{state}-{role}", state=state, role=role) for state in EVERY_STATE for role in EVERY_ROLE]
         fleet.adopt(table([worker("z"), *workers, worker("b")]))
-        assert fleet.ids(None) == ["z", "ready-regular", "b"]
-        assert fleet.ids("any") == ["z", "ready-regular", "b"]
+        assert fleet.ids(None) == ["z", "ready-regular", "ready-decode", "b"]
+        assert fleet.ids("any") == ["z", "ready-regular", "ready-decode", "b"]
+        assert [[slot.id for slot in group] for group in fleet.view.groups(None)][1:] == [["ready-prefill"]]
+        halves = {pool: [slot.id for slot in view.candidates("any")] for pool, view in fleet.view.pools.items()}
+        assert halves == {"prefill": ["ready-prefill"], "decode": ["ready-decode"]}
 
     with_fleet(test)
 

@@ -187,7 +187,7 @@ def test_what_is_changed(
         ("POST", "/workers", b"", b'{"url":"http://a:1","priority":"x"}', 422),
         ("POST", "/workers", b"", b'{"url":"http://a:1","labels":{"a":1}}', 422),
         ("POST", "/workers", b"", b'{"url":"http://a:1","labels":{"-":"x"}}', 400),
-        ("POST", "/workers", b"", b'{"url":"http://a:1","worker_type":"decode"}', 400),
+        ("POST", "/workers", b"", b'{"url":"http://a:1","worker_type":"encode"}', 400),
         ("GET", "/flush_cache", b"", b"", 405),
         ("POST", "/get_server_info", b"", b"", 405),
         ("POST", "/workers", b"", b"x" * 70_000, 413),

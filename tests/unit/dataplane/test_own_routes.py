@@ -46,9 +46,7 @@ def test_ready_with_one_ready_worker() -> None:
     assert json.loads(answer.body) == {"status": "ready", "healthy_workers": 1, "total_workers": 3}
 
 
-@pytest.mark.parametrize(
-    "workers", [[], [worker("a", "unhealthy")], [worker("a", "draining")], [worker("a", "ready", "prefill")]]
-)
+@pytest.mark.parametrize("workers", [[], [worker("a", "unhealthy")], [worker("a", "draining")]])
 def test_not_ready_without_anybody_for_a_request(workers: list[Worker]) -> None:
     answer = readiness(view(workers))
     assert answer.status == 503
@@ -57,6 +55,18 @@ def test_not_ready_without_anybody_for_a_request(workers: list[Worker]) -> None:
         "reason": "no healthy workers available",
         "total_workers": len(workers),
     }
+
+
+def test_ready_tells_of_both_halves_as_vllm_router_does() -> None:
+    halves = [worker("a", "ready", "prefill"), worker("b", "starting", "prefill"), worker("c", "ready", "decode")]
+    answer = readiness(view(halves))
+    counts = {"prefill": {"healthy": 1, "total": 2}, "decode": {"healthy": 1, "total": 1}}
+    assert (answer.status, json.loads(answer.body)) == (200, {"status": "ready", **counts})
+    # Nobody does the half, but somebody can do the whole.
+    assert readiness(view(halves[:2])).status == 200
+    answer = readiness(view([worker("a", "starting", "prefill")]))
+    counts = {"prefill": {"healthy": 0, "total": 1}, "decode": {"healthy": 0, "total": 0}}
+    assert (answer.status, {**json.loads(answer.body), **counts}) == (503, json.loads(answer.body))
 
 
 def test_all_healthy() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataplane.splice import without_members
+from dataplane.splice import with_members, without_members
 
 NAMES = {"k": None, "x": {"k": None, "y": {"k": None}}}
 
@@ -81,3 +81,35 @@ def test_every_other_byte_stays(body: str, left: str, bom: bytes, encoding: str)
 def test_what_is_no_json_object_is_an_error(body: bytes) -> None:
     with pytest.raises(ValueError):
         without_members(body, NAMES)
+
+
+# --- putting in ------------------------------------------------------------------------------------------
+
+
+@given(st.dictionaries(texts, values, max_size=6), st.sampled_from([None, 1, "\t"]))
+def test_members_are_there_afterwards_and_all_others_as_before(
+    body: dict[str, object], indent: int | str | None
+) -> None:
+    text = json.dumps(body, indent=indent).encode()
+    found = json.loads(with_members(text, {"x": "[1]", "new": "2"}, where_present={"y": "3"}, without="k"))
+    expected = {key: value for key, value in body.items() if key != "k"} | {"x": [1], "new": 2}
+    if "y" in body:
+        expected["y"] = 3
+    assert repr(sorted(found.items())) == repr(sorted(expected.items()))
+
+
+@pytest.mark.parametrize(
+    ("body", "result"),
+    [
+        ("{}", '{"v":1}'),
+        ("{ }", '{"v":1 }'),
+        ('{"a":"\\u00e9"}', '{"v":1,"a":"\\u00e9"}'),
+        ('{"a":1, "v" : [1, "}"] , "v":2}', '{"a":1, "v" : 1 , "v":1}'),
+        ('{"out":1}', '{"v":1}'),
+        ('{"a":0,"out":1}', '{"v":1,"a":0}'),
+        ('{"out":1, "v":2, "out":3}', '{"v":1}'),
+        (' {"p":5,"out":{"p":7}}', ' {"v":1,"p":9}'),
+    ],
+)
+def test_every_other_byte_stays_where_some_are_put_in(body: str, result: str) -> None:
+    assert with_members(body.encode(), {"v": "1"}, where_present={"p": "9"}, without=["out"]).decode() == result

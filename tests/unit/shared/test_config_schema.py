@@ -109,7 +109,7 @@ def test_the_defaults_are_valid_and_in_it() -> None:
         ('request_id_headers = ["x y"]', False),
         ('[[workers]]\nurl = "http://a:1"\nlabels = {zone = "a"}\nweight = 0\ncapacity = 0.5\npriority = 0', True),
         ('[[workers]]\nurl = "http://a:1"\nrole = "regular"', True),
-        ('[[workers]]\nurl = "http://a:1"\nrole = "prefill"', False),
+        ('[[workers]]\nurl = "http://a:1"\nrole = "prefill"', True),
         ("[[workers]]\nweight = 1", False),
         ('[[workers]]\nurl = "a:1"', False),
         ('[[workers]]\nurl = "http://a:1"\nwait = 1', False),

@@ -42,7 +42,7 @@ SAID = st.builds(
         ({"weight": True}, ["weight is True; write a number from 0 to 1000"]),
         ({"capacity": 0}, ["capacity is 0; write a number from 0.001 to 1000000"]),
         ({"priority": 1.0}, ["priority is 1.0; write a whole number from 0 to 4294967295, higher is preferred"]),
-        ({"role": "x"}, ["role is 'x'; leave it out, or write 'regular'"]),
+        ({"role": "x"}, ["role is 'x'; leave it out, or write one of: regular, prefill, decode"]),
         ({"labels": "a"}, ["""labels is 'a'; write names with texts, such as zone = "a\""""]),
         ({"labels": {"a": 1}}, ["labels has 'a' = 1; write a text, in quotes"]),
         (
@@ -63,12 +63,6 @@ def test_labels_have_names_that_fit_into_a_command(key: str) -> None:
 def test_labels_are_bounded() -> None:
     assert not list(wrong_attributes({"labels": {f"k{n}": "" for n in range(MAX_LABELS)}}))
     assert len(list(wrong_attributes({"labels": {f"k{n}": "" for n in range(MAX_LABELS + 1)}}))) == 1
-
-
-def test_a_role_without_effect_is_refused_and_says_so() -> None:
-    ((name, fault),) = wrong_attributes({"role": "prefill"})
-    assert name == "role"
-    assert "gives such workers no requests" in fault
 
 
 @given(SAID, SAID, SAID)

@@ -1,0 +1,31 @@
+"""Who may be chosen for an attempt: of those that a view offers, the ones that were not tried, the best first."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from dataplane.fleet_view import FleetView
+from dataplane.priority import first_usable
+from dataplane.slot import Slot
+
+if TYPE_CHECKING:
+    from dataplane.fleet import Fleet
+
+
+def candidates_of(
+    fleet: Fleet, view: FleetView, model: str | None, tried: Collection[Slot], now: float
+) -> tuple[Slot, ...]:
+    """Return the candidates; empty when nobody is left. `now` is the loop's time in seconds."""
+    candidates = view.candidates(model)
+    if tried:
+        candidates = tuple(slot for slot in candidates if slot not in tried)
+    if view.has_priorities:
+        left = (tuple(slot for slot in group if slot not in tried) for group in view.groups(model))
+        candidates = first_usable(left, lambda slot: fleet.avoidance.avoids(slot, now))
+    return fleet.preferred(candidates, now)
+
+
+def is_reachable(fleet: Fleet, view: FleetView, model: str | None, now: float) -> bool:
+    """Whether some worker of the view could be reached when it was last tried."""
+    return any(not fleet.avoidance.avoids(slot, now) for group in view.groups(model) for slot in group)

@@ -1,0 +1,84 @@
+"""What attempts are made for: a client's whole request, or one half of one that is disaggregated (`dataplane/pd`)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+from dataplane.accounting import AbortedBy
+from dataplane.fleet_view import PoolName
+from dataplane.server import FutureLike
+from shared.errors import RouterError
+
+
+class Message(NamedTuple):
+    """A request as workers get it; the worker's authority goes behind the line."""
+
+    line: bytes
+    fields: bytes
+    body: bytes | bytearray
+
+
+class Taker(Protocol):
+    """Whoever takes a worker's answer: the client, or the router itself. As `dataplane.client.Client`."""
+
+    @property
+    def method(self) -> str:
+        """The request's method."""
+        ...
+
+    @property
+    def started(self) -> bool:
+        """Whether the answer has begun: after that nothing is sent again."""
+        ...
+
+    def start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        """Begin the answer."""
+
+    def send(self, data: bytes, *, more: bool) -> FutureLike | None:
+        """Take a part; returns what to wait for before the next one, if anything."""
+
+    def answer(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        """Take a whole answer."""
+
+    def unwatch(self) -> None:
+        """Know that the last part comes."""
+
+
+class Leg(Protocol):
+    """Takes the end of its attempts."""
+
+    @property
+    def pool(self) -> PoolName:
+        """Among which workers to choose."""
+        ...
+
+    @property
+    def client(self) -> Taker:
+        """Who takes the answer."""
+        ...
+
+    @property
+    def not_run(self) -> frozenset[int]:
+        """Statuses that say that what was sent was not run."""
+        ...
+
+    @property
+    def renews(self) -> bool:
+        """Whether what was sent can not be sent again, and `renew` comes before the next choice."""
+        ...
+
+    def renew(self) -> None:
+        """Make something new to send, then have the attempts go on."""
+
+    def leave(self) -> bool:
+        """Go somewhere else instead of waiting for workers that have all failed; whether that is possible."""
+        ...
+
+    def answered(self) -> None:
+        """Know that the worker's whole answer was taken."""
+
+    def refuse(self, error: RouterError) -> None:
+        """Know that there is no answer."""
+
+    def truncate(self, error: RouterError, by: AbortedBy) -> None:
+        """Know that the answer broke off in its middle."""

@@ -1,0 +1,53 @@
+"""Which requests are disaggregated. All others go to one worker as a whole, which is always right."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from shared.decoding import DECODE_ERRORS
+
+PATHS = frozenset({"/v1/completions", "/v1/chat/completions", "/v1/responses", "/v1/messages"})
+"""Those whose answers hand over KV cache."""
+_is_one_prompt = re.compile(rb'\s*(?:"|\[\s*\d)').match
+"""A text, or a list of token ids. Of several prompts only the first one would be handed over."""
+
+
+class _Body(msgspec.Struct, frozen=True):
+    prompt: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    n: int | None = None
+    best_of: int | None = None
+    use_beam_search: bool | None = None
+    echo: bool | None = None
+    prompt_logprobs: int | None = None
+    background: bool | None = None
+    previous_response_id: str | None = None
+    kv_transfer_params: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+_decode = msgspec.json.Decoder(_Body).decode
+
+
+def can_be_disaggregated(method: str, path: str, body: bytes | bytearray) -> bool:
+    """Whether a request may be done by two workers; False for whatever can not be read for sure.
+
+    - Several answers to one prompt (`n`, `best_of`, beam search) would use one handoff several times.
+    - What is told of the prompt (`echo`, `prompt_logprobs`) is known to the prefill worker only.
+    - What goes on later or was begun before (`background`, `previous_response_id`) is known to one worker only.
+    - A client's own orders for moving KV cache, where clients are trusted, are for one worker.
+    """
+    if method != "POST" or path not in PATHS:
+        return False
+    try:
+        asked = _decode(body)
+    except DECODE_ERRORS:
+        return False
+    if path == "/v1/completions" and (
+        isinstance(asked.prompt, msgspec.UnsetType) or not _is_one_prompt(bytes(asked.prompt))
+    ):
+        return False
+    several = (asked.n or 1) > 1 or (asked.best_of or 1) > 1 or asked.use_beam_search
+    of_prompt = asked.echo or asked.prompt_logprobs is not None
+    elsewhere = asked.background or asked.previous_response_id is not None
+    return not (several or of_prompt or elsewhere) and asked.kv_transfer_params is msgspec.UNSET

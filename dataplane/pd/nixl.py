@@ -1,0 +1,52 @@
+"""vLLM's NixlConnector (pull): the prefill worker tells where the KV cache is, and the decode worker fetches it.
+
+What it tells is passed on as it stands, since its keys change from version to version. A decode worker's engine ends
+when one that it needs is missing (seen on 0.32), so these are looked for. `remote_request_id` is there since 0.14.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from dataplane.pd.connector import Connector, one_token
+from shared.decoding import DECODE_ERRORS
+
+REQUIRED = (
+    "do_remote_prefill", "remote_block_ids", "remote_engine_id", "remote_request_id", "remote_host", "remote_port",
+)  # fmt: skip
+_ORDER = (
+    '{"do_remote_decode":true,"do_remote_prefill":false,"remote_engine_id":null,"remote_block_ids":null,'
+    '"remote_host":null,"remote_port":null}'
+)
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    kv_transfer_params: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+class Nixl(Connector):
+    """NixlConnector."""
+
+    name = "nixl"
+    hands_over = True
+
+    def prefill_body(self, path: str, body: bytes | bytearray) -> bytes:
+        """Return the body with the order to keep the KV cache for somebody."""
+        return one_token(path, body, {"kv_transfer_params": _ORDER})
+
+    def handoff(self, answer: bytes) -> bytes | None:
+        """Return `kv_transfer_params`; None also when a key that the decode worker needs is missing or null."""
+        try:
+            raw = msgspec.json.decode(answer, type=_Answer).kv_transfer_params
+            told = msgspec.json.decode(raw) if isinstance(raw, msgspec.Raw) else None
+        except DECODE_ERRORS:
+            return None
+        if not isinstance(told, dict) or told.get("do_remote_prefill") is not True:
+            return None
+        return bytes(raw) if all(told.get(key) is not None for key in REQUIRED) else None  # type: ignore[arg-type]
+
+    def decode_body(self, body: bytes | bytearray, handoff: bytes) -> bytes:
+        """Return the client's body with the handoff as its first member."""
+        start = body.index(b"{") + 1
+        comma = b"" if body[start:].lstrip().startswith(b"}") else b","
+        return b'%b"kv_transfer_params":%b%b%b' % (bytes(body[:start]), handoff, comma, bytes(body[start:]))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
+import msgspec
+
 from controlplane.cli.status_view import (
     BreakerView,
     PlaneView,
@@ -65,7 +67,7 @@ async def local_status(runtime: RuntimeDir, clock: Clock) -> RouterView | None:
         planes=sorted(views, key=lambda view: (view.slot, view.id)),
         workers=_workers(runtime, clock),
         data_planes=config.data_planes if config is not None else 0,
-        uplink=None if uplink is None or control_plane.pid is not None else uplink_view(uplink, statuses),
+        uplink=msgspec.UNSET if uplink is None or control_plane.pid is not None else uplink_view(uplink, statuses),
     )
 
 

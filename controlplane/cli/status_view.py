@@ -119,7 +119,7 @@ class RouterView(msgspec.Struct, kw_only=True):
     data_planes: int = 0
     removed: Sequence[str] = ()
     config: ConfigView = ConfigView()
-    uplink: UplinkView | None = None
+    uplink: UplinkView | msgspec.UnsetType = msgspec.UNSET
 
 
 WIDTH = 80
@@ -162,11 +162,11 @@ def as_text(report: RouterView, width: int | None = None) -> str:
     for name in sorted({plane.host for plane in report.planes if plane.has_namesake}):
         lines.append(f"two `routerctl plane` go by the name {name}; give each its own --name")
     lines.append("")
-    if report.uplink is not None:
+    if report.uplink is not msgspec.UNSET:
         lines += [_uplink_line(report.uplink), ""]
     if report.workers:
         lines += _worker_lines(report.workers)
-    elif report.uplink is not None:
+    elif report.uplink is not msgspec.UNSET:
         lines.append("no workers; the control plane names them")
     else:
         lines.append("no workers; `routerctl workers add URL` adds one, --worker-urls gives some")

@@ -23,13 +23,16 @@ _YES = ("", "1", "true", "yes")
 
 
 class Changed(msgspec.Struct, frozen=True, kw_only=True):
-    """A worker after a change.
+    """A worker after a change. After one of all data-parallel ranks of a URL, `id` is the URL, and `ranks` has theirs.
+
+    The rest is then the first one's.
 
     `on_every_plane`: no plane routes otherwise any more. `kept`: a restart of the control plane does not undo it.
     """
 
     id: str
     url: str
+    ranks: tuple[str, ...] = ()
     state: WorkerState
     reason: str
     labels: dict[str, str]
@@ -58,8 +61,10 @@ def worker_routes(status: Callable[[], StatusReport], membership: Membership) ->
 
     async def show(request: Request) -> Response:
         name = request.path_params["id"]
-        worker = membership.find(name)
-        found = [shown for shown in status().workers if worker is not None and shown.id == worker.id]
+        ids = [worker.id for worker in membership.find(name)]
+        if len(ids) > 1:
+            raise MembershipError(409, "several_workers", f"{name[:200]} is several workers; name one, as {ids[0]}.")
+        found = [shown for shown in status().workers if shown.id in ids]
         if not found:
             raise no_worker(name)
         return json_answer(found[0])
@@ -95,10 +100,11 @@ def worker_routes(status: Callable[[], StatusReport], membership: Membership) ->
 
 
 def _changed(done: Done, status: int = 200) -> Response:
-    worker = done.worker
+    worker, *others = done.workers
     told = Changed(
-        id=worker.id,
+        id=worker.url if others else worker.id,
         url=worker.url,
+        ranks=tuple(one.id for one in done.workers if one.rank is not None),
         state=worker.state,
         reason=worker.reason,
         labels=worker.labels,

@@ -12,7 +12,7 @@ from controlplane.breaker import Breakers, Transition
 from controlplane.breaker_clock import turn_breakers
 from controlplane.change_log import log_change
 from controlplane.configuration import Configuration
-from controlplane.discovery.runtime import configured
+from controlplane.discovery.runtime import RuntimeMembers, configured
 from controlplane.ejection import Ejections
 from controlplane.ejector import Ejector
 from controlplane.fleet_orders import obey
@@ -94,7 +94,7 @@ class ControlPlane:
         self._publication = Publication(epoch, config.settings())
         self._membership = Membership(
             self._registry,
-            read_members(runtime, configured(config.all_urls, described(config))),
+            read_members(runtime, _members(config)),
             fleet=self,
             store=MembersStore(runtime),
             clock=clock,
@@ -201,7 +201,8 @@ class ControlPlane:
         """Have every worker empty its prefix cache."""
         from controlplane.cache_flush import flush_caches
 
-        return await flush_caches([member.worker.url for member in self._registry.members()], self._tls, self._key)
+        urls = dict.fromkeys(member.worker.url for member in self._registry.members())
+        return await flush_caches(urls, self._tls, self._key)
 
     def probe(self, news: ProbeNews) -> None:
         """Give a probe away, or take in how it went."""
@@ -278,7 +279,7 @@ class ControlPlane:
     async def adopt(self, config: StartConfig) -> tuple[str, ...]:
         """Go by a configuration that the planes have confirmed; return warnings."""
         self._go_by(config)
-        wanted = configured(config.all_urls, described(config))
+        wanted = _members(config)
         is_everywhere = await self._membership.configure(wanted, longest_request=config.request_timeout_secs)
         return () if is_everywhere else ("a plane has not taken up the changed workers yet; it will when it answers",)
 
@@ -371,3 +372,7 @@ class ControlPlane:
             kv=self._kv,
         )
         await serve(parts, self._config, is_first_start=self._is_first_start)
+
+
+def _members(config: StartConfig) -> RuntimeMembers:
+    return configured(config.all_urls, described(config), config.intra_node_data_parallel_size)

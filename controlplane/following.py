@@ -1,4 +1,4 @@
-"""One task per worker of the registry: it begins when the worker comes and ends when the worker goes."""
+"""One task per server of the registry: it begins when its first worker comes and ends when its last one goes."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import asyncio
 from collections.abc import Callable, Coroutine
 
 from controlplane.registry import Registry
-from shared.table import Worker
 
 
 class Following:
-    """Runs `watch` once for each life of a worker in the registry."""
+    """Runs `watch` for each URL of the registry's workers: data-parallel ranks share a server."""
 
-    def __init__(self, registry: Registry, watch: Callable[[Worker], Coroutine[None, None, None]]) -> None:
+    def __init__(self, registry: Registry, watch: Callable[[str], Coroutine[None, None, None]]) -> None:
         self._registry = registry
         self._watch = watch
         self._group: asyncio.TaskGroup | None = None
@@ -32,9 +31,9 @@ class Following:
         """Take note of workers that came or went. Called after each change of membership."""
         if self._group is None:
             return
-        members = {member.worker.id: member.worker for member in self._registry.members()}
-        for key in [key for key in self._tasks if key not in members]:
-            self._tasks.pop(key).cancel()
-        for key, worker in members.items():
-            if key not in self._tasks:
-                self._tasks[key] = self._group.create_task(self._watch(worker))
+        urls = dict.fromkeys(member.worker.url for member in self._registry.members())
+        for url in [url for url in self._tasks if url not in urls]:
+            self._tasks.pop(url).cancel()
+        for url in urls:
+            if url not in self._tasks:
+                self._tasks[url] = self._group.create_task(self._watch(url))

@@ -8,6 +8,7 @@ had another name, and vLLM's first engine (V0) counted requests that had lost th
 from __future__ import annotations
 
 import math
+import re
 from typing import NamedTuple
 
 RUNNING = b"vllm:num_requests_running"
@@ -16,6 +17,9 @@ KV_USAGE = b"vllm:kv_cache_usage_perc"
 KV_USAGE_BEFORE_0_11 = b"vllm:gpu_cache_usage_perc"
 SWAPPED_BEFORE_0_11 = b"vllm:num_requests_swapped"
 PROCESS_START = b"process_start_time_seconds"
+
+
+_engine_label = re.compile(rb'\{(?:[^"]*"[^"]*",)*\s*engine="(\d{1,4})"').match
 
 
 class EngineLoad(NamedTuple):
@@ -50,7 +54,32 @@ def read_load_page(page: bytes) -> LoadPage:
     return LoadPage(load, started[0] if started else None)
 
 
+def read_engine_loads(page: bytes) -> dict[int, EngineLoad]:
+    """Pick the figures of each data-parallel engine out of a page, by its rank."""
+    text = b"\n" + page
+    series: list[dict[int, float]] = []
+    for name in (RUNNING, WAITING, KV_USAGE):
+        of_ranks = ((_rank(line), value) for line, value in _series(text, name))
+        series.append({rank: value for rank, value in of_ranks if rank is not None})
+    running, waiting, usage = series
+    return {
+        rank: EngineLoad(value, waiting[rank], min(1.0, usage.get(rank, 0.0)))
+        for rank, value in running.items()
+        if rank in waiting
+    }
+
+
+def _rank(line: bytes) -> int | None:
+    found = _engine_label(line)
+    return int(found[1]) if found is not None else None
+
+
 def _values(text: bytes, name: bytes) -> list[float]:
+    return [value for _, value in _series(text, name)]
+
+
+def _series(text: bytes, name: bytes) -> list[tuple[bytes, float]]:
+    """Return what stands behind the name, and the value, of each series of that name."""
     values = []
     needle = b"\n" + name
     at = text.find(needle)
@@ -60,7 +89,7 @@ def _values(text: bytes, name: bytes) -> list[float]:
         line = text[behind_name : end if end >= 0 else len(text)]
         # Another byte here means a longer name, such as num_requests_waiting_by_reason.
         if line[:1] in (b"{", b" ", b"\t") and (value := _number(line)) is not None:
-            values.append(value)
+            values.append((line, value))
         at = text.find(needle, behind_name)
     return values
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -22,6 +23,7 @@ from shared.clock import Clock
 from shared.config import ConfigError
 from shared.table import Worker
 from shared.worker_attributes import NOTHING_SAID, AttributeChange, WorkerAttributes, wrong_attributes
+from shared.worker_rank import rank_ids, split_rank
 from shared.worker_url import check_worker_url, origin
 
 PATIENCE = 1.0
@@ -52,9 +54,12 @@ def no_worker(name: str) -> MembershipError:
 
 
 class Done(NamedTuple):
-    """A change: the worker's record after it, and how far it has come."""
+    """A change: the records of the workers after it, and how far it has come.
 
-    worker: Worker
+    They are one, or data-parallel ranks of one URL.
+    """
+
+    workers: tuple[Worker, ...]
     is_new: bool
     is_on_every_plane: bool
     is_kept: bool
@@ -124,17 +129,18 @@ class Membership:
                 self._some_leave.clear()
             await asyncio.sleep(_LEAVE_POLL)
 
-    def find(self, name: str) -> Worker | None:
-        """Return the worker of that id, or with the same address."""
+    def find(self, name: str) -> tuple[Worker, ...]:
+        """Return the worker of that id, or those with the same address: data-parallel ranks by their URL."""
         if (worker := self._registry.worker(name)) is not None:
-            return worker
+            return (worker,)
+        url, rank = split_rank(name)
         try:
-            check_worker_url("the worker", name)
+            check_worker_url("the worker", url)
         except ConfigError:
-            return None
-        wanted = origin(name)
+            return ()
+        wanted = origin(url)
         records = (member.worker for member in self._registry.members())
-        return next((worker for worker in records if origin(worker.url) == wanted), None)
+        return tuple(one for one in records if origin(one.url) == wanted and rank in (None, one.rank))
 
     def drained(self) -> frozenset[str]:
         """Return the draining workers at which no request is open any more."""
@@ -145,57 +151,59 @@ class Membership:
         return self._state.removed
 
     async def add(self, url: str, said: WorkerAttributes = NOTHING_SAID) -> Done:
-        """Have a worker of which so much is said. Raises MembershipError: there is one already, or it can not be."""
+        """Have a worker of which so much is said, or the ranks of its URL that are missing. Raises MembershipError."""
         try:
+            if split_rank(url)[1] is not None:
+                raise ConfigError(f"url has {url[:200]!r}, a rank; give the URL, and those that are missing are added")
             check_worker_url("url", url)
         except ConfigError as error:
             raise MembershipError(400, "bad_worker_url", f"{error}.") from None
         _check(said)
         known = self.find(url)
-        if known is not None and known.id not in self._state.leaving:
-            raise MembershipError(
-                409,
-                "worker_exists",
-                f"Worker {known.id} already exists; `routerctl workers list` (GET /workers) shows all.",
-            )
-        if known is None and len(self._registry.members()) >= MAX_MEMBERS:
-            raise MembershipError(409, "too_many_workers", f"There are {MAX_MEMBERS} workers, which is the most.")
-        key = known.id if known is not None else url.rstrip("/")
-        log.info("worker %s is added", key)
-        return await self._apply(verbs.add(self._state, key, said), key, is_new=known is None)
+        there = {worker.id for worker in known if worker.id not in self._state.leaving}
+        ids = rank_ids(known[0].url if known else url.rstrip("/"), self._state.ranks)
+        wanted = tuple(key for key in ids if key not in there)
+        if not wanted:
+            text = f"Worker {known[0].url} already exists; `routerctl workers list` (GET /workers) shows all."
+            raise MembershipError(409, "worker_exists", text)
+        if not known and len(self._registry.members()) + len(wanted) > MAX_MEMBERS:
+            raise MembershipError(409, "too_many_workers", f"At most {MAX_MEMBERS} workers can be had.")
+        log.info("worker %s is added", ", ".join(wanted))
+        return await self._change(wanted, lambda state, key: verbs.add(state, key, said), is_new=not known)
 
     async def change(self, name: str, wanted: AttributeChange) -> Done:
         """Say something else of a worker. Raises MembershipError."""
-        key = self._known(name)
-        state = verbs.change(self._state, key, wanted)
-        _check(state.said.get(key, NOTHING_SAID))
-        done = await self._apply(state, key)
-        worker = done.worker
-        log.info(
-            "worker %s has weight %g, priority %d, capacity %s, labels %s",
-            key,
-            worker.weight,
-            worker.priority,
-            "unknown" if worker.capacity is None else f"{worker.capacity:g}",
-            worker.labels,
-        )
+
+        def say(state: RuntimeMembers, key: str) -> RuntimeMembers:
+            state = verbs.change(state, key, wanted)
+            _check(state.said.get(key, NOTHING_SAID))
+            return state
+
+        done = await self._change(self._known(name), say)
+        for worker in done.workers:
+            log.info(
+                "worker %s has weight %g, priority %d, capacity %s, labels %s",
+                worker.id,
+                worker.weight,
+                worker.priority,
+                "unknown" if worker.capacity is None else f"{worker.capacity:g}",
+                worker.labels,
+            )
         return done
 
     async def remove(self, name: str, *, force: bool = False) -> Done:
         """Let a worker go: once its requests have ended, or at once. No open request is cut off."""
-        key = self._known(name)
-        log.info("worker %s is to be removed%s", key, " at once" if force else "")
-        return await self._apply((verbs.remove if force else verbs.leave)(self._state, key), key)
+        keys = self._known(name)
+        log.info("worker %s is to be removed%s", ", ".join(keys), " at once" if force else "")
+        return await self._change(keys, verbs.remove if force else verbs.leave)
 
     async def drain(self, name: str) -> Done:
         """Give a worker no more requests."""
-        key = self._known(name)
-        return await self._apply(verbs.drain(self._state, key), key)
+        return await self._change(self._known(name), verbs.drain)
 
     async def undrain(self, name: str) -> Done:
         """Give a worker requests again, once it is ready."""
-        key = self._known(name)
-        return await self._apply(verbs.undrain(self._state, key), key)
+        return await self._change(self._known(name), verbs.undrain)
 
     async def configure(self, wanted: RuntimeMembers, *, longest_request: float) -> bool:
         """Have the workers that a reload names (`runtime.configured`); returns whether every plane routes by it.
@@ -209,21 +217,28 @@ class Membership:
         order, _ = await self._make(state)
         return await self._fleet.served(order, PATIENCE)
 
-    def _known(self, name: str) -> str:
-        worker = self.find(name)
-        if worker is None:
+    def _known(self, name: str) -> tuple[str, ...]:
+        workers = self.find(name)
+        if not workers:
             raise no_worker(name)
-        return worker.id
+        return tuple(worker.id for worker in workers)
 
     def _may_go(self, key: str) -> bool:
         order, since = self._draining[key]
         return self._fleet.is_idle(key, order) or self._clock.monotonic() - since >= self._longest_request
 
-    async def _apply(self, state: RuntimeMembers, key: str, *, is_new: bool = False) -> Done:
+    async def _change(
+        self, keys: tuple[str, ...], verb: Callable[[RuntimeMembers, str], RuntimeMembers], *, is_new: bool = False
+    ) -> Done:
+        state, urls = self._state, {key: split_rank(key)[0] for key in keys}
+        for key in keys:
+            state = verb(state, key)
         order, is_kept = await self._make(state)
         is_on_every_plane = await self._fleet.served(order, PATIENCE)
-        worker = self._registry.worker(key) or Worker(id=key, url=key, state="gone")
-        return Done(worker, is_new, is_on_every_plane, is_kept)
+        workers = tuple(
+            self._registry.worker(key) or Worker(id=key, url=url, state="gone") for key, url in urls.items()
+        )
+        return Done(workers, is_new, is_on_every_plane, is_kept)
 
     async def _make(self, state: RuntimeMembers) -> tuple[Order, bool]:
         self._state = state

@@ -1,4 +1,6 @@
-"""Looks at every worker: is it healthy, and which models does it serve. One task per worker.
+"""Looks at every worker: is it healthy, and which models does it serve. One task per server.
+
+A look at a server counts for all of its workers: data-parallel ranks share one.
 
 What a look means, and when the next one is due, is decided in `controlplane.health` and `controlplane.registry`.
 """
@@ -8,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import inf
 
 import msgspec
@@ -69,7 +71,7 @@ class Prober:
         self._key = key
         self._wakes: dict[str, asyncio.Event] = {}
         self._no_models: set[str] = set()
-        # When each worker last told its models.
+        # By URL; the latter says when each server last told its models.
         self._told_models: dict[str, float] = {}
         self._following = Following(registry, self._watch)
 
@@ -80,6 +82,10 @@ class Prober:
     def follow(self) -> None:
         """Take note of workers that came or went."""
         self._following.update()
+        # A rank that came to a server may have to wait for long until that is due.
+        for url, wake in self._wakes.items():
+            if any(self._registry.pause(worker.id) == 0.0 for worker in self._registry.at(url)):
+                wake.set()
 
     def use(self, *, endpoint: str, timeout: float) -> None:
         """Look like this from now on, and at once: the next look may be far off by the interval that was."""
@@ -89,49 +95,56 @@ class Prober:
             wake.set()
 
     def suspect(self, worker_id: str, epoch: int) -> None:
-        """Take in evidence against a worker's life: look at it now, and quickly until it is decided."""
-        wake = self._wakes.get(worker_id)
-        if wake is not None and self._registry.suspect(worker_id, epoch):
+        """Take in evidence against a worker's life: look at its server now, and quickly until it is decided."""
+        worker = self._registry.worker(worker_id)
+        if worker is None or not self._registry.suspect(worker_id, epoch):
+            return
+        for other in self._registry.at(worker.url):
+            self._registry.suspect(other.id, other.epoch)
+        if (wake := self._wakes.get(worker.url)) is not None:
             wake.set()
 
-    async def _watch(self, found: Worker) -> None:
-        wake = self._wakes[found.id] = asyncio.Event()
+    async def _watch(self, url: str) -> None:
+        wake = self._wakes[url] = asyncio.Event()
         try:
-            await self._keep_looking(found.id, wake)
+            await self._keep_looking(url, wake)
         finally:
             # One that came back meanwhile has a wake of its own.
-            if self._wakes.get(found.id) is wake:
-                del self._wakes[found.id]
-                self._no_models.discard(found.id)
-                self._told_models.pop(found.id, None)
+            if self._wakes.get(url) is wake:
+                del self._wakes[url]
+                self._no_models.discard(url)
+                self._told_models.pop(url, None)
 
-    async def _keep_looking(self, worker_id: str, wake: asyncio.Event) -> None:
+    async def _keep_looking(self, url: str, wake: asyncio.Event) -> None:
         spread = False
-        while (worker := self._registry.worker(worker_id)) is not None:
+        while workers := self._registry.at(url):
             wake.clear()
             began, timeout = self._clock.monotonic(), self._timeout
-            result = await self._look(worker)
+            result = await self._look(url, workers)
             if result.outcome != "ok" and self._clock.monotonic() - began > timeout + _STOOD:
                 # The worker may have answered while this process stood (SIGSTOP, a frozen container): the time limits
                 # ended before the answer was read. The second look counts however long it takes.
-                result = await self._look(worker)
-            answering = self._answered(worker_id) >= began
-            if result.outcome == "unclear" and answering and worker.state == "ready" and not worker.reason:
-                log.info("worker %s answers requests, but not its check: %s", worker_id, result.reason)
-            change = self._registry.probed(
-                worker_id,
-                result,
-                now=self._clock.monotonic(),
-                wall=round(self._clock.wall(), 3),
-                answering=answering,
-            )
-            if change is not None:
-                self._changed(change)
+                result = await self._look(url, workers)
+            answering = any(self._answered(worker.id) >= began for worker in workers)
+            is_new = any(worker.state == "ready" and not worker.reason for worker in workers)
+            if result.outcome == "unclear" and answering and is_new:
+                log.info("worker %s answers requests, but not its check: %s", url, result.reason)
+            for worker in workers:
+                change = self._registry.probed(
+                    worker.id,
+                    result,
+                    now=self._clock.monotonic(),
+                    wall=round(self._clock.wall(), 3),
+                    answering=answering,
+                )
+                if change is not None:
+                    self._changed(change)
             # Shorter by up to a tenth, so that looks at many workers do not fall together; those that were all found
             # ready at one moment are spread over the whole time at once.
             shortest = 0.9 if spread or result.outcome != "ok" else 0.0
             spread |= result.outcome == "ok"
-            pause = (self._registry.pause(worker_id) or 0.0) * random.uniform(shortest, 1.0)
+            pauses = [self._registry.pause(worker.id) or 0.0 for worker in self._registry.at(url)]
+            pause = min(pauses, default=0.0) * random.uniform(shortest, 1.0)
             try:
                 async with asyncio.timeout(pause):
                     await wake.wait()
@@ -140,10 +153,10 @@ class Prober:
             # However many planes complain, looks stay this far apart.
             await asyncio.sleep(began + QUICK_PAUSE - self._clock.monotonic())
 
-    async def _look(self, worker: Worker) -> ProbeResult:
+    async def _look(self, url: str, workers: Sequence[Worker]) -> ProbeResult:
         began = self._clock.monotonic()
         # A new connection each time: whether the worker takes one is half of the question.
-        async with WorkerClient(worker.url, keep_alive=False, tls=self._tls, key=self._key) as client:
+        async with WorkerClient(url, keep_alive=False, tls=self._tls, key=self._key) as client:
             try:
                 answer = await client.get(self._endpoint, limit=0, timeout=self._timeout)
             except FetchError as error:
@@ -151,39 +164,40 @@ class Prober:
             took = self._clock.monotonic() - began
             if not 200 <= answer.status < 300:
                 return ProbeResult("failed", f"GET {self._endpoint} answered {answer.status}", seconds=took)
-            is_new = self._registry.lacks_version(worker.id)
-            version = await self._version(client, worker) if is_new else None
-            models = await self._models(client, worker) if is_new or self._wants_models(worker) else None
+            is_new = any(self._registry.lacks_version(worker.id) for worker in workers)
+            version = await self._version(client, url) if is_new else None
+            wants_models = is_new or any(self._wants_models(worker) for worker in workers)
+            models = await self._models(client, url) if wants_models else None
             return ProbeResult("ok", models=models, version=version, seconds=took)
 
     def _wants_models(self, worker: Worker) -> bool:
-        told = self._told_models.get(worker.id)
+        told = self._told_models.get(worker.url)
         if told is None or worker.models is None or worker.state != "ready":
             return True
         # Looks come up to a tenth before their time: one a minute reads the list each time.
         return self._clock.monotonic() - told >= 0.9 * MODELS_AGE
 
-    async def _models(self, client: WorkerClient, worker: Worker) -> dict[str, bytes] | None:
+    async def _models(self, client: WorkerClient, url: str) -> dict[str, bytes] | None:
         try:
             answer = await client.get("/v1/models", limit=MAX_MODELS_BYTES, timeout=self._timeout)
             if answer.status == 200:
                 models = read_models(answer.body)
-                self._no_models.discard(worker.id)
-                self._told_models[worker.id] = self._clock.monotonic()
+                self._no_models.discard(url)
+                self._told_models[url] = self._clock.monotonic()
                 return models
             reason = f"status {answer.status}"
         except (FetchError, ModelListError) as error:
             reason = str(error)
-        if worker.id not in self._no_models:
-            self._no_models.add(worker.id)
-            log.warning("worker %s does not tell its models (GET /v1/models: %s)", worker.id, reason)
+        if url not in self._no_models:
+            self._no_models.add(url)
+            log.warning("worker %s does not tell its models (GET /v1/models: %s)", url, reason)
         return None
 
-    async def _version(self, client: WorkerClient, worker: Worker) -> str | None:
+    async def _version(self, client: WorkerClient, url: str) -> str | None:
         try:
             answer = await client.get("/version", limit=_MAX_VERSION_BYTES, timeout=self._timeout)
             return msgspec.json.decode(answer.body, type=_Version).version[:_MAX_VERSION_LENGTH]
         except (FetchError, *DECODE_ERRORS) as error:
             # Only shown to people; a server that is not vLLM need not have it.
-            log.debug("worker %s does not tell its version: %s", worker.id, error)
+            log.debug("worker %s does not tell its version: %s", url, error)
             return None

@@ -10,7 +10,7 @@ restarted while nobody looked. Figures and complaints of an earlier life say not
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -82,6 +82,7 @@ class Registry:
     def __init__(self, rules: HealthRules) -> None:
         self._rules = rules
         self._entries: dict[str, _Entry] = {}
+        self._at: dict[str, tuple[str, ...]] = {}
         self._past_epochs: OrderedDict[str, int] = OrderedDict()
 
     def use(self, rules: HealthRules) -> None:
@@ -100,12 +101,17 @@ class Registry:
             is_new = entry is None
             if entry is None:
                 epoch = self._past_epochs.pop(key, 0) + 1
-                record = Worker(id=key, url=worker.url, role=worker.role, epoch=epoch, since=wall)
+                rank, role = worker.rank, worker.role
+                record = Worker(id=key, url=worker.url, rank=rank, role=role, epoch=epoch, since=wall)
                 entry = self._entries[key] = _Entry(record, Health(begun=now), worker)
             entry.found = worker
             change = self._show(entry, wall)
             if change is not None and not is_new:
                 changes.append(change)
+        at: defaultdict[str, list[str]] = defaultdict(list)
+        for key, entry in self._entries.items():
+            at[entry.worker.url].append(key)
+        self._at = {url: tuple(keys) for url, keys in at.items()}
         return tuple(changes)
 
     def restore(self, table: RoutingTable, *, now: float) -> None:
@@ -113,8 +119,10 @@ class Registry:
 
         Without this every restart would publish a table in which no worker is ready, and stop the traffic.
         """
+        at = {worker.url: worker for worker in table.workers.values() if worker.state in ("ready", "unhealthy")}
         for key, entry in self._entries.items():
-            old = table.workers.get(key)
+            # With another number of ranks it is a new worker, at a server that is known.
+            old = table.workers.get(key) or at.get(entry.worker.url)
             if old is None or old.url != entry.worker.url or old.role != entry.worker.role:
                 continue
             if old.state == "ready" or old.state == "unhealthy":
@@ -130,7 +138,7 @@ class Registry:
             else:
                 continue
             # Breakers are `controlplane.breaker`'s.
-            entry.worker = msgspec.structs.replace(old, breaker=None)
+            entry.worker = msgspec.structs.replace(old, id=key, rank=entry.worker.rank, breaker=None)
             entry.in_doubt = True
             models = old.models or ()
             entry.cards = {model: table.models[model].card for model in models if model in table.models}
@@ -212,6 +220,10 @@ class Registry:
         """Return a member's record."""
         entry = self._entries.get(worker_id)
         return entry.worker if entry else None
+
+    def at(self, url: str) -> tuple[Worker, ...]:
+        """Return the members behind a URL: one, or its data-parallel ranks."""
+        return tuple(self._entries[key].worker for key in self._at.get(url, ()))
 
     def pause(self, worker_id: str) -> float | None:
         """Return the seconds to wait before the next look at a worker; None when it is gone."""

@@ -1,15 +1,19 @@
-"""Reads every worker's load, from its `/metrics` or else `/load`. One task per worker, so a slow one delays nobody."""
+"""Reads every worker's load, from its `/metrics` or else `/load`. One task per server, so a slow one delays nobody.
+
+Data-parallel ranks share a server: its page has the figures of each. What `/load` counts is of all of them together,
+and says nothing about one.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from controlplane.following import Following
-from controlplane.load_page import EngineLoad, LoadPage, read_load_page
+from controlplane.load_page import EngineLoad, LoadPage, read_engine_loads, read_load_page
 from controlplane.loads import Loads
 from controlplane.pacing import Pacing
 from controlplane.registry import Change, Registry
@@ -20,6 +24,7 @@ from shared.messages import LOAD_UNKNOWN_AFTER
 from shared.table import Worker
 from shared.tls import WorkerTls
 from shared.worker_key import WorkerKey
+from shared.worker_rank import split_rank
 
 MAX_PAGE_BYTES = 16 * 1024 * 1024
 _LONGEST_FAILURE_PAUSE = 5.0
@@ -92,27 +97,27 @@ class Scraper:
         """Take note of workers that came or went."""
         self._following.update()
 
-    async def _watch(self, found: Worker) -> None:
+    async def _watch(self, url: str) -> None:
         try:
-            async with WorkerClient(found.url, keep_alive=True, tls=self._tls, key=self._key) as client:
-                await self._keep_reading(client, found.id)
+            async with WorkerClient(url, keep_alive=True, tls=self._tls, key=self._key) as client:
+                await self._keep_reading(client, url)
         finally:
-            self._silent.discard(found.id)
+            self._silent = {worker for worker in self._silent if split_rank(worker)[0] != url}
 
-    async def _keep_reading(self, client: WorkerClient, worker_id: str) -> None:
+    async def _keep_reading(self, client: WorkerClient, url: str) -> None:
         watched = _Watched()
         await asyncio.sleep(random.uniform(0, self._interval))
-        while (worker := self._registry.worker(worker_id)) is not None:
+        while workers := self._registry.at(url):
             self._pacing.look(self._interval)
             interval = pause = self._interval * self._pacing.stretch
-            if worker.state in ("ready", "draining", "ejected"):
-                pause = await self._look(client, worker, watched, interval)
+            if any(worker.state in ("ready", "draining", "ejected") for worker in workers):
+                pause = await self._look(client, workers, watched, interval)
             await asyncio.sleep(pause * random.uniform(0.9, 1.1))
 
-    async def _look(self, client: WorkerClient, worker: Worker, watched: _Watched, interval: float) -> float:
-        """Read a worker's load, if it tells any. Returns the seconds until it should be asked again."""
+    async def _look(self, client: WorkerClient, workers: Sequence[Worker], watched: _Watched, interval: float) -> float:
+        """Read a server's load, if it tells any. Returns the seconds until it should be asked again."""
         if self._clock.monotonic() >= watched.gauges_wanted:
-            page = await self._read(client, worker)
+            page = await self._read(client, workers)
             if page is None:
                 watched.failures += 1
                 return min(interval * 2.0 ** min(watched.failures, 10), max(interval, _LONGEST_FAILURE_PAUSE))
@@ -120,27 +125,36 @@ class Scraper:
             if page.load is not None:
                 return interval
             watched.gauges_wanted = self._clock.monotonic() + _NO_LOAD_PAUSE
-        if await self._read_server_load(client, worker, watched.server_load):
-            return interval
+        for worker in workers:
+            if worker.rank is not None:
+                self._tell_silence(worker)
+            elif await self._read_server_load(client, worker, watched.server_load):
+                return interval
         return max(interval, watched.gauges_wanted - self._clock.monotonic())
 
-    async def _read(self, client: WorkerClient, worker: Worker) -> LoadPage | None:
+    async def _read(self, client: WorkerClient, workers: Sequence[Worker]) -> LoadPage | None:
         began = self._clock.monotonic()
         try:
             # What arrives later than this would be thrown away at once.
             answer = await client.get("/metrics", limit=MAX_PAGE_BYTES, timeout=LOAD_UNKNOWN_AFTER)
         except FetchError as error:
-            self._missed(worker, "/metrics", error)
+            self._missed(workers[0], "/metrics", error)
             return None
         if answer.status >= 500:
             return None
         page = read_load_page(answer.body) if answer.status == 200 else LoadPage(None, None)
-        if page.process_start is not None:
-            change = self._registry.process_started(worker.id, page.process_start)
-            if change is not None:
-                self._changed(change)
-        if page.load is not None:
-            self._note(worker, page.load, began)
+        has_ranks = page.load is not None and any(worker.rank is not None for worker in workers)
+        of_ranks = read_engine_loads(answer.body) if has_ranks else {}
+        for worker in workers:
+            if page.process_start is not None:
+                change = self._registry.process_started(worker.id, page.process_start)
+                if change is not None:
+                    self._changed(change)
+            load = page.load if worker.rank is None else of_ranks.get(worker.rank)
+            if load is not None:
+                self._note(worker, load, began)
+            elif page.load is not None:
+                self._tell_silence(worker)
         return page
 
     async def _read_server_load(self, client: WorkerClient, worker: Worker, server_load: ServerLoad) -> bool:
@@ -175,8 +189,9 @@ class Scraper:
     def _tell_silence(self, worker: Worker) -> None:
         if worker.id not in self._silent:
             self._silent.add(worker.id)
-            log.warning(
-                "worker %s tells no load (no vLLM gauges in /metrics, no count in /load: has it "
-                "--enable-server-load-tracking?); it is balanced by the requests sent to it",
-                worker.id,
+            lack = (
+                "no vLLM gauges in /metrics, no count in /load: has it --enable-server-load-tracking?"
+                if worker.rank is None
+                else f'no vLLM gauges with engine="{worker.rank}" in /metrics: has it so many ranks?'
             )
+            log.warning("worker %s tells no load (%s); it is balanced by the requests sent to it", worker.id, lack)

@@ -122,7 +122,9 @@ class KvStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """One worker. `epoch` counts its lives, `age` is how long it is in its state, `version` its server's own.
+    """One worker, or one data-parallel `rank` of the engines behind a URL.
+
+    `epoch` counts its lives, `age` is how long it is in its state, `version` its server's own.
 
     `source` told of it; `drained` once it drains and no plane has a request there. `changed` names the attributes
     that operators have changed while the router runs.
@@ -130,6 +132,7 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     url: str
+    rank: int | None = None
     role: Role
     state: WorkerState
     reason: str
@@ -280,6 +283,7 @@ def _worker_status(
     return WorkerStatus(
         id=worker.id,
         url=worker.url,
+        rank=worker.rank,
         role=worker.role,
         state=worker.state,
         reason=worker.reason,

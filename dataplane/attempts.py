@@ -130,7 +130,7 @@ class Attempts:
         forwarder = self._forwarder
         view = self._view()
         now = forwarder.loop.time()
-        slot = forwarder.take_probe(view, request.model, self.tried) if view.recovering else None
+        slot = forwarder.take_probe(view, request.model, self.tried, request.rank) if view.recovering else None
         detail = None
         if slot is not None:
             self._probing = True
@@ -140,7 +140,7 @@ class Attempts:
         else:
             candidates = self._candidates(view, now)
             if not candidates:
-                raise view.refusal(request.model)
+                raise view.refusal(request.model, request.rank)
             why = forwarder.receipts.why()
             if request.to_first:
                 slot = candidates[0]
@@ -168,7 +168,7 @@ class Attempts:
         return self._forwarder.fleet.view.of(self._leg.pool)
 
     def _candidates(self, view: FleetView, now: float) -> tuple[Slot, ...]:
-        return candidates_of(self._forwarder.fleet, view, self._request.model, self.tried, now)
+        return candidates_of(self._forwarder.fleet, view, self._request, self.tried, now)
 
     def _choose_again(self) -> None:
         if self._leg.renews:
@@ -247,13 +247,13 @@ class Attempts:
         self._asks = request.may_ask_for_load and slot.asks_for_load(self._forwarder.loop.time())
         asking = ASKING if self._asks else b""
         line, fields, body = self.message
-        exchange.send(connection, b"%b%b\r\n%b%b" % (line, slot.authority, asking, fields), body)
+        exchange.send(connection, b"%b%b\r\n%b%b%b" % (line, slot.authority, slot.rank_line, asking, fields), body)
 
     def _answer_begins(self, status: int, headers: Headers) -> bool:
         """Look at an answer before the client sees it; False when another attempt is made instead."""
         slot = self._slot
         if slot is not None:
-            self._forwarder.fleet.avoidance.reached(slot)
+            self._forwarder.fleet.reached(slot)
             slot.outcomes.answers += 1
             if self._asks and (figures := taken_out(headers)) is not None:
                 slot.set_queue(figures, self._forwarder.loop.time())
@@ -296,7 +296,7 @@ class Attempts:
         else:
             self._blame(slot, evidence or EVIDENCE[outcome])
             if outcome in (Outcome.CONNECT_FAILED, Outcome.NOTHING_RECEIVED, Outcome.HELD):
-                self._forwarder.fleet.avoidance.failed(slot, self._forwarder.loop.time())
+                self._forwarder.fleet.missed(slot)
             why = why or (self.exchange.reason if self.exchange is not None else "")
             self.tell(f"{SAID[outcome]} ({why})", gave_up=step is Step.GIVE_UP)
         if step is Step.GIVE_UP:

@@ -23,6 +23,10 @@ class Avoidance(Generic[K]):
         self._failures: dict[K, int] = {}
         self._until: dict[K, float] = {}
 
+    def __bool__(self) -> bool:
+        """Whether there is any."""
+        return bool(self._failures)
+
     def failed(self, worker: K, now: float) -> None:
         """Note that the worker could not be reached."""
         failures = self._failures.get(worker, 0)
@@ -31,9 +35,8 @@ class Avoidance(Generic[K]):
 
     def reached(self, worker: K) -> None:
         """Note that the worker was reached."""
-        if self._failures:
-            self._failures.pop(worker, None)
-            self._until.pop(worker, None)
+        self._failures.pop(worker, None)
+        self._until.pop(worker, None)
 
     def forget_all_but(self, workers: set[K]) -> None:
         """Forget workers that are gone."""

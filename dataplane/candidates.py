@@ -11,17 +11,19 @@ from dataplane.slot import Slot
 
 if TYPE_CHECKING:
     from dataplane.fleet import Fleet
+    from dataplane.request import Request
 
 
 def candidates_of(
-    fleet: Fleet, view: FleetView, model: str | None, tried: Collection[Slot], now: float
+    fleet: Fleet, view: FleetView, request: Request, tried: Collection[Slot], now: float
 ) -> tuple[Slot, ...]:
     """Return the candidates; empty when nobody is left. `now` is the loop's time in seconds."""
-    candidates = view.candidates(model)
+    model, rank = request.model, request.rank
+    candidates = view.candidates(model, rank)
     if tried:
         candidates = tuple(slot for slot in candidates if slot not in tried)
     if view.has_priorities:
-        left = (tuple(slot for slot in group if slot not in tried) for group in view.groups(model))
+        left = (tuple(slot for slot in group if slot not in tried) for group in view.groups(model, rank))
         candidates = first_usable(left, lambda slot: fleet.avoidance.avoids(slot, now))
     return fleet.preferred(candidates, now)
 

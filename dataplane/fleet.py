@@ -64,6 +64,8 @@ class Fleet:
         self._loop = asyncio.get_running_loop()
         self.allowance: Allowance[UpstreamConnection] = Allowance(connections, self._close_an_idle_connection)
         self._slots: dict[str, Slot] = {}
+        # Data-parallel ranks share a URL.
+        self._at: dict[str, list[Slot]] = {}
         self._leaving: list[Slot] = []
         self._tls = WorkerTls()
         self.worker_key = WorkerKey()
@@ -120,6 +122,9 @@ class Fleet:
         for worker in table.workers.values():
             slots[worker.id].follow(worker)
         self._slots = slots
+        self._at = {}
+        for slot in slots.values():
+            self._at.setdefault(slot.url, []).append(slot)
         self.avoidance.forget_all_but(set(slots.values()))
         self._accounting.forget_workers(set(slots))
         self.breakers.lead(
@@ -203,6 +208,7 @@ class Fleet:
             any_model=usable(slot for slot in ready if serving[slot.id] is None),
             recovering=tuple(slot for slot in self.breakers.recovering() if slot.id in serving and slot not in ejected),
             has_priorities=len(any_request) > 1,
+            ranks=frozenset(worker.rank for worker in table.workers.values() if worker.rank is not None),
         )
 
     def _close_an_idle_connection(self) -> bool:
@@ -216,6 +222,17 @@ class Fleet:
         """
         return self._slow_start.thinned(self.avoidance.preferred(candidates, now))
 
+    def missed(self, slot: Slot) -> None:
+        """Note that a worker's server could not be reached, or ended a connection: all that are there are avoided."""
+        for one in self._at.get(slot.url, ()) if slot.data_parallel_rank is not None else (slot,):
+            self.avoidance.failed(one, self.now())
+
+    def reached(self, slot: Slot) -> None:
+        """Note that a worker's server answers."""
+        if self.avoidance:
+            for one in self._at.get(slot.url, ()):
+                self.avoidance.reached(one)
+
     # --- breakers --------------------------------------------------------------------------------------
 
     def blame(self, slot: Slot) -> Blame:
@@ -228,11 +245,13 @@ class Fleet:
         return blame
 
     def wanting_probe(
-        self, view: FleetView, model: str | None, tried: Collection[Slot]
+        self, view: FleetView, model: str | None, tried: Collection[Slot], rank: int | None = None
     ) -> tuple[Slot, Literal["wanted", "sent"]] | None:
         """Return a worker for which a request for `model` can do something, and what; see `Breakers.probe`."""
         for slot in view.recovering:
             models = view.table.workers[slot.id].models
+            if rank is not None and slot.data_parallel_rank != rank:
+                continue
             if slot not in tried and (model is None or models is None or model in models):
                 todo = self.breakers.probe(slot, self.now(), alone=self.stale)
                 if todo is not None:

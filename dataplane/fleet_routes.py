@@ -65,13 +65,13 @@ def tell(fleet: Fleet, path: str) -> Answer:
     workers = fleet.view.table.workers.values()
     loads = fleet.engine_loads()
     if path == "/list_workers":
-        return _json({"urls": [worker.url for worker in workers]})
+        return _json({"urls": [worker.id for worker in workers]})
     if path == "/get_loads":
-        return _json({"workers": [{"worker": worker.url, "load": loads.get(worker.id, -1)} for worker in workers]})
+        return _json({"workers": [{"worker": worker.id, "load": loads.get(worker.id, -1)} for worker in workers]})
     if path == "/workers":
         told = [
             {
-                "url": worker.url,
+                "url": worker.id,
                 "model_id": worker.models[0] if worker.models else "unknown",
                 "worker_type": worker.role,
                 "is_healthy": worker.state == "ready",
@@ -89,7 +89,7 @@ def tell(fleet: Fleet, path: str) -> Answer:
     if worker is None:
         return _json({"error": f"Worker {path.removeprefix(_ONE)} not found", "code": "WORKER_NOT_FOUND"}, 404)
     model = worker.models[0] if worker.models else "unknown"
-    return _json({"url": worker.url, "model_id": model, "is_healthy": worker.state == "ready"})
+    return _json({"url": worker.id, "model_id": model, "is_healthy": worker.state == "ready"})
 
 
 def outcome(path: str, url: str, answer: FleetAnswer) -> Answer:

@@ -22,7 +22,8 @@ class FleetView:
 
     `ready` has the ejected ones, too: they are used when nobody else is left. In `any_request`, `by_model` and
     `any_model` workers are in groups by priority, best first, and there is at least one group. Ejected ones and those
-    with an open breaker are left out there; those in `recovering` may want a probe.
+    with an open breaker are left out there; those in `recovering` may want a probe. `ranks` are the
+    data-parallel ranks that workers are, ready or not.
 
     `pools` has a view of the prefill workers and one of the decode workers, where there is prefill/decode at all.
     """
@@ -39,6 +40,7 @@ class FleetView:
     any_model: Groups
     recovering: tuple[Slot, ...]
     has_priorities: bool
+    ranks: frozenset[int]
 
     def of(self, pool: PoolName) -> FleetView:
         """Return what is offered to one kind of request."""
@@ -49,27 +51,31 @@ class FleetView:
         """Whether a request would find a worker."""
         return bool(self.ready) or (bool(self.pools) and all(pool.ready for pool in self.pools.values()))
 
-    def groups(self, model: str | None) -> Groups:
-        """Return the ready workers for a model (None: for any request)."""
-        if model is None:
-            return self.any_request
-        return self.by_model.get(model, self.any_model)
+    def groups(self, model: str | None, rank: int | None = None) -> Groups:
+        """Return the ready workers for a model (None: for any request), of one data-parallel rank if that is given."""
+        groups = self.any_request if model is None else self.by_model.get(model, self.any_model)
+        if rank is None:
+            return groups
+        of_rank = (tuple(slot for slot in group if slot.data_parallel_rank == rank) for group in groups)
+        return tuple(group for group in of_rank if group) or ((),)
 
-    def candidates(self, model: str | None) -> tuple[Slot, ...]:
+    def candidates(self, model: str | None, rank: int | None = None) -> tuple[Slot, ...]:
         """Return those of the best group; empty when nobody can."""
-        return self.groups(model)[0]
+        return self.groups(model, rank)[0]
 
     def knows(self, model: str) -> bool:
         """Whether some worker, ready or not, has told that it serves the model."""
         return model in self.table.models
 
-    def refusal(self, model: str | None) -> RouterError:
+    def refusal(self, model: str | None, rank: int | None = None) -> RouterError:
         """Return why no worker can take a request: an unknown model, or nobody ready for it."""
         if model is not None and self.ready and not self.knows(model):
             return model_not_found(model, tuple(self.table.models))
         if not self.table.workers:
             return no_worker("No workers are configured (--worker-urls, `routerctl workers add`).", blamed="router")
         kind = "worker" if self.pool == "plain" else f"{self.pool} worker"
+        if rank is not None and self.ready:
+            return no_worker(f"No {kind} of data-parallel rank {rank} that can take it is ready.")
         if model is not None and self.ready:
             return no_worker(f"No {kind} that serves `{model}` is ready.")
         return no_worker(f"No {kind} is ready.")

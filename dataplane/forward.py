@@ -122,9 +122,11 @@ class Forwarder:
         if blame.counted or kind != "error-status":
             self._evidence(slot.id, slot.epoch, kind, blame.requests, blame.tripped, status)
 
-    def take_probe(self, view: FleetView, model: str | None, tried: Collection[Slot]) -> Slot | None:
+    def take_probe(
+        self, view: FleetView, model: str | None, tried: Collection[Slot], rank: int | None = None
+    ) -> Slot | None:
         """Return a worker of the view that a request for `model` is to probe; None, as a rule."""
-        found = self.fleet.wanting_probe(view, model, tried)
+        found = self.fleet.wanting_probe(view, model, tried, rank)
         if found is None:
             return None
         slot, todo = found

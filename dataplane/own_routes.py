@@ -65,7 +65,7 @@ def health(view: FleetView) -> Answer:
 
     One that is ejected is used when nobody else is there, so the fleet serves.
     """
-    unhealthy = [worker.url for worker in view.table.workers.values() if worker.state != "ready"]
+    unhealthy = [worker.id for worker in view.table.workers.values() if worker.state != "ready"]
     if not unhealthy:
         return Answer(200, TEXT, b"All servers healthy")
     told = unhealthy if view.settings.expose_worker else f"{len(unhealthy)} of {len(view.table.workers)}"

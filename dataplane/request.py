@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from dataplane.accounting import AbortedBy
 from dataplane.attempts import Attempts
 from dataplane.client import Client
+from dataplane.client_rank import OWN_RANK, client_rank
 from dataplane.leg import Message
 from dataplane.load_header import may_ask
 from dataplane.pd.connectors import connector_of
@@ -67,6 +68,7 @@ class Request:
         "id",
         "may_ask_for_load",
         "prepared",
+        "rank",
         "to_first",
     )
 
@@ -83,6 +85,7 @@ class Request:
         self._attempts: Attempts | Disaggregated | None = None
         self._ended = False
         self.may_ask_for_load = False
+        self.rank: int | None = None
 
     # --- what a policy sees ----------------------------------------------------------------------------
 
@@ -113,11 +116,13 @@ class Request:
 
     def _received(self, body: bytes | bytearray) -> None:
         try:
-            settings = self._forwarder.fleet.view.settings
+            view = self._forwarder.fleet.view
+            settings = view.settings
             limit = settings.max_payload_size
             if len(body) > limit:
                 raise payload_too_large(limit)
             client = self.client
+            self.rank = client_rank(client.headers, view.ranks, refused=settings.refuse_client_rank)
             self._peek = peek(body)
             if self._peek.hands_over and not settings.trust_kv_transfer_params:
                 try:
@@ -164,7 +169,8 @@ class Request:
         line = request_line(client.method, client.scope["raw_path"], client.scope["query_string"])
         authorization = self._forwarder.fleet.worker_key.authorization
         headers = [field for field in client.headers if field[0] != without] if without else client.headers
-        return Message(line, field_lines(headers, self.id, client.method, len(body), authorization), body)
+        replaced = OWN_RANK if self._forwarder.fleet.view.ranks else frozenset()
+        return Message(line, field_lines(headers, self.id, client.method, len(body), authorization, replaced), body)
 
     def renew(self) -> None:
         """Do nothing: a request can be sent again as it is."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING
 
+from dataplane.client_rank import rank_line
 from dataplane.load import Figures, figures_of, vllm
 from dataplane.load_header import ASK_AFTER, QueueFigures
 from dataplane.outcomes import Outcomes
@@ -21,7 +22,8 @@ class Slot:
     """One life of one worker. `inflight` is exact: it counts this plane's own requests there.
 
     `has_left` when it drains or is in the table no more: it must get no request that was not sent yet. `rank` groups
-    the workers (`dataplane.priority`), `weight` is the share within a group.
+    the workers (`dataplane.priority`), `weight` is the share within a group. `rank_line` is the field that a request
+    to a data-parallel rank has (`dataplane.client_rank`).
     """
 
     __slots__ = (
@@ -33,6 +35,7 @@ class Slot:
         "_queue_told",
         "_read",
         "authority",
+        "data_parallel_rank",
         "epoch",
         "has_left",
         "id",
@@ -41,12 +44,17 @@ class Slot:
         "outcomes",
         "pool",
         "rank",
+        "rank_line",
+        "url",
         "weight",
     )
 
     def __init__(self, fleet: Fleet, worker: Worker, pool: Pool, authority: bytes) -> None:
         self._fleet = fleet
         self.id = worker.id
+        self.url = worker.url
+        self.data_parallel_rank = worker.rank
+        self.rank_line = rank_line(worker.rank)
         self.epoch = worker.epoch
         self.pool = pool
         self.authority = authority
@@ -102,7 +110,8 @@ class Slot:
 
     def asks_for_load(self, now: float) -> bool:
         """Whether the next request should ask the engine for its load; True starts the time until the one after."""
-        if now - max(self._asked, self._queue_told, self._read) < ASK_AFTER:
+        # Its answers tell of all ranks of the server together.
+        if self.data_parallel_rank is not None or now - max(self._asked, self._queue_told, self._read) < ASK_AFTER:
             return False
         self._asked = now
         return True

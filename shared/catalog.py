@@ -36,6 +36,8 @@ ERRORS = Metric(
         ("client", "admin_not_on_main"),
         ("client", "bad_request"),
         ("client", "unreadable_body"),
+        ("client", "unknown_rank"),
+        ("client", "rank_refused"),
         ("client", "model_not_found"),
         ("client", "method_not_allowed"),
         ("client", "request_body_timeout"),

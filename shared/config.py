@@ -40,6 +40,10 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     host: str = "127.0.0.1"
     port: int = 30000
     worker_urls: tuple[str, ...] = ()
+    # One: vLLM balances between the ranks behind one URL by itself.
+    intra_node_data_parallel_size: int = 1
+    # Off: clients of vLLM and of vllm-router get the rank that they name.
+    refuse_client_rank: bool = False
     # What is said of workers beside their URLs. Who is not in `worker_urls`, `prefill` or `decode` is none.
     workers: tuple[ConfiguredWorker, ...] = ()
     prefill: tuple[str, ...] = ()
@@ -243,6 +247,7 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             pd_fallback=self.pd_fallback,
             prefill_timeout=float(self.prefill_timeout_secs),
             max_payload_size=self.max_payload_size,
+            refuse_client_rank=self.refuse_client_rank,
             trust_kv_transfer_params=self.trust_kv_transfer_params,
             request_id_headers=tuple(name.lower() for name in self.request_id_headers),
             worker_ca_file=self.worker_ca_file,

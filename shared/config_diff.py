@@ -28,6 +28,7 @@ _CONTROL_PLANE = frozenset(
         "kv_event_replay_source",
         "kv_event_block_size",
         "kv_index_max_blocks",
+        "intra_node_data_parallel_size",
     }
 )
 _PLANES = frozenset({"plane_affinity", "drain_delay_secs", "shutdown_grace_secs"})

@@ -15,6 +15,7 @@ from shared.kv_config import kv_problems
 from shared.logs import LEVELS
 from shared.remote_address import RemoteAddress, parse_remote_address
 from shared.worker_key import read_worker_key
+from shared.worker_rank import MAX_RANKS
 from shared.worker_url import check_worker_url, origin
 
 POLICIES = (
@@ -47,6 +48,7 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "admin_port": (1, 65535),
     "prometheus_port": (1, 65535),
     "data_planes": (1, 256),
+    "intra_node_data_parallel_size": (1, MAX_RANKS),
     "worker_startup_timeout_secs": (1, 86400),
     "worker_startup_check_interval": (1, 3600),
     "health_failure_threshold": (1, 1000),

@@ -179,6 +179,26 @@ def unreadable_body() -> RouterError:
     )
 
 
+def rank_refused() -> RouterError:
+    """The client asks for a data-parallel rank, and `--refuse-client-rank` is set."""
+    return RouterError(
+        400,
+        "rank_refused",
+        "The router chooses the data-parallel rank (--refuse-client-rank). Leave x-data-parallel-rank out.",
+        side=CLIENT,
+    )
+
+
+def unknown_rank(highest: int) -> RouterError:
+    """An `x-data-parallel-rank` that is none of those that there are, or several."""
+    return RouterError(
+        400,
+        "unknown_rank",
+        f"The field x-data-parallel-rank names no rank that there is; the highest is {highest}. Send one, or none.",
+        side=CLIENT,
+    )
+
+
 def body_timeout(seconds: float) -> RouterError:
     """The client stopped in the middle of its request's body."""
     return RouterError(

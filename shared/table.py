@@ -50,7 +50,8 @@ class Breaker(msgspec.Struct, frozen=True, kw_only=True):
 class Worker(msgspec.Struct, frozen=True, kw_only=True):
     """One server that requests are forwarded to.
 
-    `id` is unique in a table (today the URL as given). `epoch` counts the lives of the worker behind that
+    `id` is unique in a table: the URL as given, or `URL@rank` of a worker that is one data-parallel `rank` of the
+    engines there (`shared.worker_rank`). `epoch` counts the lives of the worker behind that
     id: figures of an earlier life say nothing about this one. `models` is None until the worker has told
     them; such a worker may serve any model. `since` is Unix time in seconds, and so is `process_start`, which
     the server tells of itself (None: not yet, or never): a control plane that was away sees by it whether the
@@ -63,6 +64,7 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     url: str
+    rank: int | None = None
     epoch: int = 1
     role: Role = "regular"
     state: WorkerState = "starting"
@@ -133,6 +135,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     pd_fallback: bool = True
     prefill_timeout: float = 300.0
     max_payload_size: int = 536_870_912
+    refuse_client_rank: bool = False
     trust_kv_transfer_params: bool = False
     request_id_headers: tuple[str, ...] = ("x-request-id", "x-correlation-id", "x-trace-id", "request-id")
     worker_ca_file: str | None = None

@@ -40,6 +40,15 @@ HELP: dict[str, tuple[str, str]] = {
         "--pd-fallback=false.",
     ),
     "prefill_timeout_secs": ("SECONDS", "Longest wait for a prefill worker's answer; 0 is no limit."),
+    "intra_node_data_parallel_size": (
+        "N",
+        "Data-parallel ranks behind each worker's URL, each a worker of its own (URL@0 to URL@N-1) that is chosen by "
+        "x-data-parallel-rank; 1: vLLM chooses the rank.",
+    ),
+    "refuse_client_rank": (
+        "",
+        "With ranks: refuse a client's own x-data-parallel-rank with 400; by default it chooses the rank.",
+    ),
     "policy": (
         "NAME",
         "How a worker is chosen: cache_aware, consistent_hash, sticky_least_loaded, least_load, power_of_two, "

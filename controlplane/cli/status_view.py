@@ -199,7 +199,7 @@ def _worker_lines(workers: Iterable[WorkerView]) -> list[str]:
         # Why a worker gets no requests matters more than what it would serve.
         last = worker.reason or ("-" if worker.models is None else ", ".join(worker.models))
         state, age, reason = worker_state(worker.state, worker.age, worker.breaker, is_drained=worker.drained)
-        rows.append((worker.url, state, duration(age), reason or last))
+        rows.append((worker.id, state, duration(age), reason or last))
     return aligned(rows)
 
 

@@ -12,7 +12,7 @@ NOT_OFFERED = frozenset(
         "--prefill-policy", "--decode-policy", "--enable-program-scheduling", "--program-scheduling-config-json",
         "--pd-kv-events", "--mini-lb",
         "--vllm-discovery-address",
-        "--wasm-middleware", "--wasm-middleware-sha256", "--wasm-middleware-route", "--intra-node-data-parallel-size",
+        "--wasm-middleware", "--wasm-middleware-sha256", "--wasm-middleware-route",
         "--enable-igw", "--log-dir", "--service-discovery", "--selector", "--service-discovery-port",
         "--service-discovery-namespace", "--prefill-selector", "--decode-selector",
 

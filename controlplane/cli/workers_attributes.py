@@ -15,6 +15,7 @@ from controlplane.cli.workers_view import Changed, attributes_text
 from shared.config import ConfigError
 from shared.table import Role
 from shared.worker_attributes import AttributeChange, WorkerAttributes, wrong_attributes
+from shared.worker_rank import split_rank
 from shared.worker_url import check_worker_url
 
 T = TypeVar("T", WorkerAttributes, AttributeChange)
@@ -30,11 +31,18 @@ TAKES_NEGATIVE_NUMBERS = {"ignore_unknown_options": True}
 
 
 def _checked_url(url: str) -> str:
-    check_worker_url("URL", url)
+    check_worker_url("URL", split_rank(url)[0])
     return url
 
 
-Url = Annotated[str, typer.Argument(metavar="URL", help="The worker, as http(s)://host:port.", callback=_checked_url)]
+Url = Annotated[
+    str,
+    typer.Argument(
+        metavar="URL",
+        help="The worker, as http(s)://host:port; one data-parallel rank as URL@RANK.",
+        callback=_checked_url,
+    ),
+]
 _OR_RESET = f" `{RESET}` goes back to what the configuration says."
 
 

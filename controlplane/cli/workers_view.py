@@ -90,7 +90,7 @@ def _lines(workers: Sequence[Worker], width: int | None, *, is_filtered: bool) -
     for worker in workers:
         last = worker.reason or ("-" if worker.models is None else ", ".join(worker.models))
         state, age, reason = _state(worker)
-        head = (worker.url, state, duration(age), str(worker.inflight), worker.source)
+        head = (worker.id, state, duration(age), str(worker.inflight), worker.source)
         rows.append((*head, *(text(worker) for _, text in columns), reason or last))
     return [line[:width].rstrip() for line in aligned(rows)]
 
@@ -100,7 +100,7 @@ def show_text(worker: Worker, width: int | None = None) -> str:
     state, age, _ = _state(worker)
     load = worker.load
     lines = [
-        ("worker", worker.url),
+        ("worker", worker.id),
         ("state", f"{state} for {duration(age)}"),
         ("reason", worker.reason or "-"),
         ("breaker", _breaker(worker.breaker)),

@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 from shared.table import Role
 from shared.worker_attributes import NOTHING_SAID, WorkerAttributes
+from shared.worker_rank import split_rank
 
 Source = Literal["static", "admin"]
 
@@ -18,11 +19,20 @@ class Discovered(NamedTuple):
     """
 
     id: str
-    url: str
     source: Source = "static"
     draining: str = ""
     attributes: WorkerAttributes = NOTHING_SAID
     said: WorkerAttributes = NOTHING_SAID
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return split_rank(self.id)[0]
+
+    @property
+    def rank(self) -> int | None:
+        """Which data-parallel rank of the engines there it is; None where they are one worker."""
+        return split_rank(self.id)[1]
 
     @property
     def role(self) -> Role:

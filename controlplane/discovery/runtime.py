@@ -18,7 +18,7 @@ import msgspec
 from controlplane.discovery.discovered import Discovered
 from controlplane.discovery.static import described_workers, static_workers
 from shared.worker_attributes import NOTHING_SAID, AttributeChange, ConfiguredWorker, WorkerAttributes, patched
-from shared.worker_url import origin
+from shared.worker_rank import place, rank_ids, resized, split_rank
 
 DRAINED = "drained by an operator"
 REMOVED = "being removed"
@@ -28,10 +28,11 @@ class RuntimeMembers(msgspec.Struct, frozen=True, kw_only=True):
     """What has changed over `configured`, the ids that the configuration names.
 
     `leaving` ones are still there, until their last request has ended; then they are gone. Those of them that are
-    neither configured nor added were configured before. `described` is what the configuration says of workers, `said`
-    what operators say.
+    neither configured nor added were configured before. `described` is what the configuration says
+    of workers, `said` what operators say. Each URL has `ranks` workers (`shared.worker_rank`).
     """
 
+    ranks: int = 1
     configured: tuple[str, ...] = ()
     described: dict[str, WorkerAttributes] = {}
     added: tuple[str, ...] = ()
@@ -41,17 +42,17 @@ class RuntimeMembers(msgspec.Struct, frozen=True, kw_only=True):
     said: dict[str, WorkerAttributes] = {}
 
 
-def configured(urls: Iterable[str], workers: Iterable[ConfiguredWorker] = ()) -> RuntimeMembers:
-    """Return the members as the configuration names and describes them."""
-    ids = tuple(worker.id for worker in static_workers(urls))
-    return RuntimeMembers(configured=ids, described=described_workers(ids, workers))
+def configured(urls: Iterable[str], workers: Iterable[ConfiguredWorker] = (), ranks: int = 1) -> RuntimeMembers:
+    """Return the members as the configuration names and describes them, `ranks` workers for each URL."""
+    ids = tuple(key for worker in static_workers(urls) for key in rank_ids(worker.id, ranks))
+    return RuntimeMembers(ranks=ranks, configured=ids, described=described_workers(ids, workers))
 
 
 def members(state: RuntimeMembers) -> tuple[Discovered, ...]:
     """Return the workers that should exist, those of the configuration first."""
     removed = frozenset(state.removed)
     found = [worker for worker in static_workers(state.configured, state.described) if worker.id not in removed]
-    found += [Discovered(id=key, url=key, source="admin") for key in state.added]
+    found += [Discovered(id=key, source="admin") for key in state.added]
     found += static_workers(key for key in state.leaving if key not in state.configured and key not in state.added)
     draining = {**dict.fromkeys(state.draining, DRAINED), **dict.fromkeys(state.leaving, REMOVED)}
     said = state.said
@@ -100,8 +101,9 @@ def undrain(state: RuntimeMembers, key: str) -> RuntimeMembers:
 
 def configure(state: RuntimeMembers, wanted: RuntimeMembers) -> RuntimeMembers:
     """Go by another configuration (`configured`). A worker keeps its id, however its URL is written there."""
-    known = {origin(key): key for key in (*state.configured, *state.added, *state.leaving)}
-    ids = {key: known.get(origin(key), key) for key in wanted.configured}
+    state = _with_ranks(state, wanted.ranks)
+    known = {place(key): key for key in (*state.configured, *state.added, *state.leaving)}
+    ids = {key: known.get(place(key), key) for key in wanted.configured}
     names = tuple(dict.fromkeys(ids.values()))
     named, unnamed = set(names) - set(state.configured), set(state.configured) - set(names)
     left = tuple(worker.id for worker in members(state) if worker.id in unnamed and worker.id not in state.leaving)
@@ -113,6 +115,44 @@ def configure(state: RuntimeMembers, wanted: RuntimeMembers) -> RuntimeMembers:
         removed=tuple(key for key in state.removed if key not in unnamed),
         leaving=(*(key for key in state.leaving if key not in named), *left),
     )
+
+
+def _with_ranks(state: RuntimeMembers, ranks: int) -> RuntimeMembers:
+    """Return the state with so many workers for each URL. Those that are then no workers any more leave."""
+    if state.ranks == ranks:
+        return state
+    gone = frozenset(state.leaving)
+
+    def become(*ids: str) -> tuple[str, ...]:
+        return resized(ids, state.ranks, ranks)
+
+    names, removed = (
+        become(*state.configured),
+        become(*state.removed, *(key for key in state.configured if key in gone)),
+    )
+    added = tuple(key for key in state.added if key not in gone)
+    # Of an added URL some ranks may have been removed: what is left of it is one worker then.
+    added = become(*added) if ranks > 1 else tuple(dict.fromkeys(split_rank(key)[0] for key in added))
+    stay = frozenset((*names, *added)) - frozenset(removed)
+    there = (worker.id for worker in members(state))
+    return msgspec.structs.replace(
+        state,
+        ranks=ranks,
+        configured=names,
+        added=added,
+        removed=removed,
+        draining=become(*state.draining),
+        leaving=tuple(key for key in there if key not in stay),
+        said={key: state.said[one] for one in state.said for key in _heirs(one, state.ranks, ranks)},
+    )
+
+
+def _heirs(key: str, old: int, new: int) -> tuple[str, ...]:
+    """Return the workers that are like one was: the same rank, or all where one of the two has none."""
+    url, rank = split_rank(key)
+    if old == 1 or new == 1:
+        return rank_ids(url, new)
+    return (key,) if rank is not None and rank < new else ()
 
 
 def _say(state: RuntimeMembers, key: str, said: WorkerAttributes) -> RuntimeMembers:

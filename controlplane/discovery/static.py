@@ -10,9 +10,9 @@ from shared.worker_url import origin
 
 
 def static_workers(urls: Iterable[str], described: Mapping[str, WorkerAttributes] = {}) -> tuple[Discovered, ...]:
-    """Return a worker per URL, in the order given. A slash at the end makes no other worker."""
+    """Return a worker per URL or id, in the order given. A slash at the end makes no other worker."""
     plain = dict.fromkeys(url.rstrip("/") for url in urls)
-    return tuple(Discovered(id=url, url=url, attributes=described.get(url, NOTHING_SAID)) for url in plain)
+    return tuple(Discovered(id=key, attributes=described.get(key, NOTHING_SAID)) for key in plain)
 
 
 def described_workers(urls: Iterable[str], workers: Iterable[ConfiguredWorker]) -> dict[str, WorkerAttributes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 
 from controlplane.following import Following
 from controlplane.kv_events.feed import Feed, SourceKey, SourceReport
@@ -114,55 +115,62 @@ class KvEvents:
             finally:
                 self._following = None
 
-    async def _watch(self, found: Worker) -> None:
+    async def _watch(self, url: str) -> None:
         try:
-            async with WorkerClient(found.url, keep_alive=False, tls=self._tls) as client:
-                while (worker := self._registry.worker(found.id)) is not None:
-                    endpoints = self._given.get(origin(found.url)) or await self._ask(client, worker)
+            async with WorkerClient(url, keep_alive=False, tls=self._tls) as client:
+                while workers := self._registry.at(url):
+                    endpoints = self._given.get(origin(url)) or await self._ask(client, workers)
                     if endpoints:
-                        self._silent.discard(worker.id)
-                        await self._subscribe(worker, endpoints)
+                        self._silent.discard(url)
+                        await self._subscribe(workers, endpoints)
         finally:
-            self._silent.discard(found.id)
+            self._silent.discard(url)
 
-    async def _ask(self, client: WorkerClient, worker: Worker) -> tuple[Endpoint, ...]:
+    async def _ask(self, client: WorkerClient, workers: Sequence[Worker]) -> tuple[Endpoint, ...]:
         """Return what a worker tells; nothing, after a pause, when it is not ready or tells nothing."""
-        if worker.state not in ("ready", "draining"):
+        url = workers[0].url
+        if not any(worker.state in ("ready", "draining") for worker in workers):
             await asyncio.sleep(LOOK_INTERVAL)
             return ()
         try:
             answer = await client.get(PATH, limit=MAX_ANSWER, timeout=_TIMEOUT)
-            found = told_by_worker(answer.body, worker.url) if answer.status == 200 else ()
+            found = told_by_worker(answer.body, url) if answer.status == 200 else ()
             why = f"GET {PATH}: status {answer.status}, no source"
         except (FetchError, SourcesError) as error:
             found, why = (), f"GET {PATH}: {error}"
         if not found:
-            if worker.id not in self._silent:
+            if url not in self._silent:
                 log.warning(
                     "worker %s tells no KV events (%s); it is chosen by load alone: start it with --kv-events-config, "
                     "or name its endpoint with --kv-event-source",
-                    worker.id,
+                    url,
                     why,
                 )
-            self._silent.add(worker.id)
-            await self._unless_restarted(worker, ASK_AGAIN)
+            self._silent.add(url)
+            await self._unless_changed(workers, ASK_AGAIN)
         return found
 
-    async def _unless_restarted(self, worker: Worker, seconds: float) -> None:
-        """Wait, but not longer than this life of the worker."""
-        end = self._clock.monotonic() + seconds
+    async def _unless_changed(self, workers: Sequence[Worker], seconds: float) -> None:
+        """Wait, but not longer than these lives of a server's workers."""
+        url, end = workers[0].url, self._clock.monotonic() + seconds
+        lives = [(worker.id, worker.epoch) for worker in workers]
         while self._clock.monotonic() < end:
             await asyncio.sleep(LOOK_INTERVAL)
-            current = self._registry.worker(worker.id)
-            if current is None or current.epoch != worker.epoch:
+            if [(worker.id, worker.epoch) for worker in self._registry.at(url)] != lives:
                 return
 
-    async def _subscribe(self, worker: Worker, endpoints: tuple[Endpoint, ...]) -> None:
-        """Follow a worker's publishers until it has another life or is gone."""
+    async def _subscribe(self, workers: Sequence[Worker], endpoints: tuple[Endpoint, ...]) -> None:
+        """Follow the publishers of a server's workers until one has another life, comes or goes."""
+        keys = {
+            SourceKey(worker.id, endpoint.rank): endpoint
+            for worker in workers
+            for endpoint in endpoints
+            if worker.rank in (None, endpoint.rank)
+        }
         subscriptions = {
-            SourceKey(worker.id, endpoint.rank): Subscription(
+            key: Subscription(
                 self._context,
-                SourceKey(worker.id, endpoint.rank),
+                key,
                 endpoint,
                 self._feed,
                 self._publisher.changed,
@@ -170,16 +178,14 @@ class KvEvents:
                 self._pace,
                 self._replays,
             )
-            for endpoint in endpoints
+            for key, endpoint in keys.items()
         }
         self._subscriptions.update(subscriptions)
-        log.info(
-            "worker %s: following the KV events of %d engine%s", worker.id, len(endpoints), "s"[: len(endpoints) > 1]
-        )
+        log.info("worker %s: following the KV events of %d engine%s", workers[0].url, len(keys), "s"[: len(keys) != 1])
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(subscription.run()) for subscription in subscriptions.values()]
-                await self._unless_restarted(worker, float("inf"))
+                await self._unless_changed(workers, float("inf"))
                 for task in tasks:
                     task.cancel()
         finally:

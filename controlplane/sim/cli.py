@@ -21,6 +21,9 @@ def sim(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = _DEFAULT.host,
     port: Annotated[int, typer.Option(help="Port of the first worker; 0 chooses free ports.")] = _DEFAULT.port,
     count: Annotated[int, typer.Option(help="Workers in this process, on consecutive ports.")] = _DEFAULT.count,
+    data_parallel_size: Annotated[
+        int, typer.Option(help="Engines of each worker, chosen by x-data-parallel-rank.")
+    ] = _DEFAULT.data_parallel_size,
     model: Annotated[list[str] | None, typer.Option(help="Served model name; may be repeated. [sim-model]")] = None,
     api_key: Annotated[str | None, typer.Option(help="Key that /v1 and /v2 paths ask for.")] = None,
     prefill_tokens_per_second: Annotated[
@@ -66,6 +69,7 @@ def sim(
                 host=host,
                 port=port,
                 count=count,
+                data_parallel_size=data_parallel_size,
                 models=tuple(model) if model else _DEFAULT.models,
                 api_key=api_key,
                 prefill_tokens_per_second=prefill_tokens_per_second,

@@ -8,6 +8,7 @@ from .faults import Fault
 
 MAX_WORKERS = 1024
 MAX_PORT = 65535
+MAX_RANKS = 64
 
 
 class ConfigError(ValueError):
@@ -21,6 +22,8 @@ class SimConfig(msgspec.Struct, frozen=True, kw_only=True):
     port: int = 8000
     """The first worker's port; 0 lets the system choose a free one for each worker."""
     count: int = 1
+    data_parallel_size: int = 1
+    """Engines of each worker, behind its one port."""
     models: tuple[str, ...] = ("sim-model",)
     """Names the one model answers to; the first is the one in `/metrics`."""
     api_key: str | None = None
@@ -61,6 +64,7 @@ def check(config: SimConfig) -> SimConfig:
     """Return the config unchanged, or raise ConfigError for the first setting that cannot work."""
     _within("--port", config.port, 0, MAX_PORT)
     _within("--count", config.count, 1, MAX_WORKERS)
+    _within("--data-parallel-size", config.data_parallel_size, 1, MAX_RANKS)
     if config.port and config.port + config.count - 1 > MAX_PORT:
         raise ConfigError(
             f"--port {config.port} with --count {config.count} ends above port {MAX_PORT}: "

@@ -13,6 +13,7 @@ from .errors import ApiError
 from .exchange import Exchange
 
 if TYPE_CHECKING:
+    from .engine import Engine
     from .worker import Worker
 
 
@@ -68,8 +69,8 @@ def clear_requests(worker: Worker, exchange: Exchange) -> None:
 
 
 def state(worker: Worker, exchange: Exchange) -> None:
-    """Answer who this is and how busy it is."""
-    engine, recorder = worker.engine, worker.recorder
+    """Answer who this is and how busy it is; `engine` sums over its `engines`."""
+    recorder, engines = worker.recorder, [_figures(rank.engine) for rank in worker.ranks]
     _json(
         exchange,
         {
@@ -88,22 +89,27 @@ def state(worker: Worker, exchange: Exchange) -> None:
                 "taken": worker.handoffs.taken,
                 "expired": worker.handoffs.expired,
             },
-            "engine": {
-                "running": len(engine.running),
-                "waiting": len(engine.waiting),
-                "kv_usage": engine.kv_usage,
-                "blocks": engine.pool.size,
-                "blocks_referenced": engine.pool.referenced,
-                "blocks_cached": engine.pool.cached,
-                "prefix_cache_queries": engine.stats.prefix_cache_queries,
-                "prefix_cache_hits": engine.stats.prefix_cache_hits,
-                "prompt_tokens": engine.stats.prompt_tokens,
-                "generation_tokens": engine.stats.generation_tokens,
-                "preemptions": engine.stats.preemptions,
-                "aborts": engine.stats.aborts,
-            },
+            "engine": {name: sum(one[name] for one in engines) for name in engines[0]},
+            "engines": engines,
         },
     )
+
+
+def _figures(engine: Engine) -> dict[str, float]:
+    return {
+        "running": len(engine.running),
+        "waiting": len(engine.waiting),
+        "kv_usage": engine.kv_usage,
+        "blocks": engine.pool.size,
+        "blocks_referenced": engine.pool.referenced,
+        "blocks_cached": engine.pool.cached,
+        "prefix_cache_queries": engine.stats.prefix_cache_queries,
+        "prefix_cache_hits": engine.stats.prefix_cache_hits,
+        "prompt_tokens": engine.stats.prompt_tokens,
+        "generation_tokens": engine.stats.generation_tokens,
+        "preemptions": engine.stats.preemptions,
+        "aborts": engine.stats.aborts,
+    }
 
 
 _OTHER = {

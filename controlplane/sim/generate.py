@@ -15,6 +15,7 @@ from .stats import Arrival
 from .stream_error import ErrorStream
 
 if TYPE_CHECKING:
+    from .rank import Rank
     from .worker import Worker
 
 _DEFAULT_COMPLETION_TOKENS = 16
@@ -76,13 +77,15 @@ def _run(
     limit: int | None,
 ) -> None:
     order = (body.kv_transfer_params or {}) if worker.config.kv_connector else {}
+    rank, longest = worker.rank(exchange.request.header(b"x-data-parallel-rank")), worker.config.max_model_len
     if not order.get("do_remote_prefill"):
-        _generate(worker, exchange, body, writer, model, _choices(worker, body, all_prompts, limit))
+        _generate(worker, rank, exchange, body, writer, model, _choices(rank, longest, body, all_prompts, limit))
         return
 
     def fetched(seed: int | None) -> None:
         if seed is not None:
-            _generate(worker, exchange, body, writer, model, _choices(worker, body, all_prompts, limit, seed))
+            choices = _choices(rank, longest, body, all_prompts, limit, seed)
+            _generate(worker, rank, exchange, body, writer, model, choices)
         elif body.stream:
             ErrorStream.answer(exchange, 500)
         else:
@@ -96,6 +99,7 @@ def _run(
 
 def _generate(
     worker: Worker,
+    rank: Rank,
     exchange: Exchange,
     body: Chat | Completion,
     writer: type[answers.Chat],
@@ -106,21 +110,25 @@ def _generate(
     identity = writer.prefix + (given.decode("latin-1") if given else f"{random.getrandbits(64):016x}")
     answer = writer(identity, int(worker.wall()), model, worker.fingerprint)
     if body.stream:
-        events = Events(worker, exchange, body, answer, choices)
+        events = Events(worker, rank, exchange, body, answer, choices)
         exchange.stream(200, wire.EVENTS, events)
-        worker.submit([choice.sequence for choice in choices], events.progressed)
+        rank.submit([choice.sequence for choice in choices], events.progressed)
     else:
-        whole = Whole(worker, exchange, body, answer, choices)
+        whole = Whole(worker, rank, exchange, body, answer, choices)
         exchange.watch(whole)
-        worker.submit([choice.sequence for choice in choices], whole.progressed)
+        rank.submit([choice.sequence for choice in choices], whole.progressed)
 
 
 def _choices(
-    worker: Worker, body: Chat | Completion, all_prompts: list[list[int]], limit: int | None, fetched: int | None = None
+    rank: Rank,
+    longest: int,
+    body: Chat | Completion,
+    all_prompts: list[list[int]],
+    limit: int | None,
+    fetched: int | None = None,
 ) -> list[Choice]:
     """Return what is to be generated; `fetched` is the seed that came with another worker's KV cache."""
     count = body.n or 1
-    longest = worker.config.max_model_len
     choices: list[Choice] = []
     for prompt in all_prompts:
         if not prompt:
@@ -136,7 +144,7 @@ def _choices(
             if body.stop:
                 _stop_at(choice, [body.stop] if isinstance(body.stop, str) else body.stop, body.min_tokens or 0)
             choices.append(choice)
-            worker.engine.stats.arrived(Arrival(None if number else count, limit or longest - len(prompt)))
+            rank.engine.stats.arrived(Arrival(None if number else count, limit or longest - len(prompt)))
     return choices
 
 
@@ -165,9 +173,16 @@ class _Generation:
     """What a whole and a streamed answer share: the sequences and their end."""
 
     def __init__(
-        self, worker: Worker, exchange: Exchange, body: Chat | Completion, answer: answers.Chat, choices: list[Choice]
+        self,
+        worker: Worker,
+        rank: Rank,
+        exchange: Exchange,
+        body: Chat | Completion,
+        answer: answers.Chat,
+        choices: list[Choice],
     ) -> None:
         self._worker = worker
+        self._rank = rank
         self._exchange = exchange
         self._answer = answer
         self._choices = choices
@@ -181,7 +196,7 @@ class _Generation:
 
     def cancel(self) -> None:
         """Free slots and blocks: the client is gone."""
-        self._worker.abort([choice.sequence for choice in self._choices])
+        self._rank.abort([choice.sequence for choice in self._choices])
 
     def _counts(self) -> tuple[int, int]:
         """Return (prompt tokens, answer tokens) of all choices; the prompt of `n` choices counts once."""
@@ -223,7 +238,7 @@ class Whole(_Generation):
         wanted = self._exchange.request.header(b"endpoint-load-metrics-format")
         if not wanted:
             return b""
-        engine = self._worker.engine
+        engine = self._rank.engine
         figures = {
             "num_requests_waiting": float(len(engine.waiting)),
             "kv_cache_usage_perc": engine.kv_usage,
@@ -241,9 +256,15 @@ class Events(_Generation):
     """An answer that is sent token by token."""
 
     def __init__(
-        self, worker: Worker, exchange: Exchange, body: Chat | Completion, answer: answers.Chat, choices: list[Choice]
+        self,
+        worker: Worker,
+        rank: Rank,
+        exchange: Exchange,
+        body: Chat | Completion,
+        answer: answers.Chat,
+        choices: list[Choice],
     ) -> None:
-        super().__init__(worker, exchange, body, answer, choices)
+        super().__init__(worker, rank, exchange, body, answer, choices)
         options = body.stream_options
         self._usage = options is not None and bool(options.include_usage)
         self._running = self._usage and options is not None and bool(options.continuous_usage_stats)

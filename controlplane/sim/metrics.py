@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from .config import SimConfig
 from .engine import Engine
@@ -12,16 +12,20 @@ from .stats import Histogram
 Labels = tuple[tuple[str, str], ...]
 
 
-def page(config: SimConfig, engine: Engine, served: Mapping[tuple[str, str, str], int], started_at: float) -> bytes:
+def page(
+    config: SimConfig, engines: Sequence[Engine], served: Mapping[tuple[str, str, str], int], started_at: float
+) -> bytes:
     """Return the page. `served` counts answers by (handler, method, class); `started_at` is in unix seconds."""
-    engine.stats.fold()
-    common: Labels = (("engine", "0"), ("model_name", config.models[0]))
+    for engine in engines:
+        engine.stats.fold()
+    model = ("model_name", config.models[0])
+    ranks = [((("engine", str(rank)), model), engine) for rank, engine in enumerate(engines)]
     lines: list[str] = []
     _process_start(lines, started_at)
     for family in FAMILIES:
         # Admission happens before a request has an engine, so its family has no such label.
-        own = common[1:] if family.name == "vllm:admission_rejections_total" else common
-        rows = [(tuple(sorted((*own, *extra))), value) for extra, value in family.rows(engine)]
+        told = [((model,), engines[0])] if family.name == "vllm:admission_rejections_total" else ranks
+        rows = [(tuple(sorted((*own, *extra))), value) for own, engine in told for extra, value in family.rows(engine)]
         _head(lines, family.name, family.kind, family.help)
         lines += [_line(family.name, labels, value) for labels, value in rows]
         if family.kind == "counter":
@@ -29,7 +33,8 @@ def page(config: SimConfig, engine: Engine, served: Mapping[tuple[str, str, str]
             _head(lines, created, "gauge", family.help)
             lines += [_line(created, labels, started_at) for labels, _ in rows]
     for histogram in HISTOGRAMS:
-        _histogram(lines, histogram.name, histogram.help, common, histogram.histogram(engine), started_at)
+        found = [(common, histogram.histogram(engine)) for common, engine in ranks]
+        _histogram(lines, histogram.name, histogram.help, found, started_at)
     _cache_config(lines, config)
     _served(lines, served, started_at)
     return ("\n".join(lines) + "\n").encode()
@@ -64,22 +69,24 @@ def _number(value: float) -> str:
     return text
 
 
-def _histogram(lines: list[str], name: str, text: str, common: Labels, histogram: Histogram, started_at: float) -> None:
+def _histogram(
+    lines: list[str], name: str, text: str, found: Sequence[tuple[Labels, Histogram]], started_at: float
+) -> None:
     _head(lines, name, "histogram", text)
-    bounds = [repr(bound) for bound in histogram.bounds] + ["+Inf"]
-    for bound, count in zip(bounds, histogram.cumulative(), strict=True):
-        lines.append(_line(f"{name}_bucket", tuple(sorted((*common, ("le", bound)))), count))
-    lines.append(_line(f"{name}_count", common, histogram.count))
-    lines.append(_line(f"{name}_sum", common, histogram.sum))
+    for common, histogram in found:
+        bounds = [repr(bound) for bound in histogram.bounds] + ["+Inf"]
+        for bound, count in zip(bounds, histogram.cumulative(), strict=True):
+            lines.append(_line(f"{name}_bucket", tuple(sorted((*common, ("le", bound)))), count))
+        lines.append(_line(f"{name}_count", common, histogram.count))
+        lines.append(_line(f"{name}_sum", common, histogram.sum))
     _head(lines, f"{name}_created", "gauge", text)
-    lines.append(_line(f"{name}_created", common, started_at))
+    lines += [_line(f"{name}_created", common, started_at) for common, _ in found]
 
 
 def _cache_config(lines: list[str], config: SimConfig) -> None:
     tokens = config.num_blocks * config.block_size
     labels = {
         **CACHE_CONFIG,
-        "engine": "0",
         "block_size": str(config.block_size),
         "effective_attention_block_size": str(config.block_size),
         "num_gpu_blocks": str(config.num_blocks),
@@ -88,7 +95,8 @@ def _cache_config(lines: list[str], config: SimConfig) -> None:
     }
     name = "vllm:cache_config_info"
     _head(lines, name, "gauge", "Information of the LLMEngine CacheConfig")
-    lines.append(_line(name, tuple(sorted(labels.items())), 1))
+    each = ({**labels, "engine": str(rank)} for rank in range(config.data_parallel_size))
+    lines += [_line(name, tuple(sorted(one.items())), 1) for one in each]
 
 
 def _served(lines: list[str], served: Mapping[tuple[str, str, str], int], started_at: float) -> None:

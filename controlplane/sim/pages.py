@@ -41,22 +41,23 @@ def version(worker: Worker, exchange: Exchange) -> None:
 
 
 def kv_event_sources(worker: Worker, exchange: Exchange) -> None:
-    """Answer `/kv_event_sources`: by data-parallel rank, of which there is one."""
-    publisher = worker.kv_publisher
-    _json(exchange, {"0": publisher.describe()} if publisher is not None else {})
+    """Answer `/kv_event_sources`: by data-parallel rank."""
+    publishers = {str(rank.number): rank.kv_publisher for rank in worker.ranks}
+    _json(exchange, {rank: one.describe() for rank, one in publishers.items() if one is not None})
 
 
 def reset_prefix_cache(worker: Worker, exchange: Exchange) -> None:
     """Answer `/sim/reset_prefix_cache`: nothing is cached any more."""
-    worker.engine.pool.forget()
-    worker.publish_kv_events()
+    for rank in worker.ranks:
+        rank.forget_cache()
     exchange.send(200, b"", b"")
 
 
 def metrics(worker: Worker, exchange: Exchange) -> None:
     """Answer `/metrics`."""
-    page = exposition.page(worker.config, worker.engine, worker.served_counts, worker.started_at)
-    if worker.engine.running or worker.engine.waiting:
+    engines = [rank.engine for rank in worker.ranks]
+    page = exposition.page(worker.config, engines, worker.served_counts, worker.started_at)
+    if any(rank.requests for rank in worker.ranks):
         worker.busy_page = page
     elif worker.faults.sticks:
         page = worker.busy_page or page

@@ -98,8 +98,9 @@ class Service:
         self._group = group
         for worker in self.workers:
             self.apply(worker)
-            if worker.kv_publisher is not None:
-                group.create_task(worker.kv_publisher.run())
+            for rank in worker.ranks:
+                if rank.kv_publisher is not None:
+                    group.create_task(rank.kv_publisher.run())
 
     def apply(self, worker: Worker) -> None:
         """Open or close a worker's listener as its faults say; connections made now see the change."""

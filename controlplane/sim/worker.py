@@ -1,21 +1,18 @@
-"""One simulated worker: its engine, its faults and what it has seen, and the clock that drives the engine."""
+"""One simulated worker: its engines, its faults and what it has seen."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 import uuid
-from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from . import answers, errors, faults, wire
 from .config import SimConfig
 from .connection import Connection
-from .engine import Engine, Sequence
 from .exchange import Exchange
 from .handoff import Handoffs
-from .kv_log import KvLog
-from .kv_publisher import KvPublisher
+from .rank import Rank
 from .recorder import Recorder
 from .routes import route
 from .stream_error import ErrorStream
@@ -38,9 +35,7 @@ class Worker:
         self.clock = wire.Clock()
         self.wall = time.time
         self.started_at = time.time()
-        self._kv_log = KvLog(config.block_size) if config.kv_events else None
-        self.kv_publisher = KvPublisher(config.host, config.kv_events_buffer_steps) if config.kv_events else None
-        self.engine = Engine(config, self._kv_log)
+        self.ranks = tuple(Rank(number, config, service.loop) for number in range(config.data_parallel_size))
         self.recorder = Recorder(config.record)
         self.faults = faults.FaultSet(seed=index)
         self.connections: set[Connection] = set()
@@ -52,13 +47,11 @@ class Worker:
         self.handoffs = Handoffs()
         self.engine_id = str(uuid.uuid4())
         self.fetches: set[asyncio.Task[int | None]] = set()
-        self._listeners: dict[Sequence, Callable[[], None]] = {}
-        self._timer: asyncio.TimerHandle | None = None
 
     @property
     def load(self) -> int:
-        """What `/load` says: requests in the engine, or always 0 when it was not asked to track."""
-        return len(self.engine.running) + len(self.engine.waiting) if self.config.server_load_tracking else 0
+        """What `/load` says: requests in the engines, or always 0 when it was not asked to track."""
+        return sum(rank.requests for rank in self.ranks) if self.config.server_load_tracking else 0
 
     def model(self, name: str | None) -> str:
         """Return the model's name for the answer, or raise the 404."""
@@ -68,50 +61,20 @@ class Worker:
             raise errors.unknown_model(name, self.config.models)
         return name
 
-    # -- engine
+    def rank(self, wanted: bytes | None) -> Rank:
+        """Return the engine for a request with that `x-data-parallel-rank`, or raise the 400.
 
-    def submit(self, sequences: Iterable[Sequence], listener: Callable[[], None]) -> None:
-        """Queue sequences; the listener is called whenever some of them got tokens."""
-        now = time.monotonic()
-        for sequence in sequences:
-            self._listeners[sequence] = listener
-            self.engine.submit(sequence, now)
-        self._drive(now)
-
-    def abort(self, sequences: Iterable[Sequence]) -> None:
-        """End sequences whose client is gone."""
-        for sequence in sequences:
-            self._listeners.pop(sequence, None)
-            self.engine.abort(sequence)
-        self._drive(time.monotonic())
-
-    def _tick(self) -> None:
-        self._timer = None
-        self._drive(time.monotonic())
-
-    def _drive(self, now: float) -> None:
-        called: dict[Callable[[], None], None] = {}
-        for sequence in self.engine.advance(now):
-            if sequence.finish_reason is None:
-                called[self._listeners[sequence]] = None
-            else:
-                called[self._listeners.pop(sequence)] = None
-        next_time = self.engine.next_time
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if next_time is not None:
-            self._timer = self.loop.call_later(max(0.0, next_time - now), self._tick)
-        self.publish_kv_events()
-        for listener in called:
-            listener()
-
-    def publish_kv_events(self) -> None:
-        """Send what the engine has told of its blocks."""
-        if self._kv_log is not None and self.kv_publisher is not None:
-            payload = self._kv_log.batch(self.wall())
-            if payload is not None:
-                self.kv_publisher.publish(payload)
+        What is no number is passed over, as vLLM does, and then the emptiest one is taken.
+        """
+        try:
+            number = int(wanted) if wanted is not None else None
+        except ValueError:
+            number = None
+        if number is None:
+            return min(self.ranks, key=lambda rank: rank.score)
+        if not 0 <= number < len(self.ranks):
+            raise errors.ApiError(400, f"data_parallel_rank {number} is out of range [0, {len(self.ranks)}).")
+        return self.ranks[number]
 
     # -- requests
 
@@ -192,9 +155,7 @@ class Worker:
         """Drop everything: the process ends."""
         for connection in list(self.connections):
             connection.abort()
-        if self.kv_publisher is not None:
-            self.kv_publisher.close()
         for fetch in self.fetches:
             fetch.cancel()
-        if self._timer is not None:
-            self._timer.cancel()
+        for rank in self.ranks:
+            rank.stop()

@@ -49,15 +49,21 @@ def one_cookie(headers: Headers) -> list[tuple[bytes, bytes]]:
 
 
 def field_lines(
-    headers: Headers, request_id: bytes, method: str, body_length: int, authorization: str | None = None
+    headers: Headers,
+    request_id: bytes,
+    method: str,
+    body_length: int,
+    authorization: str | None = None,
+    replaced: frozenset[bytes] = frozenset(),
 ) -> bytes:
     """Return the head's field lines after `Host`, the empty line included: the same for every attempt.
 
-    `authorization` takes the place of the client's, which is its own if that is None.
+    `authorization` takes the place of the client's, which is its own if that is None; `replaced` names more of
+    the client's fields that are left out.
     `headers` have lower-case names, as ASGI gives them. A body's length is always given (the body is in
     hand), except for methods that have none and sent none.
     """
-    dropped = _NOT_FORWARDED
+    dropped = _NOT_FORWARDED | replaced if replaced else _NOT_FORWARDED
     for name, value in headers:
         if name == b"connection" and value.lower() not in (b"keep-alive", b"close"):
             dropped |= connection_tokens([value])

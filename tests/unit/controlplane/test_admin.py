@@ -111,6 +111,7 @@ def test_a_worker_is_added_shown_drained_undrained_and_removed(tmp_path: Path) -
     assert added.json() == {
         "id": "http://b:1",
         "url": "http://b:1",
+        "ranks": [],
         "state": "starting",
         "reason": "",
         "labels": {},

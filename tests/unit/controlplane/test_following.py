@@ -4,7 +4,6 @@ from controlplane.discovery.static import static_workers
 from controlplane.following import Following
 from controlplane.health import HealthRules
 from controlplane.registry import Registry
-from shared.table import Worker
 from tests.unit.controlplane.waiting import until
 
 A, B = "http://a:1", "http://b:1"
@@ -15,12 +14,13 @@ def test_a_task_begins_and_ends_with_its_worker_and_a_new_life_has_a_new_one() -
         registry = Registry(HealthRules())
         running: list[tuple[str, int]] = []
 
-        async def watch(worker: Worker) -> None:
-            running.append((worker.id, worker.epoch))
+        async def watch(url: str) -> None:
+            life = (url, registry.at(url)[0].epoch)
+            running.append(life)
             try:
                 await asyncio.Event().wait()
             finally:
-                running.remove((worker.id, worker.epoch))
+                running.remove(life)
 
         following = Following(registry, watch)
 
@@ -40,5 +40,35 @@ def test_a_task_begins_and_ends_with_its_worker_and_a_new_life_has_a_new_one() -
         await asyncio.wait((task,))
         assert running == []
         have(A)
+
+    asyncio.run(run())
+
+
+def test_data_parallel_ranks_share_a_task() -> None:
+    async def run() -> None:
+        registry = Registry(HealthRules())
+        running: list[str] = []
+
+        async def watch(url: str) -> None:
+            running.append(url)
+            try:
+                await asyncio.Event().wait()
+            finally:
+                running.remove(url)
+
+        following = Following(registry, watch)
+        for ids in ([f"{A}@0", f"{A}@1", f"{B}@0"], [f"{A}@1", f"{B}@0"]):
+            registry.sync(static_workers(ids), now=0.0, wall=0.0)
+            task = asyncio.create_task(following.run())
+            await until(lambda: running == [A, B])
+            task.cancel()
+            await asyncio.wait((task,))
+        task = asyncio.create_task(following.run())
+        await until(lambda: running == [A, B])
+        registry.sync(static_workers([f"{B}@0"]), now=0.0, wall=0.0)
+        following.update()
+        await until(lambda: running == [B])
+        task.cancel()
+        await asyncio.wait((task,))
 
     asyncio.run(run())

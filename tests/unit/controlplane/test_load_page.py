@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controlplane.load_page import EngineLoad, LoadPage, read_load_page
+from controlplane.load_page import EngineLoad, LoadPage, read_engine_loads, read_load_page
 from tests.unit.controlplane.fake_worker import captured_body
 
 GAUGES = b"""vllm:num_requests_running{engine="0",model_name="m"} 3.0
@@ -56,3 +56,16 @@ def test_no_page_can_break_it(noise: bytes) -> None:
 def test_requests_that_the_first_engine_had_swapped_out_wait() -> None:
     old = GAUGES.replace(b"kv_cache_usage_perc", b"gpu_cache_usage_perc") + b"vllm:num_requests_swapped 5.0\n"
     assert read_load_page(old).load == EngineLoad(3.0, 7.0, 0.25)
+
+
+def test_each_engine_of_a_page_has_its_own_figures() -> None:
+    page = b"".join(
+        b'vllm:num_requests_%b{engine="%d",model_name="a\\"},engine=\\"7\\" b"} %d\n' % (name, engine, value)
+        for name, values in ((b"running", (3, 5)), (b"waiting", (0, 2)))
+        for engine, value in enumerate(values)
+    )
+    page += b'vllm:kv_cache_usage_perc{model_name="m",engine="1"} 0.5\n'
+    assert read_engine_loads(page) == {0: EngineLoad(3.0, 0.0, 0.0), 1: EngineLoad(5.0, 2.0, 0.5)}
+    assert read_load_page(page).load == EngineLoad(8.0, 2.0, 0.5)
+    assert read_engine_loads(captured_body("metrics.http")).keys() == {0}
+    assert read_engine_loads(b"vllm:num_requests_running 1\nvllm:num_requests_waiting 1\n") == {}

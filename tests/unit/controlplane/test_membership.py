@@ -88,7 +88,7 @@ def test_a_worker_is_removed_once_no_plane_has_a_request_there() -> None:
         setting = Setting(A, B)
         running = asyncio.create_task(setting.membership.run())
         done = await setting.membership.remove(A)
-        assert (done.worker.state, done.worker.reason) == ("draining", "being removed")
+        assert (done.workers[0].state, done.workers[0].reason) == ("draining", "being removed")
         await until(lambda: (A, setting.order) in setting.asked)
         assert setting.ids() == [A, B]
         setting.idle = True
@@ -117,7 +117,7 @@ def test_one_that_is_wanted_again_stays() -> None:
         running = asyncio.create_task(setting.membership.run())
         await setting.membership.remove(A)
         done = await setting.membership.add(A)
-        assert (done.is_new, done.worker.state) == (False, "starting")
+        assert (done.is_new, done.workers[0].state) == (False, "starting")
         setting.idle = True
         await setting.membership.drain(A)
         assert setting.membership.drained() == {A}
@@ -161,7 +161,7 @@ def test_a_worker_is_there_once_however_its_url_is_written(same: str) -> None:
         with pytest.raises(MembershipError) as caught:
             await setting.membership.add(same)
         assert caught.value.status == 409
-        assert (await setting.membership.remove(same, force=True)).worker.state == "gone"
+        assert (await setting.membership.remove(same, force=True)).workers[0].state == "gone"
         assert setting.ids() == []
         assert (await setting.membership.add(A)).is_new
 
@@ -201,7 +201,7 @@ def test_answers_say_how_far_a_change_has_come() -> None:
         setting = Setting(A)
         setting.serves = setting.has_room = False
         done = await setting.membership.drain(A)
-        assert (done.is_on_every_plane, done.is_kept, done.worker.state) == (False, False, "draining")
+        assert (done.is_on_every_plane, done.is_kept, done.workers[0].state) == (False, False, "draining")
 
     asyncio.run(run())
 
@@ -252,5 +252,36 @@ def test_a_reload_changes_how_long_a_removal_waits() -> None:
         await setting.membership.configure(verbs.configured([A]), longest_request=0.05)
         await until(lambda: setting.ids() == [])
         running.cancel()
+
+    asyncio.run(run())
+
+
+def test_verbs_mean_one_rank_or_all_of_a_url() -> None:
+    setting = Setting(state=verbs.configured([A], ranks=3))
+    one, two, three = (f"{A}@{rank}" for rank in range(3))
+
+    async def run() -> None:
+        member = setting.membership
+        assert [worker.id for worker in member.find("http://A:1/")] == [one, two, three]
+        assert [worker.id for worker in member.find("http://A:1@2")] == [three]
+        assert member.find(f"{A}@3") == ()
+        assert [worker.id for worker in (await member.drain(two)).workers] == [two]
+        assert [setting.state_of(key) for key in (one, two, three)] == ["starting", "draining", "starting"]
+        await member.change(A, AttributeChange(weight=2))
+        assert {member.worker.weight for member in setting.registry.members()} == {2}
+        with pytest.raises(MembershipError, match=f"Worker {A} already exists"):
+            await member.add(A)
+        assert [worker.state for worker in (await member.remove(three, force=True)).workers] == ["gone"]
+        with pytest.raises(MembershipError, match="give the URL"):
+            await member.add(three)
+        added = await member.add(A)
+        assert ([worker.id for worker in added.workers], added.is_new) == ([three], False)
+        assert len((await member.undrain(A)).workers) == 3
+        assert set(map(setting.state_of, (one, two, three))) == {"starting"}
+        done = await member.add(B, WorkerAttributes(priority=7))
+        assert ([worker.id for worker in done.workers], done.is_new) == ([f"{B}@{rank}" for rank in range(3)], True)
+        assert {worker.priority for worker in done.workers} == {7}
+        await member.remove(A, force=True)
+        assert setting.ids() == [f"{B}@{rank}" for rank in range(3)]
 
     asyncio.run(run())

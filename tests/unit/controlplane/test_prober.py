@@ -8,6 +8,7 @@ from controlplane.prober import Prober
 from controlplane.registry import Change, Registry
 from shared.clock import SystemClock
 from shared.table import Worker
+from shared.worker_rank import rank_ids
 from tests.unit.controlplane.fake_worker import FakeWorker
 from tests.unit.controlplane.waiting import until
 
@@ -172,3 +173,50 @@ def test_how_long_a_check_takes_counts_where_there_is_a_rule_for_it() -> None:
         assert "1 checks took" in setting.record.reason
 
     play(scene)
+
+
+def test_a_server_is_looked_at_once_for_all_its_ranks() -> None:
+    async def run() -> None:
+        worker = FakeWorker()
+        await worker.start()
+        setting = Setting(worker, HealthRules(interval=1000.0))
+        ids = rank_ids(worker.url, 4)
+        setting.registry.sync(static_workers(ids), now=SystemClock().monotonic(), wall=0.0)
+
+        def are(state: str) -> bool:
+            return {member.worker.state for member in setting.registry.members()} == {state}
+
+        async with asyncio.TaskGroup() as group:
+            probing = group.create_task(setting.prober.run())
+            await until(lambda: are("ready"))
+            assert worker.seen == {"/health": 1, "/version": 1, "/v1/models": 1}
+            await worker.stop()
+            # One rank's failure has all looked at.
+            setting.prober.suspect(ids[2], 1)
+            await until(lambda: are("unhealthy"))
+            await worker.start()
+            await until(lambda: are("ready"))
+            assert [member.worker.epoch for member in setting.registry.members()] == [2] * 4
+            probing.cancel()
+        await worker.stop()
+
+    asyncio.run(run())
+
+
+def test_a_rank_that_comes_to_a_server_is_looked_at_at_once() -> None:
+    async def run() -> None:
+        worker = FakeWorker()
+        await worker.start()
+        setting = Setting(worker, HealthRules(interval=1000.0))
+        ids = rank_ids(worker.url, 2)
+        for have in (ids[:1], ids):
+            setting.registry.sync(static_workers(have), now=SystemClock().monotonic(), wall=0.0)
+            if len(have) == 1:
+                probing = asyncio.create_task(setting.prober.run())
+            setting.prober.follow()
+            await until(lambda: {one.worker.state for one in setting.registry.members()} == {"ready"})
+        probing.cancel()
+        await asyncio.wait((probing,))
+        await worker.stop()
+
+    asyncio.run(run())

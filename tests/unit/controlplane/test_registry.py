@@ -5,9 +5,10 @@ from controlplane.discovery.discovered import Discovered
 from controlplane.health import HealthRules, Outcome
 from controlplane.registry import MAX_REASON, Change, ProbeResult, Registry
 from shared.table import ModelCard, Worker, WorkerState, make_table
+from shared.worker_rank import rank_ids
 
-A = Discovered("http://a:1", "http://a:1")
-B = Discovered("http://b:1", "http://b:1")
+A = Discovered("http://a:1")
+B = Discovered("http://b:1")
 MODELS = {"m": b'{"id":"m"}'}
 
 
@@ -232,3 +233,14 @@ def test_an_ejection_outlives_the_control_plane() -> None:
     change = made.eject(A.id, "", wall=110.0)
     assert change is not None
     assert change.after.state == "ready"
+
+
+def test_ranks_of_a_server_that_was_one_worker_are_as_it_was() -> None:
+    old = Worker(id=A.id, url=A.url, epoch=4, state="ready", since=50.0, models=("m",))
+    made = registry(*(Discovered(key) for key in rank_ids(A.id, 2)))
+    made.restore(make_table(epoch=1, version=9, workers=[old], models=[ModelCard(id="m", card=MODELS["m"])]), now=1.0)
+    assert made.at(A.url) == tuple(msgspec.structs.replace(old, id=f"{A.id}@{rank}", rank=rank) for rank in range(2))
+    made.sync([Discovered(f"{A.id}@1")], now=2.0, wall=102.0)
+    assert [worker.rank for worker in made.at(A.url)] == [1]
+    made.sync([], now=2.0, wall=102.0)
+    assert made.at(A.url) == ()

@@ -81,7 +81,10 @@ def test_two_hosts_of_one_name_are_told_once() -> None:
 
 def test_it_fits_80_columns() -> None:
     worker = WorkerView(
-        id="w", url="http://gpu-server-1.rack-2.example.internal:8000", state="unhealthy", reason="x" * 99
+        id="http://gpu-server-1.rack-2.example.internal:8000",
+        url="http://gpu-server-1.rack-2.example.internal:8000",
+        state="unhealthy",
+        reason="x" * 99,
     )
     lines = as_text(router(worker), 80).splitlines()
     assert max(map(len, lines)) <= 80
@@ -93,7 +96,7 @@ def test_it_fits_80_columns() -> None:
 
 
 def test_a_wide_terminal_shows_more_and_a_pipe_all() -> None:
-    worker = WorkerView(id="w", url="http://w:1", state="unhealthy", reason="x" * 400)
+    worker = WorkerView(id="http://w:1", url="http://w:1", state="unhealthy", reason="x" * 400)
     assert [as_text(router(worker), width).count("x") for width in (80, 300, None)] == [52, 272, 400]
 
 
@@ -118,16 +121,18 @@ def test_planes_that_are_missing_are_shown_and_who_starts_them() -> None:
 
 
 def test_a_drained_worker_is_shown_as_such() -> None:
-    worker = WorkerView(id="w", url="http://w:1", state="draining", reason="drained by an operator", drained=True)
+    worker = WorkerView(
+        id="http://w:1", url="http://w:1", state="draining", reason="drained by an operator", drained=True
+    )
     assert as_text(router(worker)).splitlines()[-1].split()[:2] == ["http://w:1", "drained"]
 
 
 def test_why_a_worker_is_left_out_comes_before_its_models() -> None:
     text = as_text(
         router(
-            WorkerView(id="a", url="http://a:1", state="unhealthy", reason="refused", models=("m",)),
-            WorkerView(id="b", url="http://b:1", state="ready", models=("m", "n")),
-            WorkerView(id="c", url="http://c:1", state="starting"),
+            WorkerView(id="http://a:1", url="http://a:1", state="unhealthy", reason="refused", models=("m",)),
+            WorkerView(id="http://b:1", url="http://b:1", state="ready", models=("m", "n")),
+            WorkerView(id="http://c:1", url="http://c:1", state="starting"),
         )
     )
     assert "refused" in text
@@ -140,7 +145,7 @@ def test_without_workers_it_says_what_to_do() -> None:
 
 def test_an_open_breaker_is_shown_with_its_reason_and_its_time() -> None:
     breaker = BreakerView(state="half-open", reason="failed 10 times", age=192.0)
-    worker = WorkerView(id="w", url="http://w:1", state="ready", age=9000.0, models=("m",), breaker=breaker)
+    worker = WorkerView(id="http://w:1", url="http://w:1", state="ready", age=9000.0, models=("m",), breaker=breaker)
     assert as_text(router(worker)).splitlines()[-1].split("  ") == [
         "http://w:1", "breaker half-open", "3m12s", "failed 10 times",
     ]  # fmt: skip

@@ -157,3 +157,48 @@ def test_any_history_of_lists_and_verbs(first: tuple[str, ...], history: list[tu
     assert set(state.removed) <= named
     assert {*state.added, *state.draining, *state.leaving} <= there.keys()
     assert configure(state, state.configured) == state
+
+
+def test_each_url_has_so_many_workers() -> None:
+    state = configured([f"{A}/"], [ConfiguredWorker(url=A, weight=2)], ranks=2)
+    assert [(worker.id, worker.url, worker.rank) for worker in members(state)] == [(f"{A}@0", A, 0), (f"{A}@1", A, 1)]
+    assert {worker.attributes.weight for worker in members(state)} == {2}
+
+
+def test_another_number_of_ranks_keeps_what_operators_said() -> None:
+    state = verbs.remove(verbs.drain(verbs.add(RuntimeMembers(configured=(A, B)), C, WorkerAttributes(weight=3)), A), B)
+    before = verbs.configure(state, configured((A, B), ranks=2))
+    expected = {
+        f"{A}@0": ("static", verbs.DRAINED),
+        f"{A}@1": ("static", verbs.DRAINED),
+        f"{C}@0": ADDED,
+        f"{C}@1": ADDED,
+        A: LEAVES,
+        C: LEAVES,
+    }
+    assert shown(before) == expected
+    assert {worker.said.weight for worker in members(before) if worker.url == C and worker.rank is not None} == {3}
+    again = verbs.remove(verbs.remove(before, A), C)
+    assert shown(verbs.configure(again, configured((A, B)))) == {
+        A: ("static", verbs.DRAINED),
+        C: ADDED,
+        **{f"{url}@{rank}": LEAVES for url in (A, C) for rank in (0, 1)},
+    }
+
+
+def test_one_that_is_leaving_does_not_come_back_with_other_ranks() -> None:
+    state = verbs.leave(verbs.leave(RuntimeMembers(configured=(A, B), added=(C,)), B), C)
+    assert shown(verbs.configure(state, configured((A, B), ranks=2))) == {
+        f"{A}@0": HERE,
+        f"{A}@1": HERE,
+        A: LEAVES,
+        B: LEAVES,
+        C: LEAVES,
+    }
+
+
+def test_what_is_left_of_an_added_url_is_a_worker_without_ranks() -> None:
+    state = RuntimeMembers(ranks=2, added=(f"{A}@0", f"{A}@1"), said={f"{A}@0": WorkerAttributes(weight=2)})
+    state = verbs.configure(verbs.remove(state, f"{A}@1"), configured(()))
+    assert shown(state) == {A: ADDED, f"{A}@0": LEAVES}
+    assert state.said[A].weight == 2

@@ -4,8 +4,8 @@ from controlplane.discovery.static import static_workers
 
 def test_a_worker_per_url_in_order() -> None:
     assert static_workers(["http://b:1", "http://a:1"]) == (
-        Discovered("http://b:1", "http://b:1"),
-        Discovered("http://a:1", "http://a:1"),
+        Discovered("http://b:1"),
+        Discovered("http://a:1"),
     )
 
 

@@ -183,3 +183,20 @@ def test_load_is_counted_only_when_tracked() -> None:
             await stream.close()
 
     run(main())
+
+
+def test_a_request_goes_to_the_rank_that_it_names() -> None:
+    async def main() -> None:
+        async with simulator(data_parallel_size=2) as [url]:
+            for rank in ("1", "1", "0"):
+                told = await ask(url, "POST", "/v1/completions", COMPLETION, headers={"X-data-parallel-rank": rank})
+                assert told.status == 200
+            engines = (await ask(url, "GET", "/sim/state")).json["engines"]
+            assert engines[1]["prompt_tokens"] == 2 * engines[0]["prompt_tokens"] > 0
+            refused = await ask(url, "POST", "/v1/completions", COMPLETION, headers={"X-data-parallel-rank": "7"})
+            assert refused.status == 400
+            assert refused.json["error"]["message"] == "data_parallel_rank 7 is out of range [0, 2)."
+            passed = await ask(url, "POST", "/v1/completions", COMPLETION, headers={"X-data-parallel-rank": "x"})
+            assert passed.status == 200
+
+    run(main())

@@ -66,7 +66,7 @@ class Publication:
 
     def inflight(self, report: InflightReport) -> PlaneInflight:
         """Return a plane's in-flight report in the form that goes to the others."""
-        return PlaneInflight(self._table.stamp, report.plane.id, report.seq, report.counts)
+        return PlaneInflight(self._table.stamp, report.plane.id, report.seq, report.counts, report.prefill)
 
     def learnt(self, report: LearntReport) -> PlaneLearnt:
         """Return what a plane's policy has learnt in the form that goes to the others."""

@@ -371,7 +371,7 @@ class Publisher:
         """Tell the others that a plane has nothing in flight any more."""
         self._source.gone()
         stamp = self._publication.table.stamp
-        self._publish(TOPIC_INFLIGHT, PlaneInflight(stamp, plane.identity.id, plane.inflight_seq + 1, {}))
+        self._publish(TOPIC_INFLIGHT, PlaneInflight(stamp, plane.identity.id, plane.inflight_seq + 1, {}, {}))
 
     def _tell(self, plane: str, message: Downward) -> None:
         # The way to a plane that is not there drops it.

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from dataplane.breaker import FAILURE_STATUSES
@@ -45,6 +46,7 @@ class Attempts:
     __slots__ = (
         "_asks",
         "_connecting",
+        "_expected",
         "_forwarder",
         "_is_over",
         "_leg",
@@ -78,6 +80,7 @@ class Attempts:
         self._connecting: asyncio.Task[UpstreamConnection] | None = None
         self._probing = False
         self._asks = False
+        self._expected = 0
         self._is_over = False
         self.exchange: Exchange | None = None
         self.tries: list[Try] = []
@@ -132,6 +135,7 @@ class Attempts:
         now = forwarder.loop.time()
         slot = forwarder.take_probe(view, request.model, self.tried, request.rank) if view.recovering else None
         detail = None
+        self._expected = 0
         if slot is not None:
             self._probing = True
             if (why := forwarder.receipts.why()) is not None:
@@ -148,6 +152,8 @@ class Attempts:
                     why.note = "what any worker could answer goes to the first one: the policy was not asked"
             else:
                 slot = view.policy.pick(candidates, request, why)
+                # What a prefill worker has computed is not computed again.
+                self._expected = view.policy.expected if view.pool != "decode" else 0
             if why is not None:
                 detail = Detail(view, candidates, why, now)
                 forwarder.receipts.refer(view)
@@ -197,6 +203,8 @@ class Attempts:
     def _hold(self, slot: Slot) -> None:
         self._forwarder.accounting.worker_requests[slot.id] += 1
         slot.inflight += 1
+        if self._expected:
+            slot.prefills.sent(self, self._expected)
         self._slot = slot
         self._number += 1
 
@@ -206,6 +214,8 @@ class Attempts:
         slot, self._slot = self._slot, None
         if slot is not None:
             slot.inflight -= 1
+            if self._expected:
+                slot.prefills.ended(self)
 
     def _connect(self, slot: Slot) -> None:
         timeout = self._forwarder.fleet.view.settings.connect_timeout
@@ -244,10 +254,17 @@ class Attempts:
         exchange = Exchange(taker, request.id, self._forwarder.loop, self._answer_begins, self._attempt_ended)
         self.exchange = exchange
         self.is_sent = True
+        if self._expected:
+            exchange.on_first_part = self._computed
         self._asks = request.may_ask_for_load and slot.asks_for_load(self._forwarder.loop.time())
         asking = ASKING if self._asks else b""
         line, fields, body = self.message
         exchange.send(connection, b"%b%b\r\n%b%b%b" % (line, slot.authority, slot.rank_line, asking, fields), body)
+
+    def _computed(self) -> None:
+        """Know that the prompt is computed, unless the engine never saw it."""
+        if self._slot is not None and self.exchange is not None and self.exchange.status == HTTPStatus.OK:
+            self._slot.prefills.answered(self)
 
     def _answer_begins(self, status: int, headers: Headers) -> bool:
         """Look at an answer before the client sees it; False when another attempt is made instead."""

@@ -47,6 +47,7 @@ class Exchange:
         "_whole",
         "first_byte_at",
         "headers",
+        "on_first_part",
         "parts",
         "reason",
         "reused",
@@ -72,6 +73,8 @@ class Exchange:
         self.headers: Headers = []
         self.reason = ""
         self.first_byte_at = 0.0
+        self.on_first_part: Callable[[], None] | None = None
+        """Is called when the answer's body begins, and for one that is passed on whole, when it is there."""
         self._connection: UpstreamConnection | None = None
         self._whole: list[bytes] | None = None
         self._pending: deque[bytes] | None = None
@@ -155,6 +158,8 @@ class Exchange:
                 self._fail_early(error)
                 return
             self._client.start(self.status, self.headers)
+            if self.on_first_part is not None:
+                self.on_first_part()
         self._last_event = data.endswith(_LAST_EVENT)
         if self._waiting:
             if self._pending is None:
@@ -180,6 +185,8 @@ class Exchange:
         """End the client's answer."""
         self._over = True
         if not self._client.started:
+            if self.on_first_part is not None:
+                self.on_first_part()
             parts = self._whole or []
             self._client.answer(self.status, self.headers, parts[0] if len(parts) == 1 else b"".join(parts))
             self._ended(Outcome.COMPLETE)

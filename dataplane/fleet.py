@@ -165,6 +165,7 @@ class Fleet:
         )
         slot = Slot(self, worker, pool, parts.netloc.encode())
         slot.others = sum(told.counts.get(worker.id, 0) for told, _ in self._others.values())
+        slot.others_prefill = sum(told.prefill.get(worker.id, 0) for told, _ in self._others.values())
         return slot
 
     def _compile(self, table: RoutingTable) -> FleetView:
@@ -285,7 +286,7 @@ class Fleet:
             self._forget_plane(report.plane)
         if report.counts:
             self._others[report.plane] = (report, self.now())
-            self._add_others(report.counts, 1)
+            self._add_others(report, 1)
 
     def _forget_silent_planes(self) -> None:
         # A plane that dies together with the control plane is mourned by nobody: the next one never heard of it.
@@ -295,12 +296,13 @@ class Fleet:
 
     def _forget_plane(self, plane: str) -> None:
         told, _ = self._others.pop(plane)
-        self._add_others(told.counts, -1)
+        self._add_others(told, -1)
 
-    def _add_others(self, counts: Mapping[str, int], sign: int) -> None:
-        for worker, count in counts.items():
+    def _add_others(self, told: PlaneInflight, sign: int) -> None:
+        for worker, count in told.counts.items():
             if (slot := self._slots.get(worker)) is not None:
                 slot.others += sign * count
+                slot.others_prefill += sign * told.prefill.get(worker, 0)
 
     def engine_loads(self) -> dict[str, int]:
         """Return how many requests each engine runs and has waiting, as it said; unknown ones are left out."""
@@ -311,6 +313,10 @@ class Fleet:
     def inflight(self) -> dict[str, int]:
         """This plane's requests per worker; workers without any are left out."""
         return {slot.id: slot.inflight for slot in self._slots.values() if slot.inflight}
+
+    def prefill(self) -> dict[str, int]:
+        """Tokens of this plane's prompts that workers have still to compute; workers without any are left out."""
+        return {slot.id: slot.prefills.total for slot in self._slots.values() if slot.prefills.total}
 
     def outcomes(self) -> dict[str, WorkerOutcomes]:
         """What became of this plane's requests, per worker; workers without any are left out."""

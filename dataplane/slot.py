@@ -9,6 +9,7 @@ from dataplane.client_rank import rank_line
 from dataplane.load import Figures, figures_of, vllm
 from dataplane.load_header import ASK_AFTER, QueueFigures
 from dataplane.outcomes import Outcomes
+from dataplane.prefill import Prefills
 from dataplane.priority import rank_of
 from dataplane.upstream.pool import Pool
 from shared.messages import LOAD_UNKNOWN_AFTER, WorkerLoad
@@ -41,8 +42,10 @@ class Slot:
         "id",
         "inflight",
         "others",
+        "others_prefill",
         "outcomes",
         "pool",
+        "prefills",
         "rank",
         "rank_line",
         "url",
@@ -60,6 +63,8 @@ class Slot:
         self.authority = authority
         self.inflight = 0
         self.others = 0
+        self.prefills = Prefills()
+        self.others_prefill = 0
         self.outcomes = Outcomes()
         self._engine: WorkerLoad | None = None
         self._engine_seen = 0.0
@@ -91,6 +96,15 @@ class Slot:
     def load(self) -> float:
         """How busy the worker is, in requests; see `dataplane.load`."""
         return vllm(self.figures())
+
+    def prefill(self) -> int:
+        """Return the tokens of prompts it has still to compute; see `dataplane.prefill`.
+
+        The plane's own are exact, the others' as they told; they are N times its own while the control plane is silent.
+        """
+        own = self.prefills.total
+        fleet = self._fleet
+        return own * fleet.view.settings.data_planes if fleet.stale else own + self.others_prefill
 
     def engine_requests(self, now: float) -> int | None:
         """Return how many requests the engine runs and has waiting, as it said; None when that is too old."""

@@ -104,12 +104,16 @@ class LoadReport(msgspec.Struct, frozen=True, tag="load"):
 
 
 class PlaneInflight(msgspec.Struct, frozen=True, tag="plane-inflight"):
-    """What plane `plane` has in flight, passed on to the others. Workers without any are left out."""
+    """What plane `plane` has in flight, passed on to the others. Workers without any are left out.
+
+    `prefill` is as in `InflightReport`.
+    """
 
     stamp: Stamp
     plane: str
     seq: int
     counts: dict[str, int]
+    prefill: dict[str, int]
 
 
 class Learnt(msgspec.Struct, frozen=True, array_like=True):
@@ -197,12 +201,14 @@ class Nack(msgspec.Struct, frozen=True, tag="nack"):
 class InflightReport(msgspec.Struct, frozen=True, tag="inflight"):
     """In-flight requests per worker id: every `INFLIGHT_INTERVAL` when changed, else every `COUNTER_INTERVAL`.
 
-    The repetition is for planes that have just started, and shows that those told of still live.
+    The repetition is for planes that have just started, and shows that those told of still live. `prefill` has the
+    tokens of their prompts that wait for an answer's beginning, where the policy counts them.
     """
 
     plane: PlaneIdentity
     seq: int
     counts: dict[str, int]
+    prefill: dict[str, int]
 
 
 class Tried(msgspec.Struct, frozen=True, tag="tried"):

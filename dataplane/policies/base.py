@@ -48,6 +48,10 @@ class Candidate(Protocol):
         """How busy it is, in requests, by the first formula in `dataplane/load.py`; lower is better."""
         ...
 
+    def prefill(self) -> int:
+        """Return how many tokens of prompts it has still to compute, as policies that count them guess."""
+        ...
+
 
 class RequestView(Protocol):
     """What routing may know of a request."""
@@ -129,6 +133,11 @@ class Policy(ABC):
     weighted = False
     """Whether the workers of the present table have different weights."""
     fallbacks: ClassVar[Mapping[str, str]] = {}
+    expected = 0
+    """Tokens that the request of the last `pick` has to have computed at its worker, by the policy's guess.
+
+    They count in `Candidate.prefill`, on all planes, until the answer begins. Leaving it at 0 costs nothing.
+    """
 
     def __init__(self, plane: PlaneView) -> None:
         """Begin on a plane; `follow` comes before the first choice."""

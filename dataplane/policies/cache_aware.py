@@ -8,10 +8,9 @@ of sglang's PR 14532).
 
 Of the workers that have more than `--cache-threshold` of the prompt, and of its home, the cheapest is chosen:
 
-    cost = prompt tokens - tokens cached there + load / weight * mean / 3
+    cost = prompt tokens - tokens cached there + queue
 
-in tokens to compute: its own, and those of the requests that are there already. `mean` is what prompts had to have
-computed lately; a third of it, because most requests there are past that and decode. Who is loaded beyond both
+in tokens to compute: its own, and those that it would wait for (`queue.py`). Who is loaded beyond both
 `--balance-abs-threshold` and `--balance-rel-threshold` is left out, cached or not.
 """
 
@@ -25,6 +24,7 @@ from dataplane.policies.base import C, PlaneView, Policy, RequestView, Why
 from dataplane.policies.news import hashes_of
 from dataplane.policies.prefix_index import PrefixIndex
 from dataplane.policies.prompt import BYTES_PER_TOKEN, Prompt, read_prompt
+from dataplane.policies.queue import Queues
 from dataplane.policies.ring import Rings
 from dataplane.policies.survey import Survey, Surveys, load_per_weight
 from shared.messages import MAX_LEARNT, Learnt
@@ -32,10 +32,6 @@ from shared.table import RoutingTable, Settings
 
 _MOST_HOLDERS = 4
 """Workers with the longest beginnings that are weighed against each other."""
-_STILL_TO_COMPUTE = 1 / 3
-"""Of the mean, per request that a worker has. By the evaluation in docs/policies.md: more of it costs cache hits."""
-_WEIGHT = 1 / 64
-"""Of the newest prompt in the mean of what prompts had to have computed."""
 
 
 class CacheAware(Policy):
@@ -54,7 +50,7 @@ class CacheAware(Policy):
         self._rings = Rings()
         self._surveys: Surveys[Any] = Surveys()
         self._workers: Collection[str] = ()
-        self._computed = 0.0
+        self._queues = Queues()
         self._new: dict[str, tuple[int, array[int]]] = {}
         self._told = 0
         self._next_sweep = 0.0
@@ -75,6 +71,7 @@ class CacheAware(Policy):
             self._next_sweep = request.arrived + self._settings.eviction_interval
         prompt = read_prompt(request.body)
         if prompt is None:
+            self.expected = 0
             self.outcomes["no_prompt"] += 1
             chosen = survey.least()
             if why is not None:
@@ -83,8 +80,7 @@ class CacheAware(Policy):
             return chosen
         blocks = prompt.block_hashes(request.model)
         chosen, cached = self._choose(survey, request, prompt, blocks, why)
-        computed = max(0, prompt.tokens - cached)
-        self._computed += (computed - self._computed) * _WEIGHT
+        self.expected = self._queues.join(request.path, prompt.tokens - cached)
         self._note(chosen.id, chosen.epoch, self._index.learn(chosen.id, chosen.epoch, blocks))
         return chosen
 
@@ -108,15 +104,17 @@ class CacheAware(Policy):
         otherwise = "prefix_too_dear" if having else "imbalanced" if busy else "prefix_miss"
         if all(one is not home for one, _ in having):
             having.append((home, 0))
-        each = self._computed * _STILL_TO_COMPUTE
-        costs = [(prompt.tokens - cached + load_per_weight(one) * each, cached, one) for one, cached in having]
+        queues = self._queues
+        costs = [(prompt.tokens - cached + queues.cost(one), cached, one) for one, cached in having]
         _, cached, best = min(costs, key=lambda entry: entry[0])
         self.outcomes["prefix_hit" if cached else otherwise] += 1
         if why is not None:
-            why.note = f"prompt of about {prompt.tokens} tokens; a request there counts for {each:.0f}"
+            why.note = f"prompt of about {prompt.tokens} tokens; a request there counts for {queues.each:.0f}"
             for cost, tokens, one in sorted(costs, key=lambda entry: entry[0]):
                 where = "home, " if one is home else ""
-                why.add(one, f"{where}about {tokens} tokens cached, load {one.load():g}", cost)
+                why.add(
+                    one, f"{where}about {tokens} tokens cached, {one.prefill()} to compute, load {one.load():g}", cost
+                )
             for one in busy:
                 if one is not best:
                     why.add(one, f"has the prompt, but is too busy: load {one.load():g}")
@@ -129,7 +127,7 @@ class CacheAware(Policy):
             if one is None or self._is_too_busy(one, survey):
                 continue
             if first is not None:
-                return one if load_per_weight(one) < load_per_weight(first) else first
+                return min(first, one, key=self._queues.order)
             first = one
         return first or survey.least()
 

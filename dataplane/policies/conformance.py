@@ -34,6 +34,7 @@ class SampleCandidate:
     epoch: int = 1
     busy: Figures = IDLE
     weight: float = 1.0
+    tokens: int = 0
 
     def figures(self) -> Figures:
         """Return the made-up load."""
@@ -42,6 +43,10 @@ class SampleCandidate:
     def load(self) -> float:
         """Return the made-up load in requests."""
         return vllm(self.busy)
+
+    def prefill(self) -> int:
+        """Return the made-up tokens of prompts to compute."""
+        return self.tokens
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,7 @@ def _check_choice(
     where = f"{type(policy).__name__}.pick"
     _require(any(chosen is one for one in before), f"{where} returned {chosen!r}, which is none of the candidates")
     _require(tuple(candidates) == before, f"{where} changed its candidates")
+    _require(policy.expected >= 0, f"{where} expects {policy.expected} tokens to be computed")
     if why is None:
         return
     _require(bool(why.choices), f"{where} gave no reason although it was asked for one (why.add)")
@@ -110,7 +116,10 @@ def _new_table(
     for policy in policies:
         lead(policy, table)
     ready = [worker for worker in workers if worker.state == "ready"]
-    return [SampleCandidate(worker.id, worker.epoch, _figures(rng), worker.weight) for worker in ready]
+    return [
+        SampleCandidate(worker.id, worker.epoch, _figures(rng), worker.weight, rng.choice((0, 0, 100, 100_000)))
+        for worker in ready
+    ]
 
 
 def _figures(rng: random.Random) -> Figures:

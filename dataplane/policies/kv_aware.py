@@ -4,10 +4,9 @@ Engines tell the control plane of every KV block that comes and goes (docs/kv-ev
 each prompt the token ids are needed: given by the client, or by the model's tokenizer on this machine. A request whose
 prompt can not be read, or that nobody holds anything of, is chosen for by `cache_aware`; `outcomes` names why.
 
-    cost = prompt tokens - credit + load / weight * mean / 3
+    cost = prompt tokens - credit + queue
 
-in tokens to compute: its own, and those of the requests that are there already; `mean` is what prompts had to have
-computed lately, a third of it because most requests there are past that and decode. `credit` counts each token that is
+in tokens to compute: its own, and those that it would wait for (`queue.py`). `credit` counts each token that is
 held from the prompt's beginning on, by where it is: on the device 1, elsewhere by `--kv-penalty-host`, `-external`,
 `-disk`. The cheapest of the workers that hold something and of the least loaded one is chosen; with
 `--router-temperature` T one is drawn of all, with weights exp(-cost / (T * prompt tokens)).
@@ -30,19 +29,16 @@ from dataplane.kv.replica import Copy, Replica
 from dataplane.kv.sessions import Sessions
 from dataplane.policies.base import C, PlaneView, Policy, RequestView, Why
 from dataplane.policies.cache_aware import CacheAware
+from dataplane.policies.queue import Queues
 from dataplane.policies.session_key import session_key
-from dataplane.policies.survey import Survey, Surveys, load_per_weight
+from dataplane.policies.survey import Survey, Surveys
 from shared.decoding import DECODE_ERRORS
 from shared.kv_messages import TIER_DEVICE
 from shared.messages import Learnt
 from shared.table import ModelCard, RoutingTable, Settings
 
-STILL_TO_COMPUTE = 1 / 3
-"""Of the mean, per request that a worker has; the same as in `cache_aware.py`."""
 _MOST_HOLDERS = 16
 """Workers that are weighed against each other and against the least loaded one: those that hold most."""
-_WEIGHT = 1 / 64
-"""Of the newest prompt in the mean of what prompts had to have computed."""
 
 
 class _Offer(NamedTuple):
@@ -71,7 +67,7 @@ class KvAware(Policy):
         self._adapters: frozenset[str] = frozenset()
         self._surveys: Surveys[Any] = Surveys()
         self._sessions = Sessions()
-        self._mean = 0.0
+        self._queues = Queues()
         self._otherwise = CacheAware(plane)
 
     def follow(self, table: RoutingTable) -> None:
@@ -132,8 +128,8 @@ class KvAware(Policy):
         if prompt.why:
             return self._pick_otherwise(prompt.why, candidates, request, why)
         survey: Survey[C] = self._surveys.of(candidates, request.model, request.arrived)
-        each = self._mean * STILL_TO_COMPUTE
-        offers = self._offers(survey, prompt, each)
+        queues = self._queues
+        offers = self._offers(survey, prompt)
         session = session_key(request, self._headers) if self._sessions.ttl else None
         if offers:
             best = self._best(offers, prompt)
@@ -144,27 +140,28 @@ class KvAware(Policy):
         last = None if session is None else survey.by_id.get(self._sessions.last(session.value, request.arrived) or "")
         if last is not None and last is not best.candidate:
             credit = next((offer.credit for offer in offers if offer.candidate is last), 0.0)
-            cost = prompt.tokens - credit + load_per_weight(last) * each
-            best_cost = best.cost if offers else prompt.tokens + load_per_weight(best.candidate) * each
-            if cost <= best_cost + self._mean:
+            cost = prompt.tokens - credit + queues.cost(last)
+            best_cost = best.cost if offers else prompt.tokens + queues.cost(best.candidate)
+            if cost <= best_cost + queues.mean:
                 best, outcome = _Offer(cost, credit, last), "session"
         self.outcomes[outcome] += 1
         chosen: C = best.candidate
         if session is not None:
             self._sessions.note(session.value, chosen.id, request.arrived)
-        self._mean += (max(0.0, prompt.tokens - best.credit) - self._mean) * _WEIGHT
         if why is not None:
-            _explain(why, prompt, each, outcome, best, offers)
+            _explain(why, prompt, queues.each, outcome, best, offers)
+        self.expected = queues.join(request.path, prompt.tokens - best.credit)
         return chosen
 
     def _pick_otherwise(self, reason: str, candidates: Sequence[C], request: RequestView, why: Why | None) -> C:
         self.outcomes[reason] += 1
         chosen = self._otherwise.pick(candidates, request, why)
+        self.expected = self._otherwise.expected
         if why is not None:
             why.note = f"{reason}: by cache_aware; {why.note}"
         return chosen
 
-    def _offers(self, survey: Survey[C], prompt: PromptKeys, each: float) -> list[_Offer]:
+    def _offers(self, survey: Survey[C], prompt: PromptKeys) -> list[_Offer]:
         """Return what candidates there are to choose from; nothing when nobody holds anything of the prompt."""
         kv = self.plane.kv
         if kv is None:
@@ -189,7 +186,7 @@ class KvAware(Policy):
         offers = []
         for worker, credit in credits.items():
             one = survey.by_id[worker]
-            offers.append(_Offer(prompt.tokens - credit + load_per_weight(one) * each, credit, one))
+            offers.append(_Offer(prompt.tokens - credit + self._queues.cost(one), credit, one))
         return offers
 
     def _holders(self, replica: Replica, groups: Sequence[_Group], among: int = -1) -> Iterator[tuple[str, float]]:
@@ -267,7 +264,8 @@ def _explain(why: Why, prompt: PromptKeys, each: float, outcome: str, best: _Off
 
 
 def _held(offer: _Offer) -> str:
-    return f"{offer.credit:g} tokens cached, load {offer.candidate.load():g}"
+    one = offer.candidate
+    return f"{offer.credit:g} tokens cached, {one.prefill()} to compute, load {one.load():g}"
 
 
 class _Card(msgspec.Struct):

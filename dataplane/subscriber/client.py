@@ -84,7 +84,7 @@ class SubscriberClient:
         on_stale: Callable[[bool], None],
         on_load: Callable[[LoadReport], None],
         on_plane_inflight: Callable[[PlaneInflight], None],
-        inflight: Callable[[], dict[str, int]],
+        inflight: Callable[[], tuple[dict[str, int], dict[str, int]]],
         counters: Callable[[int], CounterReport],
         on_fleet_answer: Callable[[FleetAnswer], None] = lambda _: None,
         learnt: Callable[[], tuple[str, Mapping[str, Learnt]]] = lambda: ("", {}),
@@ -98,9 +98,10 @@ class SubscriberClient:
         """Touch no socket yet; see `run`.
 
         `on_table` is called for tables from the wire, not for `last_known_good`; `on_stale` at each change
-        (it starts stale). `inflight` gives the present requests per worker id, in a new dict; `counters`
-        builds the report of the given sequence number. `receipt` finds that of a request's id. `refuse_settings`
-        returns why this plane could not serve by them; it alone may block, as a thread calls it.
+        (it starts stale). `inflight` gives the present requests and the tokens of their prompts, per worker
+        id, in new dicts; `counters` builds the report of the given sequence number. `receipt` finds that of
+        a request's id. `refuse_settings` returns why this plane could not serve by them; it alone may block,
+        as a thread calls it.
         """
         self._link = link
         self._identity = identity
@@ -126,7 +127,7 @@ class SubscriberClient:
         self._fresh = asyncio.Event()
         self._wake = asyncio.Event()
         self._planned = inf
-        self._reported: dict[str, int] | None = None
+        self._reported: tuple[dict[str, int], dict[str, int]] | None = None
         self._inflight_seq = 0
         self._counter_seq = 0
 
@@ -331,11 +332,11 @@ class SubscriberClient:
     async def _report_inflight(self) -> None:
         while True:
             await self._fresh.wait()
-            counts = self._inflight()
-            if counts != self._reported:
+            present = self._inflight()
+            if present != self._reported:
                 self._inflight_seq += 1
-                if self._send(InflightReport(self._identity, self._inflight_seq, counts)):
-                    self._reported = counts
+                if self._send(InflightReport(self._identity, self._inflight_seq, *present)):
+                    self._reported = present
             policy, learnt = self._learnt()
             if learnt:
                 self._send(LearntReport(self._identity, policy, dict(learnt)))

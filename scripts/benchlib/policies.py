@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchlib.policy_peers import Oracle, PeerCacheAware, PeerConsistentHash
+from benchlib.policy_plot import plot
 from controlplane.sim.config import SimConfig
 from dataplane.policies import PlaneView, Policy, policy_class, policy_names
 from tests.simulation.fleet import Arrival, Simulation
@@ -71,6 +72,7 @@ def main(arguments: Sequence[str]) -> int:
     add("--planes", default="1,2,4", help="numbers of planes, for routerctl's policies (default 1,2,4)")
     add("--policies", default=",".join((*PEERS, *policy_names())), help="names (default: all)")
     add("--json", type=Path, metavar="FILE", help="write all figures there too")
+    add("--plot", type=Path, metavar="FILE", help="draw hit rates and TTFT p99 there too, as SVG")
     options = parser.parse_args(arguments)
     trace = list(read_trace(options.trace, speed=options.speed, most=options.requests))
     longest = max(len(one.tokens) + one.answer for one in trace)
@@ -87,4 +89,6 @@ def main(arguments: Sequence[str]) -> int:
     print(render(rows))
     if options.json:
         options.json.write_text(json.dumps([asdict(row) for row in rows], indent=1))
+    if options.plot:
+        options.plot.write_text(plot(rows))
     return 0

@@ -131,6 +131,7 @@ class World:
         self.learnt: dict[str, Learnt] = {}
         self.heard: list[PlaneLearnt] = []
         self.inflight: dict[str, int] = {}
+        self.prefill: dict[str, int] = {}
         self._happened = asyncio.Event()
         self.client = SubscriberClient(
             LocalLink(runtime_dir),
@@ -141,7 +142,7 @@ class World:
             on_stale=self.stale.append,
             on_load=self.loads.append,
             on_plane_inflight=self.others.append,
-            inflight=lambda: dict(self.inflight),
+            inflight=lambda: (dict(self.inflight), dict(self.prefill)),
             counters=self._counters,
             refuse_settings=lambda settings: "unknown policy" if settings.policy == "new" else None,
             learnt=self._learnt,
@@ -386,11 +387,11 @@ def test_load_and_other_planes_in_flight_are_passed_on(runtime_dir: RuntimeDir) 
             past = make_table(epoch=1, version=1).stamp
             control_plane.send(TOPIC_LOAD, LoadReport(past, 99, {}))
             control_plane.send(TOPIC_LOAD, report)
-            control_plane.send(TOPIC_INFLIGHT, PlaneInflight(stamp, IDENTITY.id, 1, {"a": 1}))
-            control_plane.send(TOPIC_INFLIGHT, PlaneInflight(stamp, "plane-b", 1, {"a": 2}))
+            control_plane.send(TOPIC_INFLIGHT, PlaneInflight(stamp, IDENTITY.id, 1, {"a": 1}, {}))
+            control_plane.send(TOPIC_INFLIGHT, PlaneInflight(stamp, "plane-b", 1, {"a": 2}, {}))
             await until(lambda: world.others)
             assert world.loads == [report]
-            assert world.others == [PlaneInflight(stamp, "plane-b", 1, {"a": 2})]
+            assert world.others == [PlaneInflight(stamp, "plane-b", 1, {"a": 2}, {})]
 
     play(runtime_dir, scene)
 
@@ -435,13 +436,15 @@ def test_reports_go_up_and_the_goodbye_is_last(runtime_dir: RuntimeDir) -> None:
                 await until(lambda: control_plane.of(InflightReport))
                 world.inflight["a"] = 3
                 await until(lambda: control_plane.of(InflightReport)[-1].counts == {"a": 3})
+                world.prefill["a"] = 700
+                await until(lambda: control_plane.of(InflightReport)[-1].prefill == {"a": 700})
                 world.client.report_evidence("a", 4, "bad-answer", 1, False)
                 await until(lambda: control_plane.of(Evidence))
                 assert control_plane.of(Evidence) == [Evidence(IDENTITY, "a", 4, "bad-answer", 1, False, 0)]
                 await until(lambda: len(control_plane.of(CounterReport)) >= 2)
                 # Counts that stay the same are told again with the counters only, each second.
-                await until(lambda: len(control_plane.of(InflightReport)) >= 4)
-                assert len(control_plane.of(InflightReport)) <= len(control_plane.of(CounterReport)) + 2
+                await until(lambda: len(control_plane.of(InflightReport)) >= 5)
+                assert len(control_plane.of(InflightReport)) <= len(control_plane.of(CounterReport)) + 3
                 assert control_plane.of(InflightReport)[-1].counts == {"a": 3}
                 numbers = [report.seq for report in control_plane.of(InflightReport)]
                 assert numbers == list(range(1, len(numbers) + 1))

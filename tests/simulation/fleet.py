@@ -19,6 +19,7 @@ from controlplane.sim.engine import Engine
 from controlplane.sim.engine import Sequence as Work
 from dataplane.load import Figures, figures_of, vllm
 from dataplane.policies import PlaneView, Policy
+from dataplane.prefill import Prefills
 from shared.messages import INFLIGHT_INTERVAL, WorkerLoad
 from shared.table import ModelCard, RoutingTable, Settings, Worker, make_table
 
@@ -90,6 +91,8 @@ class SimCandidate:
         self.weight = 1.0
         self.own = 0
         self.others: int | None = 0
+        self.prefills = Prefills()
+        self.others_prefill: int | None = 0
         self.engine: WorkerLoad | None = None
         self.seen = 0.0
         self.now = 0.0
@@ -102,6 +105,11 @@ class SimCandidate:
     def load(self) -> float:
         """Return the load in requests."""
         return vllm(self.figures())
+
+    def prefill(self) -> int:
+        """Return the tokens of prompts to compute."""
+        own, others = self.prefills.total, self.others_prefill
+        return own * self._planes if others is None else own + others
 
 
 class SimPlane:
@@ -123,7 +131,10 @@ class SimPlane:
 
 
 class Simulation:
-    """Runs a trace. `frozen` from a moment on: planes hear neither each other nor the engines any more."""
+    """Runs a trace. `frozen` from a moment on: planes hear neither each other nor the engines any more.
+
+    Answers are `streamed`, or come in one piece: then a plane sees that a prompt is computed when it has the answer.
+    """
 
     def __init__(
         self,
@@ -134,6 +145,7 @@ class Simulation:
         settings: Settings | None = None,
         seed: int = 1,
         frozen_from: float = float("inf"),
+        streamed: bool = True,
     ) -> None:
         self.workers = [SimWorker(f"http://worker-{number}:8000", config) for number, config in enumerate(configs)]
         self.served: list[Served] = []
@@ -141,6 +153,7 @@ class Simulation:
         self._planes = [SimPlane(slot, planes, make, seed) for slot in range(planes)]
         self._version = 0
         self._frozen_from = frozen_from
+        self._streamed = streamed
         self._rng = random.Random(seed)
         self._events: list[tuple[float, int, Callable[[float], None]]] = []
         self._order = count()
@@ -193,6 +206,7 @@ class Simulation:
             candidate.now = now
         view = View(MODEL, "/v1/completions", arrival.fields, arrival.body, now, arrival.tokens)
         chosen = plane.policy.pick(plane.candidates, view)
+        expected = plane.policy.expected
         chosen.own += 1
         worker = chosen.worker
         self._advance(worker, now)
@@ -200,6 +214,7 @@ class Simulation:
         self.served.append(served)
         work = Work(arrival.tokens, arrival.answer, 0)
         self._open[work] = (served, chosen)
+        chosen.prefills.sent(work, expected)
         worker.engine.submit(work, now)
         self._look(worker, now)
 
@@ -221,8 +236,11 @@ class Simulation:
             if not served.first_token and work.produced:
                 served.first_token = work.first_token_at
                 served.cached = work.cached
+                if self._streamed:
+                    candidate.prefills.answered(work)
             if work.finish_reason is not None:
                 candidate.own -= 1
+                candidate.prefills.answered(work)
                 del self._open[work]
 
     def _is_over(self, now: float) -> bool:
@@ -235,14 +253,15 @@ class Simulation:
                 for other in self._planes:
                     if other is not plane:
                         other.policy.hear(learnt, now)
-            owns = [[one.own for one in plane.candidates] for plane in self._planes]
-            for plane, mine in zip(self._planes, owns, strict=True):
-                for number, candidate in enumerate(plane.candidates):
-                    candidate.others = sum(own[number] for own in owns) - mine[number]
+            for number in range(len(self.workers)):
+                told = [plane.candidates[number] for plane in self._planes]
+                for candidate in told:
+                    candidate.others = sum(one.own for one in told) - candidate.own
+                    candidate.others_prefill = sum(one.prefills.total for one in told) - candidate.prefills.total
         else:
             for plane in self._planes:
                 for candidate in plane.candidates:
-                    candidate.others = None
+                    candidate.others = candidate.others_prefill = None
         if not self._is_over(now):
             self.at(now + INFLIGHT_INTERVAL, self._exchange)
 

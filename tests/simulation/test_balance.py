@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
 import pytest
 
 from controlplane.sim.config import SimConfig
-from dataplane.policies import policy_class
+from dataplane.policies import PlaneView, Policy, policy_class
 from tests.simulation.fleet import Arrival, Served, Simulation
 from tests.simulation.trace import BLOCK, arrival, conversations
 
@@ -81,6 +82,30 @@ def test_g_bal_4_the_hit_rate_does_not_fall_with_the_number_of_planes() -> None:
     assert min(rates.values()) >= 0.97 * rates[1]
     # Where nobody looks at the prompt, a turn finds the one before by chance only.
     assert hit_rate(simulate("round_robin", trace, [CACHES] * 8, planes=4)) < 0.7 * rates[1]
+
+
+def test_requests_do_not_queue_behind_long_prompts_where_they_need_not() -> None:
+    """Prompts differ a hundredfold in length: who counts requests alone lets some wait far longer than others."""
+
+    class CountsRequests(policy_class("cache_aware")):  # type: ignore[misc]
+        def pick(self, *arguments: Any) -> Any:
+            chosen = super().pick(*arguments)
+            self.expected = 0
+            return chosen
+
+    rng = random.Random(6)
+    trace = []
+    at = 0.0
+    for number in range(900):
+        at += rng.expovariate(7)
+        trace.append(arrival(at, range(200 * number, 200 * number + 200), rng.choice((500, 1000, 50_000)), 100))
+
+    def wait_of_short_ones(make: Callable[[PlaneView], Policy]) -> float:
+        served = Simulation([CACHES] * 8, make, planes=4).run(trace)
+        waits = [one.first_token - one.at for one in served if one.prompt <= 1000]
+        return sum(waits) / len(waits)
+
+    assert wait_of_short_ones(policy_class("cache_aware")) < 0.75 * wait_of_short_ones(CountsRequests)
 
 
 def test_a_restarted_worker_is_not_drowned_in_what_is_missed() -> None:

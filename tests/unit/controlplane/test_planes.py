@@ -22,7 +22,7 @@ def finished(planes: Planes) -> float:
 def test_what_a_plane_told() -> None:
     planes = Planes()
     planes.acked(Ack(identity(), STAMP), 1.0)
-    planes.inflight(InflightReport(identity(), 4, {"a": 2}), 2.0)
+    planes.inflight(InflightReport(identity(), 4, {"a": 2}, {}), 2.0)
     assert planes.refused(Nack(identity(), STAMP, "n" * 1000), 3.0)
     assert not planes.refused(Nack(identity(), STAMP, "n" * 1000), 3.5)
     (plane,) = planes.present()
@@ -34,7 +34,7 @@ def test_what_a_plane_told() -> None:
 
 def test_in_flight_is_summed_over_planes() -> None:
     planes = Planes()
-    planes.inflight(InflightReport(identity("p"), 1, {"a": 2, "b": 1}), 1.0)
+    planes.inflight(InflightReport(identity("p"), 1, {"a": 2, "b": 1}, {}), 1.0)
     planes.counters(report(identity("q"), inflight={"a": 3}), 1.0)
     assert planes.inflight_by_worker() == {"a": 5, "b": 1}
 

@@ -87,6 +87,10 @@ class Bench:
     def inflight(self) -> int:
         return sum(slot.inflight for slot in self._slots)
 
+    def prefill(self) -> int:
+        """Tokens of prompts that are counted anywhere."""
+        return sum(slot.prefills.total for slot in self._slots)
+
     def attempts(self) -> Attempts | None:
         """Those of the one open request."""
         (request,) = self.forwarder._requests
@@ -153,6 +157,7 @@ class Bench:
         )
         assert self.inflight() == 0
         assert {slot.inflight for slot in self._slots} <= {0}
+        assert self.prefill() == 0
         assert not self.faults
 
 

@@ -433,7 +433,7 @@ def test_a_figure_ages_from_when_it_was_read_at_the_engine() -> None:
 
 
 def others(plane: str, seq: int, **counts: int) -> PlaneInflight:
-    return PlaneInflight(STAMP, plane, seq, counts)
+    return PlaneInflight(STAMP, plane, seq, counts, {name: 100 * count for name, count in counts.items()})
 
 
 def test_what_the_others_have_is_summed_and_the_newest_report_of_each_counts() -> None:
@@ -452,6 +452,7 @@ def test_what_the_others_have_is_summed_and_the_newest_report_of_each_counts() -
         ]:
             fleet.take_plane_inflight(report)
             assert (a.others, b.others) == expected
+            assert (a.others_prefill, b.others_prefill) == (100 * expected[0], 100 * expected[1])
 
     with_fleet(test)
 
@@ -472,6 +473,7 @@ def test_a_new_slot_starts_with_what_the_others_have_there() -> None:
         fleet.take_plane_inflight(others("q", 1, a=3))
         fleet.adopt(table([worker("a")]))
         assert fleet.slot("a").others == 5
+        assert fleet.slot("a").others_prefill == 500
         fleet.take_plane_inflight(others("q", 2))
         assert fleet.slot("a").others == 2
 
@@ -484,9 +486,10 @@ def test_a_stale_plane_trusts_only_its_own_figures() -> None:
         slot = fleet.slot("a")
         slot.inflight = 2
         fleet.take_plane_inflight(others("p", 1, a=1))
-        assert slot.load() == 8
+        slot.prefills.sent("request", 70)
+        assert (slot.load(), slot.prefill()) == (8, 280)
         fleet.stale = False
-        assert slot.load() == 3
+        assert (slot.load(), slot.prefill()) == (3, 170)
 
     with_fleet(test)
 
@@ -495,7 +498,9 @@ def test_inflight_names_the_workers_that_have_any() -> None:
     def test(fleet: TestFleet) -> None:
         fleet.adopt(table([worker("a"), worker("b"), worker("c", state="unhealthy")]))
         fleet.slot("b").inflight = 3
+        fleet.slot("b").prefills.sent("request", 70)
         assert fleet.inflight() == {"b": 3}
+        assert fleet.prefill() == {"b": 70}
 
     with_fleet(test)
 
@@ -503,16 +508,16 @@ def test_inflight_names_the_workers_that_have_any() -> None:
 def test_a_plane_that_fell_silent_is_no_longer_counted() -> None:
     def test(fleet: TestFleet) -> None:
         fleet.adopt(table([worker("a"), worker("b")]))
-        fleet.take_plane_inflight(PlaneInflight(STAMP, "dead", 1, {"a": 5}))
-        fleet.take_plane_inflight(PlaneInflight(STAMP, "living", 1, {"a": 1, "b": 2}))
+        fleet.take_plane_inflight(PlaneInflight(STAMP, "dead", 1, {"a": 5}, {}))
+        fleet.take_plane_inflight(PlaneInflight(STAMP, "living", 1, {"a": 1, "b": 2}, {}))
         fleet.time += INFLIGHT_UNKNOWN_AFTER - 1
-        fleet.take_plane_inflight(PlaneInflight(STAMP, "living", 2, {"a": 1, "b": 2}))
+        fleet.take_plane_inflight(PlaneInflight(STAMP, "living", 2, {"a": 1, "b": 2}, {}))
         fleet.reap()
         assert (fleet.slot("a").others, fleet.slot("b").others) == (6, 2)
         fleet.time += 2
         fleet.reap()
         assert (fleet.slot("a").others, fleet.slot("b").others) == (1, 2)
-        fleet.take_plane_inflight(PlaneInflight(STAMP, "dead", 2, {"a": 3}))
+        fleet.take_plane_inflight(PlaneInflight(STAMP, "dead", 2, {"a": 3}, {}))
         assert fleet.slot("a").others == 4
 
     with_fleet(test)

@@ -574,3 +574,28 @@ def test_nothing_waits_for_the_garbage_collector(run: Run, prefill: Script, deco
                 gc.enable()
 
     run(test)
+
+
+def test_a_prompt_counts_at_the_prefill_worker_only(run: Run) -> None:
+    """A decode worker gets it computed: what it has to do does not depend on the prompt."""
+
+    async def test(bench: Bench) -> None:
+        bench.configure(policy="cache_aware")
+        go = asyncio.Event()
+
+        async def waits(asked: Asked) -> None:
+            await go.wait()
+            await hands_over(asked)
+
+        async with pair([waits], [hang]) as two:
+            two.serve(bench)
+            asked = bench.ask(BODY)
+            await until(lambda: bool(two.prefill[0].asked))
+            assert bench.fleet.prefill() == {"p0": 1}
+            go.set()
+            await until(lambda: bool(two.decode[0].asked))
+            assert bench.fleet.prefill() == {}
+            asked.leave()
+            await bench.ended(asked)
+
+    run(test)

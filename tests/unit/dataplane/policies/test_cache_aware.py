@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections import Counter
 
@@ -59,16 +60,43 @@ def test_of_the_two_homes_the_less_loaded_one_takes_what_nobody_has() -> None:
     assert policy().pick(candidates(*WORKERS, loads=both), ask(text_of("x"))).id == second.id
 
 
+def test_prompts_that_wait_count_by_their_tokens() -> None:
+    """Prompts differ a hundredfold: one request may be a longer queue than twenty."""
+    first = policy().pick(FLEET, ask(text_of("x")))
+    waiting = tuple(dataclasses.replace(one, tokens=50_000 if one is first else 0) for one in FLEET)
+    assert policy().pick(waiting, ask(text_of("x"))).id != first.id
+    found = policy()
+    text = text_of("mine ", 40_000)
+    holder = found.pick(FLEET, ask(text)).id
+    assert found.expected == 10_001
+    found.outcomes.clear()
+    # A fifth of them, against the 10,000 tokens that are cached.
+    for tokens, is_joined in ((30_000, True), (70_000, False)):
+        queue = tuple(dataclasses.replace(one, tokens=tokens if one.id == holder else 0) for one in FLEET)
+        assert (found.pick(queue, ask(text)).id == holder) is is_joined
+    assert found.outcomes == {"prefix_hit": 1, "prefix_too_dear": 1}
+
+
+def test_what_no_engine_computes_is_not_expected() -> None:
+    found = policy()
+    found.pick(FLEET, dataclasses.replace(ask(text_of("x")), path="/tokenize"))
+    assert found.expected == 0
+    found.pick(FLEET, ask(text_of("x", 8000)))
+    assert found.expected > 0
+    found.pick(FLEET, SampleRequest(MODEL, body=b"RIFF"))
+    assert found.expected == 0
+
+
 def test_a_queue_that_costs_more_than_the_prefix_saves_is_not_joined() -> None:
     found = policy()
     for number in range(200):
         found.pick(FLEET, ask(text_of(f"other {number} ")))
     text = text_of("mine ")
     holder = found.pick(FLEET, ask(text)).id
-    # The mean prompt is about 2,000 tokens to compute, a third of which each request there counts for.
+    # The mean prompt is about 2,000 tokens to compute, and each request there counts for 0.15 of that.
     found.outcomes.clear()
     assert found.pick(candidates(*WORKERS, loads={holder: 2.0}), ask(text)).id == holder
-    assert found.pick(candidates(*WORKERS, loads={holder: 9.0}), ask(text)).id != holder
+    assert found.pick(candidates(*WORKERS, loads={holder: 15.0}), ask(text)).id != holder
     assert found.outcomes == {"prefix_hit": 1, "prefix_too_dear": 1}
 
 
@@ -163,8 +191,8 @@ def test_the_reasons_tell_what_each_would_have_cost() -> None:
     assert found.pick(candidates(*WORKERS, loads={holder: 1.0}), ask(text), why).id == holder
     first, second = why.choices
     assert first.worker == holder
-    assert first.reason.endswith(f"about {ENDS[9] // 4} tokens cached, load 1")
-    assert second.reason == "home, about 0 tokens cached, load 0"
+    assert first.reason.endswith(f"about {ENDS[9] // 4} tokens cached, 0 to compute, load 1")
+    assert second.reason == "home, about 0 tokens cached, 0 to compute, load 0"
     assert first.score is not None
     assert second.score is not None
     assert first.score < second.score

@@ -123,7 +123,7 @@ def test_who_holds_most_of_the_prompt_is_chosen() -> None:
         assert scene.policy.outcomes == {"prefix_hit": 9}
         assert [choice.worker for choice in why.choices][:2] == ["w2", "w1"]
         assert [choice.score for choice in why.choices][:2] == [16.0, 32.0]
-        assert why.choices[0].reason == "24 tokens cached, load 0"
+        assert why.choices[0].reason == "24 tokens cached, 0 to compute, load 0"
         assert why.note == "prefix_hit: prompt of 40 tokens; a request there counts for " + why.note.rpartition(" ")[2]
 
     play(act)
@@ -149,11 +149,12 @@ def test_the_whole_prompt_is_worth_more_than_a_part_of_it() -> None:
     async def act(scene: Scene) -> None:
         scene.holds("w0", PROMPT)
         why = Why()
-        scene.policy._mean = 30.0
-        assert (await scene.pick(fleet(3, 0), request(), why)).id == "w0"
-        assert [choice.score for choice in why.choices] == [30.0, 40.0]
-        scene.policy._mean = 30.0
-        assert (await scene.pick(fleet(5, 0), request())).id == "w1"
+        # A request in the queue counts for 3 tokens.
+        scene.policy._queues.mean = 20.0
+        assert (await scene.pick(fleet(13, 0), request(), why)).id == "w0"
+        assert [choice.score for choice in why.choices] == [39.0, 40.0]
+        scene.policy._queues.mean = 20.0
+        assert (await scene.pick(fleet(14, 0), request())).id == "w1"
 
     play(act)
 
@@ -284,11 +285,11 @@ def test_a_session_prefers_its_last_worker_for_a_while(ttl: float) -> None:
     async def act(scene: Scene) -> None:
         fields: Mapping[bytes, bytes] = {b"x-session-id": b"s"}
         scene.holds("w0", [1, 2, 3, 4])
-        scene.policy._mean = 6.0
+        scene.policy._queues.mean = 6.0
 
         async def ask(loads: tuple[float, ...], tokens: list[int], now: float) -> str:
             chosen = await scene.pick(fleet(*loads), request(tokens, fields=fields, arrived=now))
-            scene.policy._mean = 6.0
+            scene.policy._queues.mean = 6.0
             return chosen.id
 
         # It was sent to w1 because w0 was busy; what is in w1's cache was not told yet.
@@ -341,11 +342,11 @@ def test_the_least_loaded_of_many_holders_counts_what_it_holds() -> None:
         workers = fleet(*[9.0] * 39, 0.0)
         for one in workers:
             scene.holds(one.id, PROMPT[:8])
-        scene.policy._mean = 6.0
+        scene.policy._queues.mean = 20.0
         why = Why()
-        # A request there counts for 2: 32 + 0 against 32 + 18.
+        # A request there counts for 3: 32 + 0 against 32 + 27.
         assert (await scene.pick(workers, request(), why)).id == "w39"
-        assert [choice.score for choice in why.choices[:2]] == [32.0, 50.0]
+        assert [choice.score for choice in why.choices[:2]] == [32.0, 59.0]
         assert scene.policy.outcomes == {"prefix_hit": 1}
 
     play(act, workers=40)

@@ -27,6 +27,9 @@ class Moving:
         self.asked += 1
         return self.load_now
 
+    def prefill(self) -> int:
+        return 0
+
 
 def fleet(count: int) -> tuple[Moving, ...]:
     return tuple(Moving(f"w{number}", float(number)) for number in range(count))

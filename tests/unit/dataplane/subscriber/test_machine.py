@@ -242,7 +242,7 @@ def test_planes_that_missed_the_same_frame_do_not_ask_at_once() -> None:
 STAMPED: list[Callable[[Stamp], Downward]] = [
     Heartbeat,
     lambda stamp: LoadReport(stamp, 1, {}),
-    lambda stamp: PlaneInflight(stamp, "other", 1, {}),
+    lambda stamp: PlaneInflight(stamp, "other", 1, {}, {}),
     lambda stamp: ControlStatus(pid=1, version="1", stamp=stamp, workers=0, ready_workers=0),
 ]
 

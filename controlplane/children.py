@@ -17,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from shared.messages import PlaneIdentity
+from shared.plane_identity import PlaneIdentity
 from shared.process import is_alive, start_ticks
 from shared.runtime_dir import PlaneRecord, ProcessRecord, RuntimeDir, read_record, write_record
 from shared.version import __version__

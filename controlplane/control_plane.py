@@ -34,7 +34,8 @@ from shared.clock import Clock
 from shared.config import StartConfig
 from shared.config_roles import described
 from shared.logs import set_level
-from shared.messages import Evidence, FleetVerb, PlaneIdentity, ProbeNews
+from shared.messages import Evidence, FleetVerb, ProbeNews
+from shared.plane_identity import PlaneIdentity
 from shared.process import is_alive, living_planes
 from shared.runtime_dir import PlaneRecord, ProcessRecord, RuntimeDir, read_record
 from shared.sockets import Context

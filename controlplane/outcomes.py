@@ -13,7 +13,7 @@ from math import inf
 
 from controlplane.outliers import Sample
 from controlplane.planes import Plane
-from shared.messages import WorkerOutcomes
+from shared.plane_report import WorkerOutcomes
 
 _NONE = WorkerOutcomes(0, 0, 0, 0, 0, 0.0)
 

@@ -17,7 +17,9 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
 from controlplane.totals import Totals
-from shared.messages import Ack, CounterReport, Goodbye, InflightReport, Nack, PlaneIdentity
+from shared.messages import Ack, Goodbye, InflightReport, Nack
+from shared.plane_identity import PlaneIdentity
+from shared.plane_report import CounterReport
 from shared.table import Stamp
 
 SUSPICIOUS_AFTER = 2.0

@@ -31,7 +31,6 @@ from shared.messages import (
     Ack,
     ControlStatus,
     ControlStatusRequest,
-    CounterReport,
     Downward,
     Evidence,
     FleetAnswer,
@@ -42,7 +41,6 @@ from shared.messages import (
     LearntReport,
     MessageError,
     Nack,
-    PlaneIdentity,
     PlaneInflight,
     ProbeNews,
     ReceiptAnswer,
@@ -54,6 +52,8 @@ from shared.messages import (
     decode_upward,
     encode,
 )
+from shared.plane_identity import PlaneIdentity
+from shared.plane_report import CounterReport
 from shared.receipt import Receipt
 from shared.runtime_dir import RuntimeDir
 from shared.sockets import Context, control_server, publisher, send_or_drop

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from shared import catalog
 from shared.catalog import Metric
-from shared.messages import CounterReport
+from shared.plane_report import CounterReport
 
 Labels = tuple[str, ...]
 

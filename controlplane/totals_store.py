@@ -17,7 +17,7 @@ import msgspec
 from controlplane.planes import Planes
 from controlplane.totals import Totals
 from shared.decoding import DECODE_ERRORS
-from shared.messages import CounterReport
+from shared.plane_report import CounterReport
 from shared.runtime_dir import RuntimeDir, write_atomically
 
 INTERVAL = 2.0

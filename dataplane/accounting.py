@@ -12,7 +12,7 @@ from typing import Literal
 
 from shared import catalog
 from shared.errors import RouterError, Side
-from shared.messages import CounterSeries, HistogramSeries
+from shared.plane_report import CounterSeries, HistogramSeries
 
 AbortedBy = Literal["client", "worker", "timeout", "shutdown"]
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from dataplane.breaker import FAILURE_STATUSES
 from dataplane.candidates import candidates_of
+from dataplane.choosing import choose, probe
 from dataplane.client import Headers
 from dataplane.descriptors import OUT_OF_DESCRIPTORS
 from dataplane.exchange import Exchange
@@ -24,7 +25,7 @@ from dataplane.failure_log import SAID, why_no_connection
 from dataplane.fleet_view import FleetView
 from dataplane.leg import Leg, Message
 from dataplane.load_header import ASKING, taken_out
-from dataplane.receipts import Detail, Try, explaining
+from dataplane.receipts import Try, explaining
 from dataplane.retry import EVIDENCE, Attempt, Outcome, Step, may_be_sent_again, next_step, retry_after
 from dataplane.slot import Slot
 from dataplane.timeouts import Phase, Place
@@ -129,34 +130,15 @@ class Attempts:
 
     def next(self) -> None:
         """Choose by the newest table among those that were not tried. Raises RouterError when there is nobody."""
-        request = self._request
-        forwarder = self._forwarder
-        view = self._view()
+        request, forwarder, view = self._request, self._forwarder, self._view()
         now = forwarder.loop.time()
-        slot = forwarder.take_probe(view, request.model, self.tried, request.rank) if view.recovering else None
-        detail = None
-        self._expected = 0
-        if slot is not None:
-            self._probing = True
-            if (why := forwarder.receipts.why()) is not None:
-                why.note = "a probe of a half-open breaker: the policy was not asked"
-                detail = Detail(view, (slot,), why, now)
-        else:
+        chosen = probe(forwarder, view, request, self.tried, now) if view.recovering else None
+        if chosen is None:
             candidates = self._candidates(view, now)
             if not candidates:
                 raise view.refusal(request.model, request.rank)
-            why = forwarder.receipts.why()
-            if request.to_first:
-                slot = candidates[0]
-                if why is not None:
-                    why.note = "what any worker could answer goes to the first one: the policy was not asked"
-            else:
-                slot = view.policy.pick(candidates, request, why)
-                # What a prefill worker has computed is not computed again.
-                self._expected = view.policy.expected if view.pool != "decode" else 0
-            if why is not None:
-                detail = Detail(view, candidates, why, now)
-                forwarder.receipts.refer(view)
+            chosen = choose(forwarder, view, request, candidates, now)
+        slot, self._probing, self._expected, detail = chosen
         self.tries.append(Try(slot.id, now, detail, view.pool))
         self.tried.append(slot)
         self._hold(slot)

@@ -34,7 +34,8 @@ from dataplane.upstream.connection import UpstreamConnection
 from dataplane.upstream.pool import Pool
 from shared.breaker import BreakerRules, ProbeNewsKind
 from shared.config import ConfigError
-from shared.messages import INFLIGHT_UNKNOWN_AFTER, LoadReport, PlaneInflight, WorkerOutcomes
+from shared.messages import INFLIGHT_UNKNOWN_AFTER, LoadReport, PlaneInflight
+from shared.plane_report import WorkerOutcomes
 from shared.table import RoutingTable, Settings, Worker, make_table
 from shared.tls import TlsFileError, WorkerTls, load, tls_config
 from shared.worker_key import WorkerKey, read_worker_key

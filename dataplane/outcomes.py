@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.messages import WorkerOutcomes
+from shared.plane_report import WorkerOutcomes
 
 
 class Outcomes:

@@ -37,7 +37,9 @@ from dataplane.subscriber.link import Link, LocalLink
 from shared.clock import SystemClock
 from shared.config import StartConfig, plane_fingerprint
 from shared.logs import configure_logging, set_level
-from shared.messages import CounterReport, FleetAnswer, PlaneIdentity, PlaneStatus
+from shared.messages import FleetAnswer, PlaneStatus
+from shared.plane_identity import PlaneIdentity
+from shared.plane_report import CounterReport
 from shared.process import own_record, raise_descriptor_limit
 from shared.receipt import Receipt
 from shared.runtime_dir import PlaneRecord, RuntimeDir, write_record

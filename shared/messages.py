@@ -20,6 +20,8 @@ import msgspec
 from shared.breaker import ProbeNewsKind
 from shared.decoding import DECODE_ERRORS
 from shared.kv_messages import KvPage, KvRequest, KvStanding, KvUpdate
+from shared.plane_identity import PlaneIdentity
+from shared.plane_report import CounterReport
 from shared.receipt import Receipt
 from shared.table import ModelCard, RoutingTable, Settings, Stamp, TableChange, Worker
 from shared.worker_attributes import WorkerAttributes
@@ -49,25 +51,6 @@ MAX_MESSAGE_SIZE = 64 * 1024 * 1024
 
 class MessageError(ValueError):
     """A frame that is no message of this version of the protocol."""
-
-
-class PlaneIdentity(msgspec.Struct, frozen=True, kw_only=True):
-    """One life of one plane. `id` is random; `slot` is the place it fills (0 .. N-1); `started` is Unix seconds.
-
-    `host` names the other host that it runs on; empty for planes beside the control plane. Slots count per host.
-    """
-
-    id: str
-    slot: int
-    pid: int
-    version: str
-    started: float
-    host: str = ""
-
-    @property
-    def label(self) -> str:
-        """Its place, for people and metrics: `0`, or `gpu-b/0` on another host."""
-        return f"{self.host}/{self.slot}" if self.host else str(self.slot)
 
 
 # --- downward, PUB -----------------------------------------------------------------------------------------
@@ -253,66 +236,6 @@ class ProbeNews(msgspec.Struct, frozen=True, tag="probe"):
     worker: str
     worker_epoch: int
     kind: ProbeNewsKind
-
-
-class CounterSeries(msgspec.Struct, frozen=True, array_like=True):
-    """A sum since the plane started. `name` and the order of `labels` are those of `shared.catalog`."""
-
-    name: str
-    labels: tuple[str, ...]
-    value: float
-
-
-class HistogramSeries(msgspec.Struct, frozen=True, array_like=True):
-    """Observations since the plane started: one count per bucket (not cumulative, the last is +Inf) and their sum."""
-
-    name: str
-    labels: tuple[str, ...]
-    counts: tuple[int, ...]
-    sum: float
-
-
-class WorkerOutcomes(msgspec.Struct, frozen=True, array_like=True):
-    """What became of a plane's requests at the present life (`epoch`) of a worker, since the plane knew of it.
-
-    `answers` begun, of any status; requests that `succeeded` and that `failed` (`dataplane.outcomes` says which are
-    neither); of the former the `streams`, with the sum of their seconds to the first byte.
-    """
-
-    epoch: int
-    answers: int
-    succeeded: int
-    failed: int
-    streams: int
-    first_byte_seconds: float
-
-
-class CounterReport(msgspec.Struct, frozen=True, tag="counters", kw_only=True):
-    """A plane's figures since it started, whole each time so that a lost report costs nothing.
-
-    `active` is the number of client requests accepted and not ended; it belongs to the same instant as the
-    counters, so accepted = finished + aborted + rejected + active holds in every report. Ages in seconds.
-    Connections are those that are open, idle ones included. Keys of `outcomes` are worker ids. `kv_blocks` are those in
-    the plane's copy of the KV index.
-    """
-
-    plane: PlaneIdentity
-    seq: int
-    active: int
-    table: Stamp | None
-    table_age: float
-    stale: bool
-    draining: bool
-    resyncs: int
-    inflight: dict[str, int]
-    client_connections: int
-    client_connection_limit: int
-    worker_connections: int
-    kv_blocks: int
-    kv_resyncs: int
-    counters: tuple[CounterSeries, ...]
-    histograms: tuple[HistogramSeries, ...]
-    outcomes: dict[str, WorkerOutcomes]
 
 
 class Goodbye(msgspec.Struct, frozen=True, tag="goodbye"):

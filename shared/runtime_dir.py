@@ -17,7 +17,7 @@ from typing import TypeVar
 import msgspec
 
 from shared.decoding import DECODE_ERRORS
-from shared.messages import PlaneIdentity
+from shared.plane_identity import PlaneIdentity
 
 T = TypeVar("T")
 

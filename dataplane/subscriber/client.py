@@ -31,7 +31,6 @@ from shared.messages import (
     COUNTER_INTERVAL,
     INFLIGHT_INTERVAL,
     Ack,
-    CounterReport,
     Downward,
     Evidence,
     EvidenceKind,
@@ -45,7 +44,6 @@ from shared.messages import (
     LoadReport,
     MessageError,
     Nack,
-    PlaneIdentity,
     PlaneInflight,
     PlaneLearnt,
     ProbeNews,
@@ -58,6 +56,8 @@ from shared.messages import (
     decode_downward,
     encode,
 )
+from shared.plane_identity import PlaneIdentity
+from shared.plane_report import CounterReport
 from shared.receipt import Receipt
 from shared.sockets import WELCOME, Context, Socket, send_or_drop
 from shared.table import RoutingTable, Settings

@@ -21,15 +21,12 @@ from shared.config import StartConfig
 from shared.config_sources import Sources
 from shared.messages import (
     Ack,
-    CounterReport,
-    CounterSeries,
     Downward,
     Evidence,
     Heartbeat,
     LoadReport,
     Message,
     Nack,
-    PlaneIdentity,
     Snapshot,
     SnapshotRequest,
     TableUpdate,
@@ -39,6 +36,8 @@ from shared.messages import (
     decode_table,
     encode,
 )
+from shared.plane_identity import PlaneIdentity
+from shared.plane_report import CounterReport, CounterSeries
 from shared.process import own_record
 from shared.runtime_dir import ProcessRecord, RuntimeDir, read_record, write_record
 from shared.sockets import WELCOME, Context, control_client, subscriber

@@ -23,7 +23,6 @@ from shared.messages import (
     TOPIC_LOAD,
     TOPIC_TABLE,
     Ack,
-    CounterReport,
     Downward,
     Evidence,
     Goodbye,
@@ -32,7 +31,6 @@ from shared.messages import (
     LearntReport,
     LoadReport,
     Nack,
-    PlaneIdentity,
     PlaneInflight,
     PlaneLearnt,
     SnapshotRequest,
@@ -43,6 +41,8 @@ from shared.messages import (
     decode_upward,
     encode,
 )
+from shared.plane_identity import PlaneIdentity
+from shared.plane_report import CounterReport
 from shared.runtime_dir import RuntimeDir
 from shared.sockets import control_server, publisher, send_or_drop
 from shared.table import RoutingTable, Settings, Worker, make_table

@@ -15,7 +15,7 @@ from controlplane.reload_rules import MODE, Mode, Reloaded
 from shared.config import StartConfig
 from shared.config_file import ConfigFile
 from shared.config_sources import Sources, gather
-from shared.messages import PlaneIdentity
+from shared.plane_identity import PlaneIdentity
 from shared.runtime_dir import RuntimeDir, write_record
 from shared.table import Settings, Stamp
 

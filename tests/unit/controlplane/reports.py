@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from shared import catalog
-from shared.messages import CounterReport, CounterSeries, HistogramSeries, PlaneIdentity, WorkerOutcomes
+from shared.plane_identity import PlaneIdentity
+from shared.plane_report import CounterReport, CounterSeries, HistogramSeries, WorkerOutcomes
 from shared.table import Stamp
 
 STAMP = Stamp(1, 3, 77)

@@ -7,7 +7,7 @@ from controlplane.loads import Loads
 from controlplane.metrics import RouterCollector
 from controlplane.planes import Planes
 from controlplane.publication import Publication
-from shared.messages import CounterSeries
+from shared.plane_report import CounterSeries
 from shared.table import Breaker, Settings, Worker
 from tests.unit.controlplane.reports import identity, report
 

@@ -4,7 +4,7 @@ import msgspec
 
 from controlplane.namesakes import DOUBTED_AFTER, namesakes
 from controlplane.planes import Planes
-from shared.messages import PlaneIdentity
+from shared.plane_identity import PlaneIdentity
 from tests.unit.controlplane.reports import identity, report
 
 

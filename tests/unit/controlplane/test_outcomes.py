@@ -7,7 +7,7 @@ from math import inf
 from controlplane.outcomes import Outcomes
 from controlplane.outliers import Sample
 from controlplane.planes import Planes
-from shared.messages import WorkerOutcomes
+from shared.plane_report import WorkerOutcomes
 from tests.unit.controlplane.reports import identity, report
 
 EPOCHS = {"a": 1, "b": 1}

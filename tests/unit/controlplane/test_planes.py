@@ -3,7 +3,8 @@ from hypothesis import strategies as st
 
 from controlplane.planes import FOLDED_AFTER, MAX_NACK, MAX_PLANES, SUSPICIOUS_AFTER, Planes
 from controlplane.totals import HistogramTotal, Totals
-from shared.messages import Ack, Goodbye, InflightReport, Nack, PlaneIdentity
+from shared.messages import Ack, Goodbye, InflightReport, Nack
+from shared.plane_identity import PlaneIdentity
 from tests.unit.controlplane.reports import STAMP, identity, report
 
 

@@ -1,7 +1,8 @@
 """Planes on other hosts: whom the control plane can only hear."""
 
 from controlplane.planes import FOLDED_AFTER, LOST_AFTER, Planes
-from shared.messages import Goodbye, PlaneIdentity
+from shared.messages import Goodbye
+from shared.plane_identity import PlaneIdentity
 from tests.unit.controlplane.reports import identity, report
 
 

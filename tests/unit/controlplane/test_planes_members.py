@@ -1,7 +1,9 @@
 """When a change has reached every plane, and when none of them has anything left at a worker."""
 
 from controlplane.planes import Planes
-from shared.messages import Ack, CounterReport, InflightReport, PlaneIdentity
+from shared.messages import Ack, InflightReport
+from shared.plane_identity import PlaneIdentity
+from shared.plane_report import CounterReport
 from shared.table import Stamp
 
 ONE = PlaneIdentity(id="one", slot=0, pid=1, version="x", started=0.0)

@@ -2,7 +2,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controlplane.publication import Publication
-from shared.messages import InflightReport, PlaneIdentity, WorkerLoad
+from shared.messages import InflightReport, WorkerLoad
+from shared.plane_identity import PlaneIdentity
 from shared.table import ModelCard, RoutingTable, Settings, Worker, apply, content_hash, make_table
 
 SETTINGS = Settings()

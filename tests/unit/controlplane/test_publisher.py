@@ -32,7 +32,6 @@ from shared.messages import (
     LoadReport,
     Message,
     Nack,
-    PlaneIdentity,
     PlaneInflight,
     PlaneLearnt,
     ProbeNews,
@@ -44,6 +43,7 @@ from shared.messages import (
     decode_downward,
     encode,
 )
+from shared.plane_identity import PlaneIdentity
 from shared.runtime_dir import RuntimeDir
 from shared.sockets import WELCOME, Context, control_client, subscriber
 from shared.table import ModelCard, RoutingTable, Settings, Stamp, Worker, apply

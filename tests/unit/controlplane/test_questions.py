@@ -3,7 +3,8 @@ from __future__ import annotations
 import asyncio
 
 from controlplane.questions import MAX_OPEN, Questions
-from shared.messages import Downward, PlaneIdentity, ReceiptAnswer, ReceiptRequest
+from shared.messages import Downward, ReceiptAnswer, ReceiptRequest
+from shared.plane_identity import PlaneIdentity
 from shared.table import Stamp
 
 PLANE = PlaneIdentity(id="p", slot=0, pid=1, version="x", started=0.0)

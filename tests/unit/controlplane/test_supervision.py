@@ -17,7 +17,8 @@ from controlplane.supervision import (
     ready_line,
     verdict,
 )
-from shared.messages import ControlStatus, PlaneIdentity, PlaneStatus
+from shared.messages import ControlStatus, PlaneStatus
+from shared.plane_identity import PlaneIdentity
 from shared.runtime_dir import PlaneRecord, ProcessRecord
 from shared.table import Stamp
 

@@ -1,5 +1,5 @@
 from controlplane.totals import HistogramTotal, Totals
-from shared.messages import CounterSeries
+from shared.plane_report import CounterSeries
 from tests.unit.controlplane.reports import BUCKETS, identity, report
 
 

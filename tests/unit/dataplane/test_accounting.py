@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from dataplane.accounting import AbortedBy, Accounting, Histogram
 from shared import catalog
 from shared.errors import RouterError, internal, model_not_found, no_worker, unreachable
-from shared.messages import CounterSeries
+from shared.plane_report import CounterSeries
 
 CAUSES = get_args(AbortedBy)
 ERRORS = (internal(), no_worker("x"), unreachable(2), model_not_found("m", ()))

@@ -15,15 +15,12 @@ from shared.messages import (
     Ack,
     ControlStatus,
     ControlStatusRequest,
-    CounterReport,
-    CounterSeries,
     Downward,
     Evidence,
     FleetAnswer,
     FleetCommand,
     Goodbye,
     Heartbeat,
-    HistogramSeries,
     InflightReport,
     Learnt,
     LearntReport,
@@ -31,7 +28,6 @@ from shared.messages import (
     Message,
     MessageError,
     Nack,
-    PlaneIdentity,
     PlaneInflight,
     PlaneLearnt,
     PlaneRetire,
@@ -48,13 +44,14 @@ from shared.messages import (
     Tried,
     Upward,
     WorkerLoad,
-    WorkerOutcomes,
     decode_downward,
     decode_plane_socket,
     decode_table,
     decode_upward,
     encode,
 )
+from shared.plane_identity import PlaneIdentity
+from shared.plane_report import CounterReport, CounterSeries, HistogramSeries, WorkerOutcomes
 from shared.receipt import AttemptReceipt, ChoiceReceipt, LeftOut, LoadReceipt, Receipt
 from shared.table import ModelCard, Settings, Stamp, TableChange, Worker, make_table
 from shared.worker_attributes import WorkerAttributes

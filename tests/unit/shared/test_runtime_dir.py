@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from shared.messages import PlaneIdentity
+from shared.plane_identity import PlaneIdentity
 from shared.runtime_dir import (
     PlaneRecord,
     ProcessRecord,

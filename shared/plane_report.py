@@ -1,0 +1,68 @@
+"""What a plane tells of itself each second: its counters, and what became of the requests at each worker."""
+
+from __future__ import annotations
+
+import msgspec
+
+from shared.plane_identity import PlaneIdentity
+from shared.table import Stamp
+
+
+class CounterSeries(msgspec.Struct, frozen=True, array_like=True):
+    """A sum since the plane started. `name` and the order of `labels` are those of `shared.catalog`."""
+
+    name: str
+    labels: tuple[str, ...]
+    value: float
+
+
+class HistogramSeries(msgspec.Struct, frozen=True, array_like=True):
+    """Observations since the plane started: one count per bucket (not cumulative, the last is +Inf) and their sum."""
+
+    name: str
+    labels: tuple[str, ...]
+    counts: tuple[int, ...]
+    sum: float
+
+
+class WorkerOutcomes(msgspec.Struct, frozen=True, array_like=True):
+    """What became of a plane's requests at the present life (`epoch`) of a worker, since the plane knew of it.
+
+    `answers` begun, of any status; requests that `succeeded` and that `failed` (`dataplane.outcomes` says which are
+    neither); of the former the `streams`, with the sum of their seconds to the first byte.
+    """
+
+    epoch: int
+    answers: int
+    succeeded: int
+    failed: int
+    streams: int
+    first_byte_seconds: float
+
+
+class CounterReport(msgspec.Struct, frozen=True, tag="counters", kw_only=True):
+    """A plane's figures since it started, whole each time so that a lost report costs nothing.
+
+    `active` is the number of client requests accepted and not ended; it belongs to the same instant as the
+    counters, so accepted = finished + aborted + rejected + active holds in every report. Ages in seconds.
+    Connections are those that are open, idle ones included. Keys of `outcomes` are worker ids. `kv_blocks` are those in
+    the plane's copy of the KV index.
+    """
+
+    plane: PlaneIdentity
+    seq: int
+    active: int
+    table: Stamp | None
+    table_age: float
+    stale: bool
+    draining: bool
+    resyncs: int
+    inflight: dict[str, int]
+    client_connections: int
+    client_connection_limit: int
+    worker_connections: int
+    kv_blocks: int
+    kv_resyncs: int
+    counters: tuple[CounterSeries, ...]
+    histograms: tuple[HistogramSeries, ...]
+    outcomes: dict[str, WorkerOutcomes]

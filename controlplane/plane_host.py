@@ -11,14 +11,16 @@ import logging
 import signal
 from collections.abc import Coroutine
 from contextlib import suppress
+from functools import partial
 
 import msgspec
 
 from controlplane.children import Plane, Spawner, forget_all_but, forget_plane
 from controlplane.inquiry import plane_status, tell_retired
+from controlplane.keeping import mourned, spawned
 from controlplane.opening import EarlySignals
 from controlplane.preflight import Survey
-from controlplane.supervision import after_death, has_table, plan_planes
+from controlplane.supervision import has_table, plan_planes
 from controlplane.supervisor import ASK_TIMEOUT, KILL_MARGIN, PATIENCE, POLL, SLOW_POLL
 from controlplane.watched import Watched
 from shared.clock import Clock, SystemClock
@@ -128,32 +130,15 @@ class PlaneHost:
             log.info("adopted %s", watched.name)
         while True:
             if watched is None:
-                plane = await self._spawned(slot, self._predecessors.pop(slot, None))
+                # The one before it has the clients' queue that it takes over.
+                after = self._predecessors.pop(slot, None)
+                plane = await spawned(partial(self._spawner.plane, slot, after), "a plane")
                 watched = self._watch(plane)
                 self._slots[slot] = plane
                 log.info("started %s", watched.name)
             await watched.wait()
-            restart = after_death(deaths, watched.lifetime)
-            deaths = restart.deaths
-            when = f"in {restart.pause:g} s (death {deaths} in a row)" if restart.pause else "now"
-            log.error("%s %s after %.1f s; starting another %s", watched.name, watched.cause, watched.lifetime, when)
-            watched = None
-            await asyncio.sleep(restart.pause)
-
-    async def _spawned(self, slot: int, after: str | None) -> Plane:
-        """Start a plane, however often the system (out of memory, of processes) refuses.
-
-        `after` is the id of the plane whose clients' queue it takes over.
-        """
-        refusals = 0
-        while True:
-            try:
-                return self._spawner.plane(slot, after)
-            except OSError as error:
-                restart = after_death(refusals + 1, 0.0)
-                refusals = restart.deaths
-                log.error("can not start a plane: %s; trying again in %g s", error.strerror, restart.pause)
-                await asyncio.sleep(restart.pause)
+            ended, watched = watched, None
+            deaths = await mourned(ended, deaths)
 
     def _watch(self, plane: Plane) -> Watched:
         plane_id = plane.identity.id

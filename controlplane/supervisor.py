@@ -12,15 +12,15 @@ import signal
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TypeVar
 
 from controlplane.children import Plane, Process, Spawner, forget_plane
 from controlplane.inquiry import control_status, plane_status, tell_retired
+from controlplane.keeping import mourned, spawned
 from controlplane.opening import EarlySignals, Opening
 from controlplane.pulse import Pulse
 from controlplane.roll import Roll
 from controlplane.slot import Occupant, Slot
-from controlplane.supervision import START_PATIENCE, after_death, has_table, missing_for_ready, ready_line
+from controlplane.supervision import START_PATIENCE, has_table, missing_for_ready, ready_line
 from controlplane.supervisor_socket import SupervisorSocket
 from controlplane.watched import Watched
 from shared.clock import Clock, SystemClock
@@ -41,8 +41,6 @@ CONTROL_PLANE_GRACE = 2.0
 KILL_MARGIN = 1.0
 """Seconds that a plane has beyond its own grace time, to end by itself what it cuts off."""
 EXIT_USAGE = 2
-
-T = TypeVar("T")
 
 log = logging.getLogger("supervisor")
 
@@ -178,7 +176,7 @@ class Supervisor:
             watched = None
         while deaths is not None:
             if watched is None:
-                process = await self._spawned(self._spawner.control_plane)
+                process = await spawned(self._spawner.control_plane, "a process")
                 watched = self._control_plane = self._watch_control_plane(process)
             log.info("started the %s", watched.name)
             await watched.wait()
@@ -188,7 +186,8 @@ class Supervisor:
     async def settle(self, slot: Slot, after: Occupant | None) -> Occupant:
         """Start a plane for the slot, which continues another one's work; however often the system refuses."""
         plane_id = after.id if after is not None else None
-        return self._occupy(slot, await self._spawned(lambda: self._spawner.plane(slot.number, plane_id)))
+        plane = await spawned(lambda: self._spawner.plane(slot.number, plane_id), "a process")
+        return self._occupy(slot, plane)
 
     async def until_serving(self, occupant: Occupant) -> bool:
         """Wait until it serves; False when it died before."""
@@ -211,18 +210,6 @@ class Supervisor:
         await turn.wait()
         log.info("%s runs with other settings or of another version: replacing it", slot.outdated)
         await slot.keep(await self.settle(slot, slot.elder), following)
-
-    async def _spawned(self, spawn: Callable[[], T]) -> T:
-        """Start a process, however often the system (out of memory, of processes) refuses."""
-        refusals = 0
-        while True:
-            try:
-                return spawn()
-            except OSError as error:
-                restart = after_death(refusals + 1, 0.0)
-                refusals = restart.deaths
-                log.error("can not start a process: %s; trying again in %g s", error.strerror, restart.pause)
-                await asyncio.sleep(restart.pause)
 
     def _watch_control_plane(self, process: Process) -> Watched:
         return Watched(process, f"control plane (pid {process.pid})", self._clock)
@@ -247,11 +234,7 @@ class Supervisor:
         if watched.code == EXIT_USAGE and not self._is_ready:
             self._give_up(EXIT_USAGE, f"{watched.name} refuses its configuration, as it says above")
             return None
-        restart = after_death(deaths, watched.lifetime)
-        when = f"in {restart.pause:g} s (death {restart.deaths} in a row)" if restart.pause else "now"
-        log.error("%s %s after %.1f s; starting another %s", watched.name, watched.cause, watched.lifetime, when)
-        await asyncio.sleep(restart.pause)
-        return restart.deaths
+        return await mourned(watched, deaths)
 
     async def _retire(self, occupant: Occupant) -> None:
         watched = occupant.watched

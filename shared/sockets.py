@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, NamedTuple, cast
 from uuid import uuid4
@@ -165,12 +163,6 @@ def send_or_drop(socket: Socket, frames: list[bytes]) -> bool:
     # With DONTWAIT pyzmq tries at the call and returns a future that is already done.
     sent = cast("asyncio.Future[None]", socket.send_multipart(frames, zmq.DONTWAIT))
     return sent.exception() is None
-
-
-def remove_stale_socket(path: Path, in_use: Callable[[], bool]) -> None:
-    """Remove the file of a socket whose owner is gone, so that nobody connects to it for nothing."""
-    if path.exists() and not in_use():
-        path.unlink(missing_ok=True)
 
 
 async def ask(context: Context, endpoint: str, frame: bytes, *, timeout: float) -> bytes | None:

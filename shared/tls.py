@@ -21,6 +21,8 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
+from shared.file_identity import file_identity
+
 CHECK_INTERVAL = 1.0
 """Seconds between two looks at the files."""
 
@@ -238,16 +240,7 @@ class WorkerTls:
                 log.info("the TLS files for workers have changed and are in use: %s", ", ".join(self._config.files()))
 
     def _signature(self) -> object:
-        return tuple(_identity(path) for path in self._config.files())
-
-
-def _identity(path: str) -> tuple[int, ...] | None:
-    try:
-        # Follows links: Kubernetes replaces a mounted secret by turning one.
-        found = os.stat(path)
-    except (OSError, ValueError):
-        return None
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+        return tuple(file_identity(path) for path in self._config.files())
 
 
 def explain(error: ssl.SSLError) -> str:

@@ -7,13 +7,13 @@ the file's path is in the configuration and in the table.
 from __future__ import annotations
 
 import logging
-import os
-import re
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from shared.config import ConfigError
+from shared.file_identity import file_identity
+from shared.secret_file import read_secret
 
 MAX_KEY = 4096
 """Characters; a JSON web token with many claims has 2,000."""
@@ -26,17 +26,7 @@ log = logging.getLogger(__name__)
 
 def read_worker_key(where: str, path: Path) -> str:
     """Return the key in a file. Raises ConfigError, which never holds any of it."""
-    try:
-        with path.open("rb") as file:
-            key = file.read(MAX_KEY + 2).strip()
-    except OSError as error:
-        raise ConfigError(f"{where} {path}: {error.strerror}; give the path of a readable file") from None
-    if not re.fullmatch(rb"[!-~]{1,%d}" % MAX_KEY, key):
-        raise ConfigError(
-            f"{where} {path} must hold one line of 1 to {MAX_KEY} printable ASCII characters without a blank: "
-            "the key that workers ask for"
-        )
-    return key.decode()
+    return read_secret(where, path, 1, MAX_KEY, ": the key that workers ask for")
 
 
 class WorkerKey:
@@ -60,7 +50,7 @@ class WorkerKey:
         """
         if self._path is not None and self._clock() - self._checked >= CHECK_INTERVAL:
             self._checked = self._clock()
-            if _identity(self._path) != self._seen:
+            if file_identity(self._path) != self._seen:
                 self._read(self._path)
         return self._authorization
 
@@ -77,7 +67,7 @@ class WorkerKey:
 
     def _read(self, path: str) -> None:
         # Looked at before it is read: what is replaced in between looks different the next time.
-        self._seen = _identity(path)
+        self._seen = file_identity(path)
         try:
             key = read_worker_key("--api-key-file", Path(path))
         except ConfigError as error:
@@ -86,12 +76,3 @@ class WorkerKey:
         if self._authorization:
             log.info("the workers' key has changed and is in use")
         self._authorization = f"Bearer {key}"
-
-
-def _identity(path: str) -> tuple[int, ...] | None:
-    try:
-        # Follows links: Kubernetes replaces a mounted secret by turning one.
-        found = os.stat(path)
-    except (OSError, ValueError):
-        return None
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns

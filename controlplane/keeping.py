@@ -1,0 +1,37 @@
+"""What every keeper of a process does: start it however often the system refuses, and wait after its death."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import TypeVar
+
+from controlplane.supervision import after_death
+from controlplane.watched import Watched
+
+T = TypeVar("T")
+
+log = logging.getLogger("supervisor")
+
+
+async def spawned(spawn: Callable[[], T], what: str) -> T:
+    """Start a process, however often the system (out of memory, of processes) refuses; `what` names it in the log."""
+    refusals = 0
+    while True:
+        try:
+            return spawn()
+        except OSError as error:
+            restart = after_death(refusals + 1, 0.0)
+            refusals = restart.deaths
+            log.error("can not start %s: %s; trying again in %g s", what, error.strerror, restart.pause)
+            await asyncio.sleep(restart.pause)
+
+
+async def mourned(watched: Watched, deaths: int) -> int:
+    """Tell of a death, the one after `deaths` in a row, and wait before the next life. Returns the new count."""
+    restart = after_death(deaths, watched.lifetime)
+    when = f"in {restart.pause:g} s (death {restart.deaths} in a row)" if restart.pause else "now"
+    log.error("%s %s after %.1f s; starting another %s", watched.name, watched.cause, watched.lifetime, when)
+    await asyncio.sleep(restart.pause)
+    return restart.deaths

@@ -61,15 +61,7 @@ class ChatTemplate:
                     "messages": [self._message(message) for message in messages],
                 }
             )
-        except (
-            jinja2.TemplateError,
-            TypeError,
-            ValueError,
-            KeyError,
-            AttributeError,
-            OverflowError,
-            RecursionError,
-        ) as error:
+        except _WHAT_TEMPLATES_RAISE as error:
             raise UnreadableError(f"the chat template: {error}") from error
 
     def _message(self, message: Mapping[str, Any]) -> dict[str, Any]:

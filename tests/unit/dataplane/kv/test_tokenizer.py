@@ -105,9 +105,10 @@ def test_the_arguments_of_tools_are_values() -> None:
         ("{{ messages[0].tool_calls }}", {"tool_calls": [{"function": {"arguments": "{"}}]}),
         ("{{ messages.append(1) }}", {}),
         ("{{ ''.__class__.__mro__[1].__subclasses__() }}", {}),
+        ("{{ 1 // (messages | length - 1) }}", {}),
         ("{% macro m(n) %}{{ m(n + 1) }}{% endmacro %}{{ m(0) }}", {}),
     ],
-    ids=["image", "refused", "type", "arguments", "changes", "sandbox", "recursion"],
+    ids=["image", "refused", "type", "arguments", "changes", "sandbox", "division", "recursion"],
 )
 def test_what_can_not_be_rendered_is_unreadable(source: str, message: dict[str, Any]) -> None:
     with pytest.raises(UnreadableError):

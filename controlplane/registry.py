@@ -71,9 +71,10 @@ class _Entry:
     # Why it is not healthy; not shown while it drains.
     reason: str = ""
     cards: dict[str, bytes] = field(default_factory=dict)
-    version: str | None = None
     refused: bool = False
     in_doubt: bool = False
+    # It was refused, and its process has told of its new life before the prober saw it.
+    is_renewed: bool = False
 
 
 class Registry:
@@ -160,7 +161,7 @@ class Registry:
             entry.health = forget_checks(entry.health)
         entry.health = judge(entry.health, result.outcome, self._rules, now, took=result.seconds, answering=answering)
         state, epoch, models, reason = entry.health.state, before.epoch, before.models, result.reason
-        process_start = before.process_start
+        process_start, version = before.process_start, before.version
         if result.outcome != "ok":
             entry.refused |= in_service_once and result.outcome == "refused"
             entry.in_doubt |= entry.refused or state == "unhealthy"
@@ -170,17 +171,19 @@ class Registry:
                 reason = f"its last check: {reason}"
         else:
             if entry.refused:
-                epoch += 1
-                models = process_start = None
-                entry.cards, entry.version = {}, None
-                entry.refused = entry.in_doubt = False
+                models = version = None
+                entry.cards = {}
+                if not entry.is_renewed:
+                    epoch += 1
+                    process_start = None
+                entry.refused = entry.in_doubt = entry.is_renewed = False
             if result.models is not None:
                 entry.cards = merge_known(entry.cards, result.models)
                 models = tuple(entry.cards)
-            entry.version = result.version or entry.version
+            version = result.version or version
             reason = "" if state == "ready" else entry.health.fault or entry.reason
         entry.reason = reason[:MAX_REASON]
-        return self._show(entry, wall, epoch=epoch, models=models, process_start=process_start)
+        return self._show(entry, wall, epoch=epoch, models=models, process_start=process_start, version=version)
 
     def process_started(self, worker_id: str, seconds: float) -> Change | None:
         """Take in a worker's own `process_start_time_seconds`. Returns its change, None when it is as known."""
@@ -192,12 +195,15 @@ class Registry:
         if restarted or entry.health.state == "ready":
             entry.in_doubt = False
         if restarted:
-            entry.version = None
+            # The look that comes next must not count this life once more.
+            entry.is_renewed = entry.refused
         elif known is not None:
             # Several servers behind one URL tell several times.
             return None
-        epoch = entry.worker.epoch + restarted
-        return self._replace(entry, msgspec.structs.replace(entry.worker, epoch=epoch, process_start=seconds))
+        told: dict[str, object] = {"process_start": seconds}
+        if restarted:
+            told |= {"epoch": entry.worker.epoch + 1, "version": None}
+        return self._replace(entry, msgspec.structs.replace(entry.worker, **told))
 
     def suspect(self, worker_id: str, epoch: int) -> bool:
         """Take in evidence against a worker's life. Returns whether the worker should be looked at now."""
@@ -233,12 +239,12 @@ class Registry:
     def lacks_version(self, worker_id: str) -> bool:
         """Whether the present life of a worker has not told its server's version yet."""
         entry = self._entries.get(worker_id)
-        return entry is not None and (entry.version is None or entry.refused)
+        return entry is not None and (entry.worker.version is None or entry.refused)
 
     def members(self) -> tuple[Member, ...]:
         """Return all members, in the order in which they were found."""
         return tuple(
-            Member(entry.worker, entry.cards, entry.version, entry.found.source, said_names(entry.found.said))
+            Member(entry.worker, entry.cards, entry.worker.version, entry.found.source, said_names(entry.found.said))
             for entry in self._entries.values()
         )
 

@@ -14,6 +14,8 @@ from typing import Literal
 
 import msgspec
 
+from shared.transfer import Transfer
+
 Role = Literal["regular", "prefill", "decode"]
 WorkerState = Literal["starting", "ready", "draining", "unhealthy", "ejected", "gone"]
 BreakerState = Literal["closed", "half-open", "open"]
@@ -59,7 +61,8 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
 
     `weight` is its share of the requests against the others of its `priority`; those of a higher priority are used
     first, those of weight 0 last (`dataplane.priority`). `capacity` is how many requests it takes well at a time, None
-    when that is not known. Nothing is chosen by `labels`.
+    when that is not known. Nothing is chosen by `labels`. `version` is the server's own, as it told it; `transfer` is
+    how it moves KV cache, None while nothing is known of that.
     """
 
     id: str
@@ -77,6 +80,8 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
     weight: float = DEFAULT_WEIGHT
     capacity: float | None = None
     priority: int = DEFAULT_PRIORITY
+    version: str | None = None
+    transfer: Transfer | None = None
 
     def __post_init__(self) -> None:
         _as_floats(self, "since", "process_start", "weight", "capacity")

@@ -34,7 +34,7 @@ def test_a_found_worker_starts() -> None:
 def test_becoming_ready_brings_the_models_in_the_same_record() -> None:
     made = registry()
     change = made.probed(A.id, ProbeResult("ok", models=MODELS, version="0.32.0"), now=1.0, wall=101.0)
-    ready = Worker(id=A.id, url=A.url, state="ready", since=101.0, models=("m",))
+    ready = Worker(id=A.id, url=A.url, state="ready", since=101.0, models=("m",), version="0.32.0")
     assert change == Change(Worker(id=A.id, url=A.url, since=100.0), ready)
     member = made.members()[0]
     assert (member.cards, member.version) == (MODELS, "0.32.0")
@@ -96,6 +96,19 @@ def test_refusing_and_coming_back_is_a_new_life_once() -> None:
     assert told is not None
     assert (told.after.epoch, told.after.process_start) == (2, 2000.0)
     assert see(made, "ok").epoch == 2
+
+
+def test_g_disc_3_a_new_life_that_the_page_tells_before_the_prober_sees_it_counts_once() -> None:
+    made = registry()
+    see(made, "ok", models=MODELS)
+    made.process_started(A.id, 1000.0)
+    see(made, "refused")
+    told = made.process_started(A.id, 2000.0)
+    assert told is not None
+    assert told.after.epoch == 2
+    back = see(made, "ok")
+    assert (back.epoch, back.process_start, back.models) == (2, 2000.0, None)
+    assert see(made, "refused", "ok").epoch == 3
 
 
 def test_a_restart_between_two_looks_is_seen_when_refused_once() -> None:

@@ -191,14 +191,15 @@ class Registry:
         if entry is None:
             return None
         known = entry.worker.process_start
-        restarted = entry.in_doubt and known is not None and known != seconds
+        # A restart may be over before anybody has missed the worker. Several servers behind one URL tell several times,
+        # each of them: the last one to start is taken for the worker.
+        restarted = known is not None and (seconds > known or (entry.in_doubt and seconds != known))
         if restarted or entry.health.state == "ready":
             entry.in_doubt = False
         if restarted:
             # The look that comes next must not count this life once more.
             entry.is_renewed = entry.refused
         elif known is not None:
-            # Several servers behind one URL tell several times.
             return None
         told: dict[str, object] = {"process_start": seconds}
         if restarted:

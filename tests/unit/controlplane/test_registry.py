@@ -126,7 +126,7 @@ def test_a_changed_process_start_after_doubt_is_a_new_life() -> None:
     change = made.process_started(A.id, 2000.0)
     assert change is not None
     assert (change.after.epoch, change.after.models) == (2, ("m",))
-    assert made.process_started(A.id, 2000.0) is None
+    assert made.process_started(A.id, 500.0) is None
 
 
 def test_evidence_is_doubt_enough() -> None:
@@ -138,11 +138,21 @@ def test_evidence_is_doubt_enough() -> None:
     assert made.process_started(A.id, 2000.0) is not None
 
 
-def test_a_changed_process_start_without_doubt_is_several_servers_behind_one_url() -> None:
+def test_g_disc_3_a_restart_that_nobody_missed_is_a_new_life() -> None:
+    made = registry()
+    see(made, "ok", models=MODELS)
+    made.process_started(A.id, 1000.0)
+    told = made.process_started(A.id, 1001.0)
+    assert told is not None
+    assert (told.after.epoch, told.after.state, told.after.models) == (2, "ready", ("m",))
+
+
+def test_several_servers_behind_one_url_are_one_life_after_their_first_words() -> None:
     made = registry()
     see(made, "ok")
-    made.process_started(A.id, 0.0)
-    assert [made.process_started(A.id, float(n % 2)) for n in range(6)] == [None] * 6
+    for start in (10.0, 30.0, 20.0):
+        made.process_started(A.id, start)
+    assert [made.process_started(A.id, start) for start in (10.0, 20.0, 30.0) * 3] == [None] * 9
 
 
 def test_doubt_ends_when_the_process_is_the_same() -> None:
@@ -151,7 +161,7 @@ def test_doubt_ends_when_the_process_is_the_same() -> None:
     made.process_started(A.id, 1000.0)
     see(made, "failed", "failed", "failed", "ok", "ok")
     assert made.process_started(A.id, 1000.0) is None
-    assert made.process_started(A.id, 2000.0) is None
+    assert made.process_started(A.id, 500.0) is None
 
 
 def test_evidence_counts_only_against_the_present_life_of_a_ready_worker() -> None:
@@ -205,7 +215,7 @@ def test_g_disc_3_a_restart_without_a_control_plane_is_seen_by_the_next_one(
     worker = made.worker(A.id)
     assert worker is not None
     assert (worker.epoch, worker.process_start) == (epoch, seconds)
-    assert made.process_started(A.id, 3000.0) is None
+    assert made.process_started(A.id, 500.0) is None
 
 
 def test_an_earlier_tables_starting_and_unknown_workers_are_not_taken_over() -> None:

@@ -19,9 +19,9 @@ from tests.integration.routers import Router, eventually, samples, simulated_fle
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def small_disk(short_path: Path) -> Iterator[Path]:
     """A folder on a disk of 256 KB."""
-    folder = tmp_path / "disk"
+    folder = short_path / "disk"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=256k,mode=0700", "tmpfs", str(folder)]
     try:

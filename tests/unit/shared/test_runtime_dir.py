@@ -226,8 +226,8 @@ def test_folders_on_the_way_are_private_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("mode", "safe"), [(0o755, True), (0o1777, True), (0o777, False), (0o775, False)])
-def test_a_folder_that_others_may_replace_is_refused(tmp_path: Path, mode: int, safe: bool) -> None:
-    above = tmp_path / "above"
+def test_a_folder_that_others_may_replace_is_refused(short_path: Path, mode: int, safe: bool) -> None:
+    above = short_path / "above"
     above.mkdir()
     above.chmod(mode)
     if safe:

@@ -13,10 +13,10 @@ ELSEWHERE = "http://10.0.0.1:30080"
 
 
 @pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def environment(monkeypatch: pytest.MonkeyPatch, short_path: Path) -> None:
     for name in ("ROUTERCTL_ADMIN", "ROUTERCTL_RUNTIME_DIR"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(short_path))
 
 
 def folder_of(path: Path, *, with_control_plane: bool) -> RuntimeDir:
@@ -30,9 +30,9 @@ def folder_of(path: Path, *, with_control_plane: bool) -> RuntimeDir:
     return runtime
 
 
-def test_the_default_address_is_for_a_default_folder_without_a_router(tmp_path: Path) -> None:
+def test_the_default_address_is_for_a_default_folder_without_a_router(short_path: Path) -> None:
     assert find(None, None).url == DEFAULT_ADMIN
-    runtime = folder_of(tmp_path / "routerctl" / "30000", with_control_plane=False)
+    runtime = folder_of(short_path / "routerctl" / "30000", with_control_plane=False)
     assert find(None, None) == (runtime, None, True)
     folder_of(runtime.path, with_control_plane=True)
     assert find(None, None).url == "http://127.0.0.1:31080"

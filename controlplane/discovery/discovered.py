@@ -4,18 +4,28 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+import msgspec
+
 from shared.table import Role
+from shared.transfer import Transfer
 from shared.worker_attributes import NOTHING_SAID, WorkerAttributes
 from shared.worker_rank import split_rank
 
-Source = Literal["static", "admin"]
+Source = Literal["static", "admin", "zmq"]
+
+
+class Announced(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a worker that registers says of itself."""
+
+    attributes: WorkerAttributes = NOTHING_SAID
+    transfer: Transfer | None = None
 
 
 class Discovered(NamedTuple):
     """A worker that should exist. Whether it answers is found out by `controlplane.prober`.
 
     `draining` is why it is to get no more requests; empty when it is to get some. What operators said of it while the
-    router runs (`said`) lies over what the source says (`attributes`).
+    router runs (`said`) lies over what the source says (`attributes`). `transfer` is None where nobody told it.
     """
 
     id: str
@@ -23,6 +33,7 @@ class Discovered(NamedTuple):
     draining: str = ""
     attributes: WorkerAttributes = NOTHING_SAID
     said: WorkerAttributes = NOTHING_SAID
+    transfer: Transfer | None = None
 
     @property
     def url(self) -> str:

@@ -1,0 +1,181 @@
+"""Who has registered, and who is gone. Pure: messages and times go in, what changes comes out.
+
+A ping says that a worker's process was there; whether the worker serves is for its health checks to say, and so is
+whether it does no more. So a ping makes nothing ready, and a missed one removes nothing:
+
+- Who has been *quiet* for longer than a ping interval is looked at, once.
+- Who is *silent*, and has not been well for as long, is gone: both at a time.
+- Who is silent and well stays. Its thread that pings may have died, or a router's network; its engine has not.
+
+Entries expire each by itself. Nobody who pings, or is well, makes room for somebody new.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from controlplane.discovery.announcement import Announcement, Place
+from controlplane.discovery.discovered import Announced
+from controlplane.discovery.networks import read_address
+from controlplane.discovery.refusals import RefusedError
+from shared.worker_rank import split_rank
+
+QUIET = 5.0
+"""Seconds: vLLM pings every 3 s, and takes its own proxy's entries for gone after 5."""
+SILENT = 15.0
+"""Seconds without a ping, and without health, until a worker is gone. Two lost pings and one late by 2 s make 11."""
+MAX_WORKERS = 2048
+"""Data-parallel ranks count each. Every worker costs a task here and a place in every plane's table."""
+MAX_PER_SENDER = 256
+"""Of these from one address: more than a host has engines, also where a cluster's nodes speak for their pods."""
+LONGEST_SWEEP_PAUSE = 3.0
+"""Seconds between sweeps above which this process stood still, and pings with it."""
+
+
+@dataclass(slots=True)
+class _Entry:
+    told: Announcement
+    ids: tuple[str, ...]
+    sender: str
+    heard: float
+    unwell: float | None = None
+    was_asked: bool = False
+
+
+class Heard(NamedTuple):
+    """What a ping changed: `now` are a server's workers since then, `before` those that it had."""
+
+    told: Announcement
+    ids: tuple[str, ...]
+    before: tuple[str, ...] = ()
+    is_new_life: bool = False
+
+
+class Swept(NamedTuple):
+    """URLs that should be looked at, and ids of workers that are gone."""
+
+    quiet: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
+
+
+class Registrations:
+    """The servers that have registered, by place."""
+
+    def __init__(self, ranks: int = 1) -> None:
+        """`ranks` is how many workers a server is that does not tell."""
+        self._ranks = ranks
+        self._entries: dict[Place, _Entry] = {}
+        self._by_sender: Counter[str] = Counter()
+        self._workers = 0
+        self._swept: float | None = None
+
+    def __len__(self) -> int:
+        """Return the number of workers."""
+        return self._workers
+
+    def restore(self, known: Mapping[str, Announced], *, now: float) -> None:
+        """Take over the workers of an earlier control plane, as if all had pinged now."""
+        urls: dict[str, list[str]] = {}
+        for key in known:
+            urls.setdefault(split_rank(key)[0], []).append(key)
+        for url, ids in urls.items():
+            told = Announcement(url=url, announced=known[ids[0]], ranks=len(ids))
+            # Nobody is known to have sent it: any sender may change it.
+            self._put(_Entry(told, tuple(ids), "", now))
+
+    def heard(self, told: Announcement, sender: str, *, now: float) -> Heard | None:
+        """Take in a registration. Returns what it changes, None when it is as known. Raises RefusedError."""
+        entry, ids = self._entries.get(told.place), told.ids(self._ranks)
+        if entry is None:
+            self._check_room(sender, len(ids))
+            self._put(_Entry(told, ids, sender, now))
+            return Heard(told, ids)
+        is_same = told.announced == entry.told.announced and ids == entry.ids
+        is_new_life = told.life != entry.told.life and bool(entry.told.life)
+        if is_same and not is_new_life:
+            self._refresh(entry, told, sender, now)
+            return None
+        self._check_right(entry, sender, now)
+        self._take(told.place)
+        try:
+            self._check_room(sender, len(ids))
+        except RefusedError:
+            self._put(entry)
+            raise
+        self._put(_Entry(told, ids, sender, now, unwell=entry.unwell))
+        return Heard(told, ids, entry.ids, is_new_life)
+
+    def goodbye(self, place: Place, sender: str, *, now: float) -> tuple[str, ...]:
+        """Forget a server that says that it ends; returns its workers. Raises RefusedError."""
+        entry = self._entries.get(place)
+        if entry is None:
+            return ()
+        self._check_right(entry, sender, now)
+        return self._take(place).ids
+
+    def sweep(self, *, now: float, is_well: Callable[[str], bool]) -> Swept:
+        """Find out who is quiet and who is gone; to be called about each second. `is_well` tells it of an id."""
+        if self._swept is not None and (stood := now - self._swept) > LONGEST_SWEEP_PAUSE:
+            for entry in self._entries.values():
+                entry.heard = min(now, entry.heard + stood)
+                entry.unwell = None if entry.unwell is None else min(now, entry.unwell + stood)
+        self._swept = now
+        quiet: list[str] = []
+        gone: list[Place] = []
+        for place, entry in self._entries.items():
+            if any(is_well(key) for key in entry.ids):
+                entry.unwell = None
+            elif entry.unwell is None:
+                entry.unwell = now
+            silence = now - entry.heard
+            if silence >= SILENT and entry.unwell is not None and now - entry.unwell >= SILENT:
+                gone.append(place)
+            elif silence >= QUIET and not entry.was_asked:
+                entry.was_asked = True
+                quiet.append(entry.told.url)
+        return Swept(tuple(quiet), tuple(key for place in gone for key in self._take(place).ids))
+
+    def silent(self, now: float) -> int:
+        """Return how many workers are there without pinging."""
+        return sum(len(entry.ids) for entry in self._entries.values() if now - entry.heard >= SILENT)
+
+    def _check_room(self, sender: str, count: int) -> None:
+        if self._by_sender[sender] + count > MAX_PER_SENDER:
+            raise RefusedError("sender_limit", f"{MAX_PER_SENDER} workers have been registered from there already")
+        if self._workers + count > MAX_WORKERS:
+            raise RefusedError("limit", f"{MAX_WORKERS} workers have registered already")
+
+    @staticmethod
+    def _check_right(entry: _Entry, sender: str, now: float) -> None:
+        """Raise RefusedError for a sender that may not change a registration."""
+        # While the one who made it is there, only that one may, and the worker itself.
+        if sender == entry.sender or not entry.sender or now - entry.heard >= SILENT:
+            return
+        named = read_address(entry.told.place[1])
+        if named is None or named != read_address(sender):
+            raise RefusedError(
+                "conflict", f"{entry.told.url} is registered otherwise from {entry.sender}, and is there"
+            )
+
+    def _refresh(self, entry: _Entry, told: Announcement, sender: str, now: float) -> None:
+        entry.told, entry.heard, entry.was_asked = told, now, False
+        if not entry.sender:
+            self._by_sender[""] -= len(entry.ids)
+            self._by_sender[sender] += len(entry.ids)
+            entry.sender = sender
+
+    def _put(self, entry: _Entry) -> None:
+        self._entries[entry.told.place] = entry
+        self._by_sender[entry.sender] += len(entry.ids)
+        self._workers += len(entry.ids)
+
+    def _take(self, place: Place) -> _Entry:
+        entry = self._entries.pop(place)
+        self._workers -= len(entry.ids)
+        self._by_sender[entry.sender] -= len(entry.ids)
+        if not self._by_sender[entry.sender]:
+            del self._by_sender[entry.sender]
+        return entry

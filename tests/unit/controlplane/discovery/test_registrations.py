@@ -1,0 +1,250 @@
+"""Who stays and who goes, over histories of pings that are lost, late and doubled (G-DISC-1, G-DISC-2)."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from controlplane.discovery.announcement import Announcement
+from controlplane.discovery.discovered import Announced
+from controlplane.discovery.refusals import RefusedError
+from controlplane.discovery.registrations import (
+    MAX_PER_SENDER,
+    MAX_WORKERS,
+    QUIET,
+    SILENT,
+    Heard,
+    Registrations,
+)
+from shared.table import Role
+from shared.transfer import Transfer
+from shared.worker_attributes import WorkerAttributes
+
+HOST = "10.0.0.9"
+PING = 3.0
+
+
+def announced(role: Role = "prefill", address: str = "10.0.0.9:1") -> Announced:
+    return Announced(attributes=WorkerAttributes(role=role), transfer=Transfer(connector="nccl", address=address))
+
+
+def told(port: int = 80, *, host: str = HOST, life: str = "", ranks: int | None = None, **said: str) -> Announcement:
+    return Announcement(
+        url=f"http://{host}:{port}",
+        announced=announced(**said),  # type: ignore[arg-type]
+        life=life,
+        ranks=ranks,
+    )
+
+
+def well(key: str) -> bool:
+    return True
+
+
+def ill(key: str) -> bool:
+    return False
+
+
+def test_the_first_ping_is_a_new_worker_and_the_next_ones_say_nothing() -> None:
+    found = Registrations()
+    assert found.heard(told(), HOST, now=0.0) == Heard(told(), ("http://10.0.0.9:80",))
+    assert found.heard(told(), HOST, now=3.0) is None
+    assert len(found) == 1
+
+
+@settings(max_examples=200)
+@given(st.lists(st.tuples(st.integers(0, 2), st.floats(0, 2), st.booleans()), min_size=1, max_size=30), st.data())
+def test_up_to_two_lost_and_late_and_doubled_pings_remove_nobody_g_disc_1(
+    history: list[tuple[int, float, bool]], data: st.DataObject
+) -> None:
+    """Even of a worker that is not well: it is there, and may be loading its model."""
+    found, now = Registrations(), 0.0
+    found.heard(told(), HOST, now=now)
+    for lost, late, doubled in history:
+        end = now + PING * (lost + 1) + late
+        while now < end:
+            now = min(end, now + data.draw(st.floats(0.1, 1.5), label="pause between sweeps"))
+            assert found.sweep(now=now, is_well=ill).gone == ()
+        for _ in range(1 + doubled):
+            assert found.heard(told(), HOST, now=now) is None
+
+
+@settings(max_examples=100)
+@given(st.lists(st.floats(0.1, 3.0), min_size=1, max_size=200))
+def test_who_is_well_stays_however_long_it_is_silent_g_disc_1(pauses: list[float]) -> None:
+    found, now = Registrations(), 0.0
+    found.heard(told(), HOST, now=now)
+    for pause in pauses:
+        now += pause
+        assert found.sweep(now=now, is_well=well).gone == ()
+
+
+@settings(max_examples=200)
+@given(st.lists(st.tuples(st.booleans(), st.booleans(), st.floats(0.1, 3.0)), min_size=1, max_size=60))
+def test_who_goes_was_silent_and_ill_for_long_enough(history: list[tuple[bool, bool, float]]) -> None:
+    found, now, last_ping, last_well = Registrations(), 0.0, 0.0, 0.0
+    found.heard(told(), HOST, now=now)
+    for pings, is_well, pause in history:
+        now += pause
+        if pings:
+            if found.heard(told(), HOST, now=now) is not None:
+                last_well = now
+            last_ping = now
+        if is_well:
+            last_well = now
+        swept = found.sweep(now=now, is_well=lambda _, is_well=is_well: is_well)  # type: ignore[misc]
+        if swept.gone:
+            assert now - last_ping >= SILENT
+            assert now - last_well >= SILENT
+
+
+def second_is_well(key: str) -> bool:
+    return key.endswith(":2")
+
+
+def test_who_is_silent_and_ill_goes_each_by_itself() -> None:
+    found = Registrations()
+    for port in (1, 2, 3):
+        found.heard(told(port), HOST, now=0.0)
+    gone: list[tuple[float, str]] = []
+    for now in range(1, 60):
+        if now % 3 == 0:
+            # The first in the list pings on: it keeps nobody else.
+            found.heard(told(1), HOST, now=now)
+        swept = found.sweep(now=float(now), is_well=second_is_well if now < 20 else ill)
+        gone += [(now, key) for key in swept.gone]
+    assert [key for _, key in gone] == ["http://10.0.0.9:3", "http://10.0.0.9:2"]
+    assert len(found) == 1
+
+
+def test_who_is_quiet_is_looked_at_once() -> None:
+    found = Registrations()
+    found.heard(told(), HOST, now=0.0)
+    asked = [found.sweep(now=float(now), is_well=well).quiet for now in range(1, 30)]
+    assert [asked.index(one) + 1 for one in asked if one] == [QUIET]
+    found.heard(told(), HOST, now=30.0)
+    assert found.sweep(now=31.0, is_well=well).quiet == ()
+    assert found.sweep(now=33.0, is_well=well).quiet == ()
+    assert found.sweep(now=35.5, is_well=well).quiet == ("http://10.0.0.9:80",)
+
+
+def test_while_this_process_stands_nobody_grows_silent() -> None:
+    found = Registrations()
+    found.heard(told(), HOST, now=0.0)
+    found.sweep(now=1.0, is_well=ill)
+    found.sweep(now=3601.0, is_well=ill)
+    for second in range(3602, 3614):
+        assert found.sweep(now=float(second), is_well=ill).gone == ()
+    assert any(found.sweep(now=float(second), is_well=ill).gone for second in range(3614, 3620))
+
+
+def test_another_role_or_address_is_another_registration() -> None:
+    found = Registrations()
+    found.heard(told(), HOST, now=0.0)
+    changed = found.heard(told(role="decode"), HOST, now=1.0)
+    assert changed is not None
+    assert changed.before == changed.ids == ("http://10.0.0.9:80",)
+    assert found.heard(told(role="decode", address="10.0.0.9:2"), HOST, now=1.0) is not None
+
+
+def test_another_number_of_ranks_is_told() -> None:
+    found = Registrations()
+    found.heard(told(ranks=2), HOST, now=0.0)
+    changed = found.heard(told(ranks=3), HOST, now=0.0)
+    assert changed is not None
+    assert (len(changed.before), len(changed.ids), len(found)) == (2, 3, 3)
+
+
+def test_a_new_life_is_told_once_and_the_first_is_none() -> None:
+    found = Registrations()
+    found.restore({"http://10.0.0.9:80": announced()}, now=0.0)
+    assert found.heard(told(life="a"), HOST, now=0.0) is None
+    changed = found.heard(told(life="b"), HOST, now=0.0)
+    assert changed is not None
+    assert changed.is_new_life
+    assert found.heard(told(life="b"), HOST, now=0.0) is None
+
+
+def test_somebody_else_can_not_change_who_is_there_g_disc_2() -> None:
+    found = Registrations()
+    found.heard(told(), "10.0.0.1", now=0.0)
+    with pytest.raises(RefusedError) as caught:
+        found.heard(told(role="decode"), "10.0.0.66", now=1.0)
+    assert caught.value.reason == "conflict"
+    with pytest.raises(RefusedError):
+        found.goodbye(told().place, "10.0.0.66", now=1.0)
+    # What says the same is a ping: pods behind a node change their addresses.
+    assert found.heard(told(), "10.0.0.66", now=1.0) is None
+    with pytest.raises(RefusedError):
+        found.heard(told(role="decode"), "10.0.0.66", now=2.0)
+    # The worker itself may, and everybody when it is there no more.
+    assert found.heard(told(role="decode"), HOST, now=2.0) is not None
+    assert found.heard(told(), "10.0.0.66", now=2.0 + SILENT) is not None
+
+
+def test_goodbye_forgets() -> None:
+    found = Registrations()
+    found.heard(told(ranks=2), HOST, now=0.0)
+    assert found.goodbye(told().place, HOST, now=1.0) == ("http://10.0.0.9:80@0", "http://10.0.0.9:80@1")
+    assert found.goodbye(told().place, HOST, now=1.0) == ()
+    assert len(found) == 0
+
+
+def test_an_earlier_control_planes_workers_have_time_to_ping() -> None:
+    found = Registrations()
+    known = {f"http://10.0.0.9:80@{rank}": announced() for rank in range(2)}
+    found.restore(known, now=100.0)
+    assert found.sweep(now=100.0 + SILENT - 1, is_well=ill).gone == ()
+    assert found.heard(told(ranks=2), HOST, now=100.0 + SILENT - 1) is None
+    assert found.sweep(now=100.0 + SILENT + 1, is_well=ill).gone == ()
+
+
+def flood(found: Registrations, sender: str, count: int, now: float) -> int:
+    """Register so many servers from one address; return how many were taken."""
+    taken = 0
+    for port in range(1, count + 1):
+        try:
+            found.heard(told(port, host=sender), sender, now=now)
+        except RefusedError:
+            continue
+        taken += 1
+    return taken
+
+
+def test_one_address_registers_so_many_and_no_more_g_disc_2() -> None:
+    found = Registrations()
+    assert flood(found, "10.0.0.1", MAX_PER_SENDER + 100, 0.0) == MAX_PER_SENDER
+    assert found.heard(told(), HOST, now=0.0) is not None
+
+
+def test_a_flood_from_everywhere_pushes_nobody_out_g_disc_2() -> None:
+    found = Registrations()
+    found.heard(told(), HOST, now=0.0)
+    taken = sum(
+        flood(found, f"10.0.1.{host}", MAX_PER_SENDER, 1.0) for host in range(MAX_WORKERS // MAX_PER_SENDER + 2)
+    )
+    assert taken == MAX_WORKERS - 1
+    assert found.heard(told(), HOST, now=2.0) is None
+    with pytest.raises(RefusedError) as caught:
+        found.heard(told(99), HOST, now=2.0)
+    assert caught.value.reason == "limit"
+    # Those that were not there go, and there is room again.
+    for now in range(3, 40):
+        found.heard(told(), HOST, now=float(now))
+        found.sweep(now=float(now), is_well=ill)
+    assert len(found) == 1
+    assert found.heard(told(99), HOST, now=40.0) is not None
+
+
+def test_ranks_count_each_and_a_refused_change_changes_nothing_g_disc_2() -> None:
+    found = Registrations()
+    for port in range(1, 5):
+        found.heard(told(port, ranks=64), HOST, now=0.0)
+    with pytest.raises(RefusedError):
+        found.heard(told(5), HOST, now=0.0)
+    found.heard(told(1, ranks=63), HOST, now=0.0)
+    with pytest.raises(RefusedError):
+        found.heard(told(2, ranks=66), HOST, now=0.0)
+    assert len(found) == MAX_PER_SENDER - 1
+    assert found.heard(told(2, ranks=64), HOST, now=0.0) is None

@@ -94,7 +94,7 @@ class Announcement(_Frame, frozen=True, kw_only=True, omit_defaults=True, tag_fi
     models: tuple[str, ...] | None = None
     version: str | None = None
     process_start: float | None = None
-    ranks: int = 1
+    ranks: int | None = None
     transfer: Transfer | None = None
     kv_events: tuple[KvSource, ...] | None = None
     labels: dict[str, str] = {}
@@ -212,7 +212,8 @@ def _faults(message: FromEngine | FromRouter) -> Iterator[str]:
 def _announcement_faults(message: Announcement) -> Iterator[str]:
     yield from _number("epoch", message.epoch, 0, MAX_NUMBER)
     yield from _number("interval", message.interval, *INTERVALS)
-    yield from _number("ranks", message.ranks, 1, MAX_RANKS)
+    if message.ranks is not None:
+        yield from _number("ranks", message.ranks, 1, MAX_RANKS)
     if message.process_start is not None:
         yield from _number("process_start", message.process_start, 0, 2**40)
     if message.version is not None:

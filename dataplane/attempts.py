@@ -25,13 +25,13 @@ from dataplane.failure_log import SAID, why_no_connection
 from dataplane.fleet_view import FleetView
 from dataplane.leg import Leg, Message
 from dataplane.load_header import ASKING, taken_out
-from dataplane.receipts import Try, explaining
+from dataplane.receipts import Try, name_worker
 from dataplane.retry import EVIDENCE, Attempt, Outcome, Step, may_be_sent_again, next_step, retry_after
 from dataplane.slot import Slot
 from dataplane.timeouts import Phase, Place
 from dataplane.upstream.connection import UpstreamConnection
 from shared.breaker import ProbeNewsKind
-from shared.errors import OWN_HEADERS, WORKER_HEADER, RouterError, bad_answer, out_of_descriptors, unreachable
+from shared.errors import RouterError, bad_answer, out_of_descriptors, unreachable
 from shared.messages import EvidenceKind
 
 if TYPE_CHECKING:
@@ -51,26 +51,27 @@ class Attempts:
         "_forwarder",
         "_is_over",
         "_leg",
+        "_message",
         "_number",
         "_pause",
         "_probing",
         "_request",
         "_slot",
+        "_try",
         "_waited",
         "exchange",
         "is_sent",
-        "message",
         "silent",
         "tried",
         "tries",
     )
 
-    def __init__(self, request: Request, leg: Leg, forwarder: Forwarder, message: Message, number: int = 0) -> None:
-        """Send `message`, after `number` attempts for another leg; `is_sent`: it may have reached a worker."""
+    def __init__(self, request: Request, leg: Leg, forwarder: Forwarder, number: int = 0) -> None:
+        """Begin after `number` attempts for another leg; `is_sent`: what is sent may have reached a worker."""
         self._request = request
         self._leg = leg
         self._forwarder = forwarder
-        self.message = message
+        self._message: Message | None = None
         self.is_sent = False
         self.tried: list[Slot] = []
         self.silent: list[Slot] = []
@@ -85,6 +86,7 @@ class Attempts:
         self._is_over = False
         self.exchange: Exchange | None = None
         self.tries: list[Try] = []
+        self._try: Try | None = None
 
     @property
     def last_worker(self) -> str | None:
@@ -122,8 +124,8 @@ class Attempts:
         level = logging.WARNING if gave_up else logging.INFO
         text = what if gave_up else f"{what}; another attempt follows"
         worker = self._slot.id if self._slot is not None else ""
-        if self.tries:
-            self.tries[-1].failed = what
+        if self._try is not None:
+            self._try.failed = what
         self._forwarder.failures.tell(self._forwarder.loop.time(), level, self._request.id, worker, text)
 
     # --- choosing --------------------------------------------------------------------------------------
@@ -139,14 +141,25 @@ class Attempts:
                 raise view.refusal(request.model, request.rank)
             chosen = choose(forwarder, view, request, candidates, now)
         slot, self._probing, self._expected, detail = chosen
-        self.tries.append(Try(slot.id, now, detail, view.pool))
         self.tried.append(slot)
+        attempt = self._note(Try(slot.id, now, detail, view.pool))
+        try:
+            self._message = self._leg.message(slot)
+        except RouterError:
+            # Nothing was asked of it.
+            self.tries.remove(attempt)
+            raise
         self._hold(slot)
         connection = slot.pool.take()
         if connection is None:
             self._connect(slot)
         else:
             self._send(slot, connection)
+
+    def _note(self, attempt: Try) -> Try:
+        self._try = attempt
+        self.tries.append(attempt)
+        return attempt
 
     def finds_somebody(self) -> bool:
         """Whether there is a worker that was not tried."""
@@ -174,7 +187,8 @@ class Attempts:
             return
         self._connecting = None
         connecting.cancel()
-        self.tries[-1].failed = "left before the request was sent to it"
+        if self._try is not None:
+            self._try.failed = "left before the request was sent to it"
         # Nothing was asked of it, so this was no attempt.
         self._number -= 1
         self._let_go()
@@ -240,7 +254,8 @@ class Attempts:
             exchange.on_first_part = self._computed
         self._asks = request.may_ask_for_load and slot.asks_for_load(self._forwarder.loop.time())
         asking = ASKING if self._asks else b""
-        line, fields, body = self.message
+        assert self._message is not None  # noqa: S101 - made when the worker was chosen
+        line, fields, body = self._message
         exchange.send(connection, b"%b%b\r\n%b%b%b" % (line, slot.authority, slot.rank_line, asking, fields), body)
 
     def _computed(self) -> None:
@@ -256,12 +271,7 @@ class Attempts:
             slot.outcomes.answers += 1
             if self._asks and (figures := taken_out(headers)) is not None:
                 slot.set_queue(figures, self._forwarder.loop.time())
-            settings = self._forwarder.fleet.view.settings
-            if settings.expose_worker or settings.explain:
-                headers[:] = [field for field in headers if not field[0].startswith(OWN_HEADERS)]
-                headers.append((WORKER_HEADER, slot.id.encode()))
-            if settings.explain:
-                headers.extend(explaining(self._forwarder.fleet.view, self.tries))
+            name_worker(headers, self._forwarder.fleet.view, slot.id, self.tries)
             if status >= 500:
                 self._judge(slot, status, headers)
         if not may_be_sent_again(status, self._request.client.method, self._leg.not_run):
@@ -368,7 +378,7 @@ class Attempts:
             if self._leg.renews:
                 self.tried.pop()
             elif not slot.has_left:
-                self.tries.append(Try(slot.id, self._forwarder.loop.time(), None, self._leg.pool))
+                self._note(Try(slot.id, self._forwarder.loop.time(), None, self._leg.pool))
                 self._hold(slot)
                 self._connect(slot)
                 return

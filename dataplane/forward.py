@@ -98,6 +98,10 @@ class Forwarder:
         """Return the id that the client gave, or a new one."""
         return request_id(client.fields, self.fleet.view.request_id_headers, self._rng)
 
+    def pairing_key(self) -> str:
+        """Return 32 hex digits that no other pairing has (`dataplane.pd.connector`)."""
+        return f"{self._rng.getrandbits(128):032x}"
+
     def pause_after(self, number: int) -> float:
         """Return the pause in seconds after attempt `number`."""
         settings = self.fleet.view.settings

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from dataplane.accounting import AbortedBy
 from dataplane.fleet_view import PoolName
 from dataplane.server import FutureLike
 from shared.errors import RouterError
+
+if TYPE_CHECKING:
+    from dataplane.slot import Slot
 
 
 class Message(NamedTuple):
@@ -65,6 +68,10 @@ class Leg(Protocol):
     @property
     def renews(self) -> bool:
         """Whether what was sent can not be sent again, and `renew` comes before the next choice."""
+        ...
+
+    def message(self, slot: Slot) -> Message:
+        """Return what is sent to a worker that was chosen. Raises RouterError when there can be nothing."""
         ...
 
     def renew(self) -> None:

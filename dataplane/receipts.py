@@ -20,6 +20,7 @@ from dataplane.load import Figures
 from dataplane.pd.pools import roles_of
 from dataplane.policies import Why
 from dataplane.slot import Slot
+from shared.errors import OWN_HEADERS, WORKER_HEADER
 from shared.receipt import AttemptReceipt, ChoiceReceipt, LeftOut, LoadReceipt, Receipt
 from shared.table import Role, Stamp, Worker
 
@@ -166,6 +167,16 @@ class Receipts:
                 if row[0] == request_id:
                     return Record(*row)
         return None
+
+
+def name_worker(headers: list[tuple[bytes, bytes]], view: FleetView, worker: str, tries: Sequence[Try]) -> None:
+    """Have an answer's head name the worker and say why it was chosen, as far as the operator wants that."""
+    settings = view.settings
+    if settings.expose_worker or settings.explain:
+        headers[:] = [field for field in headers if not field[0].startswith(OWN_HEADERS)]
+        headers.append((WORKER_HEADER, worker.encode()))
+    if settings.explain:
+        headers.extend(explaining(view, tries))
 
 
 def explaining(view: FleetView, tries: Sequence[Try]) -> Iterable[tuple[bytes, bytes]]:

@@ -27,7 +27,7 @@ from dataplane.peek import KV_TRANSFER, Peek, peek
 from dataplane.retry import NOT_RUN_STATUSES
 from dataplane.splice import without_members
 from dataplane.timeouts import Phase, Place, Progress
-from dataplane.upstream.head import field_lines, request_line
+from dataplane.upstream.head import Headers, field_lines, request_line
 from shared.catalog import route_label
 from shared.errors import (
     RouterError,
@@ -43,6 +43,7 @@ from shared.errors import (
 
 if TYPE_CHECKING:
     from dataplane.forward import Forwarder
+    from dataplane.slot import Slot
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +61,7 @@ class Request:
         "_attempts",
         "_ended",
         "_forwarder",
+        "_message",
         "_peek",
         "_progress",
         "arrived",
@@ -83,6 +85,7 @@ class Request:
         self._progress = Progress(self.arrived)
         self._peek = Peek()
         self._attempts: Attempts | Disaggregated | None = None
+        self._message: Message | None = None
         self._ended = False
         self.may_ask_for_load = False
         self.rank: int | None = None
@@ -136,7 +139,7 @@ class Request:
                 connector = connector_of(settings.kv_connector)
                 self._attempts = Disaggregated(self, self._forwarder, connector)
             else:
-                self._attempts = Attempts(self, self, self._forwarder, self.message(body))
+                self._attempts = Attempts(self, self, self._forwarder)
             preparing = self._forwarder.fleet.view.policy.prepare(self)
             if preparing is None:
                 self._attempts.next()
@@ -163,14 +166,32 @@ class Request:
         logger.exception("request %s", self.id.decode("latin-1"))
         self.refuse(internal())
 
-    def message(self, body: bytes | bytearray, *, without: bytes = b"") -> Message:
-        """Return the request as a worker gets it, with this body, and without the head's field of that name."""
+    def message(self, slot: Slot) -> Message:
+        """Return the request as it is, the same for each worker."""
+        if self._message is None:
+            self._message = self.compose(self.body)
+        return self._message
+
+    def compose(
+        self, body: bytes | bytearray, *, without: frozenset[bytes] = frozenset(), fields: Headers = ()
+    ) -> Message:
+        """Return the request with another body, and with `fields` in the place of the client's and of those `without`.
+
+        A request id among the `fields` stands in the place of the client's, too.
+        """
         client = self.client
         line = request_line(client.method, client.scope["raw_path"], client.scope["query_string"])
         authorization = self._forwarder.fleet.worker_key.authorization
-        headers = [field for field in client.headers if field[0] != without] if without else client.headers
         replaced = OWN_RANK if self._forwarder.fleet.view.ranks else frozenset()
-        return Message(line, field_lines(headers, self.id, client.method, len(body), authorization, replaced), body)
+        request_id = self.id
+        headers = client.headers
+        if fields or without:
+            names = without.union(name for name, _ in fields)
+            request_id = next((value for name, value in fields if name == b"x-request-id"), request_id)
+            headers = [*(field for field in headers if field[0] not in names), *fields]
+            replaced -= names
+        lines = field_lines(headers, request_id, client.method, len(body), authorization, replaced)
+        return Message(line, lines, body)
 
     def renew(self) -> None:
         """Do nothing: a request can be sent again as it is."""

@@ -9,11 +9,13 @@ from dataplane.client_rank import rank_line
 from dataplane.load import Figures, figures_of, vllm
 from dataplane.load_header import ASK_AFTER, QueueFigures
 from dataplane.outcomes import Outcomes
+from dataplane.pd.connector import Peer
 from dataplane.prefill import Prefills
 from dataplane.priority import rank_of
 from dataplane.upstream.pool import Pool
 from shared.messages import LOAD_UNKNOWN_AFTER, WorkerLoad
 from shared.table import Worker
+from shared.transfer import Transfer
 
 if TYPE_CHECKING:
     from dataplane.fleet import Fleet
@@ -24,7 +26,7 @@ class Slot:
 
     `has_left` when it drains or is in the table no more: it must get no request that was not sent yet. `rank` groups
     the workers (`dataplane.priority`), `weight` is the share within a group. `rank_line` is the field that a request
-    to a data-parallel rank has (`dataplane.client_rank`).
+    to a data-parallel rank has (`dataplane.client_rank`), `peer` what a connector sees of the worker (`dataplane.pd`).
     """
 
     __slots__ = (
@@ -44,6 +46,7 @@ class Slot:
         "others",
         "others_prefill",
         "outcomes",
+        "peer",
         "pool",
         "prefills",
         "rank",
@@ -77,6 +80,8 @@ class Slot:
     def follow(self, worker: Worker) -> None:
         """Go by what a table says of the worker in this life."""
         self.has_left = worker.state == "draining"
+        transfer = worker.transfer or Transfer()
+        self.peer = Peer(worker.id, worker.url, worker.rank, worker.version, worker.models, transfer)
         self.rank = rank_of(worker)
         # Those of weight 0 are in groups of their own, with equal shares.
         self.weight = worker.weight or 1.0

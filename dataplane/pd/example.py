@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from dataplane.pd.connector import Connector, one_token
+from dataplane.pd.connector import Ask, Connector, Order, Pairing, Peer, one_token
 
 
 class Example(Connector):
     """ExampleConnector (formerly SharedStorageConnector)."""
 
     name = "example"
-    hands_over = False
+    serves_once = False
 
-    def prefill_body(self, path: str, body: bytes | bytearray) -> bytes:
+    def order(self, prefill: Peer) -> Order:
+        """The files must be there before they are looked for."""
+        return Order.PREFILL_FIRST
+
+    def prefill(self, pairing: Pairing) -> Ask:
         """Return the body for one token: computing the prompt writes its KV cache."""
-        return one_token(path, body)
+        return Ask(one_token(pairing.path, pairing.body))
 
     def handoff(self, answer: bytes) -> bytes | None:
-        """Return nothing."""
-        return None
+        """Return nothing, which is all that is needed."""
+        return b""
 
-    def decode_body(self, body: bytes | bytearray, handoff: bytes) -> bytes:
+    def decode(self, pairing: Pairing, handoff: bytes) -> Ask:
         """Return the client's body."""
-        return bytes(body)
+        return Ask(pairing.body)

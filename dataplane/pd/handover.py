@@ -28,8 +28,6 @@ NOT_FETCHED_STATUSES = NOT_RUN_STATUSES | {500}
 """What a decode worker answers that could not fetch the KV cache, from a prefill worker that has died meanwhile."""
 _FEW = 2
 """Failures after which a 500 is taken for an answer: a request that always ends so must not be made for ever."""
-LIFE = 20.0
-"""Seconds in which a handoff must go out: vLLM 0.22+ frees its blocks after 30 s, unless the decode worker asks."""
 _NOBODY = frozenset({"no_worker_available", "workers_unreachable"})
 
 
@@ -48,9 +46,9 @@ def after_prefill(status: int, *, may_fall_back: bool) -> AfterPrefill:
     return AfterPrefill.ELSEWHERE if may_fall_back and status in NOT_RUN_STATUSES else AfterPrefill.ANSWER
 
 
-def must_renew(*, is_sent: bool, age: float) -> bool:
+def must_renew(*, is_sent: bool, age: float, lease: float) -> bool:
     """Whether a handoff that is `age` seconds old is of no more use."""
-    return is_sent or age > LIFE
+    return is_sent or age > lease
 
 
 def not_run(*, hands_over: bool, failures: int) -> frozenset[int]:

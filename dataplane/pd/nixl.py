@@ -2,13 +2,24 @@
 
 What it tells is passed on as it stands, since its keys change from version to version. A decode worker's engine ends
 when one that it needs is missing (seen on 0.32), so these are looked for. `remote_request_id` is there since 0.14.
+The two shake hands on a hash that has the server's version and the `--model` text in it.
 """
 
 from __future__ import annotations
 
 import msgspec
 
-from dataplane.pd.connector import Connector, one_token
+from dataplane.pd.connector import (
+    Ask,
+    Connector,
+    Order,
+    Pairing,
+    Peer,
+    first_member,
+    one_token,
+    other_models,
+    other_version,
+)
 from shared.decoding import DECODE_ERRORS
 
 REQUIRED = (
@@ -28,11 +39,18 @@ class Nixl(Connector):
     """NixlConnector."""
 
     name = "nixl"
-    hands_over = True
 
-    def prefill_body(self, path: str, body: bytes | bytearray) -> bytes:
+    def order(self, prefill: Peer) -> Order:
+        """The decode worker fetches from whom the answer names."""
+        return Order.PREFILL_FIRST
+
+    def misfit(self, prefill: Peer, decode: Peer) -> str | None:
+        """Return why they would not shake hands."""
+        return super().misfit(prefill, decode) or other_version(prefill, decode) or other_models(prefill, decode)
+
+    def prefill(self, pairing: Pairing) -> Ask:
         """Return the body with the order to keep the KV cache for somebody."""
-        return one_token(path, body, {"kv_transfer_params": _ORDER})
+        return Ask(one_token(pairing.path, pairing.body, {"kv_transfer_params": _ORDER}))
 
     def handoff(self, answer: bytes) -> bytes | None:
         """Return `kv_transfer_params`; None also when a key that the decode worker needs is missing or null."""
@@ -45,8 +63,6 @@ class Nixl(Connector):
             return None
         return bytes(raw) if all(told.get(key) is not None for key in REQUIRED) else None  # type: ignore[arg-type]
 
-    def decode_body(self, body: bytes | bytearray, handoff: bytes) -> bytes:
+    def decode(self, pairing: Pairing, handoff: bytes) -> Ask:
         """Return the client's body with the handoff as its first member."""
-        start = body.index(b"{") + 1
-        comma = b"" if body[start:].lstrip().startswith(b"}") else b","
-        return b'%b"kv_transfer_params":%b%b%b' % (bytes(body[:start]), handoff, comma, bytes(body[start:]))
+        return Ask(first_member(pairing.body, "kv_transfer_params", handoff))

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Final
 from dataplane.attempts import Attempts
 from dataplane.candidates import is_reachable
 from dataplane.exchange import Exchange
-from dataplane.leg import Leg, Taker
+from dataplane.leg import Leg, Message, Taker
 from dataplane.pd.collector import MOST, Collector
-from dataplane.pd.connector import Connector
+from dataplane.pd.connector import Connector, Pairing
 from dataplane.pd.handover import AfterPrefill, after_prefill, may_go_elsewhere, must_renew, not_run
 from dataplane.receipts import Try
 from dataplane.retry import NOT_RUN_STATUSES
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from dataplane.forward import Forwarder
     from dataplane.request import Request
 
+_ACCEPT_ENCODING = frozenset({b"accept-encoding"})
 _PLACES_OF_A_LEG = 1 << 40
 """More than a leg has, so that no place in one is a place in another."""
 
@@ -42,9 +43,11 @@ class Disaggregated:
         "_connector",
         "_decode",
         "_forwarder",
+        "_handoff",
         "_handoff_at",
         "_is_prefilling",
         "_open",
+        "_pairing",
         "_request",
         "_silent",
         "tries",
@@ -57,15 +60,17 @@ class Disaggregated:
         self._silent: list[Slot] = []
         self.tries: list[Try] = []
         self._is_prefilling = False
+        # What the prefill worker handed over, None when that can not be used.
+        self._handoff: bytes | None = None
         # When the handoff that the decode leg sends was given; None when it sends none.
         self._handoff_at: float | None = None
-        self._decode: Attempts = self._attempts(_DecodeLeg(self, request), request.body)
+        self._pairing: Pairing | None = None
+        self._decode: Attempts = self._attempts(_DecodeLeg(self, request))
         self._open: Attempts | None = None
 
-    def _attempts(self, leg: Leg, body: bytes | bytearray, *, without: bytes = b"") -> Attempts:
+    def _attempts(self, leg: Leg) -> Attempts:
         """Return a leg's attempts. They count on from those that failed before, of whatever leg."""
-        message = self._request.message(body, without=without)
-        attempts = Attempts(self._request, leg, self._forwarder, message, self._failures)
+        attempts = Attempts(self._request, leg, self._forwarder, self._failures)
         attempts.tries = self.tries
         attempts.silent = self._silent
         return attempts
@@ -141,18 +146,24 @@ class Disaggregated:
         request = self._request
         if not self._decode.finds_somebody():
             return self._forwarder.fleet.view.of("decode").refusal(request.model)
-        try:
-            body = self._connector.prefill_body(request.path, request.body)
-        except (ValueError, RecursionError):
-            return unreadable_body()
-        # The answer is for us, who read it as it is.
-        self._open = self._attempts(_PrefillLeg(self, request.client.method), body, without=b"accept-encoding")
+        self._open = self._attempts(_PrefillLeg(self, request.client.method))
         self._is_prefilling = True
         try:
             self._open.next()
         except RouterError as error:
             return error
         return None
+
+    def prefill_message(self, slot: Slot) -> Message:
+        """Begin a pairing with a prefill worker; return what it is asked. Raises RouterError."""
+        request = self._request
+        self._pairing = Pairing(request.path, request.body, self._forwarder.pairing_key(), slot.peer)
+        try:
+            asked = self._connector.prefill(self._pairing)
+        except (ValueError, RecursionError):
+            raise unreadable_body() from None
+        # The answer is for us, who read it as it is.
+        return request.compose(asked.body, without=_ACCEPT_ENCODING, fields=asked.fields)
 
     def prefilled(self, answer: Collector) -> None:
         """Take the prefill worker's answer."""
@@ -166,15 +177,11 @@ class Disaggregated:
     # --- decode ------------------------------------------------------------------------------------------
 
     def _begin_decode(self, handoff: bytes | None) -> None:
-        request = self._request
-        body: bytes | bytearray = request.body
+        self._handoff = handoff
         self._handoff_at = None
-        if handoff is not None:
+        if handoff is not None and self._connector.serves_once:
             self._handoff_at = self._forwarder.loop.time()
-            body = self._connector.decode_body(body, handoff)
-        is_recomputed = handoff is None and self._connector.hands_over
-        self._forwarder.accounting.disaggregated["recomputed" if is_recomputed else "two-workers"] += 1
-        self._decode.message = request.message(body)
+        self._forwarder.accounting.disaggregated["recomputed" if handoff is None else "two-workers"] += 1
         self._decode.is_sent = False
         self._switch_to(self._decode)
         try:
@@ -182,13 +189,24 @@ class Disaggregated:
         except RouterError as error:
             self.failed(error)
 
+    def decode_message(self, slot: Slot) -> Message:
+        """Return what a decode worker is asked. Raises RouterError."""
+        request = self._request
+        if self._handoff is None or self._pairing is None:
+            return request.message(slot)
+        try:
+            asked = self._connector.decode(self._pairing._replace(decode=slot.peer), self._handoff)
+        except (ValueError, RecursionError):
+            raise unreadable_body() from None
+        return request.compose(asked.body, fields=asked.fields)
+
     @property
     def must_renew(self) -> bool:
         """Whether the decode leg needs another handoff before it goes on."""
         if self._handoff_at is None:
             return False
         age = self._forwarder.loop.time() - self._handoff_at
-        return must_renew(is_sent=self._decode.is_sent, age=age)
+        return must_renew(is_sent=self._decode.is_sent, age=age, lease=self._connector.lease)
 
     @property
     def not_run(self) -> frozenset[int]:
@@ -219,7 +237,7 @@ class Disaggregated:
         """Have the whole request done by one worker that was not tried, if there is one and attempts are left."""
         forwarder = self._forwarder
         request = self._request
-        whole = self._attempts(request, request.body)
+        whole = self._attempts(request)
         whole.tried = [*self._decode.tried, *(self._open.tried if self._open is not None else ())]
         is_retry = bool(self.tries) and not is_paid
         is_allowed = self._failures < self._settings.max_attempts and forwarder.budget.has_token(forwarder.loop.time())
@@ -263,6 +281,10 @@ class _PrefillLeg(Collector):
         """The leg itself."""
         return self
 
+    def message(self, slot: Slot) -> Message:
+        """Begin a pairing."""
+        return self._of.prefill_message(slot)
+
     def renew(self) -> None:
         """Do nothing: the order to compute a prompt can be sent again."""
 
@@ -302,6 +324,10 @@ class _DecodeLeg:
     def client(self) -> Client:
         """The client."""
         return self._request.client
+
+    def message(self, slot: Slot) -> Message:
+        """Return what makes it go on from the prefill."""
+        return self._of.decode_message(slot)
 
     @property
     def not_run(self) -> frozenset[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dataplane.pd.handover import LIFE, AfterPrefill, after_prefill, may_go_elsewhere, must_renew
+from dataplane.pd.handover import AfterPrefill, after_prefill, may_go_elsewhere, must_renew
 from shared.errors import bad_answer, no_worker, unreachable
 
 
@@ -25,9 +25,9 @@ def test_what_follows_a_prefill(status: int, with_fallback: AfterPrefill, withou
 
 
 def test_a_handoff_serves_once_and_not_for_ever() -> None:
-    assert not must_renew(is_sent=False, age=0)
-    assert must_renew(is_sent=True, age=0)
-    assert must_renew(is_sent=False, age=LIFE + 1)
+    assert not must_renew(is_sent=False, age=0, lease=20)
+    assert must_renew(is_sent=True, age=0, lease=20)
+    assert must_renew(is_sent=False, age=21, lease=20)
 
 
 def test_what_may_be_done_elsewhere() -> None:

@@ -47,8 +47,30 @@ def sim(
         float, typer.Option(help="Seconds after which an idle connection is closed.")
     ] = _DEFAULT.idle_close_seconds,
     kv_connector: Annotated[
-        bool, typer.Option(help="Hand KV cache over to other simulated workers, as NixlConnector does.")
-    ] = False,
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Hand KV cache over to other simulated workers as vLLM does with nixl, nixl_push, mooncake, moriio, "
+            "nccl, example or lmcache.",
+        ),
+    ] = None,
+    kv_role: Annotated[str, typer.Option(help="kv_both, kv_producer or kv_consumer.")] = _DEFAULT.kv_role,
+    kv_mode: Annotated[
+        str, typer.Option(help="moriio: the decode worker reads, or the prefill worker writes (read, write).")
+    ] = _DEFAULT.kv_mode,
+    kv_lease_secs: Annotated[
+        float, typer.Option(help="Seconds for which KV cache is kept for a decode worker.")
+    ] = _DEFAULT.kv_lease_seconds,
+    kv_wait_secs: Annotated[
+        float, typer.Option(help="Seconds for which a decode worker waits for KV cache that does not come.")
+    ] = _DEFAULT.kv_wait_seconds,
+    kv_transfer_tokens_per_second: Annotated[
+        float, typer.Option(help="Speed of KV cache between workers.")
+    ] = _DEFAULT.kv_transfer_tokens_per_second,
+    bootstrap_port: Annotated[
+        int, typer.Option(help="mooncake: port of the first worker's bootstrap server; 0 chooses free ports.")
+    ] = _DEFAULT.bootstrap_port,
+    vllm_version: Annotated[str, typer.Option(help="What GET /version tells.")] = _DEFAULT.version,
     enable_server_load_tracking: Annotated[bool, typer.Option(help="Let /load count.")] = False,
     kv_events: Annotated[
         bool, typer.Option("--kv-events", help="Publish KV events, on free ports that GET /kv_event_sources tells.")
@@ -82,7 +104,14 @@ def sim(
                 max_model_len=max_model_len,
                 time_scale=time_scale,
                 idle_close_seconds=idle_close,
+                version=vllm_version,
                 kv_connector=kv_connector,
+                kv_role=kv_role,
+                kv_mode=kv_mode,
+                kv_lease_seconds=kv_lease_secs,
+                kv_wait_seconds=kv_wait_secs,
+                kv_transfer_tokens_per_second=kv_transfer_tokens_per_second,
+                bootstrap_port=bootstrap_port,
                 server_load_tracking=enable_server_load_tracking,
                 kv_events=kv_events,
                 kv_events_buffer_steps=kv_events_buffer_steps,

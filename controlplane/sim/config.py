@@ -6,6 +6,12 @@ import msgspec
 
 from .faults import Fault
 
+CONNECTORS = ("nixl", "nixl_push", "mooncake", "moriio", "nccl", "example", "lmcache")
+ROLES = ("kv_both", "kv_producer", "kv_consumer")
+MODES = ("read", "write")
+_ONE_ROLE = ("nccl", "moriio")
+"""Connectors whose workers are either prefill or decode workers."""
+
 MAX_WORKERS = 1024
 MAX_PORT = 65535
 MAX_RANKS = 64
@@ -43,8 +49,21 @@ class SimConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Every engine duration is multiplied by it; 0 makes answers instant."""
     idle_close_seconds: float = 5.0
     """Keep-alive time of an idle connection: 5 s is what vLLM gives its uvicorn."""
-    kv_connector: bool = False
-    """Whether KV cache goes from worker to worker as with vLLM's NixlConnector; each takes either role."""
+    version: str = "0.32.0"
+    """vLLM's, as `/version` tells it. Two workers with NIXL must have the same."""
+    kv_connector: str | None = None
+    """How KV cache goes from worker to worker: one of `CONNECTORS` (`kv_transfer`)."""
+    kv_role: str = "kv_both"
+    kv_mode: str = "write"
+    """MoRIIO's: the decode worker reads, or the prefill worker writes, which is vLLM's default."""
+    kv_lease_seconds: float = 30.0
+    """For which a prompt's blocks are kept for a worker that does not come: vLLM's `kv_lease_duration`."""
+    kv_wait_seconds: float = 480.0
+    """For which a decode worker waits for blocks that do not come, if at all: vLLM's for NIXL push and Mooncake."""
+    kv_transfer_tokens_per_second: float = 200_000.0
+    """Speed of KV cache between workers: about an 8B model over 200 Gbit/s."""
+    bootstrap_port: int = 8998
+    """Port of the first worker's bootstrap server with Mooncake, which is vLLM's; 0 chooses free ones."""
     server_load_tracking: bool = False
     """Whether `/load` counts; vLLM answers 0 unless it is asked to track."""
     kv_events: bool = False
@@ -64,6 +83,7 @@ def check(config: SimConfig) -> SimConfig:
     """Return the config unchanged, or raise ConfigError for the first setting that cannot work."""
     _within("--port", config.port, 0, MAX_PORT)
     _within("--count", config.count, 1, MAX_WORKERS)
+    _within("--bootstrap-port", config.bootstrap_port, 0, MAX_PORT)
     _within("--data-parallel-size", config.data_parallel_size, 1, MAX_RANKS)
     if config.port and config.port + config.count - 1 > MAX_PORT:
         raise ConfigError(
@@ -83,6 +103,7 @@ def check(config: SimConfig) -> SimConfig:
             f"--prefill-tokens-per-second {config.prefill_tokens_per_second:g} is not above 0: "
             "for instant answers use --time-scale 0"
         )
+    _check_kv(config)
     tokens = config.num_blocks * config.block_size
     if tokens < config.max_model_len:
         raise ConfigError(
@@ -94,6 +115,26 @@ def check(config: SimConfig) -> SimConfig:
         if index is not None and not 0 <= index < config.count:
             raise ConfigError(f"--fault {index}:... names a worker outside 0..{config.count - 1}")
     return config
+
+
+def _check_kv(config: SimConfig) -> None:
+    for flag, value, known in (
+        ("--kv-connector", config.kv_connector, (None, *CONNECTORS)),
+        ("--kv-role", config.kv_role, ROLES),
+        ("--kv-mode", config.kv_mode, MODES),
+    ):
+        if value not in known:
+            raise ConfigError(f"{flag} is {value!r}; choose one of: {', '.join(filter(None, known))}")
+    if config.kv_connector in _ONE_ROLE and config.kv_role == "kv_both":
+        raise ConfigError(
+            f"--kv-connector {config.kv_connector} has workers of one role each: "
+            "use --kv-role kv_producer for prefill workers and --kv-role kv_consumer for decode workers"
+        )
+    for name in ("kv_lease_seconds", "kv_wait_seconds"):
+        _at_least(name, getattr(config, name), 0)
+    if not config.kv_transfer_tokens_per_second > 0:
+        speed = config.kv_transfer_tokens_per_second
+        raise ConfigError(f"--kv-transfer-tokens-per-second {speed:g} is not above 0: for no time use --time-scale 0")
 
 
 def _within(flag: str, value: int, low: int, high: int) -> None:

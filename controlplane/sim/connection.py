@@ -14,6 +14,7 @@ import httptools
 from . import wire
 from .exchange import Exchange, Request
 from .recorder import Record
+from .routes import ROUTES, Routes
 
 if TYPE_CHECKING:
     from .worker import Worker
@@ -30,8 +31,9 @@ class Connection(asyncio.Protocol):
     cannot make the queue longer than what one read brings.
     """
 
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, worker: Worker, routes: Routes = ROUTES) -> None:
         self.worker = worker
+        self.routes = routes
         self.write_paused = False
         self._loop = worker.loop
         self._transport: asyncio.Transport | None = None

@@ -84,6 +84,10 @@ def state(worker: Worker, exchange: Exchange) -> None:
             "aborted": recorder.aborted,
             "killed": recorder.killed,
             "active": recorder.active,
+            "kv_role": worker.config.kv_role,
+            "zmq_address": worker.kv_transfer.zmq_address if worker.kv_transfer is not None else "",
+            "bootstrap_port": worker.bootstrap_port,
+            "engine_ids": worker.engine_ids,
             "handoffs": {
                 "kept": len(worker.handoffs),
                 "taken": worker.handoffs.taken,
@@ -105,6 +109,7 @@ def _figures(engine: Engine) -> dict[str, float]:
         "blocks_cached": engine.pool.cached,
         "prefix_cache_queries": engine.stats.prefix_cache_queries,
         "prefix_cache_hits": engine.stats.prefix_cache_hits,
+        "external_prefix_cache_hits": engine.stats.external_hits,
         "prompt_tokens": engine.stats.prompt_tokens,
         "generation_tokens": engine.stats.generation_tokens,
         "preemptions": engine.stats.preemptions,

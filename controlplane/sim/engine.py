@@ -30,7 +30,7 @@ class Sequence:
     """One prompt and the answer that grows behind it; mutable, and changed by its engine only."""
 
     __slots__ = (
-        "admitted_at", "arrived_at", "blocks", "cached", "computed", "finish_reason", "finished_at",
+        "admitted_at", "arrived_at", "blocks", "cached", "computed", "external", "finish_reason", "finished_at",
         "first_token_at", "hashes", "preemptions", "produced", "prompt", "scheduled", "seed", "stops", "target",
     )  # fmt: skip
 
@@ -44,6 +44,8 @@ class Sequence:
         self.produced = 0
         self.cached = 0
         """Prompt tokens whose KV was found in the prefix cache at the first admission."""
+        self.external = 0
+        """Prompt tokens whose KV came from another worker; the last token is always computed."""
         self.computed = 0
         self.scheduled = 0
         self.blocks: list[int] = []
@@ -167,21 +169,27 @@ class Engine:
         # The last token is always computed: its logits are the answer's first token.
         hits = self.pool.find(sequence.hashes[: (sequence.length - 1) // self.block_size])
         cached = len(hits) * self.block_size
-        tokens = min(sequence.length - cached, budget)
-        blocks = self.pool.take(hits, -(-(cached + tokens) // self.block_size) - len(hits))
+        # What another worker sent is lost when the sequence is preempted.
+        is_new = sequence.admitted_at is None
+        loaded = max(cached, min(sequence.external, sequence.length - 1) if is_new else 0)
+        tokens = min(sequence.length - loaded, budget)
+        blocks = self.pool.take(hits, -(-(loaded + tokens) // self.block_size) - len(hits))
         if blocks is None:
             return 0
         self.waiting.popleft()
         self.running.append(sequence)
         sequence.blocks = blocks
-        sequence.computed = cached
+        sequence.computed = loaded
         sequence.scheduled = tokens
-        if sequence.admitted_at is None:
+        if is_new:
             sequence.admitted_at = now
-            sequence.cached = cached
+            sequence.cached = loaded
+            sequence.external = loaded - cached
+            self.stats.external_queries += len(sequence.prompt) - cached if sequence.external else 0
+            self.stats.external_hits += sequence.external
             self.stats.prefix_cache_queries += len(sequence.prompt)
             self.stats.prefix_cache_hits += cached
-        self.pool.remember(blocks, sequence.hashes[: (cached + tokens) // self.block_size], sequence.prompt)
+        self.pool.remember(blocks, sequence.hashes[: (loaded + tokens) // self.block_size], sequence.prompt)
         return tokens
 
     def _grow(self, sequence: Sequence, tokens: int) -> bool:

@@ -108,13 +108,13 @@ FAMILIES: tuple[Family, ...] = (
         "vllm:external_prefix_cache_queries_total",
         "counter",
         "External prefix cache queries from KV connector cross-instance cache sharing, in terms of number of queried tokens.",
-        _zero,
+        lambda e: _one(e.stats.external_queries),
     ),
     Family(
         "vllm:external_prefix_cache_hits_total",
         "counter",
         "External prefix cache hits from KV connector cross-instance cache sharing, in terms of number of cached tokens.",
-        _zero,
+        lambda e: _one(e.stats.external_hits),
     ),
     Family(
         "vllm:mm_cache_queries_total",
@@ -142,8 +142,8 @@ FAMILIES: tuple[Family, ...] = (
         lambda e: _by(
             "source",
             local_compute=e.stats.prompt_tokens - e.stats.prompt_tokens_cached,
-            local_cache_hit=e.stats.prompt_tokens_cached,
-            external_kv_transfer=0,
+            local_cache_hit=e.stats.prompt_tokens_cached - e.stats.external_hits,
+            external_kv_transfer=e.stats.external_hits,
         ),
     ),
     Family(
@@ -156,7 +156,14 @@ FAMILIES: tuple[Family, ...] = (
         "vllm:prompt_tokens_cached_by_source_total",
         "counter",
         "Prefix-cache hit tokens by the cache tier that supplied them: device (local HBM), host (offloaded to DRAM), disk, p2p (transferred from another vLLM instance) or external_unspecified. Counted at admission; sums to vllm:prefix_cache_hits + vllm:external_prefix_cache_hits.",
-        lambda e: _by("source", device=e.stats.prompt_tokens_cached, host=0, p2p=0, disk=0, external_unspecified=0),
+        lambda e: _by(
+            "source",
+            device=e.stats.prompt_tokens_cached - e.stats.external_hits,
+            host=0,
+            p2p=e.stats.external_hits,
+            disk=0,
+            external_unspecified=0,
+        ),
     ),
     Family(
         "vllm:generation_tokens_total",

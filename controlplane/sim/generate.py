@@ -6,13 +6,14 @@ import json
 import random
 from typing import TYPE_CHECKING
 
-from . import answers, handoff, text, wire
+from . import answers, text, wire
 from .engine import Sequence
-from .errors import ApiError, server_error, too_long
+from .errors import ApiError, too_long
 from .exchange import Exchange, Pull
+from .kv_transfer.base import NO_HANDOFF, EngineDeadError, Fetched, Leg
+from .loader import Loader
 from .requests import Chat, Completion, chat_prompt, check_sampling, prompts, read
 from .stats import Arrival
-from .stream_error import ErrorStream
 
 if TYPE_CHECKING:
     from .rank import Rank
@@ -76,47 +77,34 @@ def _run(
     all_prompts: list[list[int]],
     limit: int | None,
 ) -> None:
-    order = (body.kv_transfer_params or {}) if worker.config.kv_connector else {}
     rank, longest = worker.rank(exchange.request.header(b"x-data-parallel-rank")), worker.config.max_model_len
-    if not order.get("do_remote_prefill"):
-        _generate(worker, rank, exchange, body, writer, model, _choices(rank, longest, body, all_prompts, limit))
-        return
-
-    def fetched(seed: int | None) -> None:
-        if seed is not None:
-            choices = _choices(rank, longest, body, all_prompts, limit, seed)
-            _generate(worker, rank, exchange, body, writer, model, choices)
-        elif body.stream:
-            ErrorStream.answer(exchange, 500)
-        else:
-            exchange.send(500, wire.JSON, server_error(500))
-
-    try:
-        handoff.fetch(worker, order, fetched)
-    except handoff.BadOrderError:
-        worker.kill()
-
-
-def _generate(
-    worker: Worker,
-    rank: Rank,
-    exchange: Exchange,
-    body: Chat | Completion,
-    writer: type[answers.Chat],
-    model: str,
-    choices: list[Choice],
-) -> None:
     given = exchange.request.header(b"x-request-id")
     identity = writer.prefix + (given.decode("latin-1") if given else f"{random.getrandbits(64):016x}")
     answer = writer(identity, int(worker.wall()), model, worker.fingerprint)
-    if body.stream:
-        events = Events(worker, rank, exchange, body, answer, choices)
-        exchange.stream(200, wire.EVENTS, events)
-        rank.submit([choice.sequence for choice in choices], events.progressed)
+    # As vLLM names it inside; a text completion has several prompts.
+    name = f"{identity}{'-0' if writer is answers.Completion else ''}-{random.getrandbits(32):08x}"
+    leg = Leg(name, body.kv_transfer_params or {}, all_prompts[0])
+
+    def generate(fetched: Fetched | None) -> None:
+        choices = _choices(rank, longest, body, all_prompts, limit, fetched)
+        if body.stream:
+            events = Events(worker, rank, exchange, body, answer, choices, leg)
+            exchange.stream(200, wire.EVENTS, events)
+            rank.submit([choice.sequence for choice in choices], events.progressed)
+        else:
+            whole = Whole(worker, rank, exchange, body, answer, choices, leg)
+            exchange.watch(whole)
+            rank.submit([choice.sequence for choice in choices], whole.progressed)
+
+    try:
+        loading = worker.kv_transfer.load(leg) if worker.kv_transfer is not None else None
+    except EngineDeadError:
+        worker.kill()
+        return
+    if loading is None:
+        generate(None)
     else:
-        whole = Whole(worker, rank, exchange, body, answer, choices)
-        exchange.watch(whole)
-        rank.submit([choice.sequence for choice in choices], whole.progressed)
+        Loader(worker, exchange, loading, generate).start()
 
 
 def _choices(
@@ -125,9 +113,9 @@ def _choices(
     body: Chat | Completion,
     all_prompts: list[list[int]],
     limit: int | None,
-    fetched: int | None = None,
+    fetched: Fetched | None,
 ) -> list[Choice]:
-    """Return what is to be generated; `fetched` is the seed that came with another worker's KV cache."""
+    """Return what is to be generated; `fetched` is KV cache that came for it."""
     count = body.n or 1
     choices: list[Choice] = []
     for prompt in all_prompts:
@@ -138,9 +126,10 @@ def _choices(
         for number in range(count):
             # The first choice is the greedy answer whatever the temperature, so that a test can compare it.
             own = text.seed_of(prompt, 0 if body.temperature == 0 else number)
-            seed = own if fetched is None else fetched
+            seed = own if fetched is None or fetched.seed is None else fetched.seed
             target, stops = _length(seed, limit, longest - len(prompt), body.ignore_eos)
             choice = Choice(len(choices), Sequence(prompt, target, seed, stops=stops))
+            choice.sequence.external = 0 if fetched is None else fetched.tokens
             if body.stop:
                 _stop_at(choice, [body.stop] if isinstance(body.stop, str) else body.stop, body.min_tokens or 0)
             choices.append(choice)
@@ -180,6 +169,7 @@ class _Generation:
         body: Chat | Completion,
         answer: answers.Chat,
         choices: list[Choice],
+        leg: Leg,
     ) -> None:
         self._worker = worker
         self._rank = rank
@@ -187,8 +177,7 @@ class _Generation:
         self._answer = answer
         self._choices = choices
         self._with_ids = bool(body.return_token_ids)
-        order = body.kv_transfer_params or {}
-        self._hands_over = worker.config.kv_connector and bool(order.get("do_remote_decode"))
+        self._leg = leg
 
     def pull(self) -> bytes | Pull:
         """Return nothing: a whole answer is sent at once."""
@@ -197,6 +186,13 @@ class _Generation:
     def cancel(self) -> None:
         """Free slots and blocks: the client is gone."""
         self._rank.abort([choice.sequence for choice in self._choices])
+
+    def _handoff(self) -> bytes:
+        """Return what is told of the prompt's KV cache, once the answer is complete: that of the first choice only."""
+        first, connector = self._choices[0].sequence, self._worker.kv_transfer
+        if connector is None:
+            return NO_HANDOFF
+        return connector.finished(self._leg, first.seed, by_length=first.finish_reason == "length")
 
     def _counts(self) -> tuple[int, int]:
         """Return (prompt tokens, answer tokens) of all choices; the prompt of `n` choices counts once."""
@@ -225,13 +221,6 @@ class Whole(_Generation):
         parts = [self._part(choice, 0) for choice in self._choices]
         body = self._answer.whole(parts, *self._counts(), self._handoff())
         self._exchange.send(200, self._load_header() + wire.JSON, body)
-
-    def _handoff(self) -> bytes:
-        """Return where this prompt's KV cache is kept, if it is to be: of an answer that ended by its length."""
-        first = self._choices[0].sequence
-        if not self._hands_over or first.finish_reason != "length":
-            return b"null"
-        return handoff.kept_for(self._worker, self._answer.identity, first.seed, len(first.prompt))
 
     def _load_header(self) -> bytes:
         """Return the ORCA header, if the request asks for it; vLLM sends it with whole answers only."""
@@ -263,13 +252,15 @@ class Events(_Generation):
         body: Chat | Completion,
         answer: answers.Chat,
         choices: list[Choice],
+        leg: Leg,
     ) -> None:
-        super().__init__(worker, rank, exchange, body, answer, choices)
+        super().__init__(worker, rank, exchange, body, answer, choices, leg)
         options = body.stream_options
         self._usage = options is not None and bool(options.include_usage)
         self._running = self._usage and options is not None and bool(options.continuous_usage_stats)
         self._tail = [answers.DONE]
         self._current = 0
+        self._handed_over = False
 
     def progressed(self) -> None:
         """Send what can be sent."""
@@ -286,6 +277,10 @@ class Events(_Generation):
                 return event
         if not all(choice.done for choice in choices):
             return Pull.WAIT
+        if not self._handed_over:
+            self._handed_over = True
+            # A stream has no place for what is told of it.
+            self._handoff()
         if self._usage:
             self._usage = False
             return self._answer.usage(*self._counts())

@@ -17,7 +17,6 @@ from .exchange import Exchange
 if TYPE_CHECKING:
     from .worker import Worker
 
-VERSION = "0.32.0"
 _DIMENSIONS = 32
 
 
@@ -37,7 +36,7 @@ def load(worker: Worker, exchange: Exchange) -> None:
 
 def version(worker: Worker, exchange: Exchange) -> None:
     """Answer `/version`."""
-    _json(exchange, {"version": VERSION})
+    _json(exchange, {"version": worker.config.version})
 
 
 def kv_event_sources(worker: Worker, exchange: Exchange) -> None:

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from . import control, echo, generate, handoff, pages
+from . import control, echo, generate, pages
 from .errors import ApiError
 from .exchange import Exchange
+from .kv_transfer import handoffs, mooncake
 
 if TYPE_CHECKING:
     from .worker import Worker
 
 Handler = Callable[["Worker", Exchange], None]
+Routes = dict[bytes, dict[bytes, Handler]]
 
-ROUTES: dict[bytes, dict[bytes, Handler]] = {
+ROUTES: Routes = {
     b"/v1/chat/completions": {b"POST": generate.chat},
     b"/v1/completions": {b"POST": generate.completion},
     b"/v1/embeddings": {b"POST": pages.embeddings},
@@ -30,9 +32,11 @@ ROUTES: dict[bytes, dict[bytes, Handler]] = {
     b"/metrics": {b"GET": pages.metrics, b"HEAD": pages.metrics},
     b"/sim/faults": {b"GET": control.list_faults, b"POST": control.add_faults, b"DELETE": control.clear_faults},
     b"/sim/requests": {b"GET": control.list_requests, b"DELETE": control.clear_requests},
-    b"/sim/handoffs": {b"POST": handoff.give},
+    b"/sim/handoffs": {b"POST": handoffs.give},
     b"/sim/state": {b"GET": control.state},
 }
+BOOTSTRAP: Routes = {b"/query": {b"GET": mooncake.query}}
+"""Those of Mooncake's bootstrap server."""
 
 
 class _PlainError(ApiError):
@@ -43,9 +47,11 @@ class _PlainError(ApiError):
         self.body = b'{"detail":"%b"}' % detail.encode()
 
 
-def route(path: bytes, method: bytes) -> Handler:
+def route(path: bytes, method: bytes, routes: Routes = ROUTES) -> Handler:
     """Return the handler, or raise the 404 or 405."""
-    methods = ROUTES.get(path)
+    methods = routes.get(path)
+    if methods is None and routes is BOOTSTRAP:
+        raise _PlainError(404, "Not Found")
     if methods is None:
         if path == b"/sim/echo" or path.startswith(b"/sim/echo/"):
             return echo.echo

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from .config import ConfigError, SimConfig, check
 from .connection import Connection
+from .routes import BOOTSTRAP
 from .worker import Worker
 
 _BACKLOG = 2048
@@ -78,14 +79,21 @@ class Service:
         self.loop = asyncio.get_running_loop()
         self._group: asyncio.TaskGroup | None = None
         self._listeners: list[Listener] = []
+        self._bootstraps: list[Listener] = []
         self.workers: list[Worker] = []
+        self.stored: dict[bytes, None] = {}
+        """Prompts whose KV cache all workers can reach (`kv_transfer.shared_store`)."""
         try:
             for index in range(config.count):
                 port = config.port + index if config.port else 0
-                self._listeners.append(_listener(config.host, port))
+                self._listeners.append(_listener(config.host, port, "--port"))
                 worker = Worker(index, config, self)
                 worker.url = _url(*self._listeners[-1].address)
                 self.workers.append(worker)
+                if config.kv_connector == "mooncake":
+                    port = config.bootstrap_port + index if config.bootstrap_port else 0
+                    self._bootstraps.append(_listener(config.host, port, "--bootstrap-port"))
+                    worker.bootstrap_port = self._bootstraps[-1].address[1]
         except ConfigError:
             self.close()
             raise
@@ -104,31 +112,36 @@ class Service:
 
     def apply(self, worker: Worker) -> None:
         """Open or close a worker's listener as its faults say; connections made now see the change."""
-        listener = self._listeners[worker.index]
-        wanted = not worker.faults.refuses
+        self._open(self._listeners[worker.index], lambda: Connection(worker), wanted=not worker.faults.refuses)
+        if self._bootstraps:
+            self._open(
+                self._bootstraps[worker.index], lambda: Connection(worker, BOOTSTRAP), wanted=not worker.faults.dead
+            )
+
+    def _open(self, listener: Listener, connection: Callable[[], Connection], *, wanted: bool) -> None:
         if wanted and not listener.open and self._group is not None:
-            self._group.create_task(self._serve(worker, listener, listener.listen()))
+            self._group.create_task(self._serve(connection, listener, listener.listen()))
         elif not wanted:
             listener.close()
 
-    async def _serve(self, worker: Worker, listener: Listener, served: socket.socket) -> None:
-        server = await self.loop.create_server(lambda: Connection(worker), sock=served, backlog=_BACKLOG)
+    async def _serve(self, connection: Callable[[], Connection], listener: Listener, served: socket.socket) -> None:
+        server = await self.loop.create_server(connection, sock=served, backlog=_BACKLOG)
         listener.serve(server, served)
 
     def close(self) -> None:
         """Close everything."""
-        for listener in self._listeners:
+        for listener in (*self._listeners, *self._bootstraps):
             listener.release()
         for worker in self.workers:
             worker.stop()
 
 
-def _listener(host: str, port: int) -> Listener:
+def _listener(host: str, port: int, flag: str) -> Listener:
     try:
         return Listener(host, port)
     except OSError as error:
         raise ConfigError(
-            f"cannot listen on {host} port {port}: {error.strerror or error}; use another --host or --port"
+            f"cannot listen on {host} port {port}: {error.strerror or error}; use another --host or {flag}"
         ) from error
 
 

@@ -94,6 +94,9 @@ class EngineStats:
     def __init__(self, max_model_len: int) -> None:
         self.prefix_cache_queries = 0
         self.prefix_cache_hits = 0
+        self.external_queries = 0
+        self.external_hits = 0
+        """Prompt tokens that came from other workers."""
         self.prompt_tokens = 0
         self.prompt_tokens_cached = 0
         self.generation_tokens = 0

@@ -11,7 +11,8 @@ from . import answers, errors, faults, wire
 from .config import SimConfig
 from .connection import Connection
 from .exchange import Exchange
-from .handoff import Handoffs
+from .kv_transfer import CONNECTORS, EngineSide
+from .kv_transfer.handoffs import Handoffs
 from .rank import Rank
 from .recorder import Recorder
 from .routes import route
@@ -44,9 +45,16 @@ class Worker:
         """Answers by (route, method, "2xx"...), for `http_requests_total`."""
         self.busy_page = b""
         """What `/metrics` told last while something ran or waited."""
-        self.handoffs = Handoffs()
-        self.engine_id = str(uuid.uuid4())
-        self.fetches: set[asyncio.Task[int | None]] = set()
+        self.handoffs = Handoffs(config.kv_lease_seconds)
+        self.engine_ids = self._new_engine_ids()
+        connector = config.kv_connector
+        self.kv_transfer: EngineSide | None = CONNECTORS[connector](self) if connector is not None else None
+        self.bootstrap_port: int | None = None
+        self.fetches: set[asyncio.Task[None]] = set()
+
+    def _new_engine_ids(self) -> tuple[str, ...]:
+        """Return what the engines of a life are called, by rank."""
+        return tuple(str(uuid.uuid4()) for _ in self.ranks)
 
     @property
     def load(self) -> int:
@@ -115,7 +123,7 @@ class Worker:
             exchange.send(401, wire.JSON, b'{"error":"Unauthorized"}', vary=False)
             return
         try:
-            route(request.path, request.method)(self, exchange)
+            route(request.path, request.method, exchange.connection.routes)(self, exchange)
         except errors.ApiError as error:
             exchange.send(error.status, error.headers + wire.JSON, error.body)
 
@@ -140,6 +148,8 @@ class Worker:
     def kill(self, *, sparing: Connection | None = None) -> None:
         """Be dead: no listener, and every connection reset, but for the one that asked for it."""
         self.faults.add(faults.Die(worker=True))
+        self.handoffs.clear()
+        self.engine_ids = self._new_engine_ids()
         self.service.apply(self)
         for connection in list(self.connections):
             if connection is not sparing:

@@ -30,7 +30,7 @@ class Fleet(NamedTuple):
 
 @contextmanager
 def process(folder: Path, number: int, *arguments: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    command = (sys.executable, "-u", "-m", "controlplane.sim", "--port=0", "--kv-connector", *arguments)
+    command = (sys.executable, "-u", "-m", "controlplane.sim", "--port=0", "--kv-connector=nixl", *arguments)
     said = folder / f"worker-{number}"
     with open(said, "wb") as log:
         worker = subprocess.Popen(command, stdout=log, stderr=log)

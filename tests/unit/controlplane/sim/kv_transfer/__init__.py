@@ -1,0 +1,1 @@
+"""Each connector's engine side, over real sockets, as the facts about vLLM say."""

@@ -66,7 +66,7 @@ class Handoffs:
         return len(self._kept)
 
     def _expire(self, now: float) -> None:
-        for name in [name for name, (_, until) in self._kept.items() if until < now]:
+        for name in [name for name, (_, until) in self._kept.items() if until <= now]:
             del self._kept[name]
             self.expired += 1
 

@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from controlplane.admin_answers import problem
 from controlplane.admin_config import config_routes
+from controlplane.admin_events import event_routes
 from controlplane.admin_planes import RestartPlanes, plane_routes
 from controlplane.admin_token import TokenFile
 from controlplane.admin_workers import worker_routes
@@ -31,6 +32,7 @@ from controlplane.membership import Membership, MembershipError
 from controlplane.openapi import document
 from controlplane.status_report import StatusReport
 from shared.receipt import Receipt
+from shared.runtime_dir import RuntimeDir
 
 
 def admin_application(
@@ -40,6 +42,7 @@ def admin_application(
     receipts: Callable[[str], Awaitable[tuple[Receipt, ...]]],
     restart_planes: RestartPlanes,
     flush_caches: Callable[[], Awaitable[Flushed]],
+    runtime: RuntimeDir,
     token: TokenFile | None = None,
 ) -> Starlette:
     """Return the application of the admin port."""
@@ -73,6 +76,7 @@ def admin_application(
             Route("/flush_cache", answer_flush, methods=["POST"]),
             Route("/openapi.json", answer_openapi),
             *config_routes(configuration),
+            *event_routes(runtime),
             *plane_routes(status, restart_planes),
             *worker_routes(status, membership),
         ],

@@ -15,6 +15,7 @@ from controlplane.configuration import Configuration
 from controlplane.discovery.runtime import RuntimeMembers, configured
 from controlplane.ejection import Ejections
 from controlplane.ejector import Ejector
+from controlplane.events.event import about
 from controlplane.fleet_orders import obey
 from controlplane.health import HealthRules, checks_of
 from controlplane.kv_events.index import KvIndex
@@ -250,7 +251,8 @@ class ControlPlane:
         if transition is not None:
             level = logging.WARNING if transition.state == "open" else logging.INFO
             why = f": {transition.reason}" if transition.state == "open" else ""
-            log.log(level, "breaker of worker %s is %s%s", transition.worker, transition.state, why)
+            extra = about("breaker", transition.worker)
+            log.log(level, "breaker of worker %s is %s%s", transition.worker, transition.state, why, extra=extra)
 
     # --- what a reload asks and does (controlplane.reload.Target) ----------------------------------------------
 

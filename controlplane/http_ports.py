@@ -76,6 +76,7 @@ async def serve(parts: Parts, config: StartConfig, *, is_first_start: bool) -> N
             lambda request: parts.publisher.receipts(request, RECEIPT_PATIENCE),
             restart_through(parts.context, parts.runtime, config.data_planes),
             parts.flush_caches,
+            parts.runtime,
             TokenFile(config.admin_token_file) if config.admin_token_file else None,
         ),
         flag="--admin-port",

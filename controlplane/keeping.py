@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import TypeVar
 
+from controlplane.events.event import about
 from controlplane.supervision import after_death
 from controlplane.watched import Watched
 
@@ -24,7 +25,8 @@ async def spawned(spawn: Callable[[], T], what: str) -> T:
         except OSError as error:
             restart = after_death(refusals + 1, 0.0)
             refusals = restart.deaths
-            log.error("can not start %s: %s; trying again in %g s", what, error.strerror, restart.pause)
+            told = about("process", what)
+            log.error("can not start %s: %s; trying again in %g s", what, error.strerror, restart.pause, extra=told)
             await asyncio.sleep(restart.pause)
 
 
@@ -32,6 +34,9 @@ async def mourned(watched: Watched, deaths: int) -> int:
     """Tell of a death, the one after `deaths` in a row, and wait before the next life. Returns the new count."""
     restart = after_death(deaths, watched.lifetime)
     when = f"in {restart.pause:g} s (death {restart.deaths} in a row)" if restart.pause else "now"
-    log.error("%s %s after %.1f s; starting another %s", watched.name, watched.cause, watched.lifetime, when)
+    told = about("process", watched.name)
+    log.error(
+        "%s %s after %.1f s; starting another %s", watched.name, watched.cause, watched.lifetime, when, extra=told
+    )
     await asyncio.sleep(restart.pause)
     return restart.deaths

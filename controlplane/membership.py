@@ -18,6 +18,7 @@ import msgspec
 
 from controlplane.discovery import runtime as verbs
 from controlplane.discovery.runtime import RuntimeMembers
+from controlplane.events.event import about
 from controlplane.registry import Change, Registry
 from shared.clock import Clock
 from shared.config import ConfigError
@@ -168,7 +169,7 @@ class Membership:
             raise MembershipError(409, "worker_exists", text)
         if not known and len(self._registry.members()) + len(wanted) > MAX_MEMBERS:
             raise MembershipError(409, "too_many_workers", f"At most {MAX_MEMBERS} workers can be had.")
-        log.info("worker %s is added", ", ".join(wanted))
+        log.info("worker %s is added", ", ".join(wanted), extra=about("worker", url))
         return await self._change(wanted, lambda state, key: verbs.add(state, key, said), is_new=not known)
 
     async def change(self, name: str, wanted: AttributeChange) -> Done:
@@ -188,13 +189,15 @@ class Membership:
                 worker.priority,
                 "unknown" if worker.capacity is None else f"{worker.capacity:g}",
                 worker.labels,
+                extra=about("worker", worker.id),
             )
         return done
 
     async def remove(self, name: str, *, force: bool = False) -> Done:
         """Let a worker go: once its requests have ended, or at once. No open request is cut off."""
         keys = self._known(name)
-        log.info("worker %s is to be removed%s", ", ".join(keys), " at once" if force else "")
+        how = " at once" if force else ""
+        log.info("worker %s is to be removed%s", ", ".join(keys), how, extra=about("worker", name))
         return await self._change(keys, verbs.remove if force else verbs.leave)
 
     async def drain(self, name: str) -> Done:

@@ -13,6 +13,7 @@ from controlplane.admin_workers import Changed, WorkerList
 from controlplane.cache_flush import Flushed
 from controlplane.config_history import Entry
 from controlplane.configuration import ConfigView, HistoryView
+from controlplane.events.reading import MAX_EVENTS, Events
 from controlplane.reload_rules import Reloaded
 from controlplane.status_report import PlaneStatus, StatusReport, WorkerStatus
 from controlplane.supervisor_socket import PlanesRestarted
@@ -39,6 +40,7 @@ _SHAPES = (
     ConfiguredWorker,
     AttributeChange,
     Receipt,
+    Events,
 )
 _ID = {
     "name": "id",
@@ -67,6 +69,18 @@ _LABEL = {
     "schema": {"type": "array", "items": {"type": "string"}},
 }
 
+_AFTER = {
+    "name": "after",
+    "in": "query",
+    "description": "Only events later than this Unix time, in seconds.",
+    "schema": {"type": "number", "default": 0},
+}
+_LIMIT = {
+    "name": "limit",
+    "in": "query",
+    "description": "The newest so many at most.",
+    "schema": {"type": "integer", "minimum": 1, "maximum": MAX_EVENTS, "default": MAX_EVENTS},
+}
 _NUMBER = {"name": "number", "in": "path", "required": True, "schema": {"type": "integer"}}
 
 
@@ -109,6 +123,9 @@ def document() -> dict[str, Any]:
                     **_does("Give the file an earlier text and go by it; 409 when it is refused.", "Reloaded"),
                     **_takes("Rollback", "application/json"),
                 }
+            },
+            "/events": {
+                "get": {**_does("What changed in the fleet, and why.", "Events"), "parameters": [_AFTER, _LIMIT]},
             },
             "/explain/{request}": {
                 "parameters": [_REQUEST],

@@ -19,6 +19,7 @@ import setproctitle
 import uvloop
 
 from controlplane.control_plane import ControlPlane
+from controlplane.events.recorder import recorded_events
 from controlplane.last_known_good import next_epoch, read_epoch, read_table, write_epoch
 from shared.clock import SystemClock
 from shared.config import ConfigError, StartConfig
@@ -51,7 +52,7 @@ def run(runtime: RuntimeDir) -> int:
     if lock is None:
         log.error("another control plane runs on %s; stop it first, or use another --runtime-dir", runtime.path)
         return 1
-    with lock:
+    with lock, recorded_events(runtime, "control plane"):
         return _run_alone(config, runtime)
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
+from controlplane.events.event import about_plane
 from controlplane.loads import Loads
 from controlplane.namesakes import namesakes
 from controlplane.planes import MAX_NACK, Plane, Planes
@@ -288,7 +289,8 @@ class Publisher:
             await asyncio.sleep(_FOLD_INTERVAL)
             now = self._clock.monotonic()
             for plane in self._planes.fold_silent(now, self._source.is_dead):
-                log.warning("plane %s (pid %d) is gone", plane.identity.label, plane.identity.pid)
+                who = plane.identity
+                log.warning("plane %s (pid %d) is gone", who.label, who.pid, extra=about_plane(who.label))
                 self._tell_gone(plane)
             found = namesakes(self._planes.present(), now)
             for name in sorted(found - self._namesakes):
@@ -333,7 +335,8 @@ class Publisher:
                 self._acked.set()
             case Nack():
                 if self._planes.refused(message, now):
-                    log.warning("plane %s refuses the table: %s", message.plane.label, message.reason[:MAX_NACK])
+                    name, why = message.plane.label, message.reason[:MAX_NACK]
+                    log.warning("plane %s refuses the table: %s", name, why, extra=about_plane(name))
             case ReceiptAnswer() | Tried():
                 self._planes.hear(message.plane, now)
                 self._questions.take(message.request_id, message)

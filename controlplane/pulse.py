@@ -11,6 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 
+from controlplane.events.event import about, about_plane
 from controlplane.inquiry import control_status, plane_status
 from controlplane.slot import Slot
 from controlplane.supervision import PULSE_PAUSE, PULSE_TIMEOUT, after_round, verdict
@@ -103,20 +104,21 @@ class Pulse:
 
     def _act(self, group: asyncio.TaskGroup, patient: _Patient, before: float, silence: float) -> None:
         name = patient.watched.name
+        told = about("process", name)
         match verdict(before, silence, self._limit):
             case "hung":
                 then = f"it is replaced after {self._limit:g} s" if self._limit else "--hung-plane-secs 0 leaves it so"
-                log.error("%s is hung: no answer for %.0f s, while others answer; %s", name, silence, then)
+                log.error("%s is hung: no answer for %.0f s, while others answer; %s", name, silence, then, extra=told)
             case "back":
-                log.warning("%s answers again", name)
+                log.warning("%s answers again", name, extra=told)
             case "replace":
-                log.error("%s has not answered for %.0f s: replacing it", name, silence)
+                log.error("%s has not answered for %.0f s: replacing it", name, silence, extra=told)
                 group.create_task(patient.replace())
 
     async def _replace(self, slot: Slot) -> None:
         failure = await slot.replace(self._patience, is_hung=True)
         if failure:
-            log.error("plane %d is still hung: %s", slot.number, failure)
+            log.error("plane %d is still hung: %s", slot.number, failure, extra=about_plane(slot.number))
 
     async def _end_control_plane(self, control_plane: Watched) -> None:
         # Its successor can not begin before: there must never be two.

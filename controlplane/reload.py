@@ -18,6 +18,7 @@ import msgspec
 from controlplane.config_disk import NewText, keep, read_history
 from controlplane.config_history import Cause, Entry, added, current, file_of, find, previous
 from controlplane.config_watch import Refused
+from controlplane.events.event import about
 from controlplane.planes import Plane
 from controlplane.reload_rules import MODE, Mode, Reloaded, Verdict, judge, overruled, refusal, triers, verdict
 from shared.clock import Clock
@@ -306,12 +307,12 @@ def _gathered(sources: Sources, file: ConfigFile) -> Gathered:
 
 def _log(what: str, result: Reloaded) -> None:
     for problem in result.problems:
-        log.error("%s refused, nothing has changed: %s", what, problem)
+        log.error("%s refused, nothing has changed: %s", what, problem, extra=about("configuration"))
     for warning in result.warnings:
-        log.warning("%s: %s", what, warning)
+        log.warning("%s: %s", what, warning, extra=about("configuration"))
     for change in result.changes:
-        log.info("%s: %s", what, change_text(change))
+        log.info("%s: %s", what, change_text(change), extra=about("configuration"))
     if result.outcome == "unchanged":
-        log.info("%s: no value is different", what)
+        log.info("%s: no value is different", what, extra=about("configuration"))
     if result.written is not None:
-        log.info("%s: %s was written", what, result.written)
+        log.info("%s: %s was written", what, result.written, extra=about("configuration"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
+from controlplane.events.event import about
 from controlplane.slot import Slot
 from controlplane.supervision import START_PATIENCE
 from controlplane.supervisor_socket import PlaneRestart, PlanesRestarted
@@ -48,7 +49,7 @@ class Roll:
         return ""
 
     async def _roll(self, slots: list[Slot]) -> PlanesRestarted:
-        log.info("rolling restart of %d planes", len(slots))
+        log.info("rolling restart of %d planes", len(slots), extra=about("process"))
         done: list[PlaneRestart] = []
         reason = ""
         for slot in slots:
@@ -71,9 +72,9 @@ class Roll:
                 )
             )
         if reason:
-            log.error("%s; planes that were not replaced go on", reason)
+            log.error("%s; planes that were not replaced go on", reason, extra=about("process"))
             return PlanesRestarted(outcome="stopped", reason=reason, planes=tuple(done))
-        log.info("rolling restart: %d new planes serve", len(done))
+        log.info("rolling restart: %d new planes serve", len(done), extra=about("process"))
         return PlanesRestarted(outcome="restarted", planes=tuple(done))
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from controlplane.children import Plane
+from controlplane.events.event import about
 from controlplane.watched import Watched
 
 log = logging.getLogger("supervisor")
@@ -85,7 +86,8 @@ class Slot:
         deaths: int | None = 0
         while deaths is not None:
             self.current = occupant
-            log.info("%s %s", "started" if occupant.watched.is_own_child else "adopted", occupant)
+            how = "started" if occupant.watched.is_own_child else "adopted"
+            log.info("%s %s", how, occupant, extra=about("process", occupant))
             if await self._house.until_serving(occupant):
                 self._now_serving(occupant)
                 served.set()
@@ -93,7 +95,8 @@ class Slot:
             self.is_serving = False
             if self._successor is not None:
                 # It was about to come anyway.
-                log.error("%s %s while %s was to replace it", occupant, occupant.watched.cause, self._successor)
+                told, cause = about("process", occupant), occupant.watched.cause
+                log.error("%s %s while %s was to replace it", occupant, cause, self._successor, extra=told)
                 occupant, self._successor, deaths = self._successor, None, 0
                 continue
             deaths = await self._house.mourn(occupant.watched, deaths)
@@ -102,7 +105,7 @@ class Slot:
 
     def _now_serving(self, occupant: Occupant) -> None:
         self.current, self.is_serving = occupant, True
-        log.info("%s serves", occupant)
+        log.info("%s serves", occupant, extra=about("process", occupant))
         outdated, self.outdated = self.outdated, None
         if outdated is not None:
             self._house.retire(outdated)
@@ -138,7 +141,7 @@ class Slot:
             new.watched.kill()
             return f"slot {self.number} had just lost its plane"
         self._successor = new
-        log.info("started %s, which is to replace %s", new, old)
+        log.info("started %s, which is to replace %s", new, old, extra=about("process", new))
         try:
             async with asyncio.timeout(patience):
                 serves = await self._house.until_serving(new)

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from controlplane.children import Plane, Process, Spawner, forget_plane
+from controlplane.events.event import about
 from controlplane.inquiry import control_status, plane_status, tell_retired
 from controlplane.keeping import mourned, spawned
 from controlplane.opening import EarlySignals, Opening
@@ -147,10 +148,10 @@ class Supervisor:
 
     def _on_signal(self, number: signal.Signals) -> None:
         if not self._ending.done():
-            log.info("%s: stopping; a second signal kills at once", number.name)
+            log.info("%s: stopping; a second signal kills at once", number.name, extra=about("process"))
             self._ending.set_result(Ending(0))
             return
-        log.warning("%s again: killing everything", number.name)
+        log.warning("%s again: killing everything", number.name, extra=about("process"))
         self._killed = True
         for watched in self._to_end(self._ending.result()):
             watched.send(signal.SIGKILL)
@@ -178,7 +179,7 @@ class Supervisor:
             if watched is None:
                 process = await spawned(self._spawner.control_plane, "a process")
                 watched = self._control_plane = self._watch_control_plane(process)
-            log.info("started the %s", watched.name)
+            log.info("started the %s", watched.name, extra=about("process", watched.name))
             await watched.wait()
             deaths = await self.mourn(watched, deaths)
             watched = None
@@ -208,7 +209,8 @@ class Supervisor:
     async def _keep_slot(self, slot: Slot, turn: asyncio.Event, following: asyncio.Event) -> None:
         """Keep a slot whose first plane is one of ours that replaces an outdated one, when its turn comes."""
         await turn.wait()
-        log.info("%s runs with other settings or of another version: replacing it", slot.outdated)
+        told = about("process", slot.outdated)
+        log.info("%s runs with other settings or of another version: replacing it", slot.outdated, extra=told)
         await slot.keep(await self.settle(slot, slot.elder), following)
 
     def _watch_control_plane(self, process: Process) -> Watched:
@@ -240,7 +242,8 @@ class Supervisor:
         watched = occupant.watched
         await tell_retired(self._context, self._runtime, occupant.id, timeout=ASK_TIMEOUT)
         if not watched.is_alive:
-            log.error("%s %s before it was told to", watched.name, watched.cause)
+            told = about("process", watched.name)
+            log.error("%s %s before it was told to", watched.name, watched.cause, extra=told)
             return
         clean = await watched.end(self._config.longest_stop + KILL_MARGIN)
         log.info("%s %s", watched.name, "has ended" if clean else "did not end in time and was killed")
@@ -319,5 +322,5 @@ class Supervisor:
             log.warning("%s goes on as before; the next `routerctl start` here adopts it", left.name)
         if not all(clean) and not self._killed:
             log.warning("%d of %d processes did not end in time and were killed", clean.count(False), len(clean))
-        log.info("stopped")
+        log.info("stopped", extra=about("process"))
         return ending.code or int(self._killed or not all(clean))

@@ -27,7 +27,12 @@ def configure_logging(process: str, level: str) -> None:
 def set_level(level: str) -> None:
     """Log what is of this level or above from now on."""
     root = logging.getLogger()
-    root.setLevel(level.upper())
+    wanted: int = logging.getLevelNamesMapping()[level.upper()]
+    # Events are kept whatever is logged (`controlplane.events`), and they are of level info at least.
+    root.setLevel(min(wanted, logging.INFO))
+    for handler in root.handlers:
+        if isinstance(handler, logging.StreamHandler):
+            handler.setLevel(wanted)
     # Libraries speak up only when something is wrong.
     for name in ("httpx", "httpcore", "asyncio"):
-        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+        logging.getLogger(name).setLevel(max(logging.WARNING, wanted))

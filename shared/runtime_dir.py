@@ -186,6 +186,10 @@ class RuntimeDir:
         """What the planes have counted, for the next control plane (`controlplane.totals_store`)."""
         return self.path / "totals.msgpack"
 
+    def events(self, teller: str) -> Path:
+        """The events that one of the processes has kept, as lines of JSON. They outlive a stop."""
+        return self.path / f"events-{teller.replace(' ', '-')}.jsonl"
+
     @property
     def epoch(self) -> Path:
         """The last epoch that a control plane used, as decimal text."""

@@ -29,6 +29,7 @@ _COMMANDS = {
     "workers": _Command("controlplane.cli.workers", "Show and change the workers of a running router."),
     "planes": _Command("controlplane.cli.planes", "Show and restart the planes of a running router."),
     "reload": _Command("controlplane.cli.reload", "Have a running router read its configuration again."),
+    "events": _Command("controlplane.cli.events", "Show what changed in the fleet, and why."),
     "explain": _Command("controlplane.cli.explain", "Show why a request went where it went."),
     "keys": _Command("controlplane.cli.keys", "Make and show the keys of planes on other hosts."),
     "plane": _Command("controlplane.cli.plane", "Run planes of a router whose control plane is on another host."),

@@ -192,11 +192,13 @@ def run(config: StartConfig, sources: Sources) -> int:
 
         from setproctitle import setproctitle
 
+        from controlplane.events.recorder import recorded_events
         from controlplane.supervisor import Supervisor
 
         setproctitle("routerctl: supervisor")
         configure_logging("supervisor", config.log_level)
-        return asyncio.run(Supervisor(config, runtime, spawner, opening).run(early))
+        with recorded_events(runtime, "supervisor"):
+            return asyncio.run(Supervisor(config, runtime, spawner, opening).run(early))
 
 
 def _can_not(reason: str) -> int:

@@ -1,4 +1,5 @@
 import asyncio
+import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,8 @@ from controlplane.admin import admin_application, prometheus_application
 from controlplane.admin_token import TokenFile
 from controlplane.cache_flush import Flushed
 from controlplane.configuration import Configuration
+from controlplane.events.event import about
+from controlplane.events.recorder import recorded_events
 from controlplane.planes import Planes
 from controlplane.status_report import StatusReport, build_report
 from controlplane.supervisor_socket import NoSupervisorError, PlaneRestart, PlanesRestarted
@@ -22,6 +25,8 @@ from shared.runtime_dir import ProcessRecord
 from shared.table import make_table
 from tests.unit.controlplane.members import A, Setting
 from tests.unit.controlplane.reloads import Router, agreeing
+
+log = logging.getLogger("tests.admin")
 
 TOKEN = "a-token-nobody-guesses"
 OWN = ProcessRecord(pid=1, start_ticks=1, version="x", started=0.0)
@@ -60,6 +65,7 @@ class Admin:
             self._find,
             self._restart_planes,
             flush_caches,
+            self.router.runtime,
             token,
         )
 
@@ -356,3 +362,20 @@ def test_a_wish_that_is_none_restarts_nothing(body: bytes, tmp_path: Path) -> No
     answer = admin("POST", "/planes/restart", content=body)
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "bad_body")
     assert admin.wishes == []
+
+
+def test_events_are_told_from_a_time_on_and_so_many_at_most(tmp_path: Path) -> None:
+    admin = Admin(tmp_path)
+    with recorded_events(admin.router.runtime, "control plane"):
+        for text in "abc":
+            log.warning(text, extra=about("worker", A))
+    found = admin("GET", "/events").json()["events"]
+    assert [event["text"] for event in found] == ["a", "b", "c"]
+    newest = admin("GET", f"/events?after={found[0]['time']}&limit=1").json()["events"]
+    assert [event["text"] for event in newest] == ["c"]
+
+
+@pytest.mark.parametrize("query", ["after=yesterday", "limit=some", "limit=0", "limit=1001"])
+def test_a_bad_question_for_events_is_refused(tmp_path: Path, query: str) -> None:
+    answer = Admin(tmp_path)("GET", f"/events?{query}")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "bad_query")

@@ -1,0 +1,1 @@
+"""What changed in the fleet, and why, kept for those who ask later."""

@@ -70,4 +70,4 @@ class Publication:
 
     def learnt(self, report: LearntReport) -> PlaneLearnt:
         """Return what a plane's policy has learnt in the form that goes to the others."""
-        return PlaneLearnt(self._table.stamp, report.plane.id, report.policy, report.learnt)
+        return PlaneLearnt(self._table.stamp, report.plane.id, report.policy, report.learnt, report.place)

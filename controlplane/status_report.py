@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import msgspec
@@ -13,9 +13,11 @@ from controlplane.discovery.discovered import Source
 from controlplane.kv_events.feed import SourceReport
 from controlplane.namesakes import namesakes
 from controlplane.planes import Plane, Planes
+from controlplane.policy_status import PolicyStatus, policy_statuses
 from controlplane.registry import Member
 from controlplane.supervision import HUNG_AFTER
 from shared.messages import STALE_AFTER, WorkerLoad
+from shared.plane_report import PolicyLack
 from shared.runtime_dir import ProcessRecord, SupervisorRecord
 from shared.table import (
     DEFAULT_PRIORITY,
@@ -167,6 +169,7 @@ class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
     data_planes: int
     removed: tuple[str, ...] = ()
     config: ConfigStatus = _NO_FILE
+    policies: tuple[PolicyStatus, ...] = ()
 
 
 def build_report(
@@ -226,7 +229,14 @@ def build_report(
         data_planes=data_planes,
         removed=removed,
         config=config,
+        policies=policy_statuses(table, _lacks(planes.present(), now)),
     )
+
+
+def _lacks(planes: Iterable[Plane], now: float) -> Iterator[PolicyLack]:
+    for plane in planes:
+        if plane.report is not None and now - plane.reported <= SILENT_AFTER:
+            yield from plane.report.lacks
 
 
 def _plane_status(plane: Plane, now: float, wall: float, doubled: frozenset[str]) -> PlaneStatus:

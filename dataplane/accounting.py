@@ -53,7 +53,7 @@ class Accounting:
         self.errors: Counter[tuple[Side, str]] = Counter()
         self.retries: Counter[str] = Counter()
         self.spliced: Counter[str] = Counter()
-        self.policy_outcomes: Counter[tuple[str, str]] = Counter()
+        self.policy_outcomes: Counter[tuple[str, str, str, str]] = Counter()
         self.disaggregated: Counter[str] = Counter()
         self.worker_requests: Counter[str] = Counter()
         self.connections_opened: Counter[str] = Counter()

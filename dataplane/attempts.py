@@ -142,7 +142,7 @@ class Attempts:
             chosen = choose(forwarder, view, request, candidates, now)
         slot, self._probing, self._expected, detail = chosen
         self.tried.append(slot)
-        attempt = self._note(Try(slot.id, now, detail, view.pool))
+        attempt = self._note(Try(slot.id, now, detail, view.pool, view.policy_of(request.model).name))
         try:
             self._message = self._leg.message(slot)
         except RouterError:
@@ -378,7 +378,7 @@ class Attempts:
             if self._leg.renews:
                 self.tried.pop()
             elif not slot.has_left:
-                self._note(Try(slot.id, self._forwarder.loop.time(), None, self._leg.pool))
+                self._note(self.tries[-1].again(self._forwarder.loop.time()))
                 self._hold(slot)
                 self._connect(slot)
                 return

@@ -45,9 +45,12 @@ def choose(forwarder: Forwarder, view: FleetView, request: Request, candidates: 
         if why is not None:
             why.note = "what any worker could answer goes to the first one: the policy was not asked"
     else:
-        slot = view.policy.pick(candidates, request, why)
+        policy = view.policy_of(request.model)
+        if request.preparations:
+            request.prepared = request.preparations.get(type(policy))
+        slot = policy.pick(candidates, request, why)
         # What a prefill worker has computed is not computed again.
-        expected = view.policy.expected if view.pool != "decode" else 0
+        expected = policy.expected if view.pool != "decode" else 0
     detail = None
     if why is not None:
         detail = Detail(view, candidates, why, now)

@@ -24,7 +24,7 @@ from dataplane.breaker import Blame, Breakers
 from dataplane.descriptors import Allowance
 from dataplane.fleet_view import FleetView, Groups, PoolName
 from dataplane.kv.caches import KvCaches
-from dataplane.pd.pools import is_disaggregated, roles_of
+from dataplane.pd.pools import roles_of
 from dataplane.policies import PlaneView, refusal
 from dataplane.pool_policies import PoolPolicies
 from dataplane.priority import in_groups
@@ -36,7 +36,7 @@ from shared.breaker import BreakerRules, ProbeNewsKind
 from shared.config import ConfigError
 from shared.messages import INFLIGHT_UNKNOWN_AFTER, LoadReport, PlaneInflight
 from shared.plane_report import WorkerOutcomes
-from shared.table import RoutingTable, Settings, Worker, make_table
+from shared.table import RoutingTable, Settings, Worker, is_disaggregated, make_table
 from shared.tls import TlsFileError, WorkerTls, load, tls_config
 from shared.worker_key import WorkerKey, read_worker_key
 
@@ -204,6 +204,7 @@ class Fleet:
             settings=table.settings,
             request_id_headers=tuple(name.encode() for name in table.settings.request_id_headers),
             policy=self.policy.of(pool),
+            model_policies=self.policy.by_model(pool),
             ready=ready,
             any_request=any_request,
             by_model={model: usable(slots) for model, slots in by_model.items()},

@@ -25,6 +25,8 @@ class FleetView:
     with an open breaker are left out there; those in `recovering` may want a probe. `ranks` are the
     data-parallel ranks that workers are, ready or not.
 
+    `policy` chooses for all models but those of `model_policies`, which few fleets have.
+
     `pools` has a view of the prefill workers and one of the decode workers, where there is prefill/decode at all.
     """
 
@@ -34,6 +36,7 @@ class FleetView:
     settings: Settings
     request_id_headers: tuple[bytes, ...]
     policy: Policy
+    model_policies: Mapping[str | None, Policy]
     ready: tuple[Slot, ...]
     any_request: Groups
     by_model: Mapping[str, Groups]
@@ -45,6 +48,10 @@ class FleetView:
     def of(self, pool: PoolName) -> FleetView:
         """Return what is offered to one kind of request."""
         return self.pools.get(pool, self)
+
+    def policy_of(self, model: str | None) -> Policy:
+        """Return the policy that chooses for a model (None: for a request without one)."""
+        return self.model_policies.get(model, self.policy) if self.model_policies else self.policy
 
     @property
     def serves(self) -> bool:

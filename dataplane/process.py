@@ -178,6 +178,7 @@ class Plane:
             counters=self._accounting.counter_series(),
             histograms=self._accounting.histogram_series(),
             outcomes=self._fleet.outcomes(),
+            lacks=self._fleet.policy.lacks(),
         )
 
     def _status(self) -> PlaneStatus:
@@ -195,6 +196,7 @@ class Plane:
             active=self._accounting.active,
             client_connections=self._clients.open,
             client_connection_limit=self._clients.limit,
+            lacks=self._fleet.policy.lacks(),
         )
 
     def _retire(self) -> None:

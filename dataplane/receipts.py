@@ -49,14 +49,22 @@ class Detail:
 class Try:
     """One attempt: the worker, what for, when it began (the loop's time in seconds), and why it failed."""
 
-    __slots__ = ("began", "detail", "failed", "pool", "worker")
+    __slots__ = ("began", "detail", "failed", "policy", "pool", "worker")
 
-    def __init__(self, worker: str, began: float, detail: Detail | None, pool: PoolName = "plain") -> None:
+    def __init__(
+        self, worker: str, began: float, detail: Detail | None, pool: PoolName = "plain", policy: str = ""
+    ) -> None:
+        """`policy` is the name of the one that chose."""
         self.worker = worker
+        self.policy = policy
         self.began = began
         self.detail = detail
         self.failed = ""
         self.pool: PoolName = pool
+
+    def again(self, began: float) -> Try:
+        """Return another one at the same worker, for which nobody had to choose."""
+        return Try(self.worker, began, None, self.pool, self.policy)
 
 
 Times = tuple[float, float, float]
@@ -151,7 +159,7 @@ class Receipts:
             outcome,
             status,
             None if tries else weakref.ref(view),
-            view.policy.name,
+            view.policy_of(model).name,
             view.table.stamp,
             tries,
         )
@@ -182,7 +190,7 @@ def name_worker(headers: list[tuple[bytes, bytes]], view: FleetView, worker: str
 def explaining(view: FleetView, tries: Sequence[Try]) -> Iterable[tuple[bytes, bytes]]:
     """Return the header fields that say in short what a receipt says (`--explain`)."""
     stamp = view.table.stamp
-    yield b"x-routerctl-policy", view.policy.name.encode()
+    yield b"x-routerctl-policy", tries[-1].policy.encode()
     yield b"x-routerctl-table", b"%d.%d" % (stamp.epoch, stamp.version)
     yield b"x-routerctl-attempts", b"%d" % len(tries)
     detail = tries[-1].detail
@@ -218,11 +226,12 @@ def _attempt(one: Try, record: Record, earlier: Sequence[Try]) -> AttemptReceipt
     began = one.began - record.times[0]
     detail = one.detail
     if detail is None:
-        return AttemptReceipt(worker=one.worker, leg=one.pool, began=began, failed=one.failed)
+        return AttemptReceipt(worker=one.worker, leg=one.pool, policy=one.policy, began=began, failed=one.failed)
     view = detail.view()
     return AttemptReceipt(
         worker=one.worker,
         leg=one.pool,
+        policy=one.policy,
         began=began,
         failed=one.failed,
         is_detailed=True,

@@ -10,9 +10,9 @@ request held and accounts for it.
 from __future__ import annotations
 
 import logging
-from asyncio import Future
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, Literal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, Literal
 
 from dataplane.accounting import AbortedBy
 from dataplane.attempts import Attempts
@@ -24,6 +24,8 @@ from dataplane.pd.connectors import connector_of
 from dataplane.pd.eligible import can_be_disaggregated
 from dataplane.pd.transaction import Disaggregated
 from dataplane.peek import KV_TRANSFER, Peek, peek
+from dataplane.policies import Policy
+from dataplane.preparing import Preparing, prepare
 from dataplane.retry import NOT_RUN_STATUSES
 from dataplane.splice import without_members
 from dataplane.timeouts import Phase, Place, Progress
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Interruption = Literal["client", "timeout", "shutdown"]
+_NOTHING: Mapping[type[Policy], object] = MappingProxyType({})
 
 
 class Request:
@@ -69,6 +72,7 @@ class Request:
         "client",
         "id",
         "may_ask_for_load",
+        "preparations",
         "prepared",
         "rank",
         "to_first",
@@ -82,6 +86,7 @@ class Request:
         self.arrived = forwarder.loop.time()
         self.body: bytes | bytearray = b""
         self.prepared: object = None
+        self.preparations: Mapping[type[Policy], object] = _NOTHING
         self._progress = Progress(self.arrived)
         self._peek = Peek()
         self._attempts: Attempts | Disaggregated | None = None
@@ -135,27 +140,27 @@ class Request:
                 self._forwarder.accounting.spliced["kv_transfer_params"] += 1
             self.body = body
             self.may_ask_for_load = settings.load_header and may_ask(client.path, client.fields)
-            if self._forwarder.fleet.view.pools and can_be_disaggregated(client.method, client.path, body):
+            if view.pools and can_be_disaggregated(client.method, client.path, body):
                 connector = connector_of(settings.kv_connector)
                 self._attempts = Disaggregated(self, self._forwarder, connector)
             else:
                 self._attempts = Attempts(self, self, self._forwarder)
-            preparing = self._forwarder.fleet.view.policy.prepare(self)
+            preparing = prepare(view, self, disaggregated=isinstance(self._attempts, Disaggregated))
             if preparing is None:
                 self._attempts.next()
             else:
-                preparing.add_done_callback(self._was_prepared)
+                preparing.done.add_done_callback(lambda _: self._was_prepared(preparing))
             self._forwarder.watch_soon(self)
         except RouterError as error:
             self.refuse(error)
         except Exception:
             self._failed()
 
-    def _was_prepared(self, preparing: Future[Any]) -> None:
+    def _was_prepared(self, preparing: Preparing) -> None:
         if self._ended or self._attempts is None:
             return
         try:
-            self.prepared = preparing.result()
+            self.preparations = preparing.results()
             self._attempts.next()
         except RouterError as error:
             self.refuse(error)

@@ -71,7 +71,9 @@ DISAGGREGATED = Metric(
 )
 RETRIES = Metric("retries", "Requests sent again to another worker.", ("cause",))
 POLICY_OUTCOMES = Metric(
-    "policy_decisions", "Choices by the policy and by what they rested on (docs/policies.md).", ("policy", "outcome")
+    "policy_decisions",
+    "Choices by the policy and by what they rested on (docs/policies.md); `model` is one that has a policy of its own.",
+    ("policy", "outcome", "pool", "model"),
 )
 WORKER_REQUESTS = Metric("worker_requests", "Requests sent to a worker.", ("worker",))
 CONNECTIONS_OPENED = Metric("worker_connections_opened", "Connections opened to a worker.", ("worker",))

@@ -57,6 +57,11 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     prefill_timeout_secs: float = 300.0
     # What was computed before is not computed again; without prompts in common it balances by load.
     policy: str = "cache_aware"
+    # None: as for whole requests, which is vllm-router's default.
+    prefill_policy: str | None = None
+    decode_policy: str | None = None
+    # Empty: most fleets serve models that are alike.
+    policies: dict[str, str] = {}
     # vLLM's own: the only one of them that is in requests, and that sees a full KV cache.
     load_formula: str = "vllm"
     # Not x-request-id and the like: clients make a new one for each request.
@@ -207,6 +212,9 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         """Return the part that travels in the routing table."""
         return Settings(
             policy=self.policy,
+            prefill_policy=self.prefill_policy,
+            decode_policy=self.decode_policy,
+            model_policies=self.policies,
             load_formula=self.load_formula,
             session_headers=tuple(name.lower() for name in self.session_headers),
             session_max_load=float(self.session_max_load),

@@ -72,11 +72,16 @@ def need_of(field: str) -> Need:
 
 def change_text(change: ConfigChange) -> str:
     """Return a change as one line for people; of lists it names what came and what went."""
-    old, new = change.old, change.new
+    old, new = _listed(change.old), _listed(change.new)
     if isinstance(old, list | tuple) and isinstance(new, list | tuple):
         parts = _named("+", [part for part in new if part not in old]) + _named("-", [p for p in old if p not in new])
         return f"{change.key}: {' '.join(parts) or 'the same in another order'}"
     return f"{change.key}: {value_text(old)} -> {value_text(new)}"
+
+
+def _listed(value: Any) -> Any:
+    """Return a table as a list of what its lines are; any other value as it is."""
+    return [f"{_key(key)} = {_toml(one)}" for key, one in value.items()] if isinstance(value, dict) else value
 
 
 def value_text(value: Any) -> str:
@@ -84,11 +89,15 @@ def value_text(value: Any) -> str:
     return "(not set)" if value is None else _toml(msgspec.to_builtins(value))
 
 
+def _key(key: str) -> str:
+    return key if _BARE_KEY.fullmatch(key) else json.dumps(key, ensure_ascii=False)
+
+
 def _toml(value: Any) -> str:
     """Return a value in TOML. JSON's texts and numbers are TOML's too."""
     if isinstance(value, dict):
-        pairs = (f"{key if _BARE_KEY.fullmatch(key) else json.dumps(key)} = {_toml(one)}" for key, one in value.items())
-        return f"{{ {', '.join(pairs)} }}"
+        pairs = (f"{_key(key)} = {_toml(one)}" for key, one in value.items())
+        return f"{{ {', '.join(pairs)} }}" if value else "{}"
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_toml, value))}]"
     return json.dumps(value, ensure_ascii=False)

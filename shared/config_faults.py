@@ -13,21 +13,12 @@ from shared.admin_token import read_admin_token
 from shared.config import TLS_FILES, ConfigError, StartConfig, flag_of
 from shared.kv_config import kv_problems
 from shared.logs import LEVELS
+from shared.policy_names import policy_fault
 from shared.remote_address import RemoteAddress, parse_remote_address
 from shared.worker_key import read_worker_key
 from shared.worker_rank import MAX_RANKS
 from shared.worker_url import check_worker_url, origin
 
-POLICIES = (
-    "cache_aware",
-    "kv_aware",
-    "consistent_hash",
-    "sticky_least_loaded",
-    "least_load",
-    "power_of_two",
-    "round_robin",
-    "random",
-)
 LOAD_FORMULAS = ("vllm", "mvllm", "mvllm-half")
 PLANE_AFFINITIES = ("core", "none")
 URL_LISTS = ("worker_urls", "prefill", "decode")
@@ -40,6 +31,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "plane_affinity": PLANE_AFFINITIES,
     "log_level": LEVELS,
 }
+POLICY_FIELDS = ("policy", "prefill_policy", "decode_policy")
 HEADER_LISTS = ("session_headers", "request_id_headers")
 HEADER_NAME = r"[A-Za-z0-9!#$%&'*+\-.^_`|~]+"
 SERVER_NAME = r"[A-Za-z0-9_.:-]{1,253}"
@@ -143,7 +135,10 @@ def faults(config: StartConfig) -> Iterator[Fault]:
         value = getattr(config, field)
         if value not in choices:
             yield Fault((field,), f"{flag_of(field)} is {value!r}; choose one of: {', '.join(choices)}")
-    yield from _policy_faults(config.policy)
+    for field in POLICY_FIELDS:
+        policy = getattr(config, field)
+        if policy is not None and (fault := policy_fault(policy)) is not None:
+            yield Fault((field,), f"{flag_of(field)} {fault}")
     if not config.health_check_endpoint.startswith("/"):
         yield Fault(
             ("health_check_endpoint",),
@@ -160,23 +155,6 @@ def faults(config: StartConfig) -> Iterator[Fault]:
     yield from _tls_faults(config)
     for field, text, value in kv_problems(config):
         yield Fault((field,), f"{flag_of(field)} {text}", value)
-
-
-def _policy_faults(policy: str) -> Iterator[Fault]:
-    if policy in POLICIES:
-        return
-    # Only for those who use one: it takes a while to import.
-    from shared.policy_plugins import MODULE_AND_CLASS, PluginError, load_policy_class, plugin_names
-
-    names = plugin_names()
-    if policy in names or re.fullmatch(MODULE_AND_CLASS, policy):
-        try:
-            load_policy_class(policy)
-        except PluginError as error:
-            yield Fault(("policy",), f"--policy: {error}")
-        return
-    known = ", ".join((*POLICIES, *names))
-    yield Fault(("policy",), f"--policy is {policy!r}; choose one of: {known}, or module:Class for your own")
 
 
 def _worker_url_faults(config: StartConfig) -> Iterator[Fault]:

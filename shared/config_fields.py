@@ -11,8 +11,9 @@ import msgspec
 from shared.config import StartConfig
 
 FIELDS = {field.name: field for field in msgspec.structs.fields(StartConfig)}
-FLAGS = tuple(name for name in FIELDS if name != "workers")
-"""Those that flags and variables give, too; tables fit into neither."""
+TABLES = frozenset({"workers", "policies"})
+"""Those that a file alone gives: tables fit into no flag and no variable."""
+FLAGS = tuple(name for name in FIELDS if name not in TABLES)
 LISTS = frozenset(name for name, field in FIELDS.items() if field.type == tuple[str, ...])
 BOOLEANS = frozenset(name for name, field in FIELDS.items() if field.type is bool)
 

@@ -12,6 +12,7 @@ from shared.config import ConfigError
 from shared.config_fields import FIELDS, Given, Place, Problem, nearest
 from shared.config_lines import key_lines
 from shared.config_mvllm import is_mvllm, read_mvllm
+from shared.config_policies import read_policies
 from shared.config_workers import read_tables, urls_of
 
 MAX_BYTES = 4 * 1024 * 1024
@@ -65,6 +66,10 @@ def read_config(file: ConfigFile) -> Content:
             tables = read_tables(file.name, text, value, lines)
             problems += tables.problems
             given[key] = Given(tables.workers, Place("file", file.name, line, key))
+        elif key == "policies":
+            policies = read_policies(file.name, value, lines)
+            problems += policies.problems
+            given[key] = Given(policies.by_model, Place("file", file.name, line, key))
         elif key in FIELDS:
             given[key] = Given(value, Place("file", file.name, line, key))
         else:

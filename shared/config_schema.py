@@ -17,13 +17,15 @@ from shared.config_faults import (
     CHOICES,
     HEADER_LISTS,
     HEADER_NAME,
-    POLICIES,
+    POLICY_FIELDS,
     RANGES,
     SERVER_NAME,
     URL_LISTS,
 )
 from shared.config_fields import FIELDS, LISTS
+from shared.config_policies import MAX_MODEL, MAX_MODELS
 from shared.kv_config import ENDPOINT
+from shared.policy_names import POLICIES
 from shared.policy_plugins import MODULE_AND_CLASS, plugin_names
 from shared.table import Role
 from shared.worker_attributes import (
@@ -50,7 +52,7 @@ _ITEMS = {
 }
 _POLICY = "|".join((*POLICIES, *map(re.escape, plugin_names()), MODULE_AND_CLASS))
 _PATTERNS = {
-    "policy": f"^({_POLICY})$",
+    **dict.fromkeys(POLICY_FIELDS, f"^({_POLICY})$"),
     **dict.fromkeys(ADDRESSES, _IPV4_OR_IPV6),
     "health_check_endpoint": "^/",
     "worker_server_name": f"^{SERVER_NAME}$",
@@ -98,6 +100,13 @@ def _property(field: str) -> dict[str, Any]:
 def _type(field: str) -> dict[str, Any]:
     if field == "workers":
         return {"type": "array", "items": _WORKER}
+    if field == "policies":
+        return {
+            "type": "object",
+            "propertyNames": {"minLength": 1, "maxLength": MAX_MODEL},
+            "additionalProperties": {"type": "string", "pattern": f"^({_POLICY})$"},
+            "maxProperties": MAX_MODELS,
+        }
     if field in LISTS:
         items: dict[str, Any] = {"type": "string", "pattern": _ITEMS[field]}
         # A text with several in it is taken too, as in the environment.

@@ -21,7 +21,8 @@ from shared.breaker import ProbeNewsKind
 from shared.decoding import DECODE_ERRORS
 from shared.kv_messages import KvPage, KvRequest, KvStanding, KvUpdate
 from shared.plane_identity import PlaneIdentity
-from shared.plane_report import CounterReport
+from shared.plane_report import CounterReport, PolicyLack
+from shared.policy_places import PolicyPlace
 from shared.receipt import Receipt
 from shared.table import ModelCard, RoutingTable, Settings, Stamp, TableChange, Worker
 from shared.worker_attributes import WorkerAttributes
@@ -110,12 +111,16 @@ class Learnt(msgspec.Struct, frozen=True, array_like=True):
 
 
 class PlaneLearnt(msgspec.Struct, frozen=True, tag="plane-learnt"):
-    """What the policy of plane `plane` has learnt since it told last, passed on to the others. Keys are worker ids."""
+    """What a policy of plane `plane` has learnt since it told last, passed on to the others. Keys are worker ids.
+
+    It is for the policy in the same place.
+    """
 
     stamp: Stamp
     plane: str
     policy: str
     learnt: dict[str, Learnt]
+    place: PolicyPlace
 
 
 # --- downward, ROUTER --------------------------------------------------------------------------------------
@@ -203,11 +208,12 @@ class Tried(msgspec.Struct, frozen=True, tag="tried"):
 
 
 class LearntReport(msgspec.Struct, frozen=True, tag="learnt"):
-    """What the plane's policy has learnt since it told last; at most `MAX_LEARNT` hashes, told once."""
+    """What a policy of the plane has learnt since it told last; at most `MAX_LEARNT` hashes, told once."""
 
     plane: PlaneIdentity
     policy: str
     learnt: dict[str, Learnt]
+    place: PolicyPlace
 
 
 EvidenceKind = Literal["no-address", "connect-failed", "closed-before-answer", "bad-answer", "stalled", "error-status"]
@@ -296,7 +302,8 @@ class PlaneRetire(msgspec.Struct, frozen=True, tag="plane-retire"):
 class PlaneStatus(msgspec.Struct, frozen=True, tag="plane-status", kw_only=True):
     """How a plane is, told by itself. `listening` is false while it drains. Ages in seconds.
 
-    `heard_age` is that of the last word of the control plane; None before the first one.
+    `heard_age` is that of the last word of the control plane; None before the first one. `lacks` is as in
+    `CounterReport`.
     """
 
     plane: PlaneIdentity
@@ -311,6 +318,7 @@ class PlaneStatus(msgspec.Struct, frozen=True, tag="plane-status", kw_only=True)
     client_connections: int
     client_connection_limit: int
     heard_age: float | None
+    lacks: tuple[PolicyLack, ...]
 
 
 Published = Heartbeat | TableUpdate | LoadReport | PlaneInflight | PlaneLearnt | KvUpdate | KvStanding

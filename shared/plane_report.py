@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from shared.plane_identity import PlaneIdentity
+from shared.policy_places import PolicyPlace
 from shared.table import Stamp
 
 
@@ -40,13 +41,27 @@ class WorkerOutcomes(msgspec.Struct, frozen=True, array_like=True):
     first_byte_seconds: float
 
 
+MAX_LACKS = 32
+"""Lacks that a plane tells of."""
+
+
+class PolicyLack(msgspec.Struct, frozen=True, array_like=True):
+    """An input that a policy's choices lacked in the last minute, `count` of them; `sentence` names the fallback."""
+
+    place: PolicyPlace
+    policy: str
+    outcome: str
+    sentence: str
+    count: int
+
+
 class CounterReport(msgspec.Struct, frozen=True, tag="counters", kw_only=True):
     """A plane's figures since it started, whole each time so that a lost report costs nothing.
 
     `active` is the number of client requests accepted and not ended; it belongs to the same instant as the
     counters, so accepted = finished + aborted + rejected + active holds in every report. Ages in seconds.
     Connections are those that are open, idle ones included. Keys of `outcomes` are worker ids. `kv_blocks` are those in
-    the plane's copy of the KV index.
+    the plane's copy of the KV index. `lacks` tells what policies lacked.
     """
 
     plane: PlaneIdentity
@@ -66,3 +81,4 @@ class CounterReport(msgspec.Struct, frozen=True, tag="counters", kw_only=True):
     counters: tuple[CounterSeries, ...]
     histograms: tuple[HistogramSeries, ...]
     outcomes: dict[str, WorkerOutcomes]
+    lacks: tuple[PolicyLack, ...]

@@ -39,7 +39,7 @@ class LeftOut(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AttemptReceipt(msgspec.Struct, frozen=True, kw_only=True):
-    """One worker that was asked, or was about to be. `leg` is `plain`, `prefill` or `decode`.
+    """One worker that was asked, or was about to be, as `policy` chose. `leg` is `plain`, `prefill` or `decode`.
 
     `began` is in seconds after the request's arrival. `failed` says what went wrong, empty when it answered. `choices`
     and `left_out` are there when the choice was written down in detail (`is_detailed`), 32 of each at most.
@@ -47,6 +47,7 @@ class AttemptReceipt(msgspec.Struct, frozen=True, kw_only=True):
 
     worker: str
     leg: str = "plain"
+    policy: str = ""
     began: float
     failed: str = ""
     is_detailed: bool = False
@@ -58,6 +59,7 @@ class AttemptReceipt(msgspec.Struct, frozen=True, kw_only=True):
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """One request. `arrived` is Unix time; `first_byte` and `ended` are in seconds after it.
 
+    `policy` is that for whole requests for the model.
     `outcome` is `answered`, `rejected CODE` or `aborted by SIDE`; `status` is what the client got, 0 when nothing.
     `epoch` and `version` tell the table that it ended under.
     """

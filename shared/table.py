@@ -98,6 +98,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What planes must agree on and what may change while they run. Times are in seconds, sizes in bytes."""
 
     policy: str = "cache_aware"
+    prefill_policy: str | None = None
+    decode_policy: str | None = None
+    """None, as above: that for all requests."""
+    model_policies: dict[str, str] = {}
     load_formula: str = "vllm"
     session_headers: tuple[str, ...] = ("x-session-id", "x-user-id", "x-tenant-id")
     session_max_load: float = 1.25
@@ -204,6 +208,11 @@ class RoutingTable(msgspec.Struct, frozen=True, kw_only=True):
     workers: dict[str, Worker]
     models: dict[str, ModelCard]
     settings: Settings
+
+
+def is_disaggregated(table: RoutingTable) -> bool:
+    """Whether there is prefill/decode: it was asked for, or some worker has such a role."""
+    return table.settings.disaggregated or any(worker.role != "regular" for worker in table.workers.values())
 
 
 class TableChange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -30,7 +30,9 @@ def lines(receipt: Receipt) -> Iterator[str]:
 
 
 def _attempt(number: int, attempt: AttemptReceipt) -> Iterator[str]:
-    leg = "" if attempt.leg == "plain" else f" to {attempt.leg}"
+    # That for whole requests stands in the head.
+    by = f" by {attempt.policy}" * bool(attempt.policy)
+    leg = "" if attempt.leg == "plain" else f" to {attempt.leg}{by}"
     yield f"  attempt {number}{leg}, after {_ms(attempt.began)}: {attempt.worker}"
     if not attempt.is_detailed:
         yield "    why is not written down: it is for so many choices a second only"

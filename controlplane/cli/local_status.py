@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from controlplane.cli.policies_view import PolicyView
 from controlplane.cli.status_view import (
     BreakerView,
     PlaneView,
@@ -17,13 +18,14 @@ from controlplane.cli.status_view import (
     WorkerView,
 )
 from controlplane.inquiry import control_status, plane_status
+from controlplane.policy_status import policy_statuses
 from shared.clock import Clock, SystemClock
 from shared.config import StartConfig
 from shared.messages import MessageError, PlaneStatus, decode_table
 from shared.process import is_alive, living_planes
 from shared.runtime_dir import PlaneRecord, ProcessRecord, RuntimeDir, SupervisorRecord, read_record
 from shared.sockets import Context
-from shared.table import Stamp, Worker
+from shared.table import RoutingTable, Stamp, Worker
 from shared.uplink import Uplink
 
 ASK_TIMEOUT = 1.0
@@ -60,13 +62,15 @@ async def local_status(runtime: RuntimeDir, clock: Clock) -> RouterView | None:
     elif control_plane.pid is None and uplink is not None:
         control_plane.state = "on another host"
     config = read_record(runtime.config, StartConfig)
+    table = _table_kept(runtime)
     views = [_plane(record, status, clock) for record, status in zip(planes, statuses, strict=True)]
     return RouterView(
         supervisor=supervisor,
         control_plane=control_plane,
         planes=sorted(views, key=lambda view: (view.slot, view.id)),
-        workers=_workers(runtime, clock),
+        workers=_workers(table, clock) if table is not None else [],
         data_planes=config.data_planes if config is not None else 0,
+        policies=_policies(table, statuses) if table is not None else (),
         uplink=msgspec.UNSET if uplink is None or control_plane.pid is not None else uplink_view(uplink, statuses),
     )
 
@@ -120,11 +124,19 @@ def _table(stamp: Stamp | None) -> TableView | None:
     return None if stamp is None else TableView(epoch=stamp.epoch, version=stamp.version, hash=f"{stamp.hash:016x}")
 
 
-def _workers(runtime: RuntimeDir, clock: Clock) -> list[WorkerView]:
+def _table_kept(runtime: RuntimeDir) -> RoutingTable | None:
     try:
-        table = decode_table(runtime.table.read_bytes())
+        return decode_table(runtime.table.read_bytes())
     except (OSError, MessageError):
-        return []
+        return None
+
+
+def _policies(table: RoutingTable, statuses: Iterable[PlaneStatus | None]) -> list[PolicyView]:
+    told = (lack for status in statuses if status is not None for lack in status.lacks)
+    return msgspec.convert(policy_statuses(table, told), list[PolicyView], from_attributes=True)
+
+
+def _workers(table: RoutingTable, clock: Clock) -> list[WorkerView]:
     return [
         WorkerView(
             id=worker.id,

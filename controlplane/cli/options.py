@@ -51,9 +51,12 @@ HELP: dict[str, tuple[str, str]] = {
     ),
     "policy": (
         "NAME",
-        "How a worker is chosen: cache_aware, consistent_hash, sticky_least_loaded, least_load, power_of_two, "
-        "round_robin, random, an installed policy's name, or module:Class.",
+        "How a worker is chosen: cache_aware, kv_aware, consistent_hash, sticky_least_loaded, least_load, "
+        "power_of_two, round_robin, random, an installed policy's name, or module:Class.",
     ),
+    "prefill_policy": ("NAME", "The same among prefill workers; by default that of --policy."),
+    "decode_policy": ("NAME", "The same among decode workers; by default that of --policy."),
+    "policies": ("", "A table of policies by model, each in place of `policy` for requests that name that model."),
     "load_formula": (
         "NAME",
         "What least_load calls load: vllm, mvllm ((running * 3 + waiting) / capacity) or mvllm-half "

@@ -34,6 +34,8 @@ def start(
     intra_node_data_parallel_size: Annotated[Text, option("intra_node_data_parallel_size")] = None,
     refuse_client_rank: Annotated[Text, option("refuse_client_rank")] = None,
     policy: Annotated[Text, option("policy")] = None,
+    prefill_policy: Annotated[Text, option("prefill_policy")] = None,
+    decode_policy: Annotated[Text, option("decode_policy")] = None,
     load_formula: Annotated[Text, option("load_formula")] = None,
     session_headers: Annotated[Texts, option("session_headers")] = None,
     session_max_load: Annotated[Text, option("session_max_load")] = None,

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from controlplane.cli.policies_view import PolicyView, policy_lines
+
 
 class ProcessView(msgspec.Struct, kw_only=True):
     """The supervisor or the control plane. `age` is in seconds since its start."""
@@ -119,6 +121,7 @@ class RouterView(msgspec.Struct, kw_only=True):
     data_planes: int = 0
     removed: Sequence[str] = ()
     config: ConfigView = ConfigView()
+    policies: Sequence[PolicyView] = ()
     uplink: UplinkView | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -170,7 +173,8 @@ def as_text(report: RouterView, width: int | None = None) -> str:
         lines.append("no workers; the control plane names them")
     else:
         lines.append("no workers; `routerctl workers add URL` adds one, --worker-urls gives some")
-    return "\n".join([*(line[:width].rstrip() for line in lines), *_config_lines(report.config)])
+    more = (*policy_lines(report.policies), *_config_lines(report.config))
+    return "\n".join([*(line[:width].rstrip() for line in lines), *more])
 
 
 def _uplink_line(uplink: UplinkView) -> str:

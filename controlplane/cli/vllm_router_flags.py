@@ -9,7 +9,7 @@ SECRETS = {
 """Those that have a secret for a value, and what to write instead."""
 NOT_OFFERED = frozenset(
     {
-        "--prefill-policy", "--decode-policy", "--enable-program-scheduling", "--program-scheduling-config-json",
+        "--enable-program-scheduling", "--program-scheduling-config-json",
         "--pd-kv-events", "--mini-lb",
         "--vllm-discovery-address",
         "--wasm-middleware", "--wasm-middleware-sha256", "--wasm-middleware-route",

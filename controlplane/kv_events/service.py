@@ -1,4 +1,4 @@
-"""Finds and follows the KV events of all workers, while the router's policy wants them."""
+"""Finds and follows the KV events of all workers, while a policy of the router's wants them."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from controlplane.worker_client import FetchError, WorkerClient
 from shared.clock import Clock
 from shared.config import StartConfig
 from shared.kv_messages import KvPage, KvRequest
+from shared.policy_places import policy_names_of
 from shared.table import Worker
 from shared.tls import WorkerTls
 from shared.worker_url import origin
@@ -63,8 +64,9 @@ class KvEvents:
         self.want(config)
 
     def want(self, config: StartConfig) -> None:
-        """Follow, or stop following, as the configuration's policy needs."""
-        wanted, unwanted = (self._wanted, self._unwanted)[:: 1 if config.policy == POLICY else -1]
+        """Follow, or stop following, as the configuration's policies need."""
+        is_wanted = POLICY in policy_names_of(config.settings())
+        wanted, unwanted = (self._wanted, self._unwanted)[:: 1 if is_wanted else -1]
         wanted.set()
         unwanted.clear()
 
@@ -83,7 +85,7 @@ class KvEvents:
 
     @property
     def is_wanted(self) -> bool:
-        """Whether the policy wants the index."""
+        """Whether a policy wants the index."""
         return self._wanted.is_set()
 
     @property

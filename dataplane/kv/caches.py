@@ -16,7 +16,7 @@ class KvCaches:
 
     def __init__(self, rng: Random, ask: Callable[[Ask], bool]) -> None:
         self._follower = KvFollower(rng, ask)
-        self._wanted = False
+        self._users: set[object] = set()
         self.prompts = Prompts()
 
     @property
@@ -26,19 +26,23 @@ class KvCaches:
 
     def take(self, message: KvUpdate | KvStanding | KvPage) -> None:
         """Take in what the control plane says, if a policy wants it."""
-        if self._wanted:
+        if self._users:
             self._follower.take(message)
 
-    def use(self, tokenizers: tuple[str, ...]) -> None:
-        """Follow the engines from now on, and read prompts with these tokenizers (`[MODEL=]FOLDER`)."""
-        self._wanted = True
+    def use(self, user: object, tokenizers: tuple[str, ...]) -> None:
+        """Follow the engines from now on, and read prompts with these tokenizers (`[MODEL=]FOLDER`).
+
+        `user` is the policy that wants it, one of several.
+        """
+        self._users.add(user)
         self.prompts.use(tokenizers)
 
-    def forget(self) -> None:
-        """Keep nothing: the policy does not want it any more."""
-        self._wanted = False
-        self._follower.forget()
-        self.prompts.use(())
+    def forget(self, user: object) -> None:
+        """Know that a policy does not want it any more; keep nothing when none does."""
+        self._users.discard(user)
+        if not self._users:
+            self._follower.forget()
+            self.prompts.use(())
 
     def close(self) -> None:
         """End what runs beside the event loop."""

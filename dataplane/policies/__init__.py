@@ -14,6 +14,7 @@ from dataplane.policies.random_choice import RandomChoice
 from dataplane.policies.round_robin import RoundRobin
 from dataplane.policies.sticky_least_loaded import StickyLeastLoaded
 from dataplane.policies.weights import has_weights
+from shared.policy_places import policy_names_of
 from shared.policy_plugins import PluginError, load_policy_class
 from shared.table import RoutingTable
 
@@ -68,10 +69,14 @@ def lead(policy: Policy, table: RoutingTable) -> None:
 
 
 def refusal(table: RoutingTable) -> str | None:
-    """Return why a plane can not go by the policy that a table names, or None when it can."""
-    name = table.settings.policy
-    if name in _OWN:
-        return None
+    """Return why a plane can not go by a policy that a table names, or None when it can."""
+    for name in sorted(policy_names_of(table.settings) - _OWN.keys()):
+        if (reason := _plugin_refusal(name, table)) is not None:
+            return reason
+    return None
+
+
+def _plugin_refusal(name: str, table: RoutingTable) -> str | None:
     try:
         policy_class(name)(PlaneView(0, random.Random())).follow(table)
     except PluginError as error:

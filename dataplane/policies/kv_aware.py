@@ -56,7 +56,8 @@ class KvAware(Policy):
     fallbacks = {  # noqa: RUF012 - a ClassVar of the base
         **{why: f"{text}; such requests go by cache_aware" for why, text in WHY.items()},
         "no_events": "no engine has told what it holds; requests go by cache_aware (see docs/kv-events.md)",
-        "not_read": "requests that arrived before the first KV events go by cache_aware",
+        "not_read": "requests that arrived before the first KV events, or that one worker does for want of a pair, go "
+        "by cache_aware",
         "other_model": "the KV events are of --kv-event-model; requests for other models go by cache_aware",
     }
 
@@ -79,12 +80,12 @@ class KvAware(Policy):
         self._sessions.use(settings.kv_session_ttl)
         self._otherwise.follow(table)
         if self.plane.kv is not None:
-            self.plane.kv.use(settings.tokenizer)
+            self.plane.kv.use(self, settings.tokenizer)
 
     def leave(self) -> None:
         """Forget what the engines hold."""
         if self.plane.kv is not None:
-            self.plane.kv.forget()
+            self.plane.kv.forget(self)
 
     def learnt(self) -> Mapping[str, Learnt]:
         """Return what `cache_aware` has learnt."""

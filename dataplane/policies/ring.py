@@ -84,7 +84,7 @@ class Rings:
             {
                 worker.id: worker.weight or 1.0
                 for worker in table.workers.values()
-                if worker.role == "regular" and (model is None or worker.models is None or model in worker.models)
+                if model is None or worker.models is None or model in worker.models
             }
         )
         self._rings[model] = (table, ring)

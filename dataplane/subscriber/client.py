@@ -8,7 +8,7 @@ that can not leave at once is dropped, and while the control plane is silent no 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from math import inf
 from random import Random
 
@@ -58,6 +58,7 @@ from shared.messages import (
 )
 from shared.plane_identity import PlaneIdentity
 from shared.plane_report import CounterReport
+from shared.policy_places import PolicyPlace
 from shared.receipt import Receipt
 from shared.sockets import WELCOME, Context, Socket, send_or_drop
 from shared.table import RoutingTable, Settings
@@ -87,7 +88,7 @@ class SubscriberClient:
         inflight: Callable[[], tuple[dict[str, int], dict[str, int]]],
         counters: Callable[[int], CounterReport],
         on_fleet_answer: Callable[[FleetAnswer], None] = lambda _: None,
-        learnt: Callable[[], tuple[str, Mapping[str, Learnt]]] = lambda: ("", {}),
+        learnt: Callable[[], Iterable[tuple[PolicyPlace, str, Mapping[str, Learnt]]]] = tuple,
         on_plane_learnt: Callable[[PlaneLearnt], None] = lambda _: None,
         on_kv: Callable[[KvUpdate | KvStanding | KvPage], None] = lambda _: None,
         receipt: Callable[[str], Receipt | None] = lambda _: None,
@@ -337,9 +338,8 @@ class SubscriberClient:
                 self._inflight_seq += 1
                 if self._send(InflightReport(self._identity, self._inflight_seq, *present)):
                     self._reported = present
-            policy, learnt = self._learnt()
-            if learnt:
-                self._send(LearntReport(self._identity, policy, dict(learnt)))
+            for place, policy, learnt in self._learnt():
+                self._send(LearntReport(self._identity, policy, dict(learnt), place))
             await asyncio.sleep(INFLIGHT_INTERVAL)
 
     async def _report_counters(self) -> None:

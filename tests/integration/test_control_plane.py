@@ -241,6 +241,7 @@ def test_status_and_metrics(runtime: RuntimeDir) -> None:
                 counters=(CounterSeries("accepted_requests", (), 7), CounterSeries("finished_requests", (), 5)),
                 histograms=(),
                 outcomes={},
+                lacks=(),
             )
         )
         report = await control.status(

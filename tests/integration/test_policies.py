@@ -83,3 +83,64 @@ def test_sessions_stay_until_they_are_finished(tmp_path: Path) -> None:
             assert {session: ask(router, messages, **{"x-session-id": session}) for session in homes} == homes
         answer = httpx.post(f"{router.url}/finish_session?session_id=3", trust_env=False)
         assert json.loads(answer.content) == {"status": "ok", "session_id": "3"}
+
+
+def test_each_half_and_each_model_goes_by_its_own_policy(tmp_path: Path) -> None:
+    with simulated_fleet(tmp_path, 4, "--kv-connector") as urls:
+        file = tmp_path / "r.toml"
+        text = (
+            f"prefill = {json.dumps(urls[:2])}\ndecode = {json.dumps(urls[2:])}\n"
+            'policy = "random"\nprefill_policy = "cache_aware"\ndecode_policy = "least_load"\n[policies]\n'
+        )
+        file.write_text(f'{text}"not-there" = "power_of_two"\n')
+        router = Router(tmp_path, "--data-planes=2", "--explain", "--config", str(file), policy=None)
+        try:
+            router.start().ready()
+            eventually(lambda: ready(router) == 4, "all workers")
+            body = {"model": MODEL, "messages": [{"role": "user", "content": TEXT}], "max_tokens": 2}
+            answer = httpx.post(f"{router.url}/v1/chat/completions", json=body, trust_env=False)
+            assert (answer.status_code, answer.headers["x-routerctl-policy"]) == (200, "least_load")
+            legs = [(one["leg"], one["policy"]) for one in explained(router, answer)["attempts"]]
+            assert legs == [("prefill", "cache_aware"), ("decode", "least_load")]
+            # Several prompts are one worker's work.
+            several = {"model": MODEL, "prompt": ["a", "b"], "max_tokens": 2}
+            answer = httpx.post(f"{router.url}/v1/completions", json=several, trust_env=False)
+            assert answer.headers["x-routerctl-policy"] == "random"
+            assert policies(router)["plain", "not-there"]["unserved"] == "no worker serves it"
+
+            file.write_text(f'{text.replace("least_load", "consistent_hash")}"{MODEL}" = "consistent_hash"\n')
+            told = httpx.post(f"http://127.0.0.1:{router.admin_port}/reload", trust_env=False)
+            assert told.json()["outcome"] == "applied"
+            # The body holds no prompt, and nobody says whose session it is.
+            answer = httpx.post(f"{router.url}/v1/embeddings", json={"model": MODEL}, trust_env=False)
+            assert answer.headers["x-routerctl-policy"] == "consistent_hash"
+            eventually(lambda: policies(router)["plain", MODEL]["lacks"], "the planes to tell what it lacked")
+            [lack] = policies(router)["plain", MODEL]["lacks"]
+            assert (lack["outcome"], lack["count"]) == ("no_key", 1)
+            assert "least loaded worker" in lack["sentence"]
+            assert not policies(router)["decode", None]["lacks"]
+            metrics = httpx.get(f"http://127.0.0.1:{router.prometheus_port}/metrics", trust_env=False).text
+            assert f'{{model="{MODEL}",outcome="no_key",policy="consistent_hash",pool="plain"}} 1.0' in metrics
+        finally:
+            router.close()
+
+
+def status(router: Router) -> dict[str, Any]:
+    found: dict[str, Any] = httpx.get(f"http://127.0.0.1:{router.admin_port}/status", trust_env=False).json()
+    return found
+
+
+def ready(router: Router) -> int:
+    return sum(worker["state"] == "ready" for worker in status(router)["workers"])
+
+
+def policies(router: Router) -> dict[tuple[str, str | None], dict[str, Any]]:
+    return {(one["pool"], one["model"]): one for one in status(router)["policies"]}
+
+
+def explained(router: Router, answer: httpx.Response) -> dict[str, Any]:
+    """The receipt; a request is there once it has ended, which may be a moment after its client has the answer."""
+    address = f"http://127.0.0.1:{router.admin_port}/explain/{answer.headers['x-request-id']}"
+    eventually(lambda: httpx.get(address, trust_env=False).status_code == 200, "the receipt")
+    found: dict[str, Any] = httpx.get(address, trust_env=False).json()
+    return found

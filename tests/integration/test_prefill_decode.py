@@ -153,8 +153,8 @@ def test_a_receipt_shows_both_legs(pair: tuple[Router, Fleet]) -> None:
     )
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert [line.split(",")[0].strip() for line in said.splitlines() if "  attempt" in line] == [
-        "attempt 1 to prefill",
-        "attempt 2 to decode",
+        "attempt 1 to prefill by round_robin",
+        "attempt 2 to decode by round_robin",
     ]
     assert sum(url in said for url in fleet.prefill) >= 1
 

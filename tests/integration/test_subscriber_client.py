@@ -43,6 +43,7 @@ from shared.messages import (
 )
 from shared.plane_identity import PlaneIdentity
 from shared.plane_report import CounterReport
+from shared.policy_places import PolicyPlace
 from shared.runtime_dir import RuntimeDir
 from shared.sockets import control_server, publisher, send_or_drop
 from shared.table import RoutingTable, Settings, Worker, make_table
@@ -50,6 +51,7 @@ from shared.table import RoutingTable, Settings, Worker, make_table
 T = TypeVar("T", bound=Upward)
 BEAT = 0.03
 """Seconds between heartbeats: oftener than in earnest, so that what they must find is found soon."""
+PLACE = PolicyPlace("prefill", "m")
 IDENTITY = PlaneIdentity(id="plane-a", slot=0, pid=1, version="0", started=0.0)
 
 
@@ -150,9 +152,9 @@ class World:
             rng=Random(1),
         )
 
-    def _learnt(self) -> tuple[str, dict[str, Learnt]]:
+    def _learnt(self) -> list[tuple[PolicyPlace, str, dict[str, Learnt]]]:
         learnt, self.learnt = self.learnt, {}
-        return "cache_aware", learnt
+        return [(PLACE, "cache_aware", learnt)] if learnt else []
 
     def _counters(self, seq: int) -> CounterReport:
         table = self.client.table
@@ -174,6 +176,7 @@ class World:
             counters=(),
             histograms=(),
             outcomes={},
+            lacks=(),
         )
 
     @contextlib.asynccontextmanager
@@ -404,11 +407,11 @@ def test_what_the_policy_has_learnt_goes_up_once_and_that_of_others_comes_down(r
             world.learnt = dict(mine)
             await until(lambda: control_plane.of(LearntReport))
             stamp = control_plane.publication.table.stamp
-            control_plane.send(TOPIC_LEARNT, PlaneLearnt(stamp, IDENTITY.id, "cache_aware", mine))
-            control_plane.send(TOPIC_LEARNT, PlaneLearnt(stamp, "plane-b", "cache_aware", theirs))
+            control_plane.send(TOPIC_LEARNT, PlaneLearnt(stamp, IDENTITY.id, "cache_aware", mine, PLACE))
+            control_plane.send(TOPIC_LEARNT, PlaneLearnt(stamp, "plane-b", "cache_aware", theirs, PLACE))
             await until(lambda: world.heard)
-            assert world.heard == [PlaneLearnt(stamp, "plane-b", "cache_aware", theirs)]
-            assert control_plane.of(LearntReport) == [LearntReport(IDENTITY, "cache_aware", mine)]
+            assert world.heard == [PlaneLearnt(stamp, "plane-b", "cache_aware", theirs, PLACE)]
+            assert control_plane.of(LearntReport) == [LearntReport(IDENTITY, "cache_aware", mine, PLACE)]
 
     play(runtime_dir, scene)
 

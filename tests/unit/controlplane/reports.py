@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shared import catalog
 from shared.plane_identity import PlaneIdentity
-from shared.plane_report import CounterReport, CounterSeries, HistogramSeries, WorkerOutcomes
+from shared.plane_report import CounterReport, CounterSeries, HistogramSeries, PolicyLack, WorkerOutcomes
 from shared.table import Stamp
 
 STAMP = Stamp(1, 3, 77)
@@ -25,6 +25,7 @@ def report(
     extra: tuple[CounterSeries, ...] = (),
     stale: bool = False,
     outcomes: dict[str, WorkerOutcomes] | None = None,
+    lacks: tuple[PolicyLack, ...] = (),
 ) -> CounterReport:
     """A report in which accepted = finished + active, and each finished request took 1.5 s."""
     counts = [0] * BUCKETS
@@ -40,6 +41,7 @@ def report(
         resyncs=2,
         inflight=inflight or {},
         outcomes=outcomes or {},
+        lacks=lacks,
         client_connections=12,
         client_connection_limit=400,
         worker_connections=7,

@@ -30,6 +30,7 @@ def report(plane: PlaneIdentity, table: Stamp, inflight: dict[str, int]) -> Coun
         counters=(),
         histograms=(),
         outcomes={},
+        lacks=(),
     )
 
 

@@ -44,6 +44,7 @@ from shared.messages import (
     encode,
 )
 from shared.plane_identity import PlaneIdentity
+from shared.policy_places import PolicyPlace
 from shared.runtime_dir import RuntimeDir
 from shared.sockets import WELCOME, Context, control_client, subscriber
 from shared.table import ModelCard, RoutingTable, Settings, Stamp, Worker, apply
@@ -51,6 +52,7 @@ from shared.worker_attributes import NOTHING_SAID, WorkerAttributes
 from tests.unit.controlplane.reports import identity
 from tests.unit.controlplane.waiting import until
 
+PLACE = PolicyPlace("prefill", "m")
 WORKER = Worker(id="a", url="http://a", state="ready")
 
 
@@ -252,10 +254,10 @@ def test_what_a_planes_policy_has_learnt_reaches_the_others() -> None:
         stamp = scene.publication.table.stamp
         learnt = {"a": Learnt(1, b"12345678")}
         # As long as it is alone there is nobody to tell.
-        await scene.tell(LearntReport(identity(), "cache_aware", {}))
+        await scene.tell(LearntReport(identity(), "cache_aware", {}, PLACE))
         await scene.tell(Ack(msgspec.structs.replace(identity(), id="other", slot=1), stamp))
-        await scene.tell(LearntReport(identity(), "cache_aware", learnt))
-        assert await scene.heard(PlaneLearnt) == PlaneLearnt(stamp, "p", "cache_aware", learnt)
+        await scene.tell(LearntReport(identity(), "cache_aware", learnt, PLACE))
+        assert await scene.heard(PlaneLearnt) == PlaneLearnt(stamp, "p", "cache_aware", learnt, PLACE)
 
     play(act)
 

@@ -45,6 +45,7 @@ def plane(*, listening: bool = True, table: Stamp | None = TABLE, ready_workers:
         workers=2,
         ready_workers=ready_workers,
         heard_age=None,
+        lacks=(),
         stale=False,
         active=0,
         client_connections=0,

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from dataplane.accounting import Accounting
 from dataplane.fleet import Fleet
+from dataplane.fleet_view import PoolName
 from dataplane.policies import policy_names
 from dataplane.slot import Slot
 from dataplane.upstream.connection import UpstreamConnection
@@ -23,6 +24,7 @@ from shared.tls import TlsFileError
 from tests.unit.dataplane.listening import listener
 
 STAMP = Stamp(1, 1, 0)
+POOLS: dict[str, PoolName] = {"plain": "plain", "prefill": "prefill", "decode": "decode"}
 
 
 class TestFleet(Fleet):
@@ -330,6 +332,23 @@ def test_settings_are_tried_with_the_files_that_they_name(tmp_path: Path) -> Non
         assert "key: No such file" in reason
         # A table with it is served: not all workers need the file.
         assert fleet.refuse(table(settings=missing)) is None
+
+    with_fleet(test)
+
+
+def test_a_model_goes_by_its_own_policy_in_each_pool_that_has_none() -> None:
+    def test(fleet: TestFleet) -> None:
+        settings = Settings(policy="random", decode_policy="least_load", model_policies={"m": "power_of_two"})
+        fleet.adopt(table([worker("a"), worker("p", role="prefill"), worker("d", role="decode")], settings=settings))
+        for pool, own, otherwise in (
+            ("plain", "power_of_two", "random"),
+            ("prefill", "power_of_two", "random"),
+            ("decode", "least_load", "least_load"),
+        ):
+            view = fleet.view.of(POOLS[pool])
+            assert [view.policy_of(model).name for model in ("m", "n", None)] == [own, otherwise, otherwise]
+        fleet.adopt(table([worker("a")], version=2))
+        assert not fleet.view.model_policies
 
     with_fleet(test)
 

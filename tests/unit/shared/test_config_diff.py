@@ -17,6 +17,8 @@ def other(field: str) -> object:
         return "other"
     if isinstance(value, bool):
         return not value
+    if isinstance(value, dict):
+        return {**value, "other": "other"}
     return (*value, "other") if isinstance(value, tuple) else value + 1
 
 

@@ -51,7 +51,8 @@ from shared.messages import (
     encode,
 )
 from shared.plane_identity import PlaneIdentity
-from shared.plane_report import CounterReport, CounterSeries, HistogramSeries, WorkerOutcomes
+from shared.plane_report import CounterReport, CounterSeries, HistogramSeries, PolicyLack, WorkerOutcomes
+from shared.policy_places import PolicyPlace
 from shared.receipt import AttemptReceipt, ChoiceReceipt, LeftOut, LoadReceipt, Receipt
 from shared.table import ModelCard, Settings, Stamp, TableChange, Worker, make_table
 from shared.worker_attributes import WorkerAttributes
@@ -60,6 +61,7 @@ STAMP = Stamp(3, 2**40, 2**64 - 1)
 KV = KvSourceState("http://ä:1", 1, 5, 2**40, 16, 3)
 PLANE = PlaneIdentity(id="0123456789abcdef", slot=2, pid=77, version="0.1.0", started=1.75e9)
 WORKER = Worker(id="http://ä:1", url="http://ä:1", epoch=2, state="ready", reason="x", since=5.5, models=("m", "n"))
+PLACE = PolicyPlace("prefill", "ä")
 CARD = ModelCard(id="m", card=b'{"id":"m"}\x00\xff')
 RECEIPT = Receipt(
     request="abc",
@@ -95,7 +97,7 @@ DOWNWARD: list[Downward] = [
     LoadReport(STAMP, 9, {"w": WorkerLoad(1.0, 2.0, 0.5, 0.25)}),
     PlaneInflight(STAMP, "p", 4, {"w": 3}, {"w": 20_000}),
     PlaneInflight(STAMP, "p", 5, {}, {}),
-    PlaneLearnt(STAMP, "p", "cache_aware", {"w": Learnt(3, b"\xff" * 16)}),
+    PlaneLearnt(STAMP, "p", "cache_aware", {"w": Learnt(3, b"\xff" * 16)}, PLACE),
     Snapshot(1, STAMP, (WORKER, Worker(id="b", url="b")), (CARD,), Settings(policy="random")),
     ControlStatus(pid=1, version="v", stamp=STAMP, workers=2, ready_workers=1),
     FleetAnswer(7, STAMP, "worker_exists", "there is one"),
@@ -111,7 +113,7 @@ UPWARD: list[Upward] = [
     Nack(PLANE, STAMP, "because"),
     Tried(PLANE, 3, "because"),
     InflightReport(PLANE, 3, {"w": 1}, {"w": 500}),
-    LearntReport(PLANE, "cache_aware", {"w": Learnt(3, b"")}),
+    LearntReport(PLANE, "cache_aware", {"w": Learnt(3, b"")}, PolicyPlace()),
     Evidence(PLANE, "w", 2, "connect-failed", 1, False, 0),
     ProbeNews(PLANE, "w", 2, "wanted"),
     CounterReport(
@@ -132,6 +134,7 @@ UPWARD: list[Upward] = [
         counters=(CounterSeries("requests", ("a", "b", "200"), 5.0),),
         histograms=(HistogramSeries("x", ("r",), (0, 1, 2), 3.5),),
         outcomes={"w": WorkerOutcomes(2, 10, 7, 1, 3, 0.25)},
+        lacks=(PolicyLack(PLACE, "kv_aware", "no_events", "by cache_aware", 4),),
     ),
     Goodbye(PLANE),
     ControlStatusRequest(),
@@ -151,6 +154,7 @@ PLANE_SOCKET: list[PlaneSocket] = [
         workers=1,
         ready_workers=1,
         heard_age=None,
+        lacks=(),
         stale=False,
         active=0,
         client_connections=0,

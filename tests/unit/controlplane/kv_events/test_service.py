@@ -197,7 +197,7 @@ def test_without_the_policy_nobody_is_followed() -> None:
         scene.offer()
         scene.see("ok", 2)
         assert scene.figures() == ""
-        scene.events.want(CONFIG)
+        scene.events.want(StartConfig(policy="random", policies={"m": "kv_aware"}))
         await until(lambda: bool(scene.held()))
         scene.events.want(StartConfig(policy="random"))
         await until(lambda: scene.events.report() == ())

@@ -270,6 +270,20 @@ def test_leaving_forgets_what_engines_hold() -> None:
     play(act)
 
 
+def test_one_of_two_policies_that_leaves_takes_nothing_from_the_other() -> None:
+    async def act(scene: Scene) -> None:
+        scene.holds("w0", PROMPT)
+        other = KvAware(PlaneView(0, random.Random(1), scene.kv))
+        other.follow(make_table(epoch=1, version=1, workers=scene.workers))
+        other.leave()
+        scene.holds("w1", PROMPT)
+        assert scene.kv.replica.sources == 2
+        scene.policy.leave()
+        assert scene.kv.replica.sources == 0
+
+    play(act)
+
+
 def test_at_a_temperature_workers_are_drawn() -> None:
     async def act(scene: Scene) -> None:
         scene.holds("w0", PROMPT)

@@ -91,7 +91,6 @@ def test_a_model_has_a_ring_of_its_own_workers_in_whatever_state() -> None:
         Worker(id="a", url="a", state="ready", models=("x",)),
         Worker(id="b", url="b", state="unhealthy", models=("x", "y")),
         Worker(id="c", url="c", state="ready", models=None),
-        Worker(id="d", url="d", state="ready", role="prefill", models=("x",)),
     ]
     cards = [ModelCard(id=name, card=b"{}") for name in "xy"]
     rings = Rings()

@@ -16,7 +16,8 @@ from dataplane.policies.least_load import LeastLoad
 from dataplane.policies.power_of_two import PowerOfTwo
 from dataplane.policies.random_choice import RandomChoice
 from dataplane.policies.round_robin import RoundRobin
-from shared.config_faults import LOAD_FORMULAS, POLICIES
+from shared.config_faults import LOAD_FORMULAS
+from shared.policy_names import POLICIES
 from shared.policy_plugins import PluginError
 from shared.table import Settings, make_table
 

@@ -105,6 +105,26 @@ def control_client(
     return socket
 
 
+def registrar(context: Context, endpoint: str, keys: ClientKeys | None, rng: Random, *, largest: int) -> Socket:
+    """DEALER over TCP for a worker's registrations, connected; it takes answers of at most `largest` bytes.
+
+    What nobody takes is dropped: the next one says it all. Raises zmq.ZMQError when the endpoint can not be used.
+    """
+    socket = _socket(context, zmq.DEALER, queue=16)
+    try:
+        socket.setsockopt(zmq.MAXMSGSIZE, largest)
+        socket.setsockopt(zmq.HANDSHAKE_IVL, int(HANDSHAKE_TIMEOUT * 1000))
+        socket.setsockopt(zmq.IMMEDIATE, 1)
+        _reconnect_over_tcp(socket, endpoint, rng)
+        if keys is not None:
+            _prove(socket, keys)
+        socket.connect(endpoint)
+    except zmq.ZMQError:
+        socket.close()
+        raise
+    return socket
+
+
 def _bound(socket: Socket, endpoint: str, keys: KeyPair | None, *, largest: int) -> Socket:
     try:
         if keys is not None:
@@ -125,17 +145,25 @@ def _bound(socket: Socket, endpoint: str, keys: KeyPair | None, *, largest: int)
 
 def _reconnect(socket: Socket, endpoint: str, keys: ClientKeys | None, rng: Random | None) -> None:
     """Set the pauses between attempts to connect, and who is to be found there."""
-    first, longest = 50, 250
     if keys is not None:
-        # libzmq doubles its pauses without any jitter: a fleet that lost its control plane must not come back as one.
-        rng = rng or Random()
-        _over_tcp(socket, endpoint)
-        first, longest = rng.randint(*_TCP_RECONNECT), rng.randint(*_TCP_RECONNECT_LIMIT)
-        socket.setsockopt(zmq.CURVE_PUBLICKEY, keys.pair.public)
-        socket.setsockopt(zmq.CURVE_SECRETKEY, keys.pair.secret)
-        socket.setsockopt(zmq.CURVE_SERVERKEY, keys.server)
-    socket.setsockopt(zmq.RECONNECT_IVL, first)
-    socket.setsockopt(zmq.RECONNECT_IVL_MAX, longest)
+        _reconnect_over_tcp(socket, endpoint, rng or Random())
+        _prove(socket, keys)
+        return
+    socket.setsockopt(zmq.RECONNECT_IVL, 50)
+    socket.setsockopt(zmq.RECONNECT_IVL_MAX, 250)
+
+
+def _reconnect_over_tcp(socket: Socket, endpoint: str, rng: Random) -> None:
+    # libzmq doubles its pauses without any jitter: a fleet that lost its control plane must not come back as one.
+    _over_tcp(socket, endpoint)
+    socket.setsockopt(zmq.RECONNECT_IVL, rng.randint(*_TCP_RECONNECT))
+    socket.setsockopt(zmq.RECONNECT_IVL_MAX, rng.randint(*_TCP_RECONNECT_LIMIT))
+
+
+def _prove(socket: Socket, keys: ClientKeys) -> None:
+    socket.setsockopt(zmq.CURVE_PUBLICKEY, keys.pair.public)
+    socket.setsockopt(zmq.CURVE_SECRETKEY, keys.pair.secret)
+    socket.setsockopt(zmq.CURVE_SERVERKEY, keys.server)
 
 
 def _over_tcp(socket: Socket, endpoint: str) -> None:

@@ -33,6 +33,7 @@ _COMMANDS = {
     "explain": _Command("controlplane.cli.explain", "Show why a request went where it went."),
     "keys": _Command("controlplane.cli.keys", "Make and show the keys of planes on other hosts."),
     "plane": _Command("controlplane.cli.plane", "Run planes of a router whose control plane is on another host."),
+    "register": _Command("controlplane.cli.register", "Announce an engine to routers, from beside it."),
     "config": _Command("controlplane.cli.config", "Show, check and compare configurations; change a running router's."),
     "demo": _Command("controlplane.cli.demo", "Start a small simulated fleet with a router.", frozenset({"--once"})),
     "sim": _Command("controlplane.sim.cli", "Start simulated vLLM servers."),

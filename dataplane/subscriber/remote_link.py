@@ -11,9 +11,10 @@ from random import Random
 from zmq.utils.monitor import parse_monitor_message
 
 from dataplane.subscriber.link import Sockets
-from dataplane.subscriber.silence import EVENTS, Complaints, cause_of
+from shared.client_key_files import ClientKeyFiles
 from shared.clock import Clock
-from shared.plane_keys import KeyFileError, fingerprint, read_pair, read_publics, signature
+from shared.plane_keys import fingerprint
+from shared.silence import EVENTS, Causes, Complaints, cause_of
 from shared.sockets import ClientKeys, Context, Socket, control_client, subscriber, watched
 from shared.uplink import Uplink
 
@@ -24,6 +25,15 @@ LONGEST_PAUSE = 5.0
 _SHORTEST_PAUSE = 0.25
 _LOOK = 0.5
 """Seconds between looks at the key files and at whether anything was heard."""
+_CAUSES = Causes(
+    key_refused="our key is not let in: put its public part into planes/ of --control-keys there",
+    other_key="who answers there has not the key of --server-key, or is no control plane",
+    mute_after_key="it lets us in and says nothing",
+    mute="it takes connections and says nothing",
+    no_connection=(
+        "no connection comes about: does it run, with that --control-bind, and are its two ports open for us?"
+    ),
+)
 
 log = logging.getLogger(__name__)
 
@@ -40,10 +50,7 @@ class RemoteLink:
         self._uplink = uplink
         self._clock = clock
         self._rng = rng
-        self._own, self._servers = Path(uplink.keys), Path(uplink.server_keys)
-        self._seen: object = None
-        self._keys: tuple[ClientKeys, ...] = ()
-        self._turn = 0
+        self._files = ClientKeyFiles(Path(uplink.keys), Path(uplink.server_keys))
         self._failures = 0
         self._control: Socket | None = None
         self._watcher: Socket | None = None
@@ -53,17 +60,17 @@ class RemoteLink:
     @property
     def keys(self) -> ClientKeys | None:
         """The keys whose turn it is; None until any could be read."""
-        return self._keys[self._turn % len(self._keys)] if self._keys else None
+        return self._files.keys
 
     async def open(self, context: Context, identity: bytes) -> Sockets:
         """Return sockets with the keys whose turn it is; waits after failures, and until there are keys."""
         if self._failures:
             window = min(LONGEST_PAUSE, _SHORTEST_PAUSE * 2 ** min(self._failures, 10))
             await asyncio.sleep(self._rng.uniform(0.0, window))
-        self._read()
+        self._files.read()
         while (keys := self.keys) is None:
             await asyncio.sleep(_LOOK)
-            self._read()
+            self._files.read()
         address = self._uplink.address
         log.debug("connecting to %s, whose key should be %s", address, fingerprint(keys.server))
         self._unwatch()
@@ -84,7 +91,7 @@ class RemoteLink:
         newest = self._clock.monotonic()
         while True:
             await asyncio.sleep(_LOOK)
-            if self._read():
+            if self._files.read():
                 log.info("the keys for %s have changed: connecting anew", self._uplink.address)
                 return
             last = heard()
@@ -94,7 +101,7 @@ class RemoteLink:
             await self._take_events()
             if self._clock.monotonic() - newest >= PATIENCE:
                 self._complain()
-                self._turn += 1
+                self._files.turn()
                 self._failures += 1
                 return
 
@@ -110,26 +117,8 @@ class RemoteLink:
         self._control = self._watcher = None
 
     def _complain(self) -> None:
-        cause = cause_of(self._events)
+        cause = cause_of(self._events, _CAUSES)
         if (keys := self.keys) is not None and self._complaints.is_due(cause, self._clock.monotonic()):
             # By it our key can be found in the control plane's log.
             own = fingerprint(keys.pair.public)
             log.warning("the control plane at %s is not heard: %s (our key is %s)", self._uplink.address, cause, own)
-
-    def _read(self) -> bool:
-        """Read the files if they have changed; return whether there are other keys now."""
-        seen = signature((self._own, self._servers))
-        if seen == self._seen:
-            return False
-        self._seen, before = seen, self.keys
-        try:
-            pair = read_pair(self._own)
-            self._keys = tuple(ClientKeys(pair, server) for server in read_publics(self._servers))
-        except KeyFileError as error:
-            log.error("%s%s", error, "; the keys before are used on" if before else "")
-        # A key more for later is no reason to leave the one that works.
-        if before is None or before not in self._keys:
-            self._turn = 0
-            return bool(self._keys)
-        self._turn = self._keys.index(before)
-        return False

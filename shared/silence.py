@@ -1,8 +1,9 @@
-"""Why a control plane on another host is not heard, as far as ZeroMQ tells, and how often that is said. No socket."""
+"""Why somebody on another host is not heard, as far as ZeroMQ tells, and how often that is said. No socket."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import NamedTuple
 
 import zmq
 
@@ -15,22 +16,28 @@ EVENTS = (
 """What has to be told of."""
 SPACING = 60.0
 """Seconds between two lines about one cause: who looks finds a fresh one, and a night makes no long log."""
-
-_CAUSES = (
-    (
-        zmq.EVENT_HANDSHAKE_FAILED_AUTH,
-        "our key is not let in: put its public part into planes/ of --control-keys there",
-    ),
-    (zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL, "who answers there has not the key of --server-key, or is no control plane"),
-    (zmq.EVENT_HANDSHAKE_SUCCEEDED, "it lets us in and says nothing"),
-    (zmq.EVENT_CONNECTED, "it takes connections and says nothing"),
-)
-_NO_CONNECTION = "no connection comes about: does it run, with that --control-bind, and are its two ports open for us?"
+_MAX_CAUSES = 64
 
 
-def cause_of(events: Collection[int]) -> str:
+class Causes(NamedTuple):
+    """What to say of each cause."""
+
+    key_refused: str
+    other_key: str
+    mute_after_key: str
+    mute: str
+    no_connection: str
+
+
+def cause_of(events: Collection[int], causes: Causes) -> str:
     """Return why nothing is heard; `events` are those of the connection since it was opened or something was heard."""
-    return next((cause for event, cause in _CAUSES if event in events), _NO_CONNECTION)
+    if zmq.EVENT_HANDSHAKE_FAILED_AUTH in events:
+        return causes.key_refused
+    if zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL in events:
+        return causes.other_key
+    if zmq.EVENT_HANDSHAKE_SUCCEEDED in events:
+        return causes.mute_after_key
+    return causes.mute if zmq.EVENT_CONNECTED in events else causes.no_connection
 
 
 class Complaints:
@@ -43,5 +50,8 @@ class Complaints:
         """Whether to tell a cause (again); then it counts as told."""
         if now - self._told.get(cause, float("-inf")) < SPACING:
             return False
+        if len(self._told) >= _MAX_CAUSES:
+            # Some of them hold what others wrote.
+            self._told.clear()
         self._told[cause] = now
         return True

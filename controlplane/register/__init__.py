@@ -1,0 +1,1 @@
+"""`routerctl register`: stands beside an engine and announces it to routers (`shared.registration`)."""

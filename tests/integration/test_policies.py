@@ -86,7 +86,7 @@ def test_sessions_stay_until_they_are_finished(tmp_path: Path) -> None:
 
 
 def test_each_half_and_each_model_goes_by_its_own_policy(tmp_path: Path) -> None:
-    with simulated_fleet(tmp_path, 4, "--kv-connector") as urls:
+    with simulated_fleet(tmp_path, 4, "--kv-connector=nixl") as urls:
         file = tmp_path / "r.toml"
         text = (
             f"prefill = {json.dumps(urls[:2])}\ndecode = {json.dumps(urls[2:])}\n"

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[4]
 
 
 def known_flags() -> set[str]:
-    app = typer.Typer()
+    app = typer.Typer(add_completion=False)
     app.command()(register)
     return {name for parameter in typer.main.get_command(app).params for name in parameter.opts}
 

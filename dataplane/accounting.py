@@ -55,6 +55,7 @@ class Accounting:
         self.spliced: Counter[str] = Counter()
         self.policy_outcomes: Counter[tuple[str, str, str, str]] = Counter()
         self.disaggregated: Counter[str] = Counter()
+        self.pair_breakers: Counter[str] = Counter()
         self.worker_requests: Counter[str] = Counter()
         self.connections_opened: Counter[str] = Counter()
         self.latency: dict[str, Histogram] = {}
@@ -112,6 +113,7 @@ class Accounting:
             (catalog.RETRIES, self.retries),
             (catalog.SPLICED, self.spliced),
             (catalog.DISAGGREGATED, self.disaggregated),
+            (catalog.PAIR_BREAKERS, self.pair_breakers),
             (catalog.WORKER_REQUESTS, self.worker_requests),
             (catalog.CONNECTIONS_OPENED, self.connections_opened),
         ):

@@ -12,17 +12,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from http import HTTPStatus
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from dataplane.breaker import FAILURE_STATUSES
 from dataplane.candidates import candidates_of
 from dataplane.choosing import choose, probe
 from dataplane.client import Headers
 from dataplane.descriptors import OUT_OF_DESCRIPTORS
+from dataplane.dial import Dial
 from dataplane.exchange import Exchange
 from dataplane.failure_log import SAID, why_no_connection
 from dataplane.fleet_view import FleetView
+from dataplane.held import Held
 from dataplane.leg import Leg, Message
 from dataplane.load_header import ASKING, taken_out
 from dataplane.receipts import Try, name_worker
@@ -30,7 +31,6 @@ from dataplane.retry import EVIDENCE, Attempt, Outcome, Step, may_be_sent_again,
 from dataplane.slot import Slot
 from dataplane.timeouts import Phase, Place
 from dataplane.upstream.connection import UpstreamConnection
-from shared.breaker import ProbeNewsKind
 from shared.errors import RouterError, bad_answer, out_of_descriptors, unreachable
 from shared.messages import EvidenceKind
 
@@ -46,17 +46,15 @@ class Attempts:
 
     __slots__ = (
         "_asks",
-        "_connecting",
-        "_expected",
+        "_dial",
         "_forwarder",
+        "_held",
         "_is_over",
         "_leg",
         "_message",
         "_number",
         "_pause",
-        "_probing",
         "_request",
-        "_slot",
         "_try",
         "_waited",
         "exchange",
@@ -78,11 +76,9 @@ class Attempts:
         self._number = number
         self._waited = 0.0
         self._pause: asyncio.TimerHandle | None = None
-        self._slot: Slot | None = None
-        self._connecting: asyncio.Task[UpstreamConnection] | None = None
-        self._probing = False
+        self._held: Held | None = None
+        self._dial: Dial | None = None
         self._asks = False
-        self._expected = 0
         self._is_over = False
         self.exchange: Exchange | None = None
         self.tries: list[Try] = []
@@ -108,22 +104,27 @@ class Attempts:
         """Give back what is held, in whatever phase; the worker's connection is closed at once."""
         self._is_over = True
         self._abandon()
-        if self._connecting is not None:
-            self._connecting.cancel()
-        if self._pause is not None:
-            self._pause.cancel()
+        self._stop()
 
     def stalled(self) -> None:
         """Know that the answer has stood still for too long."""
-        if self._slot is not None:
-            self._blame(self._slot, "stalled")
+        if self._held is not None:
+            self._held.blame("stalled")
         self.tell("the answer stands still", gave_up=True)
+
+    def forsake(self) -> None:
+        """Know the same, and let the worker go: another attempt follows."""
+        if self._held is not None:
+            self._held.blame("stalled")
+        self.tell("nothing of the answer came", gave_up=False)
+        self._stop()
+        self._abandon()
 
     def tell(self, what: str, *, gave_up: bool) -> None:
         """Log a failure of the worker at hand; one that the client does not notice is worth less."""
         level = logging.WARNING if gave_up else logging.INFO
         text = what if gave_up else f"{what}; another attempt follows"
-        worker = self._slot.id if self._slot is not None else ""
+        worker = self._held.slot.id if self._held is not None else ""
         if self._try is not None:
             self._try.failed = what
         self._forwarder.failures.tell(self._forwarder.loop.time(), level, self._request.id, worker, text)
@@ -131,35 +132,54 @@ class Attempts:
     # --- choosing --------------------------------------------------------------------------------------
 
     def next(self) -> None:
-        """Choose by the newest table among those that were not tried. Raises RouterError when there is nobody."""
+        """Choose by the newest table among those that were not tried, and ask. Raises RouterError."""
+        self.choose()
+        self.ask()
+
+    def choose(self) -> Slot:
+        """Choose and hold a worker, which `ask` asks. Raises RouterError when there is nobody."""
         request, forwarder, view = self._request, self._forwarder, self._view()
         now = forwarder.loop.time()
-        chosen = probe(forwarder, view, request, self.tried, now) if view.recovering else None
+        chosen = probe(forwarder, view, request, self._left_out(), now) if view.recovering else None
         if chosen is None:
             candidates = self._candidates(view, now)
             if not candidates:
                 raise view.refusal(request.model, request.rank)
             chosen = choose(forwarder, view, request, candidates, now)
-        slot, self._probing, self._expected, detail = chosen
+        slot, probing, expected, detail = chosen
+        if detail is not None:
+            detail.unsuited = self._leg.why_unsuited()
         self.tried.append(slot)
-        attempt = self._note(Try(slot.id, now, detail, view.pool, view.policy_of(request.model).name))
+        attempt = Try(slot.id, now, detail, view.pool, view.policy_of(request.model).name)
+        self._hold(slot, attempt, probing=probing, expected=expected)
+        return slot
+
+    def ask(self) -> None:
+        """Ask the worker that was chosen. Raises RouterError when nothing can be sent to it."""
+        assert self._held is not None  # noqa: S101 - held since it was chosen
+        slot = self._held.slot
         try:
             self._message = self._leg.message(slot)
-        except RouterError:
-            # Nothing was asked of it.
-            self.tries.remove(attempt)
+        except RouterError as error:
+            self.withdraw(f"not asked: {error.message}")
             raise
-        self._hold(slot)
         connection = slot.pool.take()
         if connection is None:
             self._connect(slot)
         else:
             self._send(slot, connection)
 
-    def _note(self, attempt: Try) -> Try:
-        self._try = attempt
-        self.tries.append(attempt)
-        return attempt
+    def withdraw(self, why: str) -> None:
+        """Let the worker at hand go, which did not fail: it can be chosen again."""
+        if self._held is None:
+            return
+        if self._try is not None:
+            self._try.failed = why
+            self._try.withdrawn = True
+        self.tried.remove(self._held.slot)
+        self._number -= 1
+        self._stop()
+        self._abandon()
 
     def finds_somebody(self) -> bool:
         """Whether there is a worker that was not tried."""
@@ -168,8 +188,12 @@ class Attempts:
     def _view(self) -> FleetView:
         return self._forwarder.fleet.view.of(self._leg.pool)
 
+    def _left_out(self) -> Sequence[Slot]:
+        unsuited = self._leg.unsuited()
+        return [*self.tried, *unsuited] if unsuited else self.tried
+
     def _candidates(self, view: FleetView, now: float) -> tuple[Slot, ...]:
-        return candidates_of(self._forwarder.fleet, view, self._request, self.tried, now)
+        return candidates_of(self._forwarder.fleet, view, self._request, self._left_out(), now)
 
     def _choose_again(self) -> None:
         if self._leg.renews:
@@ -182,57 +206,28 @@ class Attempts:
 
     def reroute(self) -> None:
         """Choose again at once if the worker that the request waits for has left."""
-        connecting = self._connecting
-        if self._is_over or connecting is None or self._slot is None or not self._slot.has_left:
+        if self._dial is None or self._held is None or not self._held.slot.has_left:
             return
-        self._connecting = None
-        connecting.cancel()
-        if self._try is not None:
-            self._try.failed = "left before the request was sent to it"
         # Nothing was asked of it, so this was no attempt.
-        self._number -= 1
-        self._let_go()
+        self.withdraw("left before the request was sent to it")
         self._choose_again()
 
     # --- one attempt -----------------------------------------------------------------------------------
 
-    def _hold(self, slot: Slot) -> None:
-        self._forwarder.accounting.worker_requests[slot.id] += 1
-        slot.inflight += 1
-        if self._expected:
-            slot.prefills.sent(self, self._expected)
-        self._slot = slot
+    def _hold(self, slot: Slot, attempt: Try, *, probing: bool = False, expected: int = 0) -> None:
+        self._try = attempt
+        self.tries.append(attempt)
+        self._held = Held(self._forwarder, self._leg, slot, probing=probing, expected=expected)
         self._number += 1
 
-    def _let_go(self) -> None:
-        if self._probing:
-            self._probe_ended("no-verdict")
-        slot, self._slot = self._slot, None
-        if slot is not None:
-            slot.inflight -= 1
-            if self._expected:
-                slot.prefills.ended(self)
-
     def _connect(self, slot: Slot) -> None:
-        timeout = self._forwarder.fleet.view.settings.connect_timeout
-        self._connecting = self._forwarder.loop.create_task(slot.pool.connect(timeout))
-        self._connecting.add_done_callback(self._connected)
+        forwarder = self._forwarder
+        self._dial = Dial(forwarder.loop, slot.pool, forwarder.fleet.view.settings.connect_timeout, self._connected)
 
-    def _connected(self, task: asyncio.Task[UpstreamConnection]) -> None:
-        is_current = task is self._connecting
-        if is_current:
-            self._connecting = None
-        if task.cancelled():
-            return
-        error = task.exception()
-        if self._is_over or not is_current:
-            # The connection came in the moment in which the request ended, or went to another worker.
-            if error is None:
-                task.result().abort()
-            return
-        slot = self._slot
-        if error is None and slot is not None:
-            self._send(slot, task.result())
+    def _connected(self, connection: UpstreamConnection | None, error: BaseException | None) -> None:
+        self._dial = None
+        if connection is not None and self._held is not None:
+            self._send(self._held.slot, connection)
             return
         if isinstance(error, OSError) and error.errno in OUT_OF_DESCRIPTORS:
             # Ours, not the worker's: another one could not be reached either.
@@ -250,30 +245,32 @@ class Attempts:
         exchange = Exchange(taker, request.id, self._forwarder.loop, self._answer_begins, self._attempt_ended)
         self.exchange = exchange
         self.is_sent = True
-        if self._expected:
+        if self._held is not None and self._held.waits_for_first_part:
             exchange.on_first_part = self._computed
         self._asks = request.may_ask_for_load and slot.asks_for_load(self._forwarder.loop.time())
         asking = ASKING if self._asks else b""
         assert self._message is not None  # noqa: S101 - made when the worker was chosen
         line, fields, body = self._message
         exchange.send(connection, b"%b%b\r\n%b%b%b" % (line, slot.authority, slot.rank_line, asking, fields), body)
+        if self.exchange is exchange:
+            self._leg.sent()
 
     def _computed(self) -> None:
-        """Know that the prompt is computed, unless the engine never saw it."""
-        if self._slot is not None and self.exchange is not None and self.exchange.status == HTTPStatus.OK:
-            self._slot.prefills.answered(self)
+        if self._held is not None and self.exchange is not None:
+            self._held.computed(self.exchange.status)
 
     def _answer_begins(self, status: int, headers: Headers) -> bool:
         """Look at an answer before the client sees it; False when another attempt is made instead."""
-        slot = self._slot
-        if slot is not None:
+        held = self._held
+        if held is not None:
+            slot = held.slot
             self._forwarder.fleet.reached(slot)
             slot.outcomes.answers += 1
             if self._asks and (figures := taken_out(headers)) is not None:
                 slot.set_queue(figures, self._forwarder.loop.time())
             name_worker(headers, self._forwarder.fleet.view, slot.id, self.tries)
             if status >= 500:
-                self._judge(slot, status, headers)
+                held.judge(status, headers)
         if not may_be_sent_again(status, self._request.client.method, self._leg.not_run):
             if status >= 500:
                 self.tell(f"status {status}", gave_up=True)
@@ -291,19 +288,20 @@ class Attempts:
     def _attempt_ended(self, outcome: Outcome, why: str = "", evidence: EvidenceKind | None = None) -> None:
         if outcome is Outcome.COMPLETE:
             self._count_success()
-            if self._probing:
-                self._probe_ended("passed")
+            if self._held is not None and self._held.probing:
+                self._held.probe_ended("passed")
             self._leg.answered()
             return
-        slot = self._slot
-        assert slot is not None  # noqa: S101 - held since the attempt began
+        held = self._held
+        assert held is not None  # noqa: S101 - held since the attempt began
+        slot = held.slot
         if outcome in (Outcome.NOTHING_RECEIVED, Outcome.HELD) and slot not in self.silent:
             self.silent.append(slot)
         step, wait = self._next_step(outcome)
         if step is Step.SAME_WORKER:
             self.tell("closed a kept connection without an answer", gave_up=False)
         else:
-            self._blame(slot, evidence or EVIDENCE[outcome])
+            held.blame(evidence or EVIDENCE[outcome])
             if outcome in (Outcome.CONNECT_FAILED, Outcome.NOTHING_RECEIVED, Outcome.HELD):
                 self._forwarder.fleet.missed(slot)
             why = why or (self.exchange.reason if self.exchange is not None else "")
@@ -319,31 +317,21 @@ class Attempts:
         exchange, self.exchange = self.exchange, None
         if exchange is not None:
             exchange.abandon()
-        self._let_go()
+        held, self._held = self._held, None
+        if held is not None:
+            held.let_go()
 
-    # --- what it says about the worker -----------------------------------------------------------------
+    def _stop(self) -> None:
+        dial, self._dial = self._dial, None
+        if dial is not None:
+            dial.cancel()
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
 
     def _count_success(self) -> None:
-        if self._slot is not None and self.exchange is not None:
-            self._slot.outcomes.complete(self.exchange.status, self.exchange.first_byte)
-
-    def _judge(self, slot: Slot, status: int, headers: Headers) -> None:
-        """Hold an error against its worker, unless it says that it is busy, or that it can not do such a thing."""
-        busy = status == 503 and any(name == b"retry-after" for name, _ in headers)
-        if status in FAILURE_STATUSES and not busy:
-            self._blame(slot, "error-status", status)
-        elif self._probing:
-            self._probe_ended("no-verdict")
-
-    def _blame(self, slot: Slot, kind: EvidenceKind, status: int = 0) -> None:
-        if self._probing:
-            self._probe_ended("no-verdict" if kind == "no-address" else "failed")
-        self._forwarder.blame(slot, kind, status)
-
-    def _probe_ended(self, news: ProbeNewsKind) -> None:
-        self._probing = False
-        if self._slot is not None:
-            self._forwarder.probed(self._slot, news)
+        if self._held is not None and self.exchange is not None:
+            self._held.slot.outcomes.complete(self.exchange.status, self.exchange.first_byte)
 
     # --- what comes after it ---------------------------------------------------------------------------
 
@@ -370,6 +358,9 @@ class Attempts:
 
     def _again(self, step: Step, wait: float, cause: str) -> None:
         """Make another attempt."""
+        self._leg.broke()
+        if self._is_over:
+            return
         self._forwarder.accounting.retries[cause] += 1
         if step is Step.SAME_WORKER:
             # The attempt was none: the worker had closed before.
@@ -377,9 +368,8 @@ class Attempts:
             slot = self.tried[-1]
             if self._leg.renews:
                 self.tried.pop()
-            elif not slot.has_left:
-                self._note(self.tries[-1].again(self._forwarder.loop.time()))
-                self._hold(slot)
+            elif not slot.has_left and self._try is not None:
+                self._hold(slot, self._try.again(self._forwarder.loop.time()))
                 self._connect(slot)
                 return
         else:

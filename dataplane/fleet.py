@@ -24,7 +24,9 @@ from dataplane.breaker import Blame, Breakers
 from dataplane.descriptors import Allowance
 from dataplane.fleet_view import FleetView, Groups, PoolName
 from dataplane.kv.caches import KvCaches
-from dataplane.pd.pools import roles_of
+from dataplane.pd.connectors import connector_of
+from dataplane.pd.pairs import Fits, Pairs
+from dataplane.pd.pools import kind_of, roles_of
 from dataplane.policies import PlaneView, refusal
 from dataplane.pool_policies import PoolPolicies
 from dataplane.priority import in_groups
@@ -77,6 +79,7 @@ class Fleet:
         self._others: dict[str, tuple[PlaneInflight, float]] = {}
         self._load_seq = (0, 0)
         self.stale = True
+        self.pairs = Pairs()
         table = make_table(epoch=0, version=0)
         self.policy = PoolPolicies(table, PlaneView(plane_slot, rng, kv), accounting, self.now)
         self.view = self._compile(table)
@@ -141,6 +144,14 @@ class Fleet:
             self.now(),
         )
         self.view = self._compile(table)
+        self.pairs.adopt(self._fits())
+
+    def _fits(self) -> Fits | None:
+        halves = self.view.pools
+        if not halves:
+            return None
+        connector = connector_of(self.view.settings.kv_connector)
+        return Fits(connector, halves["prefill"].ready, halves["decode"].ready)
 
     def _make_slot(self, worker: Worker) -> Slot:
         parts = urlsplit(worker.url)
@@ -199,6 +210,7 @@ class Fleet:
         any_request = usable(ready)
         return FleetView(
             pool=pool,
+            kind=kind_of(pool, table),
             pools=pools,
             table=table,
             settings=table.settings,
@@ -278,6 +290,7 @@ class Fleet:
         for worker, engine in report.loads.items():
             if (slot := self._slots.get(worker)) is not None:
                 slot.set_engine(engine, now)
+                self.pairs.know_room(slot, engine.kv_usage)
 
     def take_plane_inflight(self, report: PlaneInflight) -> None:
         """Keep what another plane has in flight, newest wins; a plane without any is forgotten."""

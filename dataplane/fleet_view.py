@@ -25,12 +25,14 @@ class FleetView:
     with an open breaker are left out there; those in `recovering` may want a probe. `ranks` are the
     data-parallel ranks that workers are, ready or not.
 
+    `kind` is what its workers are called in texts.
     `policy` chooses for all models but those of `model_policies`, which few fleets have.
 
     `pools` has a view of the prefill workers and one of the decode workers, where there is prefill/decode at all.
     """
 
     pool: PoolName
+    kind: str
     pools: Mapping[PoolName, FleetView]
     table: RoutingTable
     settings: Settings
@@ -80,9 +82,8 @@ class FleetView:
             return model_not_found(model, tuple(self.table.models))
         if not self.table.workers:
             return no_worker("No workers are configured (--worker-urls, `routerctl workers add`).", blamed="router")
-        kind = "worker" if self.pool == "plain" else f"{self.pool} worker"
         if rank is not None and self.ready:
-            return no_worker(f"No {kind} of data-parallel rank {rank} that can take it is ready.")
+            return no_worker(f"No {self.kind} of data-parallel rank {rank} that can take it is ready.")
         if model is not None and self.ready:
-            return no_worker(f"No {kind} that serves `{model}` is ready.")
-        return no_worker(f"No {kind} is ready.")
+            return no_worker(f"No {self.kind} that serves `{model}` is ready.")
+        return no_worker(f"No {self.kind} is ready.")

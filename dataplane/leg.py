@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from dataplane.accounting import AbortedBy
 from dataplane.fleet_view import PoolName
 from dataplane.server import FutureLike
 from shared.errors import RouterError
+from shared.messages import EvidenceKind
 
 if TYPE_CHECKING:
     from dataplane.slot import Slot
@@ -72,6 +74,24 @@ class Leg(Protocol):
 
     def message(self, slot: Slot) -> Message:
         """Return what is sent to a worker that was chosen. Raises RouterError when there can be nothing."""
+        ...
+
+    def sent(self) -> None:
+        """Know that it was sent."""
+
+    def broke(self) -> None:
+        """Know that an attempt has failed, and another follows."""
+
+    def unsuited(self) -> Collection[Slot]:
+        """Return workers that are left out of the choice, besides those that were tried."""
+        ...
+
+    def why_unsuited(self) -> Mapping[str, str]:
+        """Return why, in words, by their ids; for a receipt."""
+        ...
+
+    def is_of_worker(self, kind: EvidenceKind, status: int) -> bool:
+        """Whether a failure speaks against the worker. False: the leg has held it against something else."""
         ...
 
     def renew(self) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import NamedTuple
 
 from dataplane.fleet_view import FleetView, PoolName
@@ -35,13 +35,15 @@ MAX_LISTED = 32
 class Detail:
     """A choice in detail, as it is written down while it is made."""
 
-    __slots__ = ("loads", "offered", "view", "why")
+    __slots__ = ("loads", "offered", "unsuited", "view", "why")
 
     def __init__(self, view: FleetView, offered: Sequence[Slot], why: Why, now: float) -> None:
         """Write down what `why` tells of the choice among those `offered`; `now` is the loop's time in seconds."""
         self.view = weakref.ref(view)
         self.offered = frozenset(slot.id for slot in offered)
         self.why = why
+        # Why workers were left out for this request alone, by their ids.
+        self.unsuited: Mapping[str, str] = {}
         listed = {choice.worker for choice in why.choices[:MAX_LISTED]}
         self.loads = {slot.id: (slot.figures(), slot.engine_age(now)) for slot in offered if slot.id in listed}
 
@@ -49,7 +51,7 @@ class Detail:
 class Try:
     """One attempt: the worker, what for, when it began (the loop's time in seconds), and why it failed."""
 
-    __slots__ = ("began", "detail", "failed", "policy", "pool", "worker")
+    __slots__ = ("began", "detail", "failed", "policy", "pool", "withdrawn", "worker")
 
     def __init__(
         self, worker: str, began: float, detail: Detail | None, pool: PoolName = "plain", policy: str = ""
@@ -61,6 +63,8 @@ class Try:
         self.detail = detail
         self.failed = ""
         self.pool: PoolName = pool
+        # It did not fail: what it was chosen for has come to nothing.
+        self.withdrawn = False
 
     def again(self, began: float) -> Try:
         """Return another one at the same worker, for which nobody had to choose."""
@@ -218,7 +222,7 @@ def receipt(record: Record, *, plane: str, arrived: float) -> Receipt:
         model=record.model,
         first_byte=first_byte - began if first_byte else None,
         attempts=tuple(_attempt(one, record, record.tries[:number]) for number, one in enumerate(record.tries)),
-        left_out=tuple(_left_out(view, record.model, frozenset(), ())) if view is not None else (),
+        left_out=tuple(_left_out(view, record.model, frozenset(), (), {})) if view is not None else (),
     )
 
 
@@ -245,7 +249,9 @@ def _attempt(one: Try, record: Record, earlier: Sequence[Try]) -> AttemptReceipt
             )
             for choice in detail.why.choices[:MAX_LISTED]
         ),
-        left_out=tuple(_left_out(view, record.model, detail.offered, earlier)) if view is not None else (),
+        left_out=tuple(_left_out(view, record.model, detail.offered, earlier, detail.unsuited))
+        if view is not None
+        else (),
     )
 
 
@@ -261,7 +267,9 @@ def _load(figures: Figures, age: float) -> LoadReceipt:
     )
 
 
-def _left_out(view: FleetView, model: str | None, offered: frozenset[str], earlier: Sequence[Try]) -> Iterable[LeftOut]:
+def _left_out(
+    view: FleetView, model: str | None, offered: frozenset[str], earlier: Sequence[Try], unsuited: Mapping[str, str]
+) -> Iterable[LeftOut]:
     """Yield the workers that were not offered, up to a bound, with the reason."""
     groups = [{slot.id for slot in group} for group in view.groups(model)]
     tried = {one.worker for one in earlier if one.pool == view.pool}
@@ -273,7 +281,8 @@ def _left_out(view: FleetView, model: str | None, offered: frozenset[str], earli
         if listed == MAX_LISTED:
             return
         listed += 1
-        yield LeftOut(worker=worker.id, reason=_reason(worker, model, groups, tried, roles))
+        reason = unsuited.get(worker.id) or _reason(worker, model, groups, tried, roles)
+        yield LeftOut(worker=worker.id, reason=reason)
 
 
 def _reason(worker: Worker, model: str | None, groups: Sequence[set[str]], tried: set[str], roles: Set[Role]) -> str:

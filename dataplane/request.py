@@ -28,7 +28,7 @@ from dataplane.policies import Policy
 from dataplane.preparing import Preparing, prepare
 from dataplane.retry import NOT_RUN_STATUSES
 from dataplane.splice import without_members
-from dataplane.timeouts import Phase, Place, Progress
+from dataplane.timeouts import Phase, Place, Progress, limit_of
 from dataplane.upstream.head import Headers, field_lines, request_line
 from shared.catalog import route_label
 from shared.errors import (
@@ -42,6 +42,7 @@ from shared.errors import (
     worker_stalled,
     worker_timeout,
 )
+from shared.messages import EvidenceKind
 
 if TYPE_CHECKING:
     from dataplane.forward import Forwarder
@@ -140,8 +141,10 @@ class Request:
                 self._forwarder.accounting.spliced["kv_transfer_params"] += 1
             self.body = body
             self.may_ask_for_load = settings.load_header and may_ask(client.path, client.fields)
-            if view.pools and can_be_disaggregated(client.method, client.path, body):
-                connector = connector_of(settings.kv_connector)
+            connector = connector_of(settings.kv_connector) if view.pools else None
+            if connector is not None and can_be_disaggregated(
+                client.method, client.path, body, several=connector.takes_several
+            ):
                 self._attempts = Disaggregated(self, self._forwarder, connector)
             else:
                 self._attempts = Attempts(self, self, self._forwarder)
@@ -198,6 +201,24 @@ class Request:
         lines = field_lines(headers, request_id, client.method, len(body), authorization, replaced)
         return Message(line, lines, body)
 
+    def sent(self) -> None:
+        """Do nothing: nobody else waits for it."""
+
+    def broke(self) -> None:
+        """Do nothing, likewise."""
+
+    def unsuited(self) -> tuple[Slot, ...]:
+        """Return nobody: any worker of the pool can do it."""
+        return ()
+
+    def why_unsuited(self) -> Mapping[str, str]:
+        """Return nothing."""
+        return {}
+
+    def is_of_worker(self, kind: EvidenceKind, status: int) -> bool:
+        """Whoever fails has failed alone."""
+        return True
+
     def renew(self) -> None:
         """Do nothing: a request can be sent again as it is."""
 
@@ -234,6 +255,10 @@ class Request:
                 self._stalled(
                     worker_stalled("to the prompt did not come", settings.prefill_timeout, "--prefill-timeout-secs")
                 )
+            case Phase.FETCHING:
+                if not (isinstance(self._attempts, Disaggregated) and self._attempts.begin_anew()):
+                    limit = limit_of(Phase.FETCHING, settings)
+                    self._stalled(worker_stalled("did not begin", limit, "--decode-first-byte-timeout-secs"))
             case Phase.WAITING:
                 limit = settings.response_header_timeout
                 self._stalled(worker_stalled("did not begin", limit, "--response-header-timeout-secs"))

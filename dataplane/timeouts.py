@@ -8,6 +8,7 @@ stream nothing while it flows.
     ----------  -------------------------------------  --------------------------------  ------
     receiving   bytes of the request's body            --client-body-timeout-secs        client
     prefilling  the answer of a prefill worker         --prefill-timeout-secs            worker
+    fetching    the same of a decode worker's stream   --decode-first-byte-timeout-secs  worker
     waiting     the first part of the worker's answer  --response-header-timeout-secs    worker
     answering   parts of the worker's answer           --stream-idle-timeout-secs        worker
     blocked     room for the next part at the client   --client-write-timeout-secs       client
@@ -31,6 +32,8 @@ class Phase(Enum):
     """Or in the pause before another attempt."""
     PREFILLING = "prefilling"
     """A prefill worker computes the prompt (`dataplane.pd`), from the choice of it to its whole answer."""
+    FETCHING = "fetching"
+    """A decode worker was asked to take over from a prefill worker."""
     WAITING = "waiting"
     ANSWERING = "answering"
     BLOCKED = "blocked"
@@ -69,6 +72,8 @@ def limit_of(phase: Phase, settings: Settings) -> float:
             return settings.client_body_timeout
         case Phase.PREFILLING:
             return settings.prefill_timeout
+        case Phase.FETCHING:
+            return settings.decode_first_byte_timeout
         case Phase.WAITING:
             return settings.response_header_timeout
         case Phase.ANSWERING:

@@ -69,6 +69,13 @@ DISAGGREGATED = Metric(
     "(recomputed), and requests done by one worker for want of a pair (one-worker).",
     ("way",),
 )
+PAIR_BREAKERS = Metric(
+    "pair_breaker_changes",
+    "Times that a plane left out a prefill and a decode worker for each other (opened), tried them again (tried), and "
+    "took them back (closed).",
+    ("change",),
+    (("opened",), ("tried",), ("closed",)),
+)
 RETRIES = Metric("retries", "Requests sent again to another worker.", ("cause",))
 POLICY_OUTCOMES = Metric(
     "policy_decisions",
@@ -87,6 +94,7 @@ COUNTERS = (
     ERRORS,
     SPLICED,
     DISAGGREGATED,
+    PAIR_BREAKERS,
     RETRIES,
     POLICY_OUTCOMES,
     WORKER_REQUESTS,

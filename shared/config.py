@@ -55,6 +55,8 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     pd_fallback: bool = True
     # A long prompt behind others that are as long; a worker that does not answer at all is found out by then.
     prefill_timeout_secs: float = 300.0
+    # Above vLLM's own limits on a transfer (30 s), and above any queue that is worth waiting in.
+    decode_first_byte_timeout_secs: float = 120.0
     # What was computed before is not computed again; without prompts in common it balances by load.
     policy: str = "cache_aware"
     # None: as for whole requests, which is vllm-router's default.
@@ -254,6 +256,7 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             kv_connector=self.kv_connector,
             pd_fallback=self.pd_fallback,
             prefill_timeout=float(self.prefill_timeout_secs),
+            decode_first_byte_timeout=float(self.decode_first_byte_timeout_secs),
             max_payload_size=self.max_payload_size,
             refuse_client_rank=self.refuse_client_rank,
             trust_kv_transfer_params=self.trust_kv_transfer_params,

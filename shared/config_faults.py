@@ -24,7 +24,7 @@ PLANE_AFFINITIES = ("core", "none")
 URL_LISTS = ("worker_urls", "prefill", "decode")
 ADDRESSES = ("host", "admin_host", "prometheus_host")
 PORTS = ("port", "admin_port", "prometheus_port")
-KV_CONNECTORS = ("nixl", "example")
+KV_CONNECTORS = ("nixl", "example", "nccl")
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "load_formula": LOAD_FORMULAS,
     "kv_connector": KV_CONNECTORS,
@@ -93,6 +93,7 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "ejection_latency_floor_ms": (0, 600_000),
     "slow_start_secs": (0, 3600),
     "prefill_timeout_secs": (0, 604800),
+    "decode_first_byte_timeout_secs": (0, 604800),
     "max_payload_size": (1, 1 << 40),
     "receipts": (0, 1_000_000),
     "hung_plane_secs": (0, 86400),

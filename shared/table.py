@@ -143,6 +143,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     kv_connector: str = "nixl"
     pd_fallback: bool = True
     prefill_timeout: float = 300.0
+    decode_first_byte_timeout: float = 120.0
     max_payload_size: int = 536_870_912
     refuse_client_rank: bool = False
     trust_kv_transfer_params: bool = False
@@ -183,6 +184,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "router_temperature",
             "kv_session_ttl",
             "prefill_timeout",
+            "decode_first_byte_timeout",
         )
         if any(isinstance(credit, int) for credit in self.kv_credits):
             msgspec.structs.force_setattr(self, "kv_credits", tuple(map(float, self.kv_credits)))

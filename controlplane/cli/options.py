@@ -40,6 +40,10 @@ HELP: dict[str, tuple[str, str]] = {
         "--pd-fallback=false.",
     ),
     "prefill_timeout_secs": ("SECONDS", "Longest wait for a prefill worker's answer; 0 is no limit."),
+    "decode_first_byte_timeout_secs": (
+        "SECONDS",
+        "Longest wait for the first part of a decode worker's stream; 0 is no limit.",
+    ),
     "intra_node_data_parallel_size": (
         "N",
         "Data-parallel ranks behind each worker's URL, each a worker of its own (URL@0 to URL@N-1) that is chosen by "

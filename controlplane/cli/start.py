@@ -31,6 +31,7 @@ def start(
     kv_connector: Annotated[Text, option("kv_connector")] = None,
     pd_fallback: Annotated[Text, option("pd_fallback")] = None,
     prefill_timeout_secs: Annotated[Text, option("prefill_timeout_secs")] = None,
+    decode_first_byte_timeout_secs: Annotated[Text, option("decode_first_byte_timeout_secs")] = None,
     intra_node_data_parallel_size: Annotated[Text, option("intra_node_data_parallel_size")] = None,
     refuse_client_rank: Annotated[Text, option("refuse_client_rank")] = None,
     policy: Annotated[Text, option("policy")] = None,

@@ -13,6 +13,7 @@ nothing that was made for a pairing is ever used twice.
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from enum import Enum
@@ -99,8 +100,8 @@ class Connector(ABC):
     def misfit(self, prefill: Peer, decode: Peer) -> str | None:
         """Return why the two can not be a pair, in words for a receipt; None when they can, as far as is known.
 
-        Each says by itself that it is no pair when its own figures are missing. This is asked when the table
-        changes, not for each request.
+        It may look at the versions, models and numbers of ranks, and at whether an address, a port or an engine id is
+        there, not at what these are: workers that are alike in that are asked about once (`pairs.kind_of`).
         """
         return other_connector(self.name, prefill, decode)
 
@@ -143,6 +144,14 @@ def first_member(body: bytes | bytearray, name: str, value: bytes) -> bytes:
     start = body.index(b"{") + 1
     comma = b"" if body[start:].lstrip().startswith(b"}") else b","
     return b'%b"%b":%b%b%b' % (bytes(body[:start]), name.encode(), value, comma, bytes(body[start:]))
+
+
+_is_address = re.compile(r"[!-~]{1,256}").fullmatch
+
+
+def has_address(peer: Peer) -> bool:
+    """Whether a worker has told an address that can stand in a request id: visible ASCII, as a field's value needs."""
+    return _is_address(peer.transfer.address) is not None
 
 
 def other_connector(name: str, *peers: Peer) -> str | None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataplane.pd.connector import Connector
 from dataplane.pd.example import Example
+from dataplane.pd.nccl import Nccl
 from dataplane.pd.nixl import Nixl
 
-_CONNECTORS: dict[str, Connector] = {connector.name: connector for connector in (Nixl(), Example())}
+_CONNECTORS: dict[str, Connector] = {connector.name: connector for connector in (Nixl(), Example(), Nccl())}
 
 
 def connector_of(name: str) -> Connector:

@@ -29,10 +29,26 @@ class _Body(msgspec.Struct, frozen=True):
 _decode = msgspec.json.Decoder(_Body).decode
 
 
-def can_be_disaggregated(method: str, path: str, body: bytes | bytearray) -> bool:
+class _Stream(msgspec.Struct, frozen=True):
+    stream: bool | None = None
+
+
+_read_stream = msgspec.json.Decoder(_Stream).decode
+
+
+def is_stream(body: bytes | bytearray) -> bool:
+    """Whether a body asks for a stream; False when that can not be read for sure."""
+    try:
+        return bool(_read_stream(body).stream)
+    except DECODE_ERRORS:
+        return False
+
+
+def can_be_disaggregated(method: str, path: str, body: bytes | bytearray, *, several: bool = False) -> bool:
     """Whether a request may be done by two workers; False for whatever can not be read for sure.
 
-    - Several answers to one prompt (`n`, `best_of`, beam search) would use one handoff several times.
+    - Several prompts, and several answers to one (`n`, `best_of`), would use one handoff several times, unless the
+      connector hands over `several`. Beam search asks for prompts that nobody knows before.
     - What is told of the prompt (`echo`, `prompt_logprobs`) is known to the prefill worker only.
     - What goes on later or was begun before (`background`, `previous_response_id`) is known to one worker only.
     - A client's own orders for moving KV cache, where clients are trusted, are for one worker.
@@ -44,10 +60,10 @@ def can_be_disaggregated(method: str, path: str, body: bytes | bytearray) -> boo
     except DECODE_ERRORS:
         return False
     if path == "/v1/completions" and (
-        isinstance(asked.prompt, msgspec.UnsetType) or not _is_one_prompt(bytes(asked.prompt))
+        isinstance(asked.prompt, msgspec.UnsetType) or not (several or _is_one_prompt(bytes(asked.prompt)))
     ):
         return False
-    several = (asked.n or 1) > 1 or (asked.best_of or 1) > 1 or asked.use_beam_search
-    of_prompt = asked.echo or asked.prompt_logprobs is not None
+    too_many = not several and ((asked.n or 1) > 1 or (asked.best_of or 1) > 1)
+    of_prompt = asked.echo or asked.prompt_logprobs is not None or asked.use_beam_search
     elsewhere = asked.background or asked.previous_response_id is not None
-    return not (several or of_prompt or elsewhere) and asked.kv_transfer_params is msgspec.UNSET
+    return not (too_many or of_prompt or elsewhere) and asked.kv_transfer_params is msgspec.UNSET

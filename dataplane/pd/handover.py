@@ -9,6 +9,7 @@
     decode           is tried again, the handoff may have reached a worker        another prefill first
     decode           is tried again, the handoff is old                           another prefill first
     decode           answered 500 to a handoff, after at most one failure         another prefill first
+    decode           of a stream says nothing for too long, at most one failure   another prefill first
     decode           is tried again otherwise                                     decode with the same one
     prefill, decode  nobody is there, or nobody could be reached, fallback        the whole request, elsewhere
     prefill, decode  any other failure                                            refuse
@@ -23,6 +24,7 @@ from enum import Enum
 
 from dataplane.retry import MOST_SILENT, NOT_RUN_STATUSES
 from shared.errors import RouterError
+from shared.messages import EvidenceKind
 
 NOT_FETCHED_STATUSES = NOT_RUN_STATUSES | {500}
 """What a decode worker answers that could not fetch the KV cache, from a prefill worker that has died meanwhile."""
@@ -54,6 +56,16 @@ def must_renew(*, is_sent: bool, age: float, lease: float) -> bool:
 def not_run(*, hands_over: bool, failures: int) -> frozenset[int]:
     """Return the statuses after which a decode is tried again; `failures` of the request came before."""
     return NOT_FETCHED_STATUSES if hands_over and failures < _FEW else NOT_RUN_STATUSES
+
+
+def may_begin_anew(failures: int, *, max_attempts: int) -> bool:
+    """Whether there may be another pairing after a failure that is not told by a status; `failures` came before it."""
+    return failures < min(_FEW, max_attempts - 1)
+
+
+def is_of_link(kind: EvidenceKind, status: int, *, begun: bool) -> bool:
+    """Whether a decode leg's failure may be that of the way to the prefill worker; `begun`: its answer had begun."""
+    return (kind == "error-status" and status == 500) or (kind == "stalled" and not begun)
 
 
 def may_go_elsewhere(error: RouterError, *, fallback: bool, silent: int) -> bool:

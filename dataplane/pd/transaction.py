@@ -4,34 +4,38 @@
        ^         |                     out is `whole`: one worker does it all.
        +---------+
 
-To the request it is what `Attempts` are, of which it has those of one leg open at a time.
+Some connectors want both workers chosen before, or asked at once (`connector.Order`). Then the decode worker belongs
+to the pairing that the prefill worker was chosen for, and whatever fails ends both legs: another pairing follows.
+
+To the request it is what `Attempts` are, of which it has those of one leg or two open at a time.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from dataplane.attempts import Attempts
 from dataplane.candidates import is_reachable
 from dataplane.exchange import Exchange
-from dataplane.leg import Leg, Message, Taker
-from dataplane.pd.collector import MOST, Collector
-from dataplane.pd.connector import Connector, Pairing
-from dataplane.pd.handover import AfterPrefill, after_prefill, may_go_elsewhere, must_renew, not_run
+from dataplane.leg import Leg, Message
+from dataplane.pd.collector import Collector
+from dataplane.pd.connector import Connector, Order
+from dataplane.pd.eligible import is_stream
+from dataplane.pd.handing import Handing
+from dataplane.pd.handover import AfterPrefill, after_prefill, may_begin_anew, may_go_elsewhere, not_run
+from dataplane.pd.legs import DecodeLeg, PrefillLeg
+from dataplane.pd.link import Link
 from dataplane.receipts import Try
-from dataplane.retry import NOT_RUN_STATUSES
 from dataplane.slot import Slot
 from dataplane.timeouts import Phase, Place
-from shared.errors import RouterError, bad_answer, unreadable_body
+from shared.errors import RouterError, bad_answer
+from shared.messages import EvidenceKind
 from shared.table import Settings
 
 if TYPE_CHECKING:
-    from dataplane.accounting import AbortedBy
-    from dataplane.client import Client
     from dataplane.forward import Forwarder
     from dataplane.request import Request
 
-_ACCEPT_ENCODING = frozenset({b"accept-encoding"})
 _PLACES_OF_A_LEG = 1 << 40
 """More than a leg has, so that no place in one is a place in another."""
 
@@ -40,32 +44,28 @@ class Disaggregated:
     """The attempts of one request at two workers."""
 
     __slots__ = (
-        "_connector",
         "_decode",
         "_forwarder",
-        "_handoff",
-        "_handoff_at",
-        "_is_prefilling",
+        "_handing",
         "_open",
-        "_pairing",
+        "_prefill",
         "_request",
         "_silent",
+        "link",
         "tries",
     )
 
     def __init__(self, request: Request, forwarder: Forwarder, connector: Connector) -> None:
         self._request = request
         self._forwarder = forwarder
-        self._connector = connector
         self._silent: list[Slot] = []
         self.tries: list[Try] = []
-        self._is_prefilling = False
-        # What the prefill worker handed over, None when that can not be used.
-        self._handoff: bytes | None = None
-        # When the handoff that the decode leg sends was given; None when it sends none.
-        self._handoff_at: float | None = None
-        self._pairing: Pairing | None = None
-        self._decode: Attempts = self._attempts(_DecodeLeg(self, request))
+        self.link = Link(request, forwarder)
+        self._handing = Handing(request, forwarder, connector)
+        # Those of the prefill leg, while it is not over.
+        self._prefill: Attempts | None = None
+        self._decode = self._attempts(DecodeLeg(self, request))
+        # Those that the request waits for.
         self._open: Attempts | None = None
 
     def _attempts(self, leg: Leg) -> Attempts:
@@ -77,14 +77,21 @@ class Disaggregated:
 
     @property
     def _failures(self) -> int:
-        return sum(bool(one.failed) for one in self.tries)
+        return sum(bool(one.failed) and not one.withdrawn for one in self.tries)
 
     # --- what the request wants of attempts --------------------------------------------------------------
 
     @property
+    def _front(self) -> Attempts | None:
+        """Those that the client gets its answer from. Asked together, the decode worker may be the first."""
+        is_early = self._open is self._prefill and self._request.client.started
+        return self._decode if is_early else self._open
+
+    @property
     def exchange(self) -> Exchange | None:
-        """That of the open leg."""
-        return self._open.exchange if self._open is not None else None
+        """That of the leg which the client gets its answer from."""
+        front = self._front
+        return front.exchange if front is not None else None
 
     @property
     def last_worker(self) -> str | None:
@@ -95,41 +102,59 @@ class Disaggregated:
         """Begin. Raises RouterError when there is nobody."""
         if self._settings.pd_fallback and not self._has_pair() and self._go_elsewhere():
             return
-        error = self._prefill()
+        error = self._begin_prefill()
         if error is not None and not self._may_go_elsewhere(error):
             raise error
 
     def reroute(self) -> None:
-        """Choose again at once if the worker that the open leg waits for has left."""
-        if self._open is not None:
+        """Choose again at once if a worker has left that an open leg waits for."""
+        if self._prefill is not None:
+            self._prefill.reroute()
+        if self._open is not None and self._open is not self._prefill:
             self._open.reroute()
 
     def place(self) -> Place:
-        """Return how far the open leg has come."""
-        if self._is_prefilling or self._open is None:
+        """Return how far the request has come."""
+        front = self._front
+        if front is None or front is self._prefill:
             return Place(Phase.PREFILLING, len(self.tries))
-        phase, mark = self._open.place()
+        phase, mark = front.place()
+        is_fetching = phase is Phase.WAITING and front is self._decode and self._handing.has_handed_over
+        if is_fetching and is_stream(self._request.body):
+            phase = Phase.FETCHING
         return Place(phase, mark + _PLACES_OF_A_LEG * len(self.tries))
 
     def let_finish(self) -> bool:
         """As that of `Attempts`."""
-        return self._open is not None and self._open.let_finish()
+        front = self._front
+        return front is not None and front.let_finish()
 
     def stalled(self) -> None:
-        """Know that the open leg has stood still for too long."""
-        if self._open is not None:
-            self._open.stalled()
+        """Know that the request has stood still for too long."""
+        if (front := self._front) is not None:
+            front.stalled()
+
+    def begin_anew(self) -> bool:
+        """Take another pair, since a decode worker says nothing; whether that is possible."""
+        if not self._may_begin_anew():
+            return False
+        self._decode.forsake()
+        self._begin_anew("decode-first-byte")
+        return True
 
     def tell(self, what: str, *, gave_up: bool) -> None:
         """Log a failure of the worker at hand."""
-        if self._open is not None:
-            self._open.tell(what, gave_up=gave_up)
+        if (front := self._front) is not None:
+            front.tell(what, gave_up=gave_up)
 
     def close(self) -> None:
-        """Give back what is held; the open leg's connection is closed at once."""
-        attempts, self._open = self._open, None
-        if attempts is not None:
-            attempts.close()
+        """Give back what is held; the connections of open legs are closed at once."""
+        self._drop_prefill()
+        self._decode.close()
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+        self.link.ended()
         # It refers back to us; taking it out lets both go without the garbage collector.
         del self._decode
 
@@ -141,84 +166,178 @@ class Disaggregated:
 
     # --- prefill -----------------------------------------------------------------------------------------
 
-    def _prefill(self) -> RouterError | None:
+    def _begin_prefill(self) -> RouterError | None:
         """Begin a prefill leg, or return why there can be none."""
-        request = self._request
+        self._drop_prefill()
+        self.link.prefill = None
         if not self._decode.finds_somebody():
-            return self._forwarder.fleet.view.of("decode").refusal(request.model)
-        self._open = self._attempts(_PrefillLeg(self, request.client.method))
-        self._is_prefilling = True
+            return self._forwarder.fleet.view.of("decode").refusal(self._request.model)
+        self._open = self._prefill = self._attempts(PrefillLeg(self, self._request.client.method))
         try:
-            self._open.next()
+            self._prefill.next()
         except RouterError as error:
-            return error
+            return self.link.refusal() or error
         return None
+
+    def decode_tried(self) -> list[Slot]:
+        """Return the decode workers that are not asked again."""
+        return self._decode.tried
+
+    @property
+    def is_paired(self) -> bool:
+        """Whether both workers were chosen for each other."""
+        return self._handing.is_paired
 
     def prefill_message(self, slot: Slot) -> Message:
         """Begin a pairing with a prefill worker; return what it is asked. Raises RouterError."""
-        request = self._request
-        self._pairing = Pairing(request.path, request.body, self._forwarder.pairing_key(), slot.peer)
-        try:
-            asked = self._connector.prefill(self._pairing)
-        except (ValueError, RecursionError):
-            raise unreadable_body() from None
-        # The answer is for us, who read it as it is.
-        return request.compose(asked.body, without=_ACCEPT_ENCODING, fields=asked.fields)
+        self._drop_decode("its prefill worker was not asked")
+        self.link.prefill = slot
+        self._handing.choose_order(slot.peer)
+        decode = self._decode.choose().peer if self.is_paired else None
+        return self._handing.ask_prefill(slot.peer, decode)
+
+    def prefill_sent(self) -> None:
+        """Ask the decode worker, too, where both are asked together."""
+        if self._handing.order is Order.TOGETHER:
+            self._ask_decode(b"")
+
+    def prefill_broke(self) -> None:
+        """Know that a prefill worker has failed and another is asked: not for this pairing's decode worker."""
+        if self._request.client.started:
+            # The decode worker has all that it needs.
+            self._go_on_without_prefill()
+        elif self.is_paired:
+            self._drop_decode("its prefill worker failed")
+
+    def prefill_again(self) -> None:
+        """Choose another prefill worker."""
+        if self._prefill is not None:
+            try:
+                self._prefill.next()
+            except RouterError as error:
+                self.prefill_failed(self.link.refusal() or error)
+
+    def prefill_failed(self, error: RouterError) -> None:
+        """Know that the prefill leg has failed for good."""
+        if self._request.client.started:
+            self._go_on_without_prefill()
+        else:
+            self.failed(error)
 
     def prefilled(self, answer: Collector) -> None:
         """Take the prefill worker's answer."""
         step = after_prefill(answer.status, may_fall_back=self._settings.pd_fallback)
-        if step is AfterPrefill.DECODE:
-            self._begin_decode(self._connector.handoff(answer.body))
+        if self._request.client.started:
+            self._go_on_without_prefill()
+        elif step is AfterPrefill.DECODE:
+            self._hand_over(self._handing.read(answer.body))
         elif step is AfterPrefill.ANSWER or not self._go_elsewhere():
+            self._drop_decode("its prefill worker refused")
+            # The client gets what the prefill worker says.
+            self._prefill = None
             self._request.client.answer(answer.status, answer.headers, answer.body)
             self._request.answered()
 
+    def _go_on_without_prefill(self) -> None:
+        self._open = self._decode
+        self._drop_prefill()
+
     # --- decode ------------------------------------------------------------------------------------------
 
-    def _begin_decode(self, handoff: bytes | None) -> None:
-        self._handoff = handoff
-        self._handoff_at = None
-        if handoff is not None and self._connector.serves_once:
-            self._handoff_at = self._forwarder.loop.time()
+    def _hand_over(self, handoff: bytes | None) -> None:
+        if handoff is None and not self._handing.can_recompute():
+            self._handed_nothing_over()
+            return
+        self._go_on_without_prefill()
+        if self._handing.order is not Order.TOGETHER:
+            self._ask_decode(handoff)
+
+    def _handed_nothing_over(self) -> None:
+        may_begin_anew = self._may_begin_anew()
+        if self._prefill is not None:
+            self._prefill.tell("handed no KV cache over", gave_up=not may_begin_anew)
+        self._drop_decode("nothing was handed over to it")
+        if may_begin_anew:
+            self._begin_anew("no-handoff")
+        else:
+            self.failed(bad_answer("to the prompt handed no KV cache over"))
+
+    def _ask_decode(self, handoff: bytes | None) -> None:
+        self._handing.hand_over(handoff)
         self._forwarder.accounting.disaggregated["recomputed" if handoff is None else "two-workers"] += 1
         self._decode.is_sent = False
-        self._switch_to(self._decode)
         try:
-            self._decode.next()
+            if not self.is_paired:
+                self._decode.choose()
+            self._decode.ask()
         except RouterError as error:
-            self.failed(error)
+            self.failed(self.link.refusal() or error)
 
     def decode_message(self, slot: Slot) -> Message:
         """Return what a decode worker is asked. Raises RouterError."""
-        request = self._request
-        if self._handoff is None or self._pairing is None:
-            return request.message(slot)
-        try:
-            asked = self._connector.decode(self._pairing._replace(decode=slot.peer), self._handoff)
-        except (ValueError, RecursionError):
-            raise unreadable_body() from None
-        return request.compose(asked.body, fields=asked.fields)
+        asked = self._handing.ask_decode(slot.peer)
+        if asked is None:
+            return self._request.message(slot)
+        self.link.begun(slot)
+        return self._request.compose(asked.body, fields=asked.fields)
+
+    def decode_broke(self) -> None:
+        """Know that the decode worker has failed: what the other one does for it is of no more use."""
+        self._go_on_without_prefill()
+
+    def decode_failed_by(self, kind: EvidenceKind, status: int) -> bool:
+        """Whether a failure is the decode worker's; the pair's otherwise."""
+        if not self._handing.serves_once:
+            return True
+        exchange = self._decode.exchange
+        is_of_worker = self.link.failed_by(kind, status, begun=exchange is not None and exchange.parts > 0)
+        if not is_of_worker and self.link.has_another_way():
+            # It can be asked again, with another prefill worker.
+            self._decode.tried.pop()
+        return is_of_worker
 
     @property
     def must_renew(self) -> bool:
-        """Whether the decode leg needs another handoff before it goes on."""
-        if self._handoff_at is None:
-            return False
-        age = self._forwarder.loop.time() - self._handoff_at
-        return must_renew(is_sent=self._decode.is_sent, age=age, lease=self._connector.lease)
+        """Whether the decode leg needs another prefill before it goes on."""
+        return self._handing.must_renew(is_sent=self._decode.is_sent)
 
     @property
     def not_run(self) -> frozenset[int]:
         """Statuses after which the decode leg is tried again."""
-        return not_run(hands_over=self._handoff_at is not None, failures=self._failures)
+        return not_run(hands_over=self._handing.serves_once, failures=self._failures)
 
     def renew(self) -> None:
-        """Get the decode leg another handoff."""
-        if (error := self._prefill()) is not None:
+        """Have another prefill for the decode leg."""
+        if (error := self._begin_prefill()) is not None:
             self.failed(error)
 
+    def decoded(self) -> None:
+        """Know that the client has the whole answer."""
+        exchange = self._decode.exchange
+        if exchange is not None and exchange.status < 400:
+            self.link.passed()
+        self._open = self._decode
+        self._request.answered()
+
+    def _drop_prefill(self) -> None:
+        prefill, self._prefill = self._prefill, None
+        if prefill is not None:
+            prefill.close()
+
+    def _drop_decode(self, why: str) -> None:
+        self._decode.withdraw(why)
+        self.link.ended()
+
     # --- ways out ----------------------------------------------------------------------------------------
+
+    def _may_begin_anew(self) -> bool:
+        budget_left = self._forwarder.budget.has_token(self._forwarder.loop.time())
+        return budget_left and may_begin_anew(self._failures, max_attempts=self._settings.max_attempts)
+
+    def _begin_anew(self, cause: str) -> None:
+        self._forwarder.budget.take()
+        self._forwarder.accounting.retries[cause] += 1
+        self.renew()
 
     def failed(self, error: RouterError) -> None:
         """Know that a leg has failed before the client got anything."""
@@ -238,7 +357,8 @@ class Disaggregated:
         forwarder = self._forwarder
         request = self._request
         whole = self._attempts(request)
-        whole.tried = [*self._decode.tried, *(self._open.tried if self._open is not None else ())]
+        self._drop_decode("the whole request went to one worker")
+        whole.tried = [*self._decode.tried, *(self._prefill.tried if self._prefill is not None else ())]
         is_retry = bool(self.tries) and not is_paid
         is_allowed = self._failures < self._settings.max_attempts and forwarder.budget.has_token(forwarder.loop.time())
         if (is_retry and not is_allowed) or not whole.finds_somebody():
@@ -247,114 +367,12 @@ class Disaggregated:
             forwarder.budget.take()
             forwarder.accounting.retries["pd-fallback"] += 1
         forwarder.accounting.disaggregated["one-worker"] += 1
-        self._switch_to(whole)
+        self._drop_prefill()
+        self._handing.hand_over(None)
+        self._open = whole
         whole.next()
         return True
-
-    def _switch_to(self, attempts: Attempts) -> None:
-        # A prefill worker holds the request until its answer, not longer.
-        if self._open is not None and self._open is not attempts:
-            self._open.close()
-        self._open = attempts
-        self._is_prefilling = False
 
     @property
     def _settings(self) -> Settings:
         return self._forwarder.fleet.view.settings
-
-
-class _PrefillLeg(Collector):
-    """Takes its answer itself; none of it goes to the client."""
-
-    __slots__ = ("_of",)
-
-    pool: Final = "prefill"
-    renews: Final = False
-    not_run: Final = NOT_RUN_STATUSES
-
-    def __init__(self, of: Disaggregated, method: str) -> None:
-        super().__init__(method)
-        self._of = of
-
-    @property
-    def client(self) -> Taker:
-        """The leg itself."""
-        return self
-
-    def message(self, slot: Slot) -> Message:
-        """Begin a pairing."""
-        return self._of.prefill_message(slot)
-
-    def renew(self) -> None:
-        """Do nothing: the order to compute a prompt can be sent again."""
-
-    def leave(self) -> bool:
-        """Go elsewhere rather than wait."""
-        return self._of.leave()
-
-    def answered(self) -> None:
-        """Go on with the answer."""
-        self._of.prefilled(self)
-
-    def refuse(self, error: RouterError) -> None:
-        """Tell that there is none."""
-        self._of.failed(error)
-
-    def truncate(self, error: RouterError, by: AbortedBy) -> None:
-        """Tell that there is none: the client saw nothing of it."""
-        self._of.failed(error)
-
-    def too_large(self) -> None:
-        """Tell that there is none."""
-        self._of.failed(bad_answer(f"to the prompt alone is larger than {MOST} bytes"))
-
-
-class _DecodeLeg:
-    """Its answer is the client's."""
-
-    __slots__ = ("_of", "_request")
-
-    pool: Final = "decode"
-
-    def __init__(self, of: Disaggregated, request: Request) -> None:
-        self._of = of
-        self._request = request
-
-    @property
-    def client(self) -> Client:
-        """The client."""
-        return self._request.client
-
-    def message(self, slot: Slot) -> Message:
-        """Return what makes it go on from the prefill."""
-        return self._of.decode_message(slot)
-
-    @property
-    def not_run(self) -> frozenset[int]:
-        """Statuses that say that it was not run."""
-        return self._of.not_run
-
-    @property
-    def renews(self) -> bool:
-        """Whether it takes another prefill first."""
-        return self._of.must_renew
-
-    def renew(self) -> None:
-        """Begin that."""
-        self._of.renew()
-
-    def leave(self) -> bool:
-        """Go elsewhere rather than wait."""
-        return self._of.leave()
-
-    def answered(self) -> None:
-        """End the request."""
-        self._request.answered()
-
-    def refuse(self, error: RouterError) -> None:
-        """Tell that there is no answer."""
-        self._of.failed(error)
-
-    def truncate(self, error: RouterError, by: AbortedBy) -> None:
-        """End the request in mid-answer."""
-        self._request.truncate(error, by)

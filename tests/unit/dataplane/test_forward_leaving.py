@@ -63,8 +63,8 @@ def test_the_client_leaves_while_a_connection_is_made(run: Run) -> None:
             assert bench.inflight() == 1
             attempts = bench.attempts()
             assert attempts is not None
-            connecting = attempts._connecting
-            assert connecting is not None
+            assert attempts._dial is not None
+            connecting = attempts._dial._task
             transaction.leave()
             await bench.ended(transaction)
             assert bench.inflight() == 0

@@ -8,8 +8,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import msgspec
 import pytest
@@ -20,7 +18,6 @@ from dataplane.pd import collector
 from dataplane.pd.collector import Collector
 from dataplane.pd.transaction import Disaggregated
 from dataplane.receipts import receipt
-from shared.table import Role, Worker
 from tests.unit.dataplane.forward_bench import (
     Bench,
     Run,
@@ -33,81 +30,8 @@ from tests.unit.dataplane.forward_bench import (
     well,
 )
 from tests.unit.dataplane.listening import refusing_port, until
+from tests.unit.dataplane.pd.two import BODY, answers, first, hands_over, pair
 from tests.unit.dataplane.scripted_worker import Asked, Script, ScriptedWorker
-
-BODY = b'{"model":"m", "prompt":"x","stream":true, "max_tokens":5}'
-
-
-class Pair:
-    """Prefill and decode workers, and what they were asked."""
-
-    def __init__(self, prefill: list[ScriptedWorker], decode: list[ScriptedWorker]) -> None:
-        self.prefill = prefill
-        self.decode = decode
-
-    def serve(self, bench: Bench) -> None:
-        self.serve_urls(bench, [one.url for one in self.prefill], [one.url for one in self.decode])
-
-    def serve_urls(self, bench: Bench, prefill: list[str], decode: list[str]) -> None:
-        roles: dict[Role, list[str]] = {"prefill": prefill, "decode": decode}
-        bench.serve_workers(
-            *(
-                Worker(id=f"{role[0]}{number}", url=url, role=role, state="ready", models=("m",))
-                for role, urls in roles.items()
-                for number, url in enumerate(urls)
-            )
-        )
-
-    def handoffs(self) -> list[str | None]:
-        """The number of each handoff that a decode worker got, in the order of the workers."""
-        bodies = [json.loads(asked.body) for worker in self.decode for asked in worker.asked]
-        return [(body.get("kv_transfer_params") or {}).get("remote_request_id") for body in bodies]
-
-
-_given = 0
-
-
-async def hands_over(asked: Asked) -> None:
-    global _given
-    _given += 1
-    told = {
-        "do_remote_prefill": True, "remote_block_ids": [[1]], "remote_engine_id": "e", "remote_host": "h",
-        "remote_request_id": f"handoff {_given}", "remote_port": 1,
-    }  # fmt: skip
-    assert json.loads(asked.body)["kv_transfer_params"]["do_remote_decode"] is True
-    await asked.answer(json.dumps({"choices": [], "kv_transfer_params": told}).encode())
-
-
-def answers(status: int, fields: bytes = b"", body: bytes = b"no") -> Script:
-    async def script(asked: Asked) -> None:
-        await asked.answer(body, status=status, fields=fields)
-
-    return script
-
-
-def first(*scripts: Script) -> Script:
-    """One script after the other, the last one for ever."""
-    left = list(scripts)
-
-    async def script(asked: Asked) -> None:
-        await (left.pop(0) if len(left) > 1 else left[0])(asked)
-
-    return script
-
-
-@asynccontextmanager
-async def pair(prefill: list[Script], decode: list[Script]) -> AsyncIterator[Pair]:
-    workers = [ScriptedWorker(script) for script in (*prefill, *decode)]
-    for worker in workers:
-        await worker.start()
-    found = Pair(workers[: len(prefill)], workers[len(prefill) :])
-    try:
-        yield found
-        used = [handoff for handoff in found.handoffs() if handoff is not None]
-        assert len(used) == len(set(used)), "a handoff was used twice"
-    finally:
-        for worker in workers:
-            await worker.stop()
 
 
 def test_each_leg_gets_what_it_needs_and_the_client_gets_the_answer(run: Run) -> None:

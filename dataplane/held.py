@@ -1,0 +1,73 @@
+"""A worker that an attempt holds: it counts as in flight there, perhaps as a probe, until it lets go."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from dataplane.breaker import FAILURE_STATUSES
+from dataplane.client import Headers
+from dataplane.leg import Leg
+from dataplane.slot import Slot
+from shared.breaker import ProbeNewsKind
+from shared.messages import EvidenceKind
+
+if TYPE_CHECKING:
+    from dataplane.forward import Forwarder
+
+
+class Held:
+    """One attempt's hold on a worker, and what the attempt says about it."""
+
+    __slots__ = ("_expected", "_forwarder", "_leg", "probing", "slot")
+
+    def __init__(self, forwarder: Forwarder, leg: Leg, slot: Slot, *, probing: bool = False, expected: int = 0) -> None:
+        """Hold `slot`; `expected` are the tokens of its prompt that the worker has to compute."""
+        self._forwarder = forwarder
+        self._leg = leg
+        self.slot = slot
+        self.probing = probing
+        self._expected = expected
+        forwarder.accounting.worker_requests[slot.id] += 1
+        slot.inflight += 1
+        if expected:
+            slot.prefills.sent(self, expected)
+
+    def let_go(self) -> None:
+        """Give it back."""
+        if self.probing:
+            self.probe_ended("no-verdict")
+        self.slot.inflight -= 1
+        if self._expected:
+            self.slot.prefills.ended(self)
+
+    @property
+    def waits_for_first_part(self) -> bool:
+        """Whether `computed` wants to be called."""
+        return bool(self._expected)
+
+    def computed(self, status: int) -> None:
+        """Know that the prompt is computed, unless the engine never saw it."""
+        if status == HTTPStatus.OK:
+            self.slot.prefills.answered(self)
+
+    def judge(self, status: int, headers: Headers) -> None:
+        """Hold an error against its worker, unless it says that it is busy, or that it can not do such a thing."""
+        busy = status == 503 and any(name == b"retry-after" for name, _ in headers)
+        if status in FAILURE_STATUSES and not busy:
+            self.blame("error-status", status)
+        elif self.probing:
+            self.probe_ended("no-verdict")
+
+    def blame(self, kind: EvidenceKind, status: int = 0) -> None:
+        """Hold a failure against the worker, if it is not that of the way to another one."""
+        is_of_worker = self._leg.is_of_worker(kind, status)
+        if self.probing:
+            self.probe_ended("failed" if is_of_worker and kind != "no-address" else "no-verdict")
+        if is_of_worker:
+            self._forwarder.blame(self.slot, kind, status)
+
+    def probe_ended(self, news: ProbeNewsKind) -> None:
+        """Tell how the probe ended, which this attempt is."""
+        self.probing = False
+        self._forwarder.probed(self.slot, news)

@@ -1,0 +1,93 @@
+"""What the two legs of one request are sent: pairing after pairing, nothing of one in another."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dataplane.leg import Message
+from dataplane.pd.connector import Ask, Connector, Order, Pairing, Peer
+from dataplane.pd.handover import must_renew
+from shared.errors import unreadable_body
+
+if TYPE_CHECKING:
+    from dataplane.forward import Forwarder
+    from dataplane.request import Request
+
+_ACCEPT_ENCODING = frozenset({b"accept-encoding"})
+
+
+class Handing:
+    """The pairing at hand, and what was handed over in it."""
+
+    __slots__ = ("_connector", "_forwarder", "_given_at", "_handoff", "_pairing", "_request", "order")
+
+    def __init__(self, request: Request, forwarder: Forwarder, connector: Connector) -> None:
+        self._request = request
+        self._forwarder = forwarder
+        self._connector = connector
+        self.order = Order.PREFILL_FIRST
+        self._pairing: Pairing | None = None
+        self._handoff: bytes | None = None
+        # When a handoff was given that serves once (the loop's time in seconds).
+        self._given_at: float | None = None
+
+    @property
+    def is_paired(self) -> bool:
+        """Whether both workers were chosen for each other, so that neither leg can go on without the other."""
+        return self.order is not Order.PREFILL_FIRST
+
+    def ask_prefill(self, prefill: Peer, decode: Peer | None) -> Message:
+        """Begin a pairing; return what the prefill worker is asked. Raises RouterError."""
+        request = self._request
+        self._pairing = Pairing(request.path, request.body, self._forwarder.pairing_key(), prefill, decode)
+        try:
+            asked = self._connector.prefill(self._pairing)
+        except (ValueError, RecursionError):
+            raise unreadable_body() from None
+        # The answer is for us, who read it as it is.
+        return request.compose(asked.body, without=_ACCEPT_ENCODING, fields=asked.fields)
+
+    def read(self, answer: bytes) -> bytes | None:
+        """Return what a prefill worker's answer hands over; None for nothing usable."""
+        return self._connector.handoff(answer)
+
+    def hand_over(self, handoff: bytes | None) -> None:
+        """Keep what the decode worker is told; None has it do the whole request."""
+        self._handoff = handoff
+        self._given_at = None
+        if handoff is not None and self._connector.serves_once:
+            self._given_at = self._forwarder.loop.time()
+
+    @property
+    def has_handed_over(self) -> bool:
+        """Whether the decode worker goes on from another's work."""
+        return self._handoff is not None
+
+    @property
+    def serves_once(self) -> bool:
+        """Whether it can do that only once."""
+        return self._given_at is not None
+
+    def ask_decode(self, decode: Peer) -> Ask | None:
+        """Return what a decode worker is asked; None for the whole request. Raises RouterError."""
+        if self._handoff is None or self._pairing is None:
+            return None
+        try:
+            return self._connector.decode(self._pairing._replace(decode=decode), self._handoff)
+        except (ValueError, RecursionError):
+            raise unreadable_body() from None
+
+    def must_renew(self, *, is_sent: bool) -> bool:
+        """Whether the decode leg needs another pairing before it goes on; it `is_sent` if a worker may have got it."""
+        if self.is_paired or self._given_at is None:
+            return self.is_paired
+        age = self._forwarder.loop.time() - self._given_at
+        return must_renew(is_sent=is_sent, age=age, lease=self._connector.lease)
+
+    def choose_order(self, prefill: Peer) -> None:
+        """Go by the order that the connector wants with a prefill worker."""
+        self.order = self._connector.order(prefill)
+
+    def can_recompute(self) -> bool:
+        """Whether a decode worker that got nothing can be asked for the whole request."""
+        return self._connector.serves_whole and self.order is not Order.TOGETHER

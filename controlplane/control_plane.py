@@ -42,6 +42,7 @@ from shared.runtime_dir import PlaneRecord, ProcessRecord, RuntimeDir, read_reco
 from shared.sockets import Context
 from shared.table import ModelCard, RoutingTable, Settings, Stamp, Worker
 from shared.table_writer import TableWriter
+from shared.transfer import BOOTSTRAP_PORT
 from shared.worker_attributes import WorkerAttributes
 from shared.worker_key import WorkerKey
 
@@ -301,7 +302,11 @@ class ControlPlane:
         self._tls.use(tls_config(config))
         self._key.use(config.api_key_file)
         if checks_of(config) != checks_of(before):
-            self._prober.use(endpoint=config.health_check_endpoint, timeout=config.health_check_timeout_secs)
+            self._prober.use(
+                endpoint=config.health_check_endpoint,
+                timeout=config.health_check_timeout_secs,
+                bootstrap_port=_bootstrap_port(config),
+            )
         self._scraper.use(interval=config.load_interval_ms / 1000)
         self._pacing.use(config.load_cpu_percent / 100)
 
@@ -311,6 +316,8 @@ class ControlPlane:
         log_change(change)
         if self._publisher is not None:
             self._publisher.changed()
+        if self._prober is not None and change.after.epoch != change.before.epoch:
+            self._prober.renewed(change.after)
 
     async def _watch_workers(self, context: Context, publisher: Publisher) -> None:
         # Planes get the table while the rest is being loaded.
@@ -326,6 +333,7 @@ class ControlPlane:
             self._registry,
             endpoint=config.health_check_endpoint,
             timeout=config.health_check_timeout_secs,
+            bootstrap_port=_bootstrap_port(config),
             clock=self._clock,
             changed=self._worker_changed,
             answered=self._ejector.outcomes.answered,
@@ -375,6 +383,11 @@ class ControlPlane:
             kv=self._kv,
         )
         await serve(parts, self._config, is_first_start=self._is_first_start)
+
+
+def _bootstrap_port(config: StartConfig) -> int | None:
+    """Return where prefill workers' bootstrap servers are; None where there are none."""
+    return BOOTSTRAP_PORT if config.kv_connector == "mooncake" else None
 
 
 def _members(config: StartConfig) -> RuntimeMembers:

@@ -184,6 +184,12 @@ def _unhealthy(health: Health, rules: HealthRules) -> Health:
     )
 
 
-def checks_of(config: StartConfig) -> tuple[HealthRules, str, int]:
+def checks_of(config: StartConfig) -> tuple[HealthRules, str, int, str]:
     """Return everything that a worker's check depends on."""
-    return HealthRules.of(config), config.health_check_endpoint, config.health_check_timeout_secs
+    # With Mooncake there is a bootstrap server to ask.
+    return (
+        HealthRules.of(config),
+        config.health_check_endpoint,
+        config.health_check_timeout_secs,
+        config.kv_connector,
+    )

@@ -24,6 +24,7 @@ from shared.clock import Clock
 from shared.decoding import DECODE_ERRORS
 from shared.table import Worker
 from shared.tls import WorkerTls
+from shared.transfer import bootstrap_url
 from shared.worker_key import WorkerKey
 
 MAX_MODELS_BYTES = 4 * 1024 * 1024
@@ -31,6 +32,9 @@ MODELS_AGE = 60.0
 """Seconds for which a ready worker's list of models is taken as it was: reading it costs as much as the look itself."""
 _MAX_VERSION_BYTES = 64 * 1024
 _MAX_VERSION_LENGTH = 64
+_MAX_QUERY_BYTES = 1024 * 1024
+_ENGINES_PAUSE = 2.0
+"""Seconds until a bootstrap server is asked again that did not tell the ids of its engines."""
 _STOOD = 1.0
 """Seconds by which a look may overrun its time limit before it is taken for this process' own pause."""
 
@@ -39,6 +43,10 @@ log = logging.getLogger(__name__)
 
 class _Version(msgspec.Struct):
     version: str
+
+
+class _Engine(msgspec.Struct):
+    engine_id: str
 
 
 class Prober:
@@ -52,18 +60,22 @@ class Prober:
         timeout: float,
         clock: Clock,
         changed: Callable[[Change], None],
+        bootstrap_port: int | None = None,
         answered: Callable[[str], float] = lambda worker: -inf,
         tls: WorkerTls | None = None,
         key: WorkerKey | None = None,
     ) -> None:
         """`endpoint` is the path that tells health; `timeout` is in seconds for each of a look's requests.
 
+        `bootstrap_port` is where a prefill worker's bootstrap server is unless its record has another port; None:
+        there are no such servers.
         `answered` tells when a worker last answered a request of a plane, in monotonic seconds.
         `tls` is for https workers, and `key` what workers ask for, as in `WorkerClient`.
         """
         self._registry = registry
         self._endpoint = endpoint
         self._timeout = timeout
+        self._bootstrap_port = bootstrap_port
         self._clock = clock
         self._changed = changed
         self._answered = answered
@@ -71,6 +83,7 @@ class Prober:
         self._key = key
         self._wakes: dict[str, asyncio.Event] = {}
         self._no_models: set[str] = set()
+        self._no_engines: set[str] = set()
         # By URL; the latter says when each server last told its models.
         self._told_models: dict[str, float] = {}
         self._following = Following(registry, self._watch)
@@ -87,10 +100,11 @@ class Prober:
             if any(self._registry.pause(worker.id) == 0.0 for worker in self._registry.at(url)):
                 wake.set()
 
-    def use(self, *, endpoint: str, timeout: float) -> None:
+    def use(self, *, endpoint: str, timeout: float, bootstrap_port: int | None = None) -> None:
         """Look like this from now on, and at once: the next look may be far off by the interval that was."""
         self._endpoint = endpoint
         self._timeout = timeout
+        self._bootstrap_port = bootstrap_port
         for wake in self._wakes.values():
             wake.set()
 
@@ -104,6 +118,12 @@ class Prober:
         if (wake := self._wakes.get(worker.url)) is not None:
             wake.set()
 
+    def renewed(self, worker: Worker) -> None:
+        """Take note of a new life, whose engines have other ids."""
+        wake = self._wakes.get(worker.url)
+        if wake is not None and self._lacks_engines([worker]):
+            wake.set()
+
     async def _watch(self, url: str) -> None:
         wake = self._wakes[url] = asyncio.Event()
         try:
@@ -113,6 +133,7 @@ class Prober:
             if self._wakes.get(url) is wake:
                 del self._wakes[url]
                 self._no_models.discard(url)
+                self._no_engines.discard(url)
                 self._told_models.pop(url, None)
 
     async def _keep_looking(self, url: str, wake: asyncio.Event) -> None:
@@ -145,6 +166,8 @@ class Prober:
             spread |= result.outcome == "ok"
             pauses = [self._registry.pause(worker.id) or 0.0 for worker in self._registry.at(url)]
             pause = min(pauses, default=0.0) * random.uniform(shortest, 1.0)
+            if result.outcome == "ok" and self._lacks_engines(self._registry.at(url)):
+                pause = min(pause, _ENGINES_PAUSE)
             try:
                 async with asyncio.timeout(pause):
                     await wake.wait()
@@ -168,7 +191,42 @@ class Prober:
             version = await self._version(client, url) if is_new else None
             wants_models = is_new or any(self._wants_models(worker) for worker in workers)
             models = await self._models(client, url) if wants_models else None
-            return ProbeResult("ok", models=models, version=version, seconds=took)
+        port, engines = self._bootstrap_of(workers), None
+        if port is not None:
+            engines = await self._engines(url, port)
+        return ProbeResult("ok", "", models, version, took, engines, port)
+
+    def _bootstrap_of(self, workers: Sequence[Worker]) -> int | None:
+        """Return the port to ask for the ids of engines, if there is one: each life of a worker has others."""
+        if self._bootstrap_port is None or all(worker.role != "prefill" for worker in workers):
+            return None
+        known = (worker.transfer.bootstrap_port for worker in workers if worker.transfer is not None)
+        return next((port for port in known if port is not None), self._bootstrap_port)
+
+    def _lacks_engines(self, workers: Sequence[Worker]) -> bool:
+        wanted = self._bootstrap_of(workers) is not None
+        return wanted and any(self._registry.lacks_engines(worker.id) for worker in workers)
+
+    async def _engines(self, url: str, port: int) -> dict[str, str] | None:
+        where = bootstrap_url(url, port)
+        # In the clear, and without the key: it is another server, which knows of neither.
+        async with WorkerClient(where, keep_alive=False) as client:
+            try:
+                answer = await client.get("/query", limit=_MAX_QUERY_BYTES, timeout=self._timeout)
+                engines = msgspec.json.decode(answer.body, type=dict[str, _Engine]) if answer.status == 200 else {}
+                reason = "" if engines else f"status {answer.status}"
+            except (FetchError, *DECODE_ERRORS) as error:
+                engines, reason = {}, str(error)
+        if engines:
+            self._no_engines.discard(url)
+            return {rank: engine.engine_id for rank, engine in engines.items() if rank.isdecimal()}
+        if url not in self._no_engines:
+            self._no_engines.add(url)
+            log.warning(
+                "prefill worker %s is in no pair: its bootstrap server does not tell its engines (GET %s/query: %s)",
+                url, where, reason,
+            )  # fmt: skip
+        return None
 
     def _wants_models(self, worker: Worker) -> bool:
         told = self._told_models.get(worker.url)

@@ -21,6 +21,8 @@ from controlplane.discovery.discovered import Discovered, Source
 from controlplane.health import Health, HealthRules, Outcome, forget_checks, judge, suspect
 from controlplane.model_list import merge_known
 from shared.table import RoutingTable, Worker, WorkerState
+from shared.transfer import Transfer
+from shared.transfer_attributes import told_and_said
 from shared.worker_attributes import resolved, said_names
 
 MAX_REASON = 300
@@ -32,7 +34,8 @@ _MAX_REMEMBERED = 1000
 class ProbeResult(NamedTuple):
     """What one look found, and how long its check took.
 
-    `models` and `version` are None when they were not told; entries of models by id.
+    `models`, `version` and `engines` are None when they were not told; entries of models by id, and of `engines`
+    (of a bootstrap server at `bootstrap_port`) the id by rank.
     """
 
     outcome: Outcome
@@ -40,6 +43,8 @@ class ProbeResult(NamedTuple):
     models: Mapping[str, bytes] | None = None
     version: str | None = None
     seconds: float = 0.0
+    engines: Mapping[str, str] | None = None
+    bootstrap_port: int | None = None
 
 
 class Change(NamedTuple):
@@ -71,6 +76,9 @@ class _Entry:
     # Why it is not healthy; not shown while it drains.
     reason: str = ""
     cards: dict[str, bytes] = field(default_factory=dict)
+    # What its bootstrap server told in this life, and where that is.
+    engines: dict[str, str] = field(default_factory=dict)
+    bootstrap_port: int | None = None
     refused: bool = False
     in_doubt: bool = False
     # It was refused, and its process has told of its new life before the prober saw it.
@@ -141,6 +149,8 @@ class Registry:
             # Breakers are `controlplane.breaker`'s.
             entry.worker = msgspec.structs.replace(old, id=key, rank=entry.worker.rank, breaker=None)
             entry.in_doubt = True
+            if old.transfer is not None:
+                entry.engines, entry.bootstrap_port = old.transfer.engine_ids, old.transfer.bootstrap_port
             models = old.models or ()
             entry.cards = {model: table.models[model].card for model in models if model in table.models}
             self._show(entry, old.since)
@@ -173,6 +183,7 @@ class Registry:
             if entry.refused:
                 models = version = None
                 entry.cards = {}
+                entry.engines = {}
                 if not entry.is_renewed:
                     epoch += 1
                     process_start = None
@@ -181,6 +192,8 @@ class Registry:
                 entry.cards = merge_known(entry.cards, result.models)
                 models = tuple(entry.cards)
             version = result.version or version
+            if result.engines is not None:
+                entry.engines, entry.bootstrap_port = dict(result.engines), result.bootstrap_port
             reason = "" if state == "ready" else entry.health.fault or entry.reason
         entry.reason = reason[:MAX_REASON]
         return self._show(entry, wall, epoch=epoch, models=models, process_start=process_start, version=version)
@@ -204,7 +217,19 @@ class Registry:
         told: dict[str, object] = {"process_start": seconds}
         if restarted:
             told |= {"epoch": entry.worker.epoch + 1, "version": None}
+            entry.engines = {}
+        told["transfer"] = self._transfer(entry)
         return self._replace(entry, msgspec.structs.replace(entry.worker, **told))
+
+    @staticmethod
+    def _transfer(entry: _Entry) -> Transfer | None:
+        """Return how it moves KV cache: what was told, what operators say, and what its bootstrap server tells."""
+        found = entry.found
+        transfer = told_and_said(found.transfer, found.attributes.transfer, found.said.transfer)
+        if not entry.engines:
+            return transfer
+        transfer = transfer or Transfer()
+        return msgspec.structs.replace(transfer, engine_ids=entry.engines, bootstrap_port=entry.bootstrap_port)
 
     def suspect(self, worker_id: str, epoch: int) -> bool:
         """Take in evidence against a worker's life. Returns whether the worker should be looked at now."""
@@ -242,6 +267,11 @@ class Registry:
         entry = self._entries.get(worker_id)
         return entry is not None and (entry.worker.version is None or entry.refused)
 
+    def lacks_engines(self, worker_id: str) -> bool:
+        """Whether the ids of a worker's engines, in its present life, are not known."""
+        entry = self._entries.get(worker_id)
+        return entry is not None and (not entry.engines or entry.refused)
+
     def members(self) -> tuple[Member, ...]:
         """Return all members, in the order in which they were found."""
         return tuple(
@@ -267,6 +297,7 @@ class Registry:
             state, reason = "ejected", entry.ejected
         since = before.since if state == before.state else wall
         told.update(resolved(found.attributes, found.said), state=state, reason=reason, since=since)
+        told["transfer"] = self._transfer(entry)
         return self._replace(entry, msgspec.structs.replace(before, **told))
 
     @staticmethod

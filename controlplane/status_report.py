@@ -28,6 +28,7 @@ from shared.table import (
     RoutingTable,
     WorkerState,
 )
+from shared.transfer import Transfer
 
 PlaneState = Literal["starting", "serving", "draining", "refusing", "stale", "silent", "hung"]
 SILENT_AFTER = 3 * STALE_AFTER
@@ -129,7 +130,7 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     `epoch` counts its lives, `age` is how long it is in its state, `version` its server's own.
 
     `source` told of it; `drained` once it drains and no plane has a request there. `changed` names the attributes
-    that operators have changed while the router runs.
+    that operators have changed while the router runs. `transfer` is how it moves KV cache, null while nothing is known.
     """
 
     id: str
@@ -151,6 +152,7 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     weight: float = DEFAULT_WEIGHT
     capacity: float | None = None
     priority: int = DEFAULT_PRIORITY
+    transfer: Transfer | None = None
     changed: tuple[str, ...] = ()
     kv: tuple[KvStatus, ...] = ()
 
@@ -312,6 +314,7 @@ def _worker_status(
         weight=worker.weight,
         capacity=worker.capacity,
         priority=worker.priority,
+        transfer=worker.transfer,
         changed=member.changed,
         kv=kv,
     )

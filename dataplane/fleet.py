@@ -24,6 +24,7 @@ from dataplane.breaker import Blame, Breakers
 from dataplane.descriptors import Allowance
 from dataplane.fleet_view import FleetView, Groups, PoolName
 from dataplane.kv.caches import KvCaches
+from dataplane.pd import connectors
 from dataplane.pd.connectors import connector_of
 from dataplane.pd.pairs import Fits, Pairs
 from dataplane.pd.pools import kind_of, roles_of
@@ -91,7 +92,7 @@ class Fleet:
     @staticmethod
     def refuse(table: RoutingTable) -> str | None:
         """Return why this plane can not serve a table, or None."""
-        return refusal(table)
+        return refusal(table) or connectors.refusal(table)
 
     def refuse_settings(self, settings: Settings) -> str | None:
         """Return why this plane could not serve by settings that are new, or None. It reads the files they name.

@@ -46,10 +46,13 @@ class WorkerConfigRequest(msgspec.Struct):
     priority: int | None = None
     worker_type: str | None = None
     labels: dict[str, str] = {}
+    bootstrap_port: int | None = None
 
     def attributes(self) -> WorkerAttributes:
         """Return what it says of the worker. Raises ValueError."""
-        said = {"role": self.worker_type, "priority": self.priority, "labels": self.labels}
+        said: dict[str, object] = {"role": self.worker_type, "priority": self.priority, "labels": self.labels}
+        if self.bootstrap_port is not None:
+            said["transfer"] = {"bootstrap_port": self.bootstrap_port}
         for name, fault in wrong_attributes(said):
             raise ValueError(f"{'worker_type' if name == 'role' else name} {fault}")
         return msgspec.convert(said, WorkerAttributes)

@@ -6,6 +6,7 @@ default are its own. What is a wrong value stands in `shared.config_faults`.
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 from pathlib import Path
@@ -206,9 +207,20 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         return self.drain_delay_secs + self.shutdown_grace_secs
 
     @property
+    def prefill_urls(self) -> tuple[str, ...]:
+        """The prefill workers without the ports behind them."""
+        return tuple(text for text in self.prefill if not text.isdigit())
+
+    @property
+    def bootstrap_ports(self) -> dict[str, int]:
+        """The port behind each URL of `prefill` that has one: that of Mooncake's bootstrap server."""
+        pairs = itertools.pairwise(self.prefill)
+        return {url: int(port) for url, port in pairs if port.isdigit() and not url.isdigit()}
+
+    @property
     def all_urls(self) -> tuple[str, ...]:
         """Every worker, whatever its role."""
-        return (*self.worker_urls, *self.prefill, *self.decode)
+        return (*self.worker_urls, *self.prefill_urls, *self.decode)
 
     def settings(self) -> Settings:
         """Return the part that travels in the routing table."""

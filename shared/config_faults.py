@@ -7,10 +7,11 @@ import itertools
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 from shared.admin_token import read_admin_token
 from shared.config import TLS_FILES, ConfigError, StartConfig, flag_of
+from shared.config_pd import pd_faults
+from shared.fault import Fault
 from shared.kv_config import kv_problems
 from shared.logs import LEVELS
 from shared.policy_names import policy_fault
@@ -24,10 +25,8 @@ PLANE_AFFINITIES = ("core", "none")
 URL_LISTS = ("worker_urls", "prefill", "decode")
 ADDRESSES = ("host", "admin_host", "prometheus_host")
 PORTS = ("port", "admin_port", "prometheus_port")
-KV_CONNECTORS = ("nixl", "example", "nccl")
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "load_formula": LOAD_FORMULAS,
-    "kv_connector": KV_CONNECTORS,
     "plane_affinity": PLANE_AFFINITIES,
     "log_level": LEVELS,
 }
@@ -103,14 +102,6 @@ RANGES: Mapping[str, tuple[float, float]] = {
 """The least and the largest number that can work, by field."""
 
 
-class Fault(NamedTuple):
-    """A value that can not work. `text` names values by their flags; `value` is the wrong part of a list."""
-
-    fields: tuple[str, ...]
-    text: str
-    value: str | None = None
-
-
 def faults(config: StartConfig) -> Iterator[Fault]:
     """Yield everything that can not work."""
     for field in ADDRESSES:
@@ -123,6 +114,7 @@ def faults(config: StartConfig) -> Iterator[Fault]:
             text = f"{flag_of(one)} and {flag_of(other)} are both {port}; give them different ports"
             yield Fault((one, other), text)
     yield from _worker_url_faults(config)
+    yield from pd_faults(config)
     yield from _control_faults(config)
     yield from _admin_token_faults(config)
     if config.api_key_file is not None:
@@ -163,11 +155,6 @@ def _worker_url_faults(config: StartConfig) -> Iterator[Fault]:
     for field in URL_LISTS:
         for url in getattr(config, field):
             if field == "prefill" and url.isdigit():
-                text = (
-                    f"--prefill has {url}, the port of a Mooncake bootstrap server, and that connector is not in this "
-                    "version; leave the port out, or write none"
-                )
-                yield Fault((field,), text, url)
                 continue
             try:
                 check_worker_url(flag_of(field), url)

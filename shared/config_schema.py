@@ -23,11 +23,15 @@ from shared.config_faults import (
     URL_LISTS,
 )
 from shared.config_fields import FIELDS, LISTS
+from shared.config_pd import KV_CONNECTORS
 from shared.config_policies import MAX_MODEL, MAX_MODELS
+from shared.connector_plugins import connector_names
 from shared.kv_config import ENDPOINT
 from shared.policy_names import POLICIES
 from shared.policy_plugins import MODULE_AND_CLASS, plugin_names
 from shared.table import Role
+from shared.transfer import TransferMode
+from shared.transfer_attributes import MAX_ADDRESS, NUMBERS
 from shared.worker_attributes import (
     CAPACITIES,
     LABEL_KEY,
@@ -45,19 +49,23 @@ _IPV4_OR_IPV6 = r"^(localhost|[0-9.]+|[0-9A-Fa-f:.%]*:[0-9A-Za-z:.%]*)$"
 _KV_SOURCE = rf"^([Hh][Tt][Tt][Pp][Ss]?://[^/@?#\s=]+/?=)?{ENDPOINT}$"
 _ITEMS = {
     **dict.fromkeys(URL_LISTS, _WORKER_URL),
+    "prefill": rf"{_WORKER_URL}|^[0-9]+$|^[Nn][Oo][Nn][Ee]$",
     "tokenizer": r"^[^=]([\s\S]*[^=])?$",
     "kv_event_source": _KV_SOURCE,
     "kv_event_replay_source": _KV_SOURCE,
     **dict.fromkeys(HEADER_LISTS, f"^{HEADER_NAME}$"),
 }
+_CONNECTOR = "|".join((*KV_CONNECTORS, *map(re.escape, connector_names()), MODULE_AND_CLASS))
 _POLICY = "|".join((*POLICIES, *map(re.escape, plugin_names()), MODULE_AND_CLASS))
 _PATTERNS = {
     **dict.fromkeys(POLICY_FIELDS, f"^({_POLICY})$"),
+    "kv_connector": f"^({_CONNECTOR})$",
     **dict.fromkeys(ADDRESSES, _IPV4_OR_IPV6),
     "health_check_endpoint": "^/",
     "worker_server_name": f"^{SERVER_NAME}$",
 }
 
+_ADDRESS = {"type": "string", "minLength": 1, "maxLength": MAX_ADDRESS}
 _WORKER = {
     "type": "object",
     "properties": {
@@ -72,6 +80,16 @@ _WORKER = {
         "weight": {"type": "number", "minimum": 0, "maximum": MAX_WEIGHT},
         "capacity": {"type": "number", "minimum": CAPACITIES[0], "maximum": CAPACITIES[1]},
         "priority": {"type": "integer", "minimum": 0, "maximum": MAX_PRIORITY},
+        "transfer": {
+            "type": "object",
+            "properties": {
+                "connector": _ADDRESS,
+                "address": _ADDRESS,
+                "mode": {"type": "string", "enum": list(get_args(TransferMode))},
+                **{name: {"type": "integer", "minimum": 1, "maximum": most} for name, most in NUMBERS.items()},
+            },
+            "additionalProperties": False,
+        },
     },
     "required": ["url"],
     "additionalProperties": False,

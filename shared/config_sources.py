@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 import msgspec
 
 from shared.config import ConfigError, StartConfig, flag_of
-from shared.config_faults import ADDRESSES, URL_LISTS, Fault, faults
+from shared.config_faults import ADDRESSES, URL_LISTS, faults
 from shared.config_fields import BOOLEANS, FIELDS, FLAGS, LISTS, Given, Place, Problem
 from shared.config_file import ConfigFile, Content, read_config
 from shared.config_lines import line_of_text
+from shared.fault import Fault
 
 ENVIRONMENT_PREFIX = "ROUTERCTL_"
 _DEFAULT = Place("default")

@@ -7,10 +7,13 @@ connectors of planes (`dataplane.pd`) read it and decide nothing else by it.
 from __future__ import annotations
 
 from typing import Literal
+from urllib.parse import urlsplit
 
 import msgspec
 
 TransferMode = Literal["read", "write"]
+BOOTSTRAP_PORT = 8998
+"""Of Mooncake's bootstrap servers, unless vLLM is told another one (VLLM_MOONCAKE_BOOTSTRAP_PORT)."""
 
 
 class Transfer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -30,3 +33,9 @@ class Transfer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     engine_ids: dict[str, str] = {}
     dp_size: int | None = None
     tp_size: int | None = None
+
+
+def bootstrap_url(url: str, port: int) -> str:
+    """Return where the bootstrap server of the worker at `url` is: on its host, without TLS."""
+    host = urlsplit(url).hostname or ""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,4 +1,4 @@
-"""What a worker is like, as its operator says: role, labels, weight, capacity, priority.
+"""What a worker is like, as its operator says: role, labels, weight, capacity, priority, and how it moves KV cache.
 
 Each source of workers may say some of it and leave the rest out. What operators said while the router runs lies over
 what the configuration says, attribute by attribute and label by label.
@@ -13,6 +13,7 @@ from typing import Any, get_args
 import msgspec
 
 from shared.table import DEFAULT_PRIORITY, DEFAULT_WEIGHT, Role
+from shared.transfer_attributes import TransferAttributes, wrong_transfer
 
 MAX_LABELS = 32
 MAX_LABEL_KEY = 63
@@ -23,7 +24,7 @@ CAPACITIES = (0.001, 1_000_000.0)
 MAX_PRIORITY = 2**32 - 1
 """vllm-router's priorities are 32-bit."""
 
-ATTRIBUTES = ("role", "labels", "weight", "capacity", "priority")
+ATTRIBUTES = ("role", "labels", "weight", "capacity", "priority", "transfer")
 LABEL_KEY = "[A-Za-z0-9](?:[A-Za-z0-9._/-]*[A-Za-z0-9])?"
 
 
@@ -35,6 +36,7 @@ class WorkerAttributes(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     weight: float | None = None
     capacity: float | None = None
     priority: int | None = None
+    transfer: TransferAttributes | None = None
 
     def __post_init__(self) -> None:
         for name in ("weight", "capacity"):
@@ -75,7 +77,7 @@ def patched(said: WorkerAttributes, change: AttributeChange, configured: WorkerA
 
 
 def resolved(configured: WorkerAttributes, said: WorkerAttributes = NOTHING_SAID) -> dict[str, Any]:
-    """Return the fields of `shared.table.Worker` (but for the role) that both make, with the defaults."""
+    """Return the fields of `shared.table.Worker` (but for role and transfer) that both make, with the defaults."""
     labels = {**configured.labels, **said.labels}
     weight = configured.weight if said.weight is None else said.weight
     priority = configured.priority if said.priority is None else said.priority
@@ -105,6 +107,8 @@ def wrong_attributes(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         value = values.get(name)
         if value is not None and (type(value) not in (int, float) or not low <= value <= high):
             yield name, f"is {value!r}; write a number from {low:g} to {high:.12g}"
+    if (transfer := values.get("transfer")) is not None:
+        yield from (("transfer", fault) for fault in wrong_transfer(transfer))
     priority = values.get("priority")
     if priority is not None and (type(priority) is not int or not 0 <= priority <= MAX_PRIORITY):
         yield "priority", f"is {priority!r}; write a whole number from 0 to {MAX_PRIORITY}, higher is preferred"

@@ -16,13 +16,13 @@ HELP: dict[str, tuple[str, str]] = {
     "worker_urls": ("URL...", "Workers, as http(s)://host:port."),
     "workers": (
         "",
-        "Tables of workers: url, role, labels, weight, capacity, priority. They are workers as those of worker_urls "
-        "are.",
+        "Tables of workers: url, role, labels, weight, capacity, priority, transfer. They are workers as those of "
+        "worker_urls are.",
     ),
     "prefill": (
-        "URL...",
-        "Workers that compute prompts and hand their KV cache to a decode worker; may be repeated. `none` behind a "
-        "URL, as vllm-router has it, is taken; a bootstrap port is not.",
+        "URL [PORT|none]...",
+        "Workers that compute prompts and hand their KV cache to a decode worker; may be repeated. With mooncake a "
+        "PORT behind a URL is that of its bootstrap server; without it, that is 8998.",
     ),
     "decode": ("URL...", "Workers that generate answers from the KV cache of a prefill worker; may be repeated."),
     "vllm_pd_disaggregation": (
@@ -31,8 +31,8 @@ HELP: dict[str, tuple[str, str]] = {
     ),
     "kv_connector": (
         "NAME",
-        "How KV cache goes from prefill to decode workers: nixl (vLLM's NixlConnector, pull) or example "
-        "(ExampleConnector, by a shared disk).",
+        "How KV cache goes from prefill to decode workers, by vLLM's connectors: nixl (pull), nixl_push, mooncake, "
+        "moriio, example, lmcache, an installed connector's name, or module:Class.",
     ),
     "pd_fallback": (
         "",

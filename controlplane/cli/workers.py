@@ -12,7 +12,10 @@ from controlplane.cli.admin_client import Folder, TokenFile
 from controlplane.cli.admin_command import Admin, AsJson, Router, tell
 from controlplane.cli.status_view import terminal_width
 from controlplane.cli.workers_attributes import (
+    ADDRESS,
+    BOOTSTRAP,
     CAPACITY,
+    MODE,
     PRIORITY,
     ROLE,
     TAKES_NEGATIVE_NUMBERS,
@@ -25,6 +28,7 @@ from controlplane.cli.workers_attributes import (
     path_of,
     priority,
     role_of,
+    transfer_of,
     weight,
 )
 from controlplane.cli.workers_view import Changed, Worker, Workers, changed_text, list_text, show_text
@@ -84,11 +88,20 @@ def add(
         list[str] | None,
         typer.Option("--label", metavar="NAME=TEXT", help="A label; may be given several times."),
     ] = None,
+    bootstrap_port: Annotated[int | None, typer.Option("--bootstrap-port", metavar="PORT", help=BOOTSTRAP)] = None,
+    transfer_address: Annotated[str | None, typer.Option("--transfer-address", metavar="ADDRESS", help=ADDRESS)] = None,
+    transfer_mode: Annotated[str | None, typer.Option("--transfer-mode", metavar="read|write", help=MODE)] = None,
 ) -> int:
     """Add a worker; it gets requests once it is ready."""
     labels = labels_of(label or (), removes=False)
     wanted = ConfiguredWorker(
-        url=url, role=role_of(role), weight=weight, priority=priority, capacity=capacity, labels=labels
+        url=url,
+        role=role_of(role),
+        weight=weight,
+        priority=priority,
+        capacity=capacity,
+        labels=labels,
+        transfer=transfer_of(bootstrap_port=bootstrap_port, address=transfer_address, mode=transfer_mode),
     )
     body = msgspec.json.encode(checked(wanted))
     return tell("POST", "/workers", Router(admin, runtime_dir, token), as_json, Changed, changed_text, body)

@@ -14,6 +14,7 @@ from controlplane.cli.admin_command import Admin, AsJson, Router, tell
 from controlplane.cli.workers_view import Changed, attributes_text
 from shared.config import ConfigError
 from shared.table import Role
+from shared.transfer_attributes import TransferAttributes, wrong_transfer
 from shared.worker_attributes import AttributeChange, WorkerAttributes, wrong_attributes
 from shared.worker_rank import split_rank
 from shared.worker_url import check_worker_url
@@ -25,6 +26,9 @@ ROLE = "regular (the default), prefill or decode; it can not be changed later."
 WEIGHT = "Its share of the requests against the others; 0: only when no other can take one."
 PRIORITY = "Workers of the highest priority are used as long as one can take a request."
 CAPACITY = "How many requests it takes well at a time."
+BOOTSTRAP = "Of a prefill worker with Mooncake: the port of its bootstrap server, 8998 if this is not given."
+ADDRESS = "Its address for KV transfers, where the connector needs it (moriio) and it does not register."
+MODE = "With moriio: how KV cache goes to the decode worker."
 
 TAKES_NEGATIVE_NUMBERS = {"ignore_unknown_options": True}
 """Settings of commands that tell of -1 what is wrong with it, and do not take it for an option."""
@@ -132,6 +136,14 @@ def role_of(text: str | None) -> Role | None:
         raise ConfigError(f"--{name} {fault}")
     role: Role | None = msgspec.convert(text, Role | None)
     return role
+
+
+def transfer_of(**parts: int | str | None) -> TransferAttributes | None:
+    """Return what is said of how a worker moves KV cache; None for nothing. Raises ConfigError."""
+    said = {name: value for name, value in parts.items() if value is not None}
+    for fault in wrong_transfer(said):
+        raise ConfigError(f"its transfer {fault}")
+    return msgspec.convert(said, TransferAttributes) if said else None
 
 
 def path_of(url: str, verb: str = "") -> str:

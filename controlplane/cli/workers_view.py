@@ -9,6 +9,7 @@ import msgspec
 
 from controlplane.cli.status_view import BreakerView, aligned, duration, worker_state
 from shared.table import DEFAULT_PRIORITY, DEFAULT_WEIGHT
+from shared.transfer import Transfer
 
 
 class Load(msgspec.Struct, kw_only=True):
@@ -41,6 +42,7 @@ class Worker(msgspec.Struct, kw_only=True):
     weight: float = DEFAULT_WEIGHT
     capacity: float | None = None
     priority: int = DEFAULT_PRIORITY
+    transfer: Transfer | None = None
     changed: tuple[str, ...] = ()
 
 
@@ -111,6 +113,7 @@ def show_text(worker: Worker, width: int | None = None) -> str:
         ("role", worker.role),
         ("source", worker.source),
         *((name, _marked(name, text, worker.changed)) for name, text in _attributes(worker)),
+        *_transfer(worker.transfer),
         (
             "load",
             "not known"
@@ -175,6 +178,21 @@ def _number(value: float | None) -> str:
 
 def _labels(labels: Mapping[str, str]) -> str:
     return ", ".join(f"{name}={value}" for name, value in labels.items()) or "-"
+
+
+def _transfer(transfer: Transfer | None) -> tuple[tuple[str, str], ...]:
+    """Return a line for what is known; most workers have none."""
+    if transfer is None:
+        return ()
+    engines = [f"engine {rank} is {name}" for rank, name in transfer.engine_ids.items()]
+    known = (
+        transfer.connector,
+        transfer.address,
+        transfer.mode or "",
+        f"bootstrap port {transfer.bootstrap_port}" if transfer.bootstrap_port is not None else "",
+        *engines,
+    )
+    return (("KV transfer", ", ".join(filter(None, known)) or "-"),)
 
 
 def _breaker(breaker: BreakerView) -> str:

@@ -130,13 +130,17 @@ class Connector(ABC):
         """
 
 
-def one_token(path: str, body: bytes | bytearray, members: Mapping[str, str] = {}) -> bytes:
-    """Return a body that asks for one token, not streamed, with further `members` (JSON texts).
+def one_token(
+    path: str, body: bytes | bytearray, members: Mapping[str, str] = {}, *, without: tuple[str, ...] = ()
+) -> bytes:
+    """Return a body that asks for one token, not streamed, with further `members` (JSON texts), `without` others.
 
     Raises ValueError (RecursionError for deep nesting) when the body is no JSON object.
     """
     values = {"stream": "false", _OUTPUT_LIMIT.get(path, "max_tokens"): "1", **members}
-    return with_members(body, values, where_present={"max_completion_tokens": "1"}, without=_NOT_FOR_PREFILL)
+    return with_members(
+        body, values, where_present={"max_completion_tokens": "1"}, without=(*_NOT_FOR_PREFILL, *without)
+    )
 
 
 def first_member(body: bytes | bytearray, name: str, value: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 What it tells is passed on as it stands, since its keys change from version to version. A decode worker's engine ends
 when one that it needs is missing (seen on 0.32), so these are looked for. `remote_request_id` is there since 0.14.
+Where `transfer_mode` (0.28+) says that the worker pushes, nothing is fetched: that is `nixl_push`.
 The two shake hands on a hash that has the server's version and the `--model` text in it.
 """
 
@@ -25,7 +26,7 @@ from shared.decoding import DECODE_ERRORS
 REQUIRED = (
     "do_remote_prefill", "remote_block_ids", "remote_engine_id", "remote_request_id", "remote_host", "remote_port",
 )  # fmt: skip
-_ORDER = (
+PREFILL_ORDER = (
     '{"do_remote_decode":true,"do_remote_prefill":false,"remote_engine_id":null,"remote_block_ids":null,'
     '"remote_host":null,"remote_port":null}'
 )
@@ -50,7 +51,7 @@ class Nixl(Connector):
 
     def prefill(self, pairing: Pairing) -> Ask:
         """Return the body with the order to keep the KV cache for somebody."""
-        return Ask(one_token(pairing.path, pairing.body, {"kv_transfer_params": _ORDER}))
+        return Ask(one_token(pairing.path, pairing.body, {"kv_transfer_params": PREFILL_ORDER}))
 
     def handoff(self, answer: bytes) -> bytes | None:
         """Return `kv_transfer_params`; None also when a key that the decode worker needs is missing or null."""
@@ -60,6 +61,8 @@ class Nixl(Connector):
         except DECODE_ERRORS:
             return None
         if not isinstance(told, dict) or told.get("do_remote_prefill") is not True:
+            return None
+        if told.get("transfer_mode", "pull") != "pull":
             return None
         return bytes(raw) if all(told.get(key) is not None for key in REQUIRED) else None  # type: ignore[arg-type]
 

@@ -1,6 +1,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from controlplane.discovery.discovered import Discovered
 from controlplane.discovery.static import static_workers
 from controlplane.health import HealthRules
 from controlplane.health_window import WindowRules
@@ -8,6 +9,8 @@ from controlplane.prober import Prober
 from controlplane.registry import Change, Registry
 from shared.clock import SystemClock
 from shared.table import Worker
+from shared.transfer_attributes import TransferAttributes
+from shared.worker_attributes import WorkerAttributes
 from shared.worker_rank import rank_ids
 from tests.unit.controlplane.fake_worker import FakeWorker
 from tests.unit.controlplane.waiting import until
@@ -220,3 +223,53 @@ def test_a_rank_that_comes_to_a_server_is_looked_at_at_once() -> None:
         await worker.stop()
 
     asyncio.run(run())
+
+
+def test_a_prefill_workers_bootstrap_server_is_asked_in_each_life() -> None:
+    async def run() -> None:
+        worker, bootstrap = FakeWorker(), FakeWorker()
+        await worker.start()
+        await bootstrap.start()
+        setting = Setting(worker)
+        said = WorkerAttributes(role="prefill", transfer=TransferAttributes(bootstrap_port=bootstrap.port))
+        setting.registry = Registry(HealthRules())
+        setting.registry.sync([Discovered(id=worker.url, attributes=said)], now=SystemClock().monotonic(), wall=0.0)
+        prober = Prober(
+            setting.registry,
+            endpoint="/health",
+            timeout=5.0,
+            bootstrap_port=1,
+            clock=SystemClock(),
+            changed=setting.changes.append,
+        )
+
+        def engines() -> dict[str, str]:
+            transfer = setting.record.transfer
+            return transfer.engine_ids if transfer is not None else {}
+
+        async with asyncio.TaskGroup() as group:
+            probing = group.create_task(prober.run())
+            # It comes after the worker.
+            await setting.until_state("ready")
+            bootstrap.answers["/query"] = (200, b'{"0":{"engine_id":"first","worker_addr":{}},"x":{"engine_id":"y"}}')
+            await until(lambda: engines() == {"0": "first"})
+            bootstrap.answers["/query"] = (200, b'{"0":{"engine_id":"second"}}')
+            await worker.stop()
+            prober.suspect(worker.url, 1)
+            await until(lambda: setting.registry.lacks_engines(worker.url))
+            await worker.start()
+            await until(lambda: engines() == {"0": "second"})
+            assert setting.record.epoch == 2
+            probing.cancel()
+        await worker.stop()
+        await bootstrap.stop()
+
+    asyncio.run(run())
+
+
+def test_nobody_else_is_asked_for_engines() -> None:
+    async def scene(setting: Setting) -> None:
+        await setting.until_state("ready")
+        assert not setting.worker.seen["/query"]
+
+    play(scene)

@@ -5,6 +5,9 @@ from controlplane.discovery.discovered import Discovered
 from controlplane.health import HealthRules, Outcome
 from controlplane.registry import MAX_REASON, Change, ProbeResult, Registry
 from shared.table import ModelCard, Worker, WorkerState, make_table
+from shared.transfer import Transfer
+from shared.transfer_attributes import TransferAttributes
+from shared.worker_attributes import WorkerAttributes
 from shared.worker_rank import rank_ids
 
 A = Discovered("http://a:1")
@@ -267,3 +270,44 @@ def test_ranks_of_a_server_that_was_one_worker_are_as_it_was() -> None:
     assert [worker.rank for worker in made.at(A.url)] == [1]
     made.sync([], now=2.0, wall=102.0)
     assert made.at(A.url) == ()
+
+
+# --- KV transfers ----------------------------------------------------------------------------------------
+
+
+def test_a_bootstrap_servers_engines_are_those_of_one_life() -> None:
+    said = WorkerAttributes(transfer=TransferAttributes(tp_size=2))
+    made = registry(A._replace(attributes=said, transfer=Transfer(address="told")))
+    assert made.lacks_engines(A.id)
+    told = ProbeResult("ok", models=MODELS, engines={"0": "e"}, bootstrap_port=9)
+    change = made.probed(A.id, told, now=1.0, wall=101.0)
+    assert change is not None
+    assert change.after.transfer == Transfer(address="told", tp_size=2, engine_ids={"0": "e"}, bootstrap_port=9)
+    assert not made.lacks_engines(A.id)
+    see(made, "ok")
+    assert not made.lacks_engines(A.id), "what is not told again stays"
+    see(made, "refused")
+    assert made.lacks_engines(A.id)
+    worker = see(made, "ok")
+    assert worker.epoch == 2
+    assert worker.transfer == Transfer(address="told", tp_size=2)
+
+
+def test_a_process_that_started_anew_has_other_engines() -> None:
+    made = registry()
+    made.probed(A.id, ProbeResult("ok", models=MODELS, engines={"0": "e"}, bootstrap_port=9), now=1.0, wall=101.0)
+    made.process_started(A.id, 1000.0)
+    made.suspect(A.id, 1)
+    change = made.process_started(A.id, 2000.0)
+    assert change is not None
+    assert change.after.transfer is None
+    assert made.lacks_engines(A.id)
+
+
+def test_the_next_control_plane_knows_the_engines_until_it_has_asked() -> None:
+    old = Worker(id=A.id, url=A.url, state="ready", transfer=Transfer(engine_ids={"0": "e"}, bootstrap_port=9))
+    made = registry()
+    made.restore(make_table(epoch=1, version=1, workers=[old]), now=0.0)
+    worker = made.worker(A.id)
+    assert worker is not None
+    assert worker.transfer == old.transfer

@@ -21,6 +21,7 @@ from dataplane.forward import Forwarder
 from shared.catalog import KNOWN_ROUTES
 from shared.messages import FleetAnswer, FleetVerb, LoadReport, WorkerLoad
 from shared.table import Settings, Stamp, Worker, make_table
+from shared.transfer_attributes import TransferAttributes
 from shared.worker_attributes import WorkerAttributes
 from tests.unit.dataplane.fake_granian import FakeTransaction
 from tests.unit.dataplane.listening import until
@@ -216,7 +217,8 @@ def test_what_a_new_worker_is_like_is_passed_on() -> None:
             "bootstrap_port": 1, "tokenizer_path": "/x", "tool_parser": "y", "chat_template": "z",
         }  # fmt: skip
         await port.ask("POST", "/workers", body=json.dumps(body).encode(), code="")
-        assert port.said == [WorkerAttributes(role="regular", priority=7, labels={"zone": "a"})]
+        transfer = TransferAttributes(bootstrap_port=1)
+        assert port.said == [WorkerAttributes(role="regular", priority=7, labels={"zone": "a"}, transfer=transfer)]
 
     play(scene)
 

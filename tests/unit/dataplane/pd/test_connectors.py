@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from dataplane.pd.connector import Ask, Connector, Order, Pairing, Peer
 from dataplane.pd.connectors import connector_of
 from dataplane.pd.nixl import REQUIRED
-from shared.config_faults import KV_CONNECTORS
+from shared.config_pd import KV_CONNECTORS
 from shared.transfer import Transfer
 
 NIXL, EXAMPLE = connector_of("nixl"), connector_of("example")

@@ -106,14 +106,22 @@ class StuckGauges(Base, frozen=True, tag="stuck_gauges"):
     """Tell in `/metrics`, while nothing runs or waits, what was told last while something did (vllm#29928)."""
 
 
+class Cut(Base, frozen=True, tag="cut"):
+    """Get no KV cache from one other worker (`host:port`), as when the link between the two is cut."""
+
+    main: ClassVar[str] = "peer"
+    peer: str
+
+
 Fault = (
     Refuse | Status | Slow | Stall | Die | BadChunk | ShortBody | ExtraBytes | CloseIdle | ErrorEvent | StuckGauges
+    | Cut
 )  # fmt: skip
 
 KINDS: dict[str, type[Fault]] = {
     str(kind.__struct_config__.tag): kind
     for kind in (
-        Refuse, Status, Slow, Stall, Die, BadChunk, ShortBody, ExtraBytes, CloseIdle, ErrorEvent, StuckGauges
+        Refuse, Status, Slow, Stall, Die, BadChunk, ShortBody, ExtraBytes, CloseIdle, ErrorEvent, StuckGauges, Cut
     )
 }  # fmt: skip
 
@@ -216,6 +224,11 @@ class FaultSet:
     def sticks(self) -> bool:
         """Whether the gauges are to stay as they are once nothing runs any more."""
         return "stuck_gauges" in self._faults
+
+    def cuts(self, peer: str) -> bool:
+        """Whether the link to another worker (`host:port`) is cut."""
+        cut = self._faults.get("cut")
+        return isinstance(cut, Cut) and cut.peer == peer
 
     @property
     def refuses(self) -> bool:

@@ -130,13 +130,13 @@ def _answer(exchange: Exchange, seed: int | None) -> None:
     exchange.send(200, wire.JSON, json.dumps({"seed": seed}).encode())
 
 
-async def taken(host: str, port: int, name: str, **query: object) -> int | None:
-    """Return what another worker keeps under a name; None when it has nothing. Raises UnreachableError.
+async def taken(worker: Worker, host: str, port: int, name: str, **query: object) -> int | None:
+    """Return what another worker keeps under a name for `worker`; None when it has nothing. Raises UnreachableError.
 
     `query` is as in `give`.
     """
     target = "/sim/handoffs?" + urlencode({"request": name, **query})
-    answer = await ask(host, port, "POST", target)
+    answer = await ask(worker, host, port, "POST", target)
     try:
         seed: int | None = json.loads(answer)["seed"]
     except (ValueError, KeyError) as error:
@@ -144,8 +144,10 @@ async def taken(host: str, port: int, name: str, **query: object) -> int | None:
     return seed
 
 
-async def ask(host: str, port: int, method: str, target: str) -> bytes:
-    """Return the body of an answer. Raises UnreachableError."""
+async def ask(worker: Worker, host: str, port: int, method: str, target: str) -> bytes:
+    """Return the body of an answer to `worker`. Raises UnreachableError."""
+    if worker.faults.cuts(f"{host}:{port}"):
+        raise UnreachableError
     head = f"{method} {target} HTTP/1.1\r\nhost: {host}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT):

@@ -51,14 +51,14 @@ class Mooncake(EngineSide):
         order, wait = leg.order, self.config.kv_wait_seconds
         try:
             async with asyncio.timeout(wait):
-                engines = await _query(str(order["remote_bootstrap_addr"]))
+                engines = await _query(self.worker, str(order["remote_bootstrap_addr"]))
             engine = next((one for one in engines.values() if one["engine_id"] == order["remote_engine_id"]), None)
             if engine is None:
                 return None
             address = urlsplit(engine["worker_addr"]["0"]["0"])
             transfer = str(order["transfer_id"])
             seed = await taken(
-                address.hostname or "", address.port or 0, transfer, engine=engine["engine_id"], wait=wait
+                self.worker, address.hostname or "", address.port or 0, transfer, engine=engine["engine_id"], wait=wait
             )
         except (UnreachableError, TimeoutError):
             return None
@@ -71,12 +71,14 @@ class Mooncake(EngineSide):
         return NO_HANDOFF
 
 
-async def _query(bootstrap: str) -> dict[str, Any]:
+async def _query(worker: Worker, bootstrap: str) -> dict[str, Any]:
     """Ask a bootstrap server until it answers."""
     parts = urlsplit(bootstrap)
     while True:
         try:
-            answer: dict[str, Any] = json.loads(await ask(parts.hostname or "", parts.port or 0, "GET", "/query"))
+            answer: dict[str, Any] = json.loads(
+                await ask(worker, parts.hostname or "", parts.port or 0, "GET", "/query")
+            )
             return answer
         except (UnreachableError, ValueError):
             await asyncio.sleep(_PAUSE)

@@ -75,7 +75,7 @@ class Moriio(EngineSide):
 
     async def _fetched(self, leg: Leg, peer: Peer, query: dict[str, object]) -> Fetched | None:
         try:
-            seed = await taken(peer.host, peer.handshake, str(leg.order["transfer_id"]), **query)
+            seed = await taken(self.worker, peer.host, peer.handshake, str(leg.order["transfer_id"]), **query)
         except UnreachableError:
             return None
         if seed is None:

@@ -43,7 +43,7 @@ class Nccl(EngineSide):
         to = _DECODE.search(leg.request_id)
         if to is not None and f"{to.group(1)}:{to.group(2)}" == self.zmq_address:
             try:
-                seed = await taken(host, port, without_suffix(leg.request_id), wait=inf)
+                seed = await taken(self.worker, host, port, without_suffix(leg.request_id), wait=inf)
                 return Fetched(seed, len(leg.prompt))
             except UnreachableError:
                 pass

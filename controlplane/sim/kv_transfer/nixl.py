@@ -43,7 +43,7 @@ class Nixl(EngineSide):
         order = leg.order
         engine = str(order["remote_engine_id"])
         seed = await taken(
-            order["remote_host"], order["remote_port"], str(order["remote_request_id"]), engine=engine,
+            self.worker, order["remote_host"], order["remote_port"], str(order["remote_request_id"]), engine=engine,
             fits=fits(self.worker),
         )  # fmt: skip
         return WRONG if seed is None else seed

@@ -27,7 +27,7 @@ class NixlPush(Nixl):
         """Register, and wait."""
         order = leg.order
         return await taken(
-            order["remote_host"], order["remote_port"], without_suffix(leg.request_id),
+            self.worker, order["remote_host"], order["remote_port"], without_suffix(leg.request_id),
             engine=str(order["remote_engine_id"]), fits=fits(self.worker), wait=self.config.kv_wait_seconds,
         )  # fmt: skip
 

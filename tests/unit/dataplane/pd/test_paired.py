@@ -126,7 +126,7 @@ def test_the_decode_worker_is_held_from_the_beginning_and_asked_when_the_prefill
     run(test)
 
 
-@pytest.mark.parametrize("script", [answers(503), close_at_once, first(close_at_once, well)])
+@pytest.mark.parametrize("script", [answers(503), close_at_once])
 def test_another_prefill_worker_gets_another_id(run: Run, script: Script) -> None:
     async def test(bench: Bench) -> None:
         async with two_of(bench, "nccl", [script, well], [well, well]) as two:

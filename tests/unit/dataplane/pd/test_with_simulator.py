@@ -1,0 +1,178 @@
+"""The engine before simulated workers, in one process, with each connector that the two share."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import pytest
+
+from shared.table import Role, Worker
+from shared.transfer import Transfer
+from tests.unit.controlplane.sim.client import ask, simulator, state
+from tests.unit.dataplane.fake_granian import FakeTransaction
+from tests.unit.dataplane.forward_bench import Bench, Run
+
+CONNECTORS = ("nixl", "nccl", "example")
+TICK = 0.05
+"""Seconds between two looks at what stands still."""
+PROMPTS = [f"Tell me number {number} of the things that there are. " * 3 for number in range(6)]
+
+
+class Two(NamedTuple):
+    """Two prefill and two decode workers, and what one says alone to each prompt."""
+
+    prefill: list[str]
+    decode: list[str]
+    alone: dict[str, str]
+
+
+def _asked(prompt: str, *, streamed: bool = False) -> dict[str, Any]:
+    return {"model": "sim-model", "prompt": prompt, "max_tokens": 4, "temperature": 0, "stream": streamed}
+
+
+async def asked(bench: Bench, body: dict[str, Any]) -> FakeTransaction:
+    return await bench.answer(json.dumps(body).encode(), headers=[(b"content-type", b"application/json")])
+
+
+async def said(bench: Bench, prompt: str, *, streamed: bool) -> str:
+    got = await asked(bench, _asked(prompt, streamed=streamed))
+    assert (got.status, got.whole) == (200, True), got.body
+    if not streamed:
+        return str(json.loads(got.body)["choices"][0]["text"])
+    *events, last = [line.removeprefix("data: ") for line in got.body.decode().split("\n\n") if line]
+    assert last == "[DONE]"
+    return "".join(choice["text"] for event in events for choice in json.loads(event)["choices"])
+
+
+async def all_is_served(bench: Bench, two: Two) -> None:
+    """Requests, streamed and not, each with the text that one worker gives."""
+    for streamed in (True, False):
+        for prompt, alone in two.alone.items():
+            assert await said(bench, prompt, streamed=streamed) == alone
+
+
+async def fault(url: str, fault: dict[str, Any]) -> None:
+    assert (await ask(url, "POST", "/sim/faults", fault)).status < 300
+
+
+@asynccontextmanager
+async def serving(bench: Bench, connector: str) -> AsyncIterator[Two]:
+    async with AsyncExitStack() as stack:
+        started = stack.enter_async_context
+        (single,) = await started(simulator())
+        answers = await asyncio.gather(*(ask(single, "POST", "/v1/completions", _asked(one)) for one in PROMPTS))
+        alone = {prompt: answer.json["choices"][0]["text"] for prompt, answer in zip(PROMPTS, answers, strict=True)}
+        if connector == "nccl":
+            prefill = await started(simulator(count=2, kv_connector=connector, kv_role="kv_producer"))
+            decode = await started(simulator(count=2, kv_connector=connector, kv_role="kv_consumer"))
+        else:
+            workers = await started(simulator(count=4, kv_connector=connector))
+            prefill, decode = workers[:2], workers[2:]
+        bench.configure(policy="random", kv_connector=connector, decode_first_byte_timeout=10 * TICK)
+        roles: dict[str, Role] = {**dict.fromkeys(prefill, "prefill"), **dict.fromkeys(decode, "decode")}
+        bench.serve_workers(
+            *[
+                Worker(
+                    id=url,
+                    url=url,
+                    role=role,
+                    state="ready",
+                    models=("sim-model",),
+                    transfer=Transfer(address=(await state(url)).get("zmq_address") or ""),
+                )
+                for url, role in roles.items()
+            ]
+        )
+        ticking = asyncio.ensure_future(_tick(bench))
+        try:
+            yield Two(prefill, decode, alone)
+        finally:
+            ticking.cancel()
+
+
+async def _tick(bench: Bench) -> None:
+    while True:
+        await asyncio.sleep(TICK)
+        bench.forwarder.expire()
+
+
+@pytest.mark.parametrize("connector", CONNECTORS)
+def test_g_pd_1_two_workers_say_what_one_says(run: Run, connector: str) -> None:
+    async def test(bench: Bench) -> None:
+        async with serving(bench, connector) as two:
+            await all_is_served(bench, two)
+            assert bench.accounting.disaggregated == {"two-workers": 2 * len(PROMPTS)}
+            assert bench.accounting.retries.total() == 0
+
+    run(test)
+
+
+@pytest.mark.parametrize("connector", CONNECTORS)
+def test_g_pd_2_all_are_served_while_a_prefill_worker_answers_503(run: Run, connector: str) -> None:
+    async def test(bench: Bench) -> None:
+        async with serving(bench, connector) as two:
+            await fault(two.prefill[0], {"name": "status", "status": 503})
+            await all_is_served(bench, two)
+
+    run(test)
+
+
+@pytest.mark.parametrize("connector", CONNECTORS)
+@pytest.mark.parametrize("role", ["prefill", "decode"])
+def test_g_pd_2_all_are_served_while_a_worker_is_dead(run: Run, connector: str, role: str) -> None:
+    async def test(bench: Bench) -> None:
+        async with serving(bench, connector) as two:
+            await said(bench, PROMPTS[0], streamed=False)
+            await fault(getattr(two, role)[0], {"name": "die", "worker": True})
+            await all_is_served(bench, two)
+
+    run(test)
+
+
+@pytest.mark.parametrize("connector", [one for one in CONNECTORS if one != "example"])
+def test_g_pd_2_a_cut_link_takes_out_the_pair_and_neither_worker(run: Run, connector: str) -> None:
+    async def test(bench: Bench) -> None:
+        async with serving(bench, connector) as two:
+            await fault(two.decode[0], {"name": "cut", "peer": urlsplit(two.prefill[0]).netloc})
+            for number in range(100):
+                if bench.accounting.pair_breakers["opened"]:
+                    break
+                prompt = PROMPTS[number % len(PROMPTS)]
+                assert await said(bench, prompt, streamed=True) == two.alone[prompt]
+            assert bench.accounting.pair_breakers["opened"] >= 1
+            await all_is_served(bench, two)
+            assert bench.fleet.breakers.out() == {}
+            pairs = bench.fleet.pairs
+            slots = {slot.id: slot for slot in bench._slots}
+            out = [
+                (one, other)
+                for one in two.prefill
+                for other in two.decode
+                if not pairs.can(slots[one], slots[other], bench.forwarder.loop.time())
+            ]
+            assert (two.prefill[0], two.decode[0]) in out
+
+    run(test)
+
+
+@pytest.mark.parametrize("connector", ["nixl", "nccl"])
+def test_without_a_pair_that_works_one_worker_does_it_all_or_it_is_said_why(run: Run, connector: str) -> None:
+    async def test(bench: Bench) -> None:
+        async with serving(bench, connector) as two:
+            for decode in two.decode:
+                await fault(decode, {"name": "die", "worker": True})
+            if connector == "nixl":
+                await all_is_served(bench, two)
+                return
+            got = await asked(bench, _asked("x"))
+            assert got.status == 503
+            # Nobody was asked for what ends its engine.
+            for prefill in two.prefill:
+                assert (await ask(prefill, "GET", "/health")).status == 200
+
+    run(test)

@@ -78,7 +78,7 @@ async def two_of(bench: Bench, name: str, prefill: list[Script], decode: list[Sc
 
 @pytest.fixture(autouse=True)
 def together(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(connectors._CONNECTORS, "together", Together())
+    monkeypatch.setitem(connectors._CONNECTORS, "together", Together)
 
 
 # --- both chosen before ----------------------------------------------------------------------------------

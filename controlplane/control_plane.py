@@ -12,6 +12,7 @@ from controlplane.breaker import Breakers, Transition
 from controlplane.breaker_clock import turn_breakers
 from controlplane.change_log import log_change
 from controlplane.configuration import Configuration
+from controlplane.discovery.discovery import Discovery
 from controlplane.discovery.runtime import RuntimeMembers, configured
 from controlplane.ejection import Ejections
 from controlplane.ejector import Ejector
@@ -122,6 +123,7 @@ class ControlPlane:
         self._prober: Prober | None = None
         self._scraper: Scraper | None = None
         self._kv = KvIndex(config)
+        self._discovery = Discovery(config)
         self._pacing: Pacing | None = None
         self._ejector = Ejector(
             self._registry,
@@ -153,7 +155,7 @@ class ControlPlane:
             self._remote,
             self._kv.pages,
         )
-        if not self._registry.members():
+        if not self._registry.members() and self._config.vllm_discovery_address is None:
             log.warning(
                 "no worker is configured: every request is answered 503; name some with --worker-urls, or "
                 "add them with `routerctl workers add URL`"
@@ -358,6 +360,10 @@ class ControlPlane:
             group.create_task(self._prober.run())
             group.create_task(self._kv.run(context, self._registry, self._clock, publisher, tls))
             group.create_task(self._scraper.run())
+            discovering = self._discovery.run(
+                self._membership, self._registry, self._prober, self._clock, is_first_start=self._is_first_start
+            )
+            group.create_task(discovering)
             group.create_task(self._serve(publisher))
 
     async def _serve(self, publisher: Publisher) -> None:
@@ -381,6 +387,7 @@ class ControlPlane:
             remote=self._remote.tally if self._remote is not None else None,
             flush_caches=self.flush_caches,
             kv=self._kv,
+            discovery=self._discovery,
         )
         await serve(parts, self._config, is_first_start=self._is_first_start)
 

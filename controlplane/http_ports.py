@@ -11,6 +11,7 @@ from controlplane.admin_planes import restart_through
 from controlplane.admin_token import TokenFile
 from controlplane.cache_flush import Flushed
 from controlplane.configuration import Configuration
+from controlplane.discovery.discovery import Discovery
 from controlplane.kv_events.index import KvIndex
 from controlplane.listener import Listener
 from controlplane.loads import Loads
@@ -53,6 +54,7 @@ class Parts:
     ejections: Mapping[tuple[str, Cause], int]
     remote: Tally | None
     kv: KvIndex
+    discovery: Discovery
     flush_caches: Callable[[], Awaitable[Flushed]]
 
 
@@ -67,6 +69,7 @@ async def serve(parts: Parts, config: StartConfig, *, is_first_start: bool) -> N
         parts.ejections,
         parts.remote,
         parts.kv,
+        parts.discovery,
     )
     admin = Listener(
         admin_application(

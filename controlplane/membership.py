@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple, Protocol
 
 import msgspec
 
 from controlplane.discovery import runtime as verbs
+from controlplane.discovery.discovered import Announced
 from controlplane.discovery.runtime import RuntimeMembers
 from controlplane.events.event import about
 from controlplane.registry import Change, Registry
@@ -219,6 +220,31 @@ class Membership:
             return True
         order, _ = await self._make(state)
         return await self._fleet.served(order, PATIENCE)
+
+    async def discover(
+        self,
+        announced: Mapping[str, Announced],
+        *,
+        goodbyes: Collection[str] = (),
+        renewed: Collection[str] = (),
+    ) -> None:
+        """Have exactly these workers that registered, without waiting for planes. `renewed` have begun a new life.
+
+        A new life, and another role, is another worker: it has to be looked at before it gets anything.
+        """
+        before = self._state
+        state = verbs.discover(before, announced, goodbyes)
+        roles = {worker.id: worker.role for worker in verbs.members(before)}
+        other = {worker.id for worker in verbs.members(state) if roles.get(worker.id, worker.role) != worker.role}
+        other |= roles.keys() & set(renewed)
+        if other:
+            self._registry.renew(other)
+        if other or state != before:
+            await self._make(state)
+
+    def discovered(self) -> Mapping[str, Announced]:
+        """Return what the workers that registered say of themselves, by id."""
+        return self._state.discovered
 
     def _known(self, name: str) -> tuple[str, ...]:
         workers = self.find(name)

@@ -15,6 +15,8 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from controlplane.discovery.discovery import Discovery
+from controlplane.discovery.metrics import discovery_metrics
 from controlplane.kv_events.index import KvIndex
 from controlplane.kv_events.metrics import kv_metrics
 from controlplane.loads import Loads
@@ -50,6 +52,7 @@ class RouterCollector(Collector):
         ejections: Mapping[tuple[str, Cause], int],
         remote: Tally | None = None,
         kv: KvIndex | None = None,
+        discovery: Discovery | None = None,
     ) -> None:
         """`transitions` counts changes of breakers, by worker and new state; `ejections`, by worker and cause.
 
@@ -63,6 +66,7 @@ class RouterCollector(Collector):
         self._ejections = ejections
         self._remote = remote
         self._kv = kv
+        self._discovery = discovery
 
     def collect(self) -> Iterator[Metric]:
         """Yield every family with its present values."""
@@ -80,6 +84,8 @@ class RouterCollector(Collector):
             yield _remote_connections(self._remote)
         if self._kv is not None and self._kv.events is not None:
             yield from kv_metrics(self._kv.events)
+        if self._discovery is not None and self._discovery.service is not None:
+            yield from discovery_metrics(self._discovery.service, self._clock.monotonic())
 
     def _plane_gauges(self) -> Iterator[Metric]:
         now = self._clock.monotonic()

@@ -18,6 +18,7 @@ import msgspec
 from controlplane.children import Plane, Process, find_control_plane, find_planes
 from shared.config import StartConfig, join_address
 from shared.decoding import DECODE_ERRORS
+from shared.discovery_config import parse_discovery_address
 from shared.remote_address import parse_remote_address
 from shared.runtime_dir import PlaneRecord, RuntimeDir
 
@@ -76,6 +77,8 @@ def check_ports(config: StartConfig, found: Survey) -> None:
     if config.control_bind is not None:
         address = parse_remote_address("--control-bind", config.control_bind)
         ports += [("--control-bind", address.host, port) for port in address.ports]
+    if config.vllm_discovery_address is not None:
+        ports.append(("--vllm-discovery-address", *parse_discovery_address(config.vllm_discovery_address)))
     for flag, host, port in ports:
         if not _is_held_by_control_plane(port, found):
             _check_port(flag, host, port, shared=False)
@@ -101,7 +104,9 @@ def _is_held_by_control_plane(port: int, found: Survey) -> bool:
         return True
     bind = config.control_bind
     remote = parse_remote_address("--control-bind", bind).ports if bind is not None else ()
-    return port in (config.admin_port, config.prometheus_port, *remote)
+    discovery = config.vllm_discovery_address
+    registered = (parse_discovery_address(discovery)[1],) if discovery is not None else ()
+    return port in (config.admin_port, config.prometheus_port, *remote, *registered)
 
 
 def _check_port(flag: str, host: str, port: int, *, shared: bool) -> None:

@@ -93,6 +93,7 @@ class Registry:
         self._entries: dict[str, _Entry] = {}
         self._at: dict[str, tuple[str, ...]] = {}
         self._past_epochs: OrderedDict[str, int] = OrderedDict()
+        self._renewed: set[str] = set()
 
     def use(self, rules: HealthRules) -> None:
         """Judge by these rules from now on."""
@@ -104,7 +105,9 @@ class Registry:
         `now` is monotonic, `wall` Unix time, both in seconds.
         """
         wanted = {worker.id: worker for worker in found}
-        changes = [self._forget(key, wall) for key in tuple(self._entries) if key not in wanted]
+        gone = [key for key in self._entries if key not in wanted or key in self._renewed]
+        self._renewed.clear()
+        changes = [self._forget(key, wall) for key in gone]
         for key, worker in wanted.items():
             entry = self._entries.get(key)
             is_new = entry is None
@@ -122,6 +125,10 @@ class Registry:
             at[entry.worker.url].append(key)
         self._at = {url: tuple(keys) for url, keys in at.items()}
         return tuple(changes)
+
+    def renew(self, worker_ids: Iterable[str]) -> None:
+        """Have the next `sync` begin a new life of these: of what is known of them nothing is true any more."""
+        self._renewed.update(worker_ids)
 
     def restore(self, table: RoutingTable, *, now: float) -> None:
         """Take over what an earlier control plane had found out about the present members.
@@ -261,6 +268,11 @@ class Registry:
         """Return the seconds to wait before the next look at a worker; None when it is gone."""
         entry = self._entries.get(worker_id)
         return entry.health.pause if entry else None
+
+    def is_healthy(self, worker_id: str) -> bool:
+        """Whether a worker passes its checks, whatever else keeps it from getting requests."""
+        entry = self._entries.get(worker_id)
+        return entry is not None and entry.health.state == "ready"
 
     def lacks_version(self, worker_id: str) -> bool:
         """Whether the present life of a worker has not told its server's version yet."""

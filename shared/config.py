@@ -52,6 +52,10 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     vllm_pd_disaggregation: bool = False
     # vllm-router's, and what most fleets run.
     kv_connector: str = "nixl"
+    # None: workers are named. vllm-router has no default either, and vLLM's own proxy has 0.0.0.0:30001.
+    vllm_discovery_address: str | None = None
+    # None: the private networks. Registrations make the router connect to what they name.
+    discovery_allow: tuple[str, ...] = ()
     # On: workers with these connectors serve whole requests as well.
     pd_fallback: bool = True
     # A long prompt behind others that are as long; a worker that does not answer at all is found out by then.
@@ -222,6 +226,12 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         """Every worker, whatever its role."""
         return (*self.worker_urls, *self.prefill_urls, *self.decode)
 
+    @property
+    def is_disaggregated(self) -> bool:
+        """Whether there is prefill/decode."""
+        told = self.vllm_pd_disaggregation or self.vllm_discovery_address is not None
+        return told or bool(self.prefill or self.decode)
+
     def settings(self) -> Settings:
         """Return the part that travels in the routing table."""
         return Settings(
@@ -264,7 +274,7 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             max_ejection_percent=self.max_ejection_percent,
             slow_start=float(self.slow_start_secs),
             load_header=not self.no_load_header,
-            disaggregated=self.vllm_pd_disaggregation or bool(self.prefill or self.decode),
+            disaggregated=self.is_disaggregated,
             kv_connector=self.kv_connector,
             pd_fallback=self.pd_fallback,
             prefill_timeout=float(self.prefill_timeout_secs),

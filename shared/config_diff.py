@@ -22,6 +22,8 @@ _CONTROL_PLANE = frozenset(
     {
         "admin_token_file",
         "hung_plane_secs",
+        "vllm_discovery_address",
+        "discovery_allow",
         "control_bind",
         "control_keys",
         "kv_event_source",

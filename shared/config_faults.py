@@ -11,6 +11,7 @@ from pathlib import Path
 from shared.admin_token import read_admin_token
 from shared.config import TLS_FILES, ConfigError, StartConfig, flag_of
 from shared.config_pd import pd_faults
+from shared.discovery_config import discovery_problems
 from shared.fault import Fault
 from shared.kv_config import kv_problems
 from shared.logs import LEVELS
@@ -146,6 +147,8 @@ def faults(config: StartConfig) -> Iterator[Fault]:
                 text = f"{flag_of(field)} has {name!r}; write header names, such as x-request-id"
                 yield Fault((field,), text, name)
     yield from _tls_faults(config)
+    for fields, said, part in discovery_problems(config):
+        yield Fault(fields, said, part)
     for field, text, value in kv_problems(config):
         yield Fault((field,), f"{flag_of(field)} {text}", value)
 

@@ -50,6 +50,7 @@ _KV_SOURCE = rf"^([Hh][Tt][Tt][Pp][Ss]?://[^/@?#\s=]+/?=)?{ENDPOINT}$"
 _ITEMS = {
     **dict.fromkeys(URL_LISTS, _WORKER_URL),
     "prefill": rf"{_WORKER_URL}|^[0-9]+$|^[Nn][Oo][Nn][Ee]$",
+    "discovery_allow": r"^[0-9A-Fa-f.:]+(/[0-9.]+)?$",
     "tokenizer": r"^[^=]([\s\S]*[^=])?$",
     "kv_event_source": _KV_SOURCE,
     "kv_event_replay_source": _KV_SOURCE,
@@ -60,6 +61,7 @@ _POLICY = "|".join((*POLICIES, *map(re.escape, plugin_names()), MODULE_AND_CLASS
 _PATTERNS = {
     **dict.fromkeys(POLICY_FIELDS, f"^({_POLICY})$"),
     "kv_connector": f"^({_CONNECTOR})$",
+    "vllm_discovery_address": r"^(tcp://)?(localhost|[0-9.]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$",
     **dict.fromkeys(ADDRESSES, _IPV4_OR_IPV6),
     "health_check_endpoint": "^/",
     "worker_server_name": f"^{SERVER_NAME}$",

@@ -67,6 +67,12 @@ def attributes_of(worker: WorkerAttributes) -> WorkerAttributes:
     return WorkerAttributes(**{name: getattr(worker, name) for name in ATTRIBUTES})
 
 
+def layered(over: WorkerAttributes, under: WorkerAttributes) -> WorkerAttributes:
+    """Return what two say, `over` wherever it says something."""
+    said = {name: getattr(over, name) for name in ATTRIBUTES if getattr(over, name) is not None}
+    return msgspec.structs.replace(under, **{**said, "labels": {**under.labels, **over.labels}})
+
+
 def patched(said: WorkerAttributes, change: AttributeChange, configured: WorkerAttributes) -> WorkerAttributes:
     """Return what operators say after a change. Labels that the configuration does not have are not kept as gone."""
     given = {name: value for name in change.__struct_fields__ if (value := getattr(change, name)) is not msgspec.UNSET}

@@ -34,6 +34,16 @@ HELP: dict[str, tuple[str, str]] = {
         "How KV cache goes from prefill to decode workers, by vLLM's connectors: nixl (pull), nixl_push, mooncake, "
         "moriio, example, lmcache, an installed connector's name, or module:Class.",
     ),
+    "vllm_discovery_address": (
+        "ADDRESS:PORT",
+        "Have workers register there over ZeroMQ, as vLLM's P2pNcclConnector and MoRIIOConnector do and `routerctl "
+        "register` does for any other; such as 0.0.0.0:30001. There is prefill/decode then.",
+    ),
+    "discovery_allow": (
+        "NETWORK...",
+        "Networks (CIDR) that registrations are taken from, and whose addresses they may name; by default the private "
+        "ones.",
+    ),
     "pd_fallback": (
         "",
         "Have one worker do the whole request where no pair can; prefill workers do so last. Switch it off with "

@@ -29,6 +29,8 @@ def start(
     decode: Annotated[Texts, option("decode")] = None,
     vllm_pd_disaggregation: Annotated[Text, option("vllm_pd_disaggregation")] = None,
     kv_connector: Annotated[Text, option("kv_connector")] = None,
+    vllm_discovery_address: Annotated[Text, option("vllm_discovery_address")] = None,
+    discovery_allow: Annotated[Texts, option("discovery_allow")] = None,
     pd_fallback: Annotated[Text, option("pd_fallback")] = None,
     prefill_timeout_secs: Annotated[Text, option("prefill_timeout_secs")] = None,
     decode_first_byte_timeout_secs: Annotated[Text, option("decode_first_byte_timeout_secs")] = None,

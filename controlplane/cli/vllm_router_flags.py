@@ -11,7 +11,6 @@ NOT_OFFERED = frozenset(
     {
         "--enable-program-scheduling", "--program-scheduling-config-json",
         "--pd-kv-events", "--mini-lb",
-        "--vllm-discovery-address",
         "--wasm-middleware", "--wasm-middleware-sha256", "--wasm-middleware-route",
         "--enable-igw", "--log-dir", "--service-discovery", "--selector", "--service-discovery-port",
         "--service-discovery-namespace", "--prefill-selector", "--decode-selector",

@@ -14,6 +14,7 @@ Reason = Literal[
     "type",
     "address",
     "sizes",
+    "old",
     "conflict",
     "sender_limit",
     "limit",
@@ -28,6 +29,8 @@ class RefusedError(ValueError):
         """`text` may hold what the sender wrote only as `shown` returns it."""
         super().__init__(text)
         self.reason: Reason = reason
+        self.answer: bytes | None = None
+        """What the sender is to be told, where it asked."""
 
 
 def shown(text: str) -> str:

@@ -17,16 +17,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from controlplane.discovery.announcement import Announcement, Place
 from controlplane.discovery.discovered import Announced
 from controlplane.discovery.networks import read_address
 from controlplane.discovery.refusals import RefusedError
+from controlplane.discovery.registration import Farewell, Place, Registration
 from shared.worker_rank import split_rank
+from shared.worker_url import origin
 
-QUIET = 5.0
-"""Seconds: vLLM pings every 3 s, and takes its own proxy's entries for gone after 5."""
-SILENT = 15.0
-"""Seconds without a ping, and without health, until a worker is gone. Two lost pings and one late by 2 s make 11."""
+QUIET = 5 / 3
+"""Ping intervals: vLLM pings every 3 s, and its own proxy takes entries for gone after 5."""
+SILENT = 5
+"""Ping intervals without a ping, and without health, until a worker is gone: of vLLM's, two lost ones and one that is
+late by 2 s make 11 s of 15."""
 MAX_WORKERS = 2048
 """Data-parallel ranks count each. Every worker costs a task here and a place in every plane's table."""
 MAX_PER_SENDER = 256
@@ -37,18 +39,28 @@ LONGEST_SWEEP_PAUSE = 3.0
 
 @dataclass(slots=True)
 class _Entry:
-    told: Announcement
+    told: Registration
     ids: tuple[str, ...]
     sender: str
     heard: float
     unwell: float | None = None
     was_asked: bool = False
 
+    @property
+    def quiet(self) -> float:
+        """Seconds of silence after which it is looked at."""
+        return QUIET * self.told.interval
+
+    @property
+    def silent(self) -> float:
+        """Seconds of silence, and of not being well, after which it is gone."""
+        return SILENT * self.told.interval
+
 
 class Heard(NamedTuple):
     """What a ping changed: `now` are a server's workers since then, `before` those that it had."""
 
-    told: Announcement
+    told: Registration
     ids: tuple[str, ...]
     before: tuple[str, ...] = ()
     is_new_life: bool = False
@@ -82,17 +94,19 @@ class Registrations:
         for key in known:
             urls.setdefault(split_rank(key)[0], []).append(key)
         for url, ids in urls.items():
-            told = Announcement(url=url, announced=known[ids[0]], ranks=len(ids))
+            told = Registration(url=url, announced=known[ids[0]], ranks=len(ids))
             # Nobody is known to have sent it: any sender may change it.
             self._put(_Entry(told, tuple(ids), "", now))
 
-    def heard(self, told: Announcement, sender: str, *, now: float) -> Heard | None:
+    def heard(self, told: Registration, sender: str, *, now: float) -> Heard | None:
         """Take in a registration. Returns what it changes, None when it is as known. Raises RefusedError."""
         entry, ids = self._entries.get(told.place), told.ids(self._ranks)
         if entry is None:
             self._check_room(sender, len(ids))
             self._put(_Entry(told, ids, sender, now))
             return Heard(told, ids)
+        if told.registrar and told.registrar == entry.told.registrar and told.seq <= entry.told.seq:
+            raise RefusedError("old", f"message {told.seq} of {told.url} comes after {entry.told.seq}")
         is_same = told.announced == entry.told.announced and ids == entry.ids
         is_new_life = told.life != entry.told.life and bool(entry.told.life)
         if is_same and not is_new_life:
@@ -108,11 +122,15 @@ class Registrations:
         self._put(_Entry(told, ids, sender, now, unwell=entry.unwell))
         return Heard(told, ids, entry.ids, is_new_life)
 
-    def goodbye(self, place: Place, sender: str, *, now: float) -> tuple[str, ...]:
+    def goodbye(self, told: Farewell, sender: str, *, now: float) -> tuple[str, ...]:
         """Forget a server that says that it ends; returns its workers. Raises RefusedError."""
+        place = origin(told.url)
         entry = self._entries.get(place)
         if entry is None:
             return ()
+        # One from before a restart, which has registered since, takes nobody away.
+        if told.registrar != entry.told.registrar or told.seq <= entry.told.seq:
+            raise RefusedError("old", f"the goodbye of {told.url} comes after another registration of it")
         self._check_right(entry, sender, now)
         return self._take(place).ids
 
@@ -131,16 +149,20 @@ class Registrations:
             elif entry.unwell is None:
                 entry.unwell = now
             silence = now - entry.heard
-            if silence >= SILENT and entry.unwell is not None and now - entry.unwell >= SILENT:
+            if silence >= entry.silent and entry.unwell is not None and now - entry.unwell >= entry.silent:
                 gone.append(place)
-            elif silence >= QUIET and not entry.was_asked:
+            elif silence >= entry.quiet and not entry.was_asked:
                 entry.was_asked = True
                 quiet.append(entry.told.url)
         return Swept(tuple(quiet), tuple(key for place in gone for key in self._take(place).ids))
 
+    def announced(self) -> dict[str, Announced]:
+        """Return what all workers say of themselves, by id."""
+        return {key: entry.told.announced for entry in self._entries.values() for key in entry.ids}
+
     def silent(self, now: float) -> int:
         """Return how many workers are there without pinging."""
-        return sum(len(entry.ids) for entry in self._entries.values() if now - entry.heard >= SILENT)
+        return sum(len(entry.ids) for entry in self._entries.values() if now - entry.heard >= entry.silent)
 
     def _check_room(self, sender: str, count: int) -> None:
         if self._by_sender[sender] + count > MAX_PER_SENDER:
@@ -152,7 +174,7 @@ class Registrations:
     def _check_right(entry: _Entry, sender: str, now: float) -> None:
         """Raise RefusedError for a sender that may not change a registration."""
         # While the one who made it is there, only that one may, and the worker itself.
-        if sender == entry.sender or not entry.sender or now - entry.heard >= SILENT:
+        if sender == entry.sender or not entry.sender or now - entry.heard >= entry.silent:
             return
         named = read_address(entry.told.place[1])
         if named is None or named != read_address(sender):
@@ -160,7 +182,7 @@ class Registrations:
                 "conflict", f"{entry.told.url} is registered otherwise from {entry.sender}, and is there"
             )
 
-    def _refresh(self, entry: _Entry, told: Announcement, sender: str, now: float) -> None:
+    def _refresh(self, entry: _Entry, told: Registration, sender: str, now: float) -> None:
         entry.told, entry.heard, entry.was_asked = told, now, False
         if not entry.sender:
             self._by_sender[""] -= len(entry.ids)

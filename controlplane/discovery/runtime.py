@@ -7,17 +7,29 @@ Workers go by their ids. Whatever was said last of a worker counts:
 - Who is named anew is there, also one that an operator removed or that was about to leave. If an operator added it
   before, it is the configuration's from then on. One that is drained stays so: a list says nothing about that.
 - Who is named no more leaves as with `leave`, also if an operator added it before it was named.
+
+Who registers (`controlplane.discovery.service`) is there as well, as long as it is registered, and then gone at once;
+who says goodbye leaves as with `leave`. What the configuration says of a worker lies over what it says of itself, and
+who is named or was added needs no registration to stay. One that an operator removed stays away until its
+registration has ended.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 import msgspec
 
-from controlplane.discovery.discovered import Discovered
+from controlplane.discovery.discovered import Announced, Discovered
 from controlplane.discovery.static import described_workers, static_workers
-from shared.worker_attributes import NOTHING_SAID, AttributeChange, ConfiguredWorker, WorkerAttributes, patched
+from shared.worker_attributes import (
+    NOTHING_SAID,
+    AttributeChange,
+    ConfiguredWorker,
+    WorkerAttributes,
+    layered,
+    patched,
+)
 from shared.worker_rank import place, rank_ids, resized, split_rank
 
 DRAINED = "drained by an operator"
@@ -29,7 +41,8 @@ class RuntimeMembers(msgspec.Struct, frozen=True, kw_only=True):
 
     `leaving` ones are still there, until their last request has ended; then they are gone. Those of them that are
     neither configured nor added were configured before. `described` is what the configuration says
-    of workers, `said` what operators say. Each URL has `ranks` workers (`shared.worker_rank`).
+    of workers, `said` what operators say. Each URL has `ranks` workers (`shared.worker_rank`). `discovered` are those
+    that have registered, `departing` those of `leaving` that did and said goodbye.
     """
 
     ranks: int = 1
@@ -40,6 +53,8 @@ class RuntimeMembers(msgspec.Struct, frozen=True, kw_only=True):
     draining: tuple[str, ...] = ()
     leaving: tuple[str, ...] = ()
     said: dict[str, WorkerAttributes] = {}
+    discovered: dict[str, Announced] = {}
+    departing: dict[str, Announced] = {}
 
 
 def configured(urls: Iterable[str], workers: Iterable[ConfiguredWorker] = (), ranks: int = 1) -> RuntimeMembers:
@@ -49,16 +64,23 @@ def configured(urls: Iterable[str], workers: Iterable[ConfiguredWorker] = (), ra
 
 
 def members(state: RuntimeMembers) -> tuple[Discovered, ...]:
-    """Return the workers that should exist, those of the configuration first."""
-    removed = frozenset(state.removed)
+    """Return the workers that should exist, those of the configuration first, those that registered last."""
+    removed, told = frozenset(state.removed), {**state.departing, **state.discovered}
     found = [worker for worker in static_workers(state.configured, state.described) if worker.id not in removed]
     found += [Discovered(id=key, source="admin") for key in state.added]
-    found += static_workers(key for key in state.leaving if key not in state.configured and key not in state.added)
+    named = {*state.configured, *state.added}
+    found += static_workers(key for key in state.leaving if key not in named and key not in told)
+    found += [Discovered(id=key, source="zmq") for key in told if key not in named and key not in removed]
     draining = {**dict.fromkeys(state.draining, DRAINED), **dict.fromkeys(state.leaving, REMOVED)}
     said = state.said
     return tuple(
-        worker._replace(draining=draining.get(worker.id, ""), said=said.get(worker.id, NOTHING_SAID))
-        for worker in found
+        worker._replace(
+            draining=draining.get(worker.id, ""),
+            said=said.get(worker.id, NOTHING_SAID),
+            attributes=layered(worker.attributes, one.attributes) if one is not None else worker.attributes,
+            transfer=one.transfer if one is not None else None,
+        )
+        for worker, one in ((worker, told.get(worker.id)) for worker in found)
     )
 
 
@@ -67,7 +89,7 @@ def add(state: RuntimeMembers, key: str, said: WorkerAttributes | None = None) -
     state = _without(state, key, "removed", "draining", "leaving")
     if said is not None:
         state = _say(state, key, said)
-    if key in state.configured or key in state.added:
+    if key in state.configured or key in state.added or key in state.discovered:
         return state
     return msgspec.structs.replace(state, added=(*state.added, key))
 
@@ -86,7 +108,9 @@ def leave(state: RuntimeMembers, key: str) -> RuntimeMembers:
 def remove(state: RuntimeMembers, key: str) -> RuntimeMembers:
     """Have a worker no more."""
     state = _say(_without(state, key, "added", "draining", "leaving"), key, NOTHING_SAID)
-    return _with(state, key, "removed") if key in state.configured else state
+    departing = {other: one for other, one in state.departing.items() if other != key}
+    state = msgspec.structs.replace(state, departing=departing)
+    return _with(state, key, "removed") if key in state.configured or key in state.discovered else state
 
 
 def drain(state: RuntimeMembers, key: str) -> RuntimeMembers:
@@ -99,13 +123,44 @@ def undrain(state: RuntimeMembers, key: str) -> RuntimeMembers:
     return add(state, key)
 
 
+def discover(
+    state: RuntimeMembers, announced: Mapping[str, Announced], goodbyes: Collection[str] = ()
+) -> RuntimeMembers:
+    """Have exactly these workers that registered. Of those that did before, the ones of `goodbyes` leave."""
+    named = {*state.configured, *state.added}
+    known = {place(key): key for key in named} if announced or goodbyes else {}
+    told = {known.get(place(key), key): one for key, one in announced.items()}
+    new, ended = told.keys() - state.discovered.keys(), state.discovered.keys() - told.keys()
+    leaving = {known.get(place(key), key) for key in goodbyes} & ended - named - {*state.removed}
+    lost = ended - leaving
+    forgotten = lost - named
+    back = new - named
+    return msgspec.structs.replace(
+        state,
+        discovered=told,
+        departing={
+            **{key: one for key, one in state.departing.items() if key not in new},
+            **{key: state.discovered[key] for key in state.discovered if key in leaving},
+        },
+        removed=tuple(key for key in state.removed if key not in back and key not in forgotten),
+        draining=tuple(key for key in state.draining if key not in forgotten),
+        leaving=(
+            *(key for key in state.leaving if key not in back and key not in forgotten and key not in leaving),
+            *(key for key in state.discovered if key in leaving),
+        ),
+        said={key: one for key, one in state.said.items() if key not in forgotten},
+    )
+
+
 def configure(state: RuntimeMembers, wanted: RuntimeMembers) -> RuntimeMembers:
     """Go by another configuration (`configured`). A worker keeps its id, however its URL is written there."""
     state = _with_ranks(state, wanted.ranks)
-    known = {place(key): key for key in (*state.configured, *state.added, *state.leaving)}
+    known = {place(key): key for key in (*state.discovered, *state.configured, *state.added, *state.leaving)}
     ids = {key: known.get(place(key), key) for key in wanted.configured}
     names = tuple(dict.fromkeys(ids.values()))
     named, unnamed = set(names) - set(state.configured), set(state.configured) - set(names)
+    # Who has registered as well is there without being named.
+    unnamed -= state.discovered.keys()
     left = tuple(worker.id for worker in members(state) if worker.id in unnamed and worker.id not in state.leaving)
     return msgspec.structs.replace(
         state,
@@ -121,6 +176,8 @@ def _with_ranks(state: RuntimeMembers, ranks: int) -> RuntimeMembers:
     """Return the state with so many workers for each URL. Those that are then no workers any more leave."""
     if state.ranks == ranks:
         return state
+    # Those that registered do so again within seconds.
+    state = discover(state, {})
     gone = frozenset(state.leaving)
 
     def become(*ids: str) -> tuple[str, ...]:

@@ -70,6 +70,16 @@ def sim(
     bootstrap_port: Annotated[
         int, typer.Option(help="mooncake: port of the first worker's bootstrap server; 0 chooses free ports.")
     ] = _DEFAULT.bootstrap_port,
+    register: Annotated[
+        str | None,
+        typer.Option(
+            metavar="tcp://HOST:PORT",
+            help="Register at a router's discovery address, as vLLM does with nccl and moriio.",
+        ),
+    ] = None,
+    ping_secs: Annotated[
+        float, typer.Option(help="Seconds between registrations; vLLM's are 3.")
+    ] = _DEFAULT.ping_seconds,
     vllm_version: Annotated[str, typer.Option(help="What GET /version tells.")] = _DEFAULT.version,
     enable_server_load_tracking: Annotated[bool, typer.Option(help="Let /load count.")] = False,
     kv_events: Annotated[
@@ -106,6 +116,8 @@ def sim(
                 idle_close_seconds=idle_close,
                 version=vllm_version,
                 kv_connector=kv_connector,
+                register=register,
+                ping_seconds=ping_secs,
                 kv_role=kv_role,
                 kv_mode=kv_mode,
                 kv_lease_seconds=kv_lease_secs,

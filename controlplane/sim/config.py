@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 from .faults import Fault
@@ -9,6 +11,8 @@ from .faults import Fault
 CONNECTORS = ("nixl", "nixl_push", "mooncake", "moriio", "nccl", "example", "lmcache")
 ROLES = ("kv_both", "kv_producer", "kv_consumer")
 MODES = ("read", "write")
+PINGING = ("nccl", "moriio")
+"""Connectors whose workers register by themselves."""
 _ONE_ROLE = ("nccl", "moriio")
 """Connectors whose workers are either prefill or decode workers."""
 
@@ -54,6 +58,9 @@ class SimConfig(msgspec.Struct, frozen=True, kw_only=True):
     kv_connector: str | None = None
     """How KV cache goes from worker to worker: one of `CONNECTORS` (`kv_transfer`)."""
     kv_role: str = "kv_both"
+    register: str | None = None
+    """Where the workers register, `tcp://HOST:PORT`."""
+    ping_seconds: float = 3.0
     kv_mode: str = "write"
     """MoRIIO's: the decode worker reads, or the prefill worker writes, which is vLLM's default."""
     kv_lease_seconds: float = 30.0
@@ -130,6 +137,18 @@ def _check_kv(config: SimConfig) -> None:
             f"--kv-connector {config.kv_connector} has workers of one role each: "
             "use --kv-role kv_producer for prefill workers and --kv-role kv_consumer for decode workers"
         )
+    if config.register is not None:
+        if config.kv_connector not in PINGING:
+            raise ConfigError(
+                f"--register is for workers with --kv-connector {' or '.join(PINGING)}: no other registers by itself; "
+                "for those run `routerctl register` beside them"
+            )
+        if not re.fullmatch(r"tcp://[^\s/]+:[0-9]{1,5}", config.register):
+            raise ConfigError(
+                f"--register is {config.register!r}: write tcp://HOST:PORT, such as tcp://127.0.0.1:30001"
+            )
+    if not config.ping_seconds > 0:
+        raise ConfigError(f"--ping-secs {config.ping_seconds:g} is not above 0: vLLM pings every 3 s")
     for name in ("kv_lease_seconds", "kv_wait_seconds"):
         _at_least(name, getattr(config, name), 0)
     if not config.kv_transfer_tokens_per_second > 0:

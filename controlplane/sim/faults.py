@@ -113,15 +113,31 @@ class Cut(Base, frozen=True, tag="cut"):
     peer: str
 
 
+class LostPings(Base, frozen=True, tag="lost_pings"):
+    """Send no registrations: none, a part of them (`probability`), or not the next so many (`first`)."""
+
+    target: ClassVar[str] = "ping"
+    path: str = target
+
+
+class LatePings(Base, frozen=True, tag="late_pings"):
+    """Send each registration late by up to so many seconds, at random."""
+
+    main: ClassVar[str] = "seconds"
+    seconds: float = 2.0
+    path: str = LostPings.target
+
+
 Fault = (
     Refuse | Status | Slow | Stall | Die | BadChunk | ShortBody | ExtraBytes | CloseIdle | ErrorEvent | StuckGauges
-    | Cut
+    | Cut | LostPings | LatePings
 )  # fmt: skip
 
 KINDS: dict[str, type[Fault]] = {
     str(kind.__struct_config__.tag): kind
     for kind in (
-        Refuse, Status, Slow, Stall, Die, BadChunk, ShortBody, ExtraBytes, CloseIdle, ErrorEvent, StuckGauges, Cut
+        Refuse, Status, Slow, Stall, Die, BadChunk, ShortBody, ExtraBytes, CloseIdle, ErrorEvent, StuckGauges, Cut,
+        LostPings, LatePings,
     )
 }  # fmt: skip
 

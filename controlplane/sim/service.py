@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from .config import ConfigError, SimConfig, check
 from .connection import Connection
+from .pings import Pings
 from .routes import BOOTSTRAP
 from .worker import Worker
 
@@ -80,6 +81,7 @@ class Service:
         self._group: asyncio.TaskGroup | None = None
         self._listeners: list[Listener] = []
         self._bootstraps: list[Listener] = []
+        self._pings = Pings(config.register, config.ping_seconds) if config.register is not None else None
         self.workers: list[Worker] = []
         self.stored: dict[bytes, None] = {}
         """Prompts whose KV cache all workers can reach (`kv_transfer.shared_store`)."""
@@ -109,6 +111,8 @@ class Service:
             for rank in worker.ranks:
                 if rank.kv_publisher is not None:
                     group.create_task(rank.kv_publisher.run())
+            if self._pings is not None and worker.kv_transfer is not None:
+                group.create_task(self._pings.run(worker, worker.kv_transfer.zmq_address))
 
     def apply(self, worker: Worker) -> None:
         """Open or close a worker's listener as its faults say; connections made now see the change."""
@@ -130,6 +134,8 @@ class Service:
 
     def close(self) -> None:
         """Close everything."""
+        if self._pings is not None:
+            self._pings.close()
         for listener in (*self._listeners, *self._bootstraps):
             listener.release()
         for worker in self.workers:

@@ -1,0 +1,224 @@
+"""Discovery over ZeroMQ: listens, keeps the registrations and turns them into members.
+
+Messages are taken in as they come (`connections`), and what they change is told to the membership in one piece, at most
+once per `PACE`: a fleet that starts makes a few tables instead of a thousand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Protocol
+
+from controlplane.discovery.connections import Connection, Connections
+from controlplane.discovery.discovered import Announced
+from controlplane.discovery.frames import read_message, registration_of
+from controlplane.discovery.networks import Networks, read_address
+from controlplane.discovery.refusals import RefusedError, shown
+from controlplane.discovery.registration import Farewell, Registration
+from controlplane.discovery.registrations import Registrations
+from controlplane.discovery.tally import DiscoveryTally
+from controlplane.registry import Registry
+from shared.clock import Clock
+from shared.config import ConfigError, StartConfig, join_address
+from shared.discovery_config import parse_discovery_address
+from shared.registration import (
+    MAX_TEXT,
+    Accepted,
+    Goodbye,
+    Refused,
+    RegistrationError,
+    decode_from_engine,
+    encode_registration,
+    is_registration,
+)
+from shared.worker_rank import split_rank
+from shared.worker_url import origin
+
+PACE = 0.05
+"""Seconds between changes of the membership."""
+SWEEP = 1.0
+BACKLOG = 1024
+"""Connections that wait to be taken: a fleet's, when the router was started anew."""
+_PATIENCE = 1.0
+_RETRY_PAUSE = 0.1
+_LONG_RETRY_PAUSE = 2.0
+_NAMED = 5
+"""Workers that a log line names."""
+
+log = logging.getLogger(__name__)
+
+
+class Members(Protocol):
+    """Who is told of the workers."""
+
+    async def discover(
+        self, announced: Mapping[str, Announced], *, goodbyes: Collection[str] = (), renewed: Collection[str] = ()
+    ) -> None:
+        """Have exactly these workers that registered."""
+        ...
+
+    def discovered(self) -> Mapping[str, Announced]:
+        """Return those that there are."""
+        ...
+
+
+class DiscoveryService:
+    """Does it for one life of the control plane."""
+
+    def __init__(
+        self,
+        config: StartConfig,
+        members: Members,
+        registry: Registry,
+        clock: Clock,
+        *,
+        look: Callable[[str], None],
+    ) -> None:
+        """`look` has the worker of an id looked at now."""
+        self._config = config
+        self._members = members
+        self._registry = registry
+        self._clock = clock
+        self._look = look
+        self._networks = Networks(config.discovery_allow)
+        self._goodbyes: set[str] = set()
+        self._renewed: set[str] = set()
+        # By URL, for the log: senders may change their minds faster than anybody reads.
+        self._news: dict[str, str] = {}
+        self._changed = asyncio.Event()
+        self.tally = DiscoveryTally()
+        self.registrations = Registrations(config.intra_node_data_parallel_size)
+        self.connections = Connections(self._networks, clock, heard=self.heard, refused=self._refused)
+        self.registrations.restore(self._still_allowed(members.discovered()), now=clock.monotonic())
+
+    async def run(self, *, required: bool) -> None:
+        """Listen until cancelled. Where the address can not be had, raise ConfigError if `required`, else try on."""
+        await self._tell()
+        server = await self._listen(required)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._tell_changes())
+                group.create_task(self._sweep())
+        finally:
+            server.close()
+            self.connections.close()
+
+    def heard(self, message: bytes, peer: str) -> bytes | None:
+        """Take in one message. Raises RefusedError for one that counts for nothing."""
+        if is_registration(message):
+            return self._heard_own(message, peer)
+        told = read_message(message, peer, self._networks)
+        if told == "hello":
+            self.tally.taken["hello"] += 1
+        else:
+            self._register(told, peer)
+        return None
+
+    def _heard_own(self, message: bytes, peer: str) -> bytes | None:
+        try:
+            told = decode_from_engine(message)
+        except RegistrationError as error:
+            refused = RefusedError("malformed", str(error))
+            # Whether it asked can not be read either.
+            refused.answer = encode_registration(Refused(seq=0, reason=str(error)[:MAX_TEXT]))
+            raise refused from None
+        try:
+            if isinstance(told, Goodbye):
+                self._goodbye(Farewell(told.url, told.registrar, told.seq), told.reason, peer)
+            else:
+                self._register(registration_of(told, peer, self._networks), peer)
+        except RefusedError as error:
+            if told.ask:
+                error.answer = encode_registration(Refused(seq=told.seq, reason=str(error)[:MAX_TEXT]))
+            raise
+        return encode_registration(Accepted(seq=told.seq)) if told.ask else None
+
+    def _register(self, told: Registration, peer: str) -> None:
+        heard = self.registrations.heard(told, peer, now=self._clock.monotonic())
+        if heard is None:
+            self.tally.taken["ping"] += 1
+            return
+        self.tally.taken["changed" if heard.before else "registered"] += 1
+        self._news[told.url] = f"{told.url} ({told.announced.attributes.role or 'regular'}, from {peer})"
+        if heard.is_new_life:
+            self._renewed.update(heard.ids)
+        self._changed.set()
+
+    def _goodbye(self, told: Farewell, reason: str, peer: str) -> None:
+        ids = self.registrations.goodbye(told, peer, now=self._clock.monotonic())
+        self.tally.taken["goodbye"] += 1
+        if ids:
+            self._news[told.url] = f"{told.url} (says goodbye: {shown(reason)})"
+            self._goodbyes.update(ids)
+            self._changed.set()
+
+    async def _listen(self, required: bool) -> asyncio.Server:
+        host, port = parse_discovery_address(str(self._config.vllm_discovery_address))
+        loop, pause = asyncio.get_running_loop(), _RETRY_PAUSE
+        complain_at = self._clock.monotonic() + _PATIENCE
+        while True:
+            try:
+                server = await loop.create_server(
+                    lambda: Connection(self.connections), host, port, backlog=BACKLOG, reuse_address=True
+                )
+            except OSError as error:
+                # A predecessor may be just ending.
+                if self._clock.monotonic() >= complain_at:
+                    text = (
+                        f"can not listen on {join_address(host, port)}: {error.strerror}; stop what uses that port, "
+                        "or choose another one with --vllm-discovery-address"
+                    )
+                    if required:
+                        raise ConfigError(text) from error
+                    log.error("%s; still trying", text)
+                    complain_at, pause = float("inf"), _LONG_RETRY_PAUSE
+                await asyncio.sleep(pause)
+            else:
+                log.info("workers register at tcp://%s", join_address(host, port))
+                return server
+
+    async def _tell_changes(self) -> None:
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            await self._tell()
+            await asyncio.sleep(PACE)
+
+    async def _tell(self) -> None:
+        goodbyes, renewed = frozenset(self._goodbyes), frozenset(self._renewed)
+        self._goodbyes.clear()
+        self._renewed.clear()
+        if self._news:
+            log.info("registrations: %s", _few(tuple(self._news.values())))
+            self._news.clear()
+        await self._members.discover(self.registrations.announced(), goodbyes=goodbyes, renewed=renewed)
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP)
+            self.connections.sweep()
+            swept = self.registrations.sweep(now=self._clock.monotonic(), is_well=self._registry.is_healthy)
+            for key in swept.quiet:
+                self._look(key)
+            if swept.gone:
+                log.warning(
+                    "%d workers have neither pinged nor been healthy for long enough and are gone: %s",
+                    len(swept.gone),
+                    _few(swept.gone),
+                )
+                self._changed.set()
+
+    def _still_allowed(self, known: Mapping[str, Announced]) -> dict[str, Announced]:
+        """Leave out the workers of networks that are allowed no more."""
+        hosts = ((key, read_address(origin(split_rank(key)[0])[1])) for key in known)
+        return {key: known[key] for key, host in hosts if host is not None and self._networks.has(host)}
+
+    def _refused(self, error: RefusedError, peer: str) -> None:
+        self.tally.refuse(error, peer, now=self._clock.monotonic())
+
+
+def _few(texts: Sequence[str]) -> str:
+    more = len(texts) - _NAMED
+    return ", ".join(texts[:_NAMED]) + (f" and {more} more" if more > 0 else "")

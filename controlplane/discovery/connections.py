@@ -63,6 +63,8 @@ class Connections:
         self._of_one: Counter[str] = Counter()
         self._line: deque[Connection] = deque()
         self._is_turning = False
+        self._left = MESSAGES_A_TURN
+        self._turned = 0.0
 
     def __len__(self) -> int:
         """Return how many there are."""
@@ -88,12 +90,23 @@ class Connections:
         if not self._of_one[connection.peer]:
             del self._of_one[connection.peer]
 
+    def comes(self, connection: Connection) -> None:
+        """Have a connection read that has got something: at once while nobody waits, else when it is its turn."""
+        now = asyncio.get_running_loop().time()
+        if now - self._turned >= TURN:
+            self._turned, self._left = now, MESSAGES_A_TURN
+        if self._is_turning or self._left <= 0:
+            self.line_up(connection)
+        else:
+            self._left -= connection.read(MESSAGES_OF_ONE)
+
     def line_up(self, connection: Connection) -> None:
         """Have a connection read when it is its turn."""
+        connection.pause()
         self._line.append(connection)
         if not self._is_turning:
             self._is_turning = True
-            asyncio.get_running_loop().call_soon(self._turn)
+            asyncio.get_running_loop().call_later(TURN, self._turn)
 
     def sweep(self) -> None:
         """Close those that have had nothing to say; to be called about each second."""
@@ -118,7 +131,7 @@ class Connections:
 
 
 class Connection(asyncio.BufferedProtocol):
-    """One of them. It is not read while it stands in the line."""
+    """One of them. Nothing is received on it while it stands in the line."""
 
     def __init__(self, all_of_them: Connections) -> None:
         self.peer = ""
@@ -128,6 +141,7 @@ class Connection(asyncio.BufferedProtocol):
         self._all = all_of_them
         self._wire = ZmtpConnection()
         self._transport: asyncio.Transport | None = None
+        self._is_paused = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Greet it, or close it."""
@@ -147,13 +161,18 @@ class Connection(asyncio.BufferedProtocol):
         return self._all.buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Keep what came until it is this connection's turn."""
+        """Keep what came, and read it when it is this connection's turn."""
         if self._transport is None:
             return
         self._wire.add(self._all.buffer[:nbytes])
         self._count()
-        self._transport.pause_reading()
-        self._all.line_up(self)
+        self._all.comes(self)
+
+    def pause(self) -> None:
+        """Receive nothing more for now."""
+        if self._transport is not None and not self._is_paused:
+            self._transport.pause_reading()
+            self._is_paused = True
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget it."""
@@ -180,8 +199,9 @@ class Connection(asyncio.BufferedProtocol):
             self._wire.outgoing.clear()
         if count == most:
             self._all.line_up(self)
-        elif not transport.is_closing():
+        elif self._is_paused and not transport.is_closing():
             transport.resume_reading()
+            self._is_paused = False
         return max(count, 1)
 
     def pause_writing(self) -> None:

@@ -36,7 +36,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="scripts/bench",
         description="Measures routerctl, vllm-router and nginx in turn on 127.0.0.1 and compares them.",
-        epilog="`scripts/bench policies` evaluates policies on a recorded trace (`policies --help`). "
+        epilog="`scripts/bench policies` evaluates policies on a recorded trace (`policies --help`), "
+        "`scripts/bench discovery` measures workers that register. "
         "Exit status: 0 measured, 1 could not be measured or requests failed, 2 wrong usage.",
     )
     add = parser.add_argument
@@ -124,6 +125,10 @@ def main() -> int:
         from benchlib import policies
 
         return policies.main(sys.argv[2:])
+    if sys.argv[1:2] == ["discovery"]:
+        from benchlib import discovery
+
+        return discovery.main(sys.argv[2:])
     options = _parser().parse_args()
     # 1,000 workers are 1,000 sockets, and as many connections, in one process.
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+import socket
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -16,8 +18,10 @@ import msgspec
 import pytest
 import zmq
 
+from controlplane.discovery.registrations import MAX_WORKERS
 from shared.registration import Accepted, Goodbye, Hello, decode_from_router, encode_registration
 from tests.integration.routers import Router, eventually, free_ports, samples, simulated_fleet
+from tests.unit.controlplane.discovery.test_zmtp import HANDSHAKE, short
 
 NCCL = ("--kv-connector=nccl", "--time-scale=0", "--ping-secs=0.5")
 
@@ -182,3 +186,46 @@ def test_lost_late_and_missing_pings_remove_nobody_who_is_well_g_disc_1(tmp_path
             eventually(lambda: set(found.workers()) == set(urls[:2]), "the dead one to be gone")
         finally:
             router.close()
+
+
+def resident(pid: int) -> int:
+    """Return the memory of a process in bytes."""
+    found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    assert found is not None
+    return int(found[1]) * 1024
+
+
+@pytest.mark.slow
+def test_a_flood_costs_at_most_20_mb_and_nobody_his_place_g_disc_2(discovering: Discovering) -> None:
+    """Endless messages, half ones, thousands of new identities, and what is not ZeroMQ, all at once for a while."""
+    pid = discovering.router.control_plane_pid()
+    assert pid is not None
+    real = {url: state for url, state in discovering.states("role", "state").items() if state[1] == "ready"}
+    port = int(discovering.address.rpartition(":")[2])
+    endless = short(b"A" * 200, 1) * 100
+    half = b"\x02" + (16_000).to_bytes(8, "big") + b"x" * 15_000
+    before, ends, number = resident(pid), time.monotonic() + 20, 0
+    with ExitStack() as stack:
+        held: list[ExitStack] = []
+        while time.monotonic() < ends:
+            number += 1
+            forged = b"".join(
+                short(msgspec.msgpack.encode({"type": "P", "http_address": address, "zmq_address": address}))
+                for address in (f"127.77.{number % 250}.{one}:1" for one in range(1, 100))
+            )
+            for data in (HANDSHAKE + endless, HANDSHAKE + half, HANDSHAKE + forged, b"GET / HTTP/1.1\r\n\r\n"):
+                connection = stack.enter_context(ExitStack())
+                plain = connection.enter_context(socket.socket())
+                plain.bind((f"127.9.{number % 20}.1", 0))
+                plain.settimeout(0.05)
+                with suppress(OSError):
+                    plain.connect(("127.0.0.1", port))
+                    plain.send(data)
+                    held.append(connection)
+            while len(held) > 500:
+                held.pop(0).close()
+        grown = resident(pid) - before
+        there = discovering.states("role", "state")
+    assert {url: there.get(url) for url in real} == real
+    assert len(there) <= MAX_WORKERS
+    assert grown <= 20e6, f"{grown / 1e6:.1f} MB more"

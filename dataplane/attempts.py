@@ -247,6 +247,7 @@ class Attempts:
         self.is_sent = True
         if self._held is not None and self._held.waits_for_first_part:
             exchange.on_first_part = self._computed
+        exchange.holds_preamble = self._leg.pool == "decode"
         self._asks = request.may_ask_for_load and slot.asks_for_load(self._forwarder.loop.time())
         asking = ASKING if self._asks else b""
         assert self._message is not None  # noqa: S101 - made when the worker was chosen

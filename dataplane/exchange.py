@@ -12,9 +12,10 @@ from collections import deque
 from collections.abc import Callable
 
 from dataplane.client import Headers
-from dataplane.first_event import PREFIX as EARLY_ERROR
+from dataplane.first_event import PREFIXES as EARLY_ERRORS
 from dataplane.first_event import EarlyError, early_error
 from dataplane.leg import Taker
+from dataplane.preamble import Preamble
 from dataplane.retry import AT_ONCE, Outcome
 from dataplane.server import FutureLike
 from dataplane.timeouts import Phase, Place
@@ -47,6 +48,7 @@ class Exchange:
         "_whole",
         "first_byte_at",
         "headers",
+        "holds_preamble",
         "on_first_part",
         "parts",
         "reason",
@@ -75,6 +77,8 @@ class Exchange:
         self.first_byte_at = 0.0
         self.on_first_part: Callable[[], None] | None = None
         """Is called when the answer's body begins, and for one that is passed on whole, when it is there."""
+        self.holds_preamble = False
+        """Whether an error that comes before anything of an answer is to be told from one within it."""
         self._connection: UpstreamConnection | None = None
         self._whole: list[bytes] | None = None
         self._pending: deque[bytes] | None = None
@@ -92,7 +96,8 @@ class Exchange:
             # Lost between its making and this call: nobody else will tell us.
             self.on_broken("did not begin: the connection was closed")
             return
-        connection.send(head, body, self, bodiless_answer=self._client.method == "HEAD")
+        sink = Preamble(self) if self.holds_preamble else self
+        connection.send(head, body, sink, bodiless_answer=self._client.method == "HEAD")
 
     def abandon(self) -> None:
         """Send nothing more, and close the connection if it is still ours: the worker stops its work."""
@@ -154,7 +159,7 @@ class Exchange:
             self._whole.append(data)
             return
         if self.parts == 1:
-            if data.startswith(EARLY_ERROR) and (error := early_error(data)) is not None:
+            if data.startswith(EARLY_ERRORS) and (error := early_error(data)) is not None:
                 self._fail_early(error)
                 return
             self._client.start(self.status, self.headers)

@@ -13,8 +13,8 @@ import msgspec
 
 from shared.decoding import DECODE_ERRORS
 
-PREFIX = b'data: {"error"'
-"""How such an event begins, as vLLM writes it."""
+PREFIXES = (b'data: {"error"', b'event: error\ndata: {"type":"error","error"')
+"""How such an event begins, as vLLM writes it; the second one is that of `/v1/messages`."""
 
 
 class EarlyError(NamedTuple):
@@ -37,9 +37,9 @@ _decode = msgspec.json.Decoder(_Event).decode
 
 def early_error(part: bytes) -> EarlyError | None:
     """Read the first part of a stream's body; None when it is no error event."""
-    if not part.startswith(PREFIX):
+    if not part.startswith(PREFIXES):
         return None
-    body = part[len(b"data: ") :].partition(b"\n")[0].rstrip(b"\r")
+    body = part.partition(b"data: ")[2].partition(b"\n")[0].rstrip(b"\r")
     try:
         code = _decode(body).error.code
     except DECODE_ERRORS:

@@ -104,7 +104,7 @@ def _run(
     if loading is None:
         generate(None)
     else:
-        Loader(worker, exchange, loading, generate).start()
+        Loader(worker, exchange, loading, generate, answer.opening(0, None, None)).start()
 
 
 def _choices(

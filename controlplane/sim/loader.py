@@ -20,12 +20,19 @@ class Loader:
     """Waits, for the time that the transfer takes, and as long as the client stays."""
 
     def __init__(
-        self, worker: Worker, exchange: Exchange, loading: Loading, generate: Callable[[Fetched | None], None]
+        self,
+        worker: Worker,
+        exchange: Exchange,
+        loading: Loading,
+        generate: Callable[[Fetched | None], None],
+        opening: bytes | None,
     ) -> None:
+        """Come before `generate`; `opening` is the event that comes before an error in a stream."""
         self._worker = worker
         self._exchange = exchange
         self._loading = loading
         self._generate = generate
+        self._opening = opening
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -39,7 +46,7 @@ class Loader:
         fetched = await self._loading
         if fetched is None:
             # The exchange has no more use for us.
-            ErrorStream.answer(self._exchange, 500)
+            ErrorStream.answer(self._exchange, 500, self._opening)
             return
         config = self._worker.config
         await asyncio.sleep(config.time_scale * fetched.tokens / config.kv_transfer_tokens_per_second)

@@ -1,4 +1,4 @@
-"""The answer of a worker whose engine failed after the headers: 200, and the error as the first event."""
+"""The answer of a worker whose engine failed after the headers: 200, and the error as one of the first events."""
 
 from __future__ import annotations
 
@@ -15,19 +15,21 @@ class _Wanted(msgspec.Struct):
 class ErrorStream:
     """A stream of an error event and the end mark."""
 
-    def __init__(self, code: int) -> None:
+    def __init__(self, code: int, opening: bytes | None = None) -> None:
         error = errors.server_error(code)
         self._events = [answers.DONE, b"data: " + error + b"\n\n"]
+        if opening is not None:
+            self._events.append(opening)
 
     @classmethod
-    def answer(cls, exchange: Exchange, code: int) -> None:
-        """Answer with the event if a stream was asked for, else with the error itself."""
+    def answer(cls, exchange: Exchange, code: int, opening: bytes | None = None) -> None:
+        """Answer with the event, behind an `opening`, if a stream was asked for, else with the error itself."""
         try:
             wanted = bool(msgspec.json.decode(exchange.request.body, type=_Wanted).stream)
         except msgspec.DecodeError:
             wanted = False
         if wanted:
-            exchange.stream(200, wire.EVENTS, cls(code))
+            exchange.stream(200, wire.EVENTS, cls(code, opening))
         else:
             exchange.send(code, wire.JSON, errors.server_error(code))
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataplane.first_event import PREFIX, early_error
+from dataplane.first_event import PREFIXES, early_error
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_anything_else_is_part_of_an_answer(part: bytes) -> None:
     assert early_error(part) is None
 
 
-@given(st.binary(max_size=40))
-def test_any_bytes_at_all(rest: bytes) -> None:
-    early_error(PREFIX + rest)
+@given(st.sampled_from(PREFIXES), st.binary(max_size=40))
+def test_any_bytes_at_all(prefix: bytes, rest: bytes) -> None:
+    early_error(prefix + rest)
     early_error(rest)

@@ -16,18 +16,18 @@ find_python() {
     return 1
 }
 
-# Makes $venv when it is not there. Debian's python3 without python3-venv can make one only without pip in it;
-# the pip beside that Python installs into it just as well.
+# make_venv FOLDER: makes a virtual environment there. Debian's python3 without python3-venv can make one only without
+# pip in it; the pip beside that Python installs into it just as well.
 make_venv() {
-    local python
+    local folder=$1 python
     python=$(find_python)
-    rm -rf "$venv"
-    if "$python" -m venv "$venv" >/dev/null 2>&1; then
+    rm -rf "$folder"
+    if "$python" -m venv "$folder" >/dev/null 2>&1; then
         return
     fi
-    rm -rf "$venv"
-    "$python" -m venv --without-pip "$venv"
-    "$python" -m pip --python "$venv/bin/python" install --quiet --disable-pip-version-check pip
+    rm -rf "$folder"
+    "$python" -m venv --without-pip "$folder"
+    "$python" -m pip --python "$folder/bin/python" install --quiet --disable-pip-version-check pip
 }
 
 # prepare_venv [EXTRA]: has the project installed in $venv, with the extra. Installs only when pyproject.toml
@@ -36,7 +36,7 @@ prepare_venv() {
     local extra=${1:-} stamp=$venv/.routerctl-installed hash installed="" installed_extra=""
     if [[ ! -x $venv/bin/python ]]; then
         echo "making $venv" >&2
-        make_venv
+        make_venv "$venv"
     fi
     hash=$("$venv/bin/python" -c 'import hashlib, sys; print(hashlib.sha256(open(sys.argv[1], "rb").read()).hexdigest())' \
         "$root/pyproject.toml")

@@ -155,7 +155,7 @@ class ControlPlane:
             self._remote,
             self._kv.pages,
         )
-        if not self._registry.members() and self._config.vllm_discovery_address is None:
+        if not self._registry.members() and not self._config.takes_registrations:
             log.warning(
                 "no worker is configured: every request is answered 503; name some with --worker-urls, or "
                 "add them with `routerctl workers add URL`"

@@ -11,10 +11,10 @@ import zmq
 from zmq.asyncio import Poller
 from zmq.auth import Authenticator
 
-from controlplane.plane_keys_folder import Admission, KeysFolder
+from controlplane.plane_keys_folder import Admission, Guests, KeysFolder
 from controlplane.remote_tally import Tally
 from shared.clock import Clock
-from shared.plane_keys import PLANES, fingerprint
+from shared.plane_keys import fingerprint
 from shared.sockets import ZAP_DOMAIN, Context
 
 KEYS_INTERVAL = 1.0
@@ -27,9 +27,18 @@ log = logging.getLogger(__name__)
 class Doorkeeper:
     """Lets in who has a key in the folder. While it does not run, nobody is let in."""
 
-    def __init__(self, context: Context, folder: Path, tally: Tally, clock: Clock, cut_off: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        context: Context,
+        folder: Path,
+        guests: Guests,
+        tally: Tally,
+        clock: Clock,
+        cut_off: Callable[[], None],
+    ) -> None:
         """`cut_off` is called when somebody who was let in must not stay."""
-        self._folder = KeysFolder(folder)
+        self._folder = KeysFolder(folder, guests)
+        self._guests = guests
         self._tally = tally
         self._clock = clock
         self._cut_off = cut_off
@@ -62,7 +71,7 @@ class Doorkeeper:
             if found is not None and found != self._admission:
                 before, self._admission = self._admission, found
                 self._known.set()
-                log.info("keys of planes on other hosts: %d may connect (%s)", len(found.planes), self._folder.path)
+                log.info("keys of %s: %d may connect (%s)", self._guests.many, len(found.guests), self._folder.path)
                 if before is not None and found.cuts_off(before):
                     self._cut_off()
             await asyncio.sleep(KEYS_INTERVAL)
@@ -79,17 +88,18 @@ class Doorkeeper:
 
     def callback(self, domain: str, key: bytes) -> bool:
         """Say whether a public key (Z85) is let in; the library calls it by this name."""
-        if self._admission is not None and key in self._admission.planes:
+        if self._admission is not None and key in self._admission.guests:
             return True
         self._tally.unknown_key += 1
         now = self._clock.monotonic()
         if now - self._complained >= _COMPLAINT_SPACING:
             self._complained = now
             log.warning(
-                "refused a plane at %s (%d so far): its key %s is not in %s; put its public key there to let it in",
+                "refused %s at %s (%d so far): its key %s is not in %s; put its public key there to let it in",
+                self._guests.one,
                 self._asker,
                 self._tally.unknown_key,
                 fingerprint(key),
-                self._folder.path / PLANES,
+                self._folder.path / self._guests.folder,
             )
         return False

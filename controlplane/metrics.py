@@ -191,7 +191,7 @@ def _remote_connections(tally: Tally) -> Metric:
         "Connections to the ports for planes on other hosts: let in, refused for their key, or for having none.",
         labels=("result",),
     )
-    for result, count in (("let_in", tally.let_in), ("unknown_key", tally.unknown_key), ("no_key", tally.no_key)):
+    for result, count in tally.results.items():
         family.add_metric((result,), count)
     return family
 

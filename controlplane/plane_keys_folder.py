@@ -10,6 +10,7 @@ from typing import NamedTuple, TypeVar
 from shared.plane_keys import (
     PLANES,
     SERVER,
+    WORKERS,
     KeyFileError,
     KeyPair,
     public_files,
@@ -24,22 +25,35 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
+class Guests(NamedTuple):
+    """Those that may connect to a port: the folder of their public keys within ours, and what a log calls them."""
+
+    folder: str
+    one: str
+    many: str
+
+
+PLANES_ELSEWHERE = Guests(PLANES, "a plane", "planes on other hosts")
+REGISTRARS = Guests(WORKERS, "a worker", "workers that register")
+
+
 class Admission(NamedTuple):
     """Who we are, and whose public keys are let in."""
 
     own: KeyPair
-    planes: frozenset[bytes]
+    guests: frozenset[bytes]
 
     def cuts_off(self, before: Admission) -> bool:
         """Whether somebody who was let in by `before` must not stay: open connections are not asked for keys again."""
-        return self.own != before.own or not before.planes <= self.planes
+        return self.own != before.own or not before.guests <= self.guests
 
 
 class KeysFolder:
     """Reads the folder again whenever something in it has changed. What can not be used is logged once."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, guests: Guests) -> None:
         self.path = folder
+        self._guests = guests
         self._seen: object = None
         self._own: KeyPair | None = None
         self._told: tuple[str, ...] = ()
@@ -49,17 +63,17 @@ class KeysFolder:
 
         While our own pair can not be read, the one before it goes on to be used.
         """
-        seen = signature((secret_file(self.path, SERVER), self.path / PLANES))
+        seen = signature((secret_file(self.path, SERVER), self.path / self._guests.folder))
         if seen == self._seen:
             return None
         self._seen = seen
         problems: list[str] = []
         own = _or_problem(read_pair, secret_file(self.path, SERVER), problems)
-        found = [_or_problem(read_public, path, problems) for path in public_files(self.path / PLANES)]
+        found = [_or_problem(read_public, path, problems) for path in public_files(self.path / self._guests.folder)]
         if (told := tuple(problems)) != self._told:
             self._told = told
             for problem in problems:
-                log.error("keys of planes on other hosts: %s", problem)
+                log.error("keys of %s: %s", self._guests.many, problem)
         self._own = own or self._own
         if self._own is None:
             return None

@@ -16,9 +16,9 @@ from typing import BinaryIO
 import msgspec
 
 from controlplane.children import Plane, Process, find_control_plane, find_planes
-from shared.config import StartConfig, join_address
+from shared.config import StartConfig, flag_of, join_address
 from shared.decoding import DECODE_ERRORS
-from shared.discovery_config import parse_discovery_address
+from shared.discovery_config import discovery_addresses
 from shared.remote_address import parse_remote_address
 from shared.runtime_dir import PlaneRecord, RuntimeDir
 
@@ -77,8 +77,7 @@ def check_ports(config: StartConfig, found: Survey) -> None:
     if config.control_bind is not None:
         address = parse_remote_address("--control-bind", config.control_bind)
         ports += [("--control-bind", address.host, port) for port in address.ports]
-    if config.vllm_discovery_address is not None:
-        ports.append(("--vllm-discovery-address", *parse_discovery_address(config.vllm_discovery_address)))
+    ports += [(flag_of(field), host, port) for field, (host, port) in discovery_addresses(config)]
     for flag, host, port in ports:
         if not _is_held_by_control_plane(port, found):
             _check_port(flag, host, port, shared=False)
@@ -104,9 +103,8 @@ def _is_held_by_control_plane(port: int, found: Survey) -> bool:
         return True
     bind = config.control_bind
     remote = parse_remote_address("--control-bind", bind).ports if bind is not None else ()
-    discovery = config.vllm_discovery_address
-    registered = (parse_discovery_address(discovery)[1],) if discovery is not None else ()
-    return port in (config.admin_port, config.prometheus_port, *remote, *registered)
+    registration = (address[1] for _, address in discovery_addresses(config))
+    return port in (config.admin_port, config.prometheus_port, *remote, *registration)
 
 
 def _check_port(flag: str, host: str, port: int, *, shared: bool) -> None:

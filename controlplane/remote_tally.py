@@ -1,4 +1,4 @@
-"""How many connections came to the ports for planes on other hosts, and how many were let in. No socket, no clock."""
+"""How many connections came to ports that ask for keys, and how many were let in. No socket, no clock."""
 
 from __future__ import annotations
 
@@ -22,6 +22,11 @@ class Tally:
         self.open = 0
         self._accepted = 0
         self._decided = 0
+
+    @property
+    def results(self) -> dict[str, int]:
+        """What became of the connections, by the words of metrics' labels."""
+        return {"let_in": self.let_in, "unknown_key": self.unknown_key, "no_key": self.no_key}
 
     def take(self, event: int) -> None:
         """Count one event."""

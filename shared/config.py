@@ -18,7 +18,7 @@ from shared.version import __version__
 from shared.worker_attributes import ConfiguredWorker
 
 TLS_FILES = ("worker_ca_file", "worker_client_cert", "worker_client_key")
-PATHS = ("runtime_dir", "admin_token_file", "api_key_file", "control_keys", *TLS_FILES)
+PATHS = ("runtime_dir", "admin_token_file", "api_key_file", "control_keys", "discovery_keys", *TLS_FILES)
 
 
 class ConfigError(Exception):
@@ -56,6 +56,9 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     vllm_discovery_address: str | None = None
     # None: the private networks. Registrations make the router connect to what they name.
     discovery_allow: tuple[str, ...] = ()
+    # None: nobody registers with a key. A port of its own, as vLLM's own messages come without.
+    discovery_curve_address: str | None = None
+    discovery_keys: str | None = None
     # On: workers with these connectors serve whole requests as well.
     pd_fallback: bool = True
     # A long prompt behind others that are as long; a worker that does not answer at all is found out by then.
@@ -225,6 +228,11 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def all_urls(self) -> tuple[str, ...]:
         """Every worker, whatever its role."""
         return (*self.worker_urls, *self.prefill_urls, *self.decode)
+
+    @property
+    def takes_registrations(self) -> bool:
+        """Whether workers can register by themselves."""
+        return self.vllm_discovery_address is not None or self.discovery_curve_address is not None
 
     @property
     def is_disaggregated(self) -> bool:

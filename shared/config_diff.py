@@ -24,6 +24,8 @@ _CONTROL_PLANE = frozenset(
         "hung_plane_secs",
         "vllm_discovery_address",
         "discovery_allow",
+        "discovery_curve_address",
+        "discovery_keys",
         "control_bind",
         "control_keys",
         "kv_event_source",

@@ -26,6 +26,7 @@ from shared.config_fields import FIELDS, LISTS
 from shared.config_pd import KV_CONNECTORS
 from shared.config_policies import MAX_MODEL, MAX_MODELS
 from shared.connector_plugins import connector_names
+from shared.discovery_config import DISCOVERY_ADDRESSES
 from shared.kv_config import ENDPOINT
 from shared.policy_names import POLICIES
 from shared.policy_plugins import MODULE_AND_CLASS, plugin_names
@@ -61,7 +62,7 @@ _POLICY = "|".join((*POLICIES, *map(re.escape, plugin_names()), MODULE_AND_CLASS
 _PATTERNS = {
     **dict.fromkeys(POLICY_FIELDS, f"^({_POLICY})$"),
     "kv_connector": f"^({_CONNECTOR})$",
-    "vllm_discovery_address": r"^(tcp://)?(localhost|[0-9.]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$",
+    **dict.fromkeys(DISCOVERY_ADDRESSES, r"^(tcp://)?(localhost|[0-9.]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$"),
     **dict.fromkeys(ADDRESSES, _IPV4_OR_IPV6),
     "health_check_endpoint": "^/",
     "worker_server_name": f"^{SERVER_NAME}$",

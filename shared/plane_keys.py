@@ -1,10 +1,11 @@
-"""The CURVE keys by which the control plane and planes on other hosts know each other, as files.
+"""The CURVE keys by which the control plane, planes on other hosts and workers that register know each other, as files.
 
 The format is ZeroMQ's own certificate file, which pyzmq and CZMQ read and write, too: text, with keys in Z85.
 `NAME.key` holds a public key. `NAME.key_secret` holds both of a pair and must be readable by its owner only.
 
-A folder of the control plane's host holds `server.key_secret`, and in `planes/` the public key of each plane that may
-connect. Files may be replaced at any time: who uses them looks for changes (`signature`).
+A folder of the control plane's host holds `server.key_secret`, in `planes/` the public key of each plane that may
+connect, and in `workers/` that of each worker that may register and do nothing else. Files may be replaced at any time:
+who uses them looks for changes (`signature`).
 """
 
 from __future__ import annotations
@@ -25,11 +26,13 @@ from zmq.utils import z85
 SERVER = "server"
 """The name of the control plane's own pair."""
 PLANES = "planes"
-"""The folder, within the control plane's, of the public keys that may connect."""
+"""The folder, within the control plane's, of the public keys of planes that may connect."""
+WORKERS = "workers"
+"""The same for workers that may register."""
 PUBLIC = ".key"
 SECRET = ".key_secret"  # noqa: S105 - the end of a file's name
 MAX_KEYS = 1024
-"""Public keys in one folder: as many as there may be planes."""
+"""Public keys in one folder: as many as there may be planes. Several workers may have one key."""
 _MAX_FILE = 64 * 1024
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 _KEY_LENGTH = 40
@@ -66,15 +69,15 @@ def secret_file(folder: Path, name: str) -> Path:
     return folder / f"{name}{SECRET}"
 
 
-def public_file(folder: Path, name: str) -> Path:
-    """Return where its public key is kept: a plane's in the folder of those that may connect."""
-    return folder / f"{name}{PUBLIC}" if name == SERVER else folder / PLANES / f"{name}{PUBLIC}"
+def public_file(folder: Path, name: str, guests: str = PLANES) -> Path:
+    """Return where its public key is kept; `guests` is the folder of those that may connect as it does."""
+    return folder / f"{name}{PUBLIC}" if name == SERVER else folder / guests / f"{name}{PUBLIC}"
 
 
-def write_new_pair(folder: Path, name: str) -> KeyPair:
+def write_new_pair(folder: Path, name: str, guests: str = PLANES) -> KeyPair:
     """Make a pair and write both files. Raises KeyFileError, also when one of them is there."""
     check_name(name)
-    secret, public = secret_file(folder, name), public_file(folder, name)
+    secret, public = secret_file(folder, name), public_file(folder, name, guests)
     for path in (secret, public):
         if path.exists():
             raise KeyFileError(f"{path} is there already; choose another name, or another folder with --dir")

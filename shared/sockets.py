@@ -92,6 +92,11 @@ def control_server(context: Context, endpoint: str, keys: KeyPair | None = None)
     return _bound(socket, endpoint, keys, largest=MAX_REPORT)
 
 
+def registration_server(context: Context, endpoint: str, keys: KeyPair, *, largest: int) -> Socket:
+    """ROUTER over TCP for workers that register and prove their keys, bound. Messages have at most `largest` bytes."""
+    return _bound(_socket(context, zmq.ROUTER, queue=1000), endpoint, keys, largest=largest)
+
+
 def control_client(
     context: Context, endpoint: str, identity: bytes, keys: ClientKeys | None = None, rng: Random | None = None
 ) -> Socket:

@@ -1,4 +1,4 @@
-"""`routerctl keys`: make and show the keys of the control plane and of planes on other hosts. Never shows a secret."""
+"""`routerctl keys`: make and show the keys of the control plane, of planes elsewhere and of workers; never a secret."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from shared.plane_keys import (
     PLANES,
     SECRET,
     SERVER,
+    WORKERS,
     KeyFileError,
     fingerprint,
     public_file,
@@ -24,6 +25,8 @@ from shared.plane_keys import (
 )
 
 keys = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
+_ROLES = {PLANES: "plane", WORKERS: "worker"}
+_FOLDERS = {role: folder for folder, role in _ROLES.items()}
 _STATES = {None: "-", True: "let in", False: "not let in"}
 _Folder = Annotated[str, typer.Option("--dir", metavar="FOLDER", help="The folder of keys.", show_default=True)]
 
@@ -31,8 +34,8 @@ _Folder = Annotated[str, typer.Option("--dir", metavar="FOLDER", help="The folde
 class ShownKey(msgspec.Struct, frozen=True, kw_only=True):
     """One key as it is shown. `secret` is the file of its secret part, where that is here; never what is in it.
 
-    `let_in` is whether the control plane of this folder lets a plane with it in; None where the folder is not that of
-    a control plane, and for the control plane's own.
+    `role` is server, plane or worker; who is let in nowhere counts as a plane. `let_in` is whether the control plane of
+    this folder lets it in; None where the folder is not that of a control plane, and for the control plane's own.
     """
 
     name: str
@@ -51,19 +54,22 @@ def new(
         typer.Argument(metavar="[NAME]...", help="server, or names of hosts with planes. [default: server plane]"),
     ] = None,
     folder: _Folder = "keys",
+    for_workers: Annotated[
+        bool, typer.Option("--workers", help="The names are those of workers that register. [default: server worker]")
+    ] = False,
 ) -> int:
     """Make key pairs: NAME.key_secret, which only its owner can read, and NAME.key.
 
     The pair named server is the control plane's. All others are planes', and their public keys go to the folder's
-    planes/, which lets them in. Nothing is ever overwritten.
+    planes/, which lets them in; with --workers they are workers', and go to workers/. Nothing is ever overwritten.
     """
-    path = Path(folder)
+    path, guests = Path(folder), WORKERS if for_workers else PLANES
     try:
-        for name in names or (SERVER, "plane"):
-            pair = write_new_pair(path, name)
+        for name in names or (SERVER, "worker" if for_workers else "plane"):
+            pair = write_new_pair(path, name, guests)
             print(f"{name}: {fingerprint(pair.public)}")
             print(f"  secret  {secret_file(path, name)}")
-            print(f"  public  {public_file(path, name)}")
+            print(f"  public  {public_file(path, name, guests)}")
     except KeyFileError as error:
         raise ConfigError(str(error)) from None
     return 0
@@ -78,7 +84,10 @@ def show(folder: _Folder = "keys", as_json: Annotated[bool, typer.Option("--json
     path = Path(folder)
     if not path.is_dir():
         raise ConfigError(f"{path} is no folder; give the one of your keys with --dir")
-    shown = [_shown(path, file) for file in (*public_files(path), *public_files(path / PLANES))]
+    shown = [
+        _shown(path, file)
+        for file in (*public_files(path), *public_files(path / PLANES), *public_files(path / WORKERS))
+    ]
     known = {key.name for key in shown}
     shown += [_lone(file) for file in sorted(path.glob(f"*{SECRET}")) if file.stem not in known]
     if secret_file(path, SERVER).exists():
@@ -99,12 +108,12 @@ def show(folder: _Folder = "keys", as_json: Annotated[bool, typer.Option("--json
 def _judged(folder: Path, key: ShownKey) -> ShownKey:
     if key.role == "server":
         return key
-    let_in = public_file(folder, key.name).exists() and key.public_key != ""
+    let_in = public_file(folder, key.name, _FOLDERS[key.role]).exists() and key.public_key != ""
     return msgspec.structs.replace(key, let_in=let_in)
 
 
 def _shown(folder: Path, file: Path) -> ShownKey:
-    name, role = file.stem, "plane" if file.parent.name == PLANES else "server"
+    name, role = file.stem, _ROLES.get(file.parent.name, "server")
     secret = secret_file(folder, name)
     problem = None
     try:

@@ -44,6 +44,15 @@ HELP: dict[str, tuple[str, str]] = {
         "Networks (CIDR) that registrations are taken from, and whose addresses they may name; by default the private "
         "ones.",
     ),
+    "discovery_curve_address": (
+        "ADDRESS:PORT",
+        "Have workers register there with keys (`routerctl register --keys`), encrypted; needs --discovery-keys.",
+    ),
+    "discovery_keys": (
+        "FOLDER",
+        "The router's key, and in workers/ the public keys of those that may register; made by `routerctl keys new "
+        "--workers`. Keys may be added, removed and replaced at any time.",
+    ),
     "pd_fallback": (
         "",
         "Have one worker do the whole request where no pair can; prefill workers do so last. Switch it off with "

@@ -31,6 +31,8 @@ def start(
     kv_connector: Annotated[Text, option("kv_connector")] = None,
     vllm_discovery_address: Annotated[Text, option("vllm_discovery_address")] = None,
     discovery_allow: Annotated[Texts, option("discovery_allow")] = None,
+    discovery_curve_address: Annotated[Text, option("discovery_curve_address")] = None,
+    discovery_keys: Annotated[Text, option("discovery_keys")] = None,
     pd_fallback: Annotated[Text, option("pd_fallback")] = None,
     prefill_timeout_secs: Annotated[Text, option("prefill_timeout_secs")] = None,
     decode_first_byte_timeout_secs: Annotated[Text, option("decode_first_byte_timeout_secs")] = None,

@@ -30,7 +30,7 @@ class Discovery:
 
         At the first start an address that can not be had is a ConfigError; later it is tried again and again.
         """
-        if self._config.vllm_discovery_address is None:
+        if not self._config.takes_registrations:
             # Of an earlier control plane, that listened.
             await membership.discover({})
             return

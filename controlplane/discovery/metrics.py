@@ -34,3 +34,12 @@ def discovery_metrics(service: DiscoveryService, now: float) -> Iterator[Metric]
     connections = GaugeMetricFamily(_PREFIX + "connections", "Connections to the discovery port.")
     connections.add_metric((), len(service.connections))
     yield from (messages, refused, workers, connections)
+    if service.keyed is not None:
+        keyed = CounterMetricFamily(
+            _PREFIX + "keyed_connections",
+            "Connections to the port for workers with keys: let in, refused for their key, or for having none.",
+            labels=("result",),
+        )
+        for result, count in service.keyed.tally.results.items():
+            keyed.add_metric((result,), count)
+        yield keyed

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 from controlplane.discovery.connections import Connection, Connections
 from controlplane.discovery.discovered import Announced
@@ -23,6 +24,7 @@ from controlplane.registry import Registry
 from shared.clock import Clock
 from shared.config import ConfigError, StartConfig, join_address
 from shared.discovery_config import parse_discovery_address
+from shared.process import raise_descriptor_limit
 from shared.registration import (
     MAX_TEXT,
     Accepted,
@@ -33,8 +35,12 @@ from shared.registration import (
     encode_registration,
     is_registration,
 )
+from shared.remote_address import TcpAddress
 from shared.worker_rank import split_rank
 from shared.worker_url import origin
+
+if TYPE_CHECKING:
+    from controlplane.discovery.keyed_port import KeyedRegistrationPort
 
 PACE = 0.05
 """Seconds between changes of the membership."""
@@ -91,18 +97,22 @@ class DiscoveryService:
         self.tally = DiscoveryTally()
         self.registrations = Registrations(config.intra_node_data_parallel_size)
         self.connections = Connections(self._networks, clock, heard=self.heard, refused=self._refused)
+        self.keyed = _keyed_port(config, clock)
         self.registrations.restore(self._still_allowed(members.discovered()), now=clock.monotonic())
 
     async def run(self, *, required: bool) -> None:
         """Listen until cancelled. Where the address can not be had, raise ConfigError if `required`, else try on."""
         await self._tell()
-        server = await self._listen(required)
+        server = await self._listen(required) if self._config.vllm_discovery_address is not None else None
         try:
             async with asyncio.TaskGroup() as group:
+                if self.keyed is not None:
+                    group.create_task(self.keyed.run(self._heard_with_key))
                 group.create_task(self._tell_changes())
                 group.create_task(self._sweep())
         finally:
-            server.close()
+            if server is not None:
+                server.close()
             self.connections.close()
 
     def heard(self, message: bytes, peer: str) -> bytes | None:
@@ -115,6 +125,13 @@ class DiscoveryService:
         else:
             self._register(told, peer)
         return None
+
+    def _heard_with_key(self, message: bytes, peer: str) -> bytes | None:
+        try:
+            return self._heard_own(message, peer)
+        except RefusedError as error:
+            self._refused(error, peer)
+            return error.answer
 
     def _heard_own(self, message: bytes, peer: str) -> bytes | None:
         try:
@@ -217,6 +234,17 @@ class DiscoveryService:
 
     def _refused(self, error: RefusedError, peer: str) -> None:
         self.tally.refuse(error, peer, now=self._clock.monotonic())
+
+
+def _keyed_port(config: StartConfig, clock: Clock) -> KeyedRegistrationPort | None:
+    """Return the port for workers with keys; None when there is to be none."""
+    if config.discovery_curve_address is None or config.discovery_keys is None:
+        return None
+    # Only for those who use it.
+    from controlplane.discovery.keyed_port import KeyedRegistrationPort
+
+    address = TcpAddress(*parse_discovery_address(config.discovery_curve_address))
+    return KeyedRegistrationPort(address, Path(config.discovery_keys), clock, raise_descriptor_limit())
 
 
 def _few(texts: Sequence[str]) -> str:

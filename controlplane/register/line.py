@@ -36,7 +36,7 @@ _GREETING_PAUSE = 0.01
 _UNANSWERED = 3.0
 """Intervals between pings without an answer after which that is said."""
 _CAUSES = Causes(
-    key_refused="our key is not let in: put its public part into workers/ of the folder of --registration-keys there",
+    key_refused="our key is not let in: put its public part into workers/ of the folder of --discovery-keys there",
     other_key="who answers there has not the key of --server-key, takes no keys there, or is no router",
     mute_after_key="it takes registrations and answers none; is it a router of this version?",
     mute="it takes connections and says nothing; is it a router's port for registrations, and does it ask for keys?",

@@ -65,6 +65,21 @@ def registrar(folder: Path, *arguments: str) -> Iterator[Registrar]:
         one.close()
 
 
+@contextmanager
+def engine(folder: Path, port: int, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A simulated engine on that port; yields once it serves."""
+    command = (sys.executable, "-u", "-m", "controlplane.sim", f"--port={port}", *arguments)
+    said = folder / "engine"
+    with said.open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        eventually(lambda: " ready at " in said.read_text(), "the engine")
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
 class RouterSocket:
     """A router as registrars see it: takes what they send, and answers while a test waits for something."""
 

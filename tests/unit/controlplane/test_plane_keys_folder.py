@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from controlplane.plane_keys_folder import Admission, KeysFolder
+from controlplane.plane_keys_folder import PLANES_ELSEWHERE, Admission, KeysFolder
 from shared.plane_keys import KeyPair, public_file, secret_file, write_new_pair
 
 OWN, OTHER = KeyPair(b"1", b"1"), KeyPair(b"2", b"2")
@@ -10,7 +10,7 @@ OWN, OTHER = KeyPair(b"1", b"1"), KeyPair(b"2", b"2")
 
 def test_who_is_let_in_follows_the_folder(tmp_path: Path) -> None:
     server, a = write_new_pair(tmp_path, "server"), write_new_pair(tmp_path, "a")
-    folder = KeysFolder(tmp_path)
+    folder = KeysFolder(tmp_path, PLANES_ELSEWHERE)
     assert folder.read() == Admission(server, frozenset({a.public}))
     assert folder.read() is None
     b = write_new_pair(tmp_path, "b")
@@ -20,7 +20,7 @@ def test_who_is_let_in_follows_the_folder(tmp_path: Path) -> None:
 
 
 def test_without_a_pair_of_its_own_there_is_nobody(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    folder = KeysFolder(tmp_path)
+    folder = KeysFolder(tmp_path, PLANES_ELSEWHERE)
     assert folder.read() is None
     assert "server.key_secret: No such file" in caplog.text
     server = write_new_pair(tmp_path, "server")
@@ -31,7 +31,7 @@ def test_a_key_is_taken_out_also_while_the_own_pair_can_not_be_read(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     server, _ = write_new_pair(tmp_path, "server"), write_new_pair(tmp_path, "a")
-    folder = KeysFolder(tmp_path)
+    folder = KeysFolder(tmp_path, PLANES_ELSEWHERE)
     folder.read()
     secret_file(tmp_path, "server").chmod(0o644)
     public_file(tmp_path, "a").unlink()
@@ -43,7 +43,7 @@ def test_a_key_is_taken_out_also_while_the_own_pair_can_not_be_read(
 
 def test_a_wrong_file_keeps_nobody_else_out_and_is_named_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     server, a = write_new_pair(tmp_path, "server"), write_new_pair(tmp_path, "a")
-    folder = KeysFolder(tmp_path)
+    folder = KeysFolder(tmp_path, PLANES_ELSEWHERE)
     for number in range(3):
         (tmp_path / "planes" / "wrong.key").write_text("x" * number)
         assert folder.read() == Admission(server, frozenset({a.public}))

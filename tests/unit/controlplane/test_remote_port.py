@@ -10,7 +10,7 @@ import pytest
 import zmq
 
 import controlplane.doorkeeper
-import controlplane.remote_port
+import controlplane.keyed_ports
 from controlplane.remote_port import RemotePort
 from shared.clock import SystemClock
 from shared.messages import TOPIC_HEARTBEAT
@@ -157,8 +157,8 @@ def test_the_own_key_may_be_replaced(tmp_path: Path) -> None:
 def test_too_many_connections_close_the_ports_for_a_while(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(controlplane.remote_port, "_REST", 0.1)
-    monkeypatch.setattr(controlplane.remote_port, "MAX_CONNECTIONS", 80)
+    monkeypatch.setattr(controlplane.keyed_ports, "_REST", 0.1)
+    monkeypatch.setattr(controlplane.keyed_ports, "MAX_CONNECTIONS", 80)
 
     async def story(scene: Scene) -> None:
         right = scene.subscriber(scene.plane, scene.server.public)

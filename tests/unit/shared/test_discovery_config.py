@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 import pytest
 
 from shared.config import StartConfig
-from shared.discovery_config import discovery_problems, parse_discovery_address
+from shared.discovery_config import discovery_addresses, discovery_problems, parse_discovery_address
+from shared.plane_keys import write_new_pair
 
 
 def texts(**values: object) -> list[str]:
@@ -49,3 +52,35 @@ def test_a_public_address_needs_networks() -> None:
 def test_what_does_not_fit_together() -> None:
     assert "has no effect" in texts(discovery_allow=("10.0.0.0/8",))[0]
     assert "are both 30000" in texts(vllm_discovery_address="0.0.0.0:30000")[0]
+
+
+def test_keys_and_their_address_go_together(tmp_path: Path) -> None:
+    keys, bind = str(tmp_path), "8.8.8.8:30002"
+    (said,) = texts(discovery_curve_address=bind)
+    assert "give a folder with --discovery-keys" in said
+    (said,) = texts(discovery_keys=keys)
+    assert "has no effect without --discovery-curve-address" in said
+    (said,) = texts(discovery_curve_address=bind, discovery_keys=keys)
+    assert said.startswith("--discovery-keys: ")
+    assert "server.key_secret" in said
+    write_new_pair(tmp_path, "server")
+    # By its key a worker is known wherever it comes from.
+    assert texts(discovery_curve_address=bind, discovery_keys=keys) == []
+    assert texts(discovery_curve_address=bind, discovery_keys=keys, discovery_allow=("8.0.0.0/8",)) == []
+    (said,) = texts(discovery_curve_address="host:1", discovery_keys=keys)
+    assert "--discovery-curve-address is 'host:1'" in said
+
+
+def test_both_ports_are_told_apart(tmp_path: Path) -> None:
+    write_new_pair(tmp_path, "server")
+    given = {"vllm_discovery_address": "127.0.0.1:1", "discovery_keys": str(tmp_path)}
+    (said,) = texts(**given, discovery_curve_address="127.0.0.1:1")
+    assert "--vllm-discovery-address and --discovery-curve-address are both 1" in said
+    config = StartConfig(vllm_discovery_address="127.0.0.1:1", discovery_curve_address="0.0.0.0:2")
+    assert [address for _, address in discovery_addresses(config)] == [("127.0.0.1", 1), ("0.0.0.0", 2)]
+
+
+def test_registrations_with_keys_alone_mean_no_prefill_and_decode() -> None:
+    config = StartConfig(discovery_curve_address="0.0.0.0:2")
+    assert config.takes_registrations
+    assert not config.settings().disaggregated

@@ -78,3 +78,13 @@ def test_mistakes_are_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFix
     assert "give the one of your keys with --dir" in errors[1]
     assert run(["keys", "show", f"--dir={tmp_path}"]) == 0
     assert "no keys in" in capsys.readouterr().out
+
+
+def test_workers_keys_let_in_workers_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["keys", "new", "--workers", "server", "gpu-a", "gpu-b", f"--dir={tmp_path}"]) == 0
+    assert str(tmp_path / "workers" / "gpu-a.key") in capsys.readouterr().out
+    assert not (tmp_path / "planes").exists()
+    (tmp_path / "workers" / "gpu-b.key").unlink()
+    run(["keys", "show", f"--dir={tmp_path}", "--json"])
+    shown = {key["name"]: (key["role"], key["let_in"]) for key in json.loads(capsys.readouterr().out)}
+    assert shown == {"server": ("server", None), "gpu-a": ("worker", True), "gpu-b": ("plane", False)}

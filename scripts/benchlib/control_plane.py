@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 
-from benchlib import adopting, changes, large_fleet, reloads
+from benchlib import adopting, changes, large_fleet, registrations, reloads
 from benchlib.load import Upstream
 from benchlib.processes import Processes
 from benchlib.scenarios import Settings
@@ -29,6 +29,11 @@ def measure(processes: Processes, upstream: Upstream, settings: Settings, direct
             for metric, value in figures.items():
                 wanted = "<= 100" if metric == "p99_ms" and kind != "add" else ""
                 rows.append(_row("change to honoured", f"{planes} planes, {kind}", metric, value, wanted))
+    found = registrations.measure(processes, upstream, 4, settings.changes, directory / "registrations")
+    for kind, figures in found.items():
+        for metric, value in figures.items():
+            wanted = ("<= 1000" if kind == "hello" else "<= 100") if metric == "p99_ms" else ""
+            rows.append(_row("registration to honoured", f"4 planes, {kind}", metric, value, wanted))
     for workers, models in ((settings.many_workers, 1), (settings.many_workers, 20)):
         for metric, value in adopting.measure(workers, models).items():
             wanted = "<= 2" if metric == "p50_ms" else ""

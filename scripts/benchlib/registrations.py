@@ -1,0 +1,116 @@
+"""How long it takes until every plane honours what a worker that registers says, under light load.
+
+`hello` counts from the frame's sending until every plane has the worker as ready, `goodbye` until none has it any more.
+`SIGTERM` is a goodbye as `routerctl register` says it, from the signal on.
+"""
+
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import zmq
+
+from benchlib import net, peer, targets
+from benchlib.admin import Admin
+from benchlib.load import Upstream, run_load
+from benchlib.processes import BenchError, Processes
+from benchlib.stats import quantile
+from benchlib.wire import LoadSpec
+from shared.registration import FromEngine, Goodbye, Hello, encode_registration
+
+_WORKERS = 4
+_RATE = 100.0
+_PAUSE = 0.03
+_PATIENCE = 30.0
+
+
+def measure(
+    processes: Processes, upstream: Upstream, planes: int, count: int, directory: Path
+) -> dict[str, dict[str, float]]:
+    """Have a worker come and go `count` times by frames, and a tenth as often by a process; return as `changes`."""
+    *addresses, stranger = upstream.addresses(_WORKERS + 1)
+    (port,) = net.free_ports(1)
+    flag = f"--vllm-discovery-address=127.0.0.1:{port}"
+    router = targets.start(processes, "routerctl", addresses, planes, directory, (flag,))
+    taken: dict[str, list[float]] = {"hello": [], "goodbye": [], "SIGTERM": []}
+    failures: list[BaseException] = []
+    try:
+        router.wait_ready()
+
+        def come_and_go() -> None:
+            try:
+                with Admin(router.launch.admin_port, directory / "run") as admin:
+                    url, endpoint = f"http://{stranger}", f"tcp://127.0.0.1:{port}"
+                    _by_frames(admin, url, endpoint, count, taken)
+                    for _ in range(max(5, count // 10)):
+                        taken["SIGTERM"].append(_by_process(processes, admin, url, endpoint, directory))
+            except Exception as error:
+                # Told by the thread that waits for this one.
+                failures.append(error)
+
+        changing = threading.Thread(target=come_and_go)
+        changing.start()
+        errors = 0
+        while changing.is_alive():
+            spec = LoadSpec(mode="open", connections=16, seconds=5.0, rate=_RATE, port=router.port)
+            result, _, _ = run_load(processes, spec, time.monotonic)
+            errors += sum(result.errors.values())
+        changing.join()
+        if failures:
+            raise BenchError(f"registrations could not be made: {failures[0]}")
+    finally:
+        router.stop()
+    return {
+        kind: {
+            "p50_ms": quantile(times, 0.5) * 1e3,
+            "p99_ms": quantile(times, 0.99) * 1e3,
+            "most_ms": max(times) * 1e3,
+            "changes": float(len(times)),
+            "failed_requests": float(errors),
+        }
+        for kind, times in taken.items()
+    }
+
+
+def _by_frames(admin: Admin, url: str, endpoint: str, count: int, taken: dict[str, list[float]]) -> None:
+    with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
+        socket.linger = 0
+        socket.connect(endpoint)
+        for number in range(1, count + 1):
+            hello = Hello(registrar="bench", seq=2 * number, url=url, epoch=number)
+            taken["hello"].append(_timed(admin, lambda said=hello: _send(socket, said), _WORKERS + 1))  # type: ignore[misc]
+            goodbye = Goodbye(registrar="bench", seq=2 * number + 1, url=url)
+            taken["goodbye"].append(_timed(admin, lambda said=goodbye: _send(socket, said), _WORKERS))  # type: ignore[misc]
+
+
+def _send(socket: "zmq.Socket[bytes]", said: FromEngine) -> None:
+    socket.send(encode_registration(said))
+
+
+def _by_process(processes: Processes, admin: Admin, url: str, endpoint: str, directory: Path) -> float:
+    command = [str(peer.ROOT / ".venv" / "bin" / "routerctl"), "register", f"--router={endpoint}", f"--url={url}"]
+    registrar = processes.start(command, log=directory / "registrar.log")
+    _until_ready(admin, _WORKERS + 1)
+    took = _timed(admin, lambda: registrar.send_signal(signal.SIGTERM), _WORKERS)
+    if registrar.wait(_PATIENCE) != 0:
+        raise BenchError(f"a registrar failed; see {directory / 'registrar.log'}")
+    return took
+
+
+def _timed(admin: Admin, act: Callable[[], None], ready: int) -> float:
+    time.sleep(random.uniform(0, _PAUSE))
+    began = time.monotonic()
+    act()
+    _until_ready(admin, ready)
+    return time.monotonic() - began
+
+
+def _until_ready(admin: Admin, count: int) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    while any(status.ready_workers != count for status in admin.statuses()):
+        if time.monotonic() > deadline:
+            raise BenchError(f"not every plane has {count} ready workers after {_PATIENCE:g} s")
+        time.sleep(0.001)

@@ -32,7 +32,7 @@ HELP: dict[str, tuple[str, str]] = {
     "kv_connector": (
         "NAME",
         "How KV cache goes from prefill to decode workers, by vLLM's connectors: nixl (pull), nixl_push, mooncake, "
-        "moriio, example, lmcache, an installed connector's name, or module:Class.",
+        "moriio, nccl, example, lmcache, an installed connector's name, or module:Class.",
     ),
     "vllm_discovery_address": (
         "ADDRESS:PORT",

@@ -27,7 +27,7 @@ WEIGHT = "Its share of the requests against the others; 0: only when no other ca
 PRIORITY = "Workers of the highest priority are used as long as one can take a request."
 CAPACITY = "How many requests it takes well at a time."
 BOOTSTRAP = "Of a prefill worker with Mooncake: the port of its bootstrap server, 8998 if this is not given."
-ADDRESS = "Its address for KV transfers, where the connector needs it (moriio) and it does not register."
+ADDRESS = "Its address for KV transfers, where the connector needs it (moriio, nccl) and it does not register."
 MODE = "With moriio: how KV cache goes to the decode worker."
 
 TAKES_NEGATIVE_NUMBERS = {"ignore_unknown_options": True}

@@ -68,6 +68,8 @@ def routerctl(*arguments: str, cwd: Path, **environment: str) -> subprocess.Comp
         ("workers drain 127.0.0.1:19101", {}, ["URL has '127.0.0.1:19101'", "http://host:port"]),
         ("workers add nope", {}, ["URL has 'nope'", "the scheme is missing"]),
         ("workers add http://a:1 --weight -1", {}, ["weight is -1.0", "from 0 to 1000"]),
+        ("workers add http://a:1 --bootstrap-port 0", {}, ["bootstrap_port = 0", "from 1 to 65535"]),
+        ("start --kv-connector moonkake", {}, ["--kv-connector is 'moonkake'", "did you mean mooncake?"]),
         ("workers add http://a:1 --label zone", {}, ["label is 'zone'", "NAME=TEXT"]),
         ("workers list --label zone", {}, ["label is 'zone'", "NAME=TEXT"]),
         ("workers weight http://a:1 -1", {}, ["weight is -1.0", "from 0 to 1000"]),

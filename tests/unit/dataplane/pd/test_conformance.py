@@ -55,7 +55,13 @@ class Shouting(Tagged):
 
 
 class Credulous(Tagged):
-    serves_once = True
+    def handoff(self, answer: bytes) -> bytes | None:
+        return answer or None
+
+
+class Hasty(Tagged):
+    def handoff(self, answer: bytes) -> bytes | None:
+        return b"" if b"{}" not in answer else b"x"
 
 
 class Strange(Tagged):
@@ -82,6 +88,7 @@ _CUT = {"choices": [{"finish_reason": "length"}]}
         ("mooncake", _CUT, (Transfer(engine_ids={"0": "e"}), Transfer())),
         ("moriio", {"kv_transfer_params": {**_NIXL, "transfer_id": "t"}}, moriio("read")),
         ("moriio", {"kv_transfer_params": {**_NIXL, "transfer_id": "t"}}, moriio("write")),
+        ("nccl", {}, (Transfer(address="10.0.0.1:21001"), Transfer(address="10.0.0.2:21001"))),
         ("example", {}, ()),
         ("lmcache", {}, ()),
     ],
@@ -97,7 +104,8 @@ def test_the_routers_own_conform(name: str, answer: Any, transfers: tuple[Transf
         (Streaming, "is not a stream"),
         (Losing, "the decode leg keeps the client's"),
         (Shouting, "lower case"),
-        (Credulous, "no decode leg goes out"),
+        (Credulous, "hands nothing over"),
+        (Hasty, "no decode leg goes out"),
         (Strange, "fit each other"),
     ],
 )

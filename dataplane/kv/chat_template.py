@@ -16,6 +16,8 @@ import jinja2
 from jinja2 import nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from dataplane.kv.conversations import UnreadableError
+
 # A client's messages may have anything where a template expects something.
 _WHAT_TEMPLATES_RAISE = (
     jinja2.TemplateError,
@@ -26,10 +28,6 @@ _WHAT_TEMPLATES_RAISE = (
     TypeError,
     ValueError,
 )
-
-
-class UnreadableError(ValueError):
-    """A prompt whose tokens can not be known here."""
 
 
 class ChatTemplate:
@@ -46,6 +44,8 @@ class ChatTemplate:
         self._special = dict(special)
         self._walks_over_parts = _walks_over_parts(environment.parse(source))
         self._template = environment.from_string(source)
+        self.system_first = self._refuses_later_systems()
+        """Whether it takes no system message behind others."""
 
     def render(
         self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Any] | None, more: Mapping[str, Any]
@@ -63,6 +63,14 @@ class ChatTemplate:
             )
         except _WHAT_TEMPLATES_RAISE as error:
             raise UnreadableError(f"the chat template: {error}") from error
+
+    def _refuses_later_systems(self) -> bool:
+        messages = [{"role": role, "content": "t"} for role in ("system", "user", "system", "user")]
+        try:
+            self.render(messages, None, {"add_generation_prompt": False})
+        except UnreadableError:
+            return True
+        return False
 
     def _message(self, message: Mapping[str, Any]) -> dict[str, Any]:
         content = message.get("content")

@@ -1,6 +1,6 @@
 """A request's prompt as keys of the KV index: body -> token ids -> keys. In a thread of its own, bounded.
 
-Read are `/v1/completions` and `/v1/chat/completions`; token ids that a client gives need no tokenizer. What can not be
+Read are completions, chats, responses and messages; token ids that a client gives need no tokenizer. What can not be
 read says why, by one of the words of `WHY`.
 """
 
@@ -8,12 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
+from dataplane.kv.conversations import (
+    MessagesBody,
+    ResponsesBody,
+    UnreadableError,
+    of_messages,
+    of_responses,
+    template_variables,
+)
 from shared.decoding import DECODE_ERRORS
 from shared.kv_chain import chain, encode_extra, root
 from shared.kv_config import tokenizer_folders
@@ -25,7 +33,7 @@ MOST_BODY: Final = 1024 * 1024
 """Bytes of a body that is read: parsing holds the interpreter's lock, 2 ms for so many."""
 MOST_PENDING: Final = 32
 """Prompts that wait to be read; more are chosen for without: they would wait longer than a cached prefix saves."""
-_PATHS: Final = ("/v1/completions", "/v1/chat/completions")
+_PATHS: Final = frozenset({"/v1/completions", "/v1/chat/completions", "/v1/responses", "/v1/messages"})
 
 WHY: Final[Mapping[str, str]] = {
     "no_tokenizer": "prompts can not be read without the model's tokenizer; give its folder with --tokenizer",
@@ -33,7 +41,7 @@ WHY: Final[Mapping[str, str]] = {
     "tokenizer_loading": "the tokenizer is being loaded",
     "too_large": "bodies above 1 MiB are not read",
     "too_many": "more prompts wait to be read than can be read in time",
-    "unreadable": "prompts with parts that are no text, or of other endpoints, can not be read",
+    "unreadable": "prompts with parts that are no text, or of other endpoints, can not be read (docs/kv-events.md)",
 }
 
 logger = logging.getLogger(__name__)
@@ -51,7 +59,6 @@ class _Body(msgspec.Struct):
     prompt: str | list[Any] | None = None
     messages: list[dict[str, Any]] | None = None
     tools: list[Any] | None = None
-    tool_choice: Any = None
     cache_salt: str | None = None
     add_special_tokens: bool | None = None
     add_generation_prompt: bool = True
@@ -64,6 +71,10 @@ class _Body(msgspec.Struct):
 
 
 _decode = msgspec.json.Decoder(_Body).decode
+_DECODERS: Final[Mapping[str, Callable[[bytes], ResponsesBody | MessagesBody]]] = {
+    "/v1/responses": msgspec.json.Decoder(ResponsesBody).decode,
+    "/v1/messages": msgspec.json.Decoder(MessagesBody).decode,
+}
 
 
 class Prompts:
@@ -137,10 +148,10 @@ class Prompts:
         self, path: str, body: bytes, model: str | None, adapter: str | None, sizes: tuple[int, ...]
     ) -> PromptKeys:
         try:
-            found = _decode(body)
+            found: _Body | ResponsesBody | MessagesBody = _DECODERS.get(path, _decode)(body)
         except DECODE_ERRORS:
             return PromptKeys(why="unreadable")
-        given = _ids_of(found) if path == "/v1/completions" else None
+        given = _ids_of(found) if path == "/v1/completions" and isinstance(found, _Body) else None
         ids = given if given is not None else self._tokenise(path, found, model)
         if isinstance(ids, str):
             return PromptKeys(why=ids)
@@ -153,7 +164,7 @@ class Prompts:
             return PromptKeys(why="unreadable")
         return PromptKeys(len(ids), keys)
 
-    def _tokenise(self, path: str, body: _Body, model: str | None) -> list[int] | str:
+    def _tokenise(self, path: str, body: _Body | ResponsesBody | MessagesBody, model: str | None) -> list[int] | str:
         """Return the token ids, or why there are none."""
         folder = self._folders.get(model, self._folders.get(None))
         if folder is None:
@@ -163,6 +174,8 @@ class Prompts:
         tokenizer = self._tokenizers[folder]
         if tokenizer is None:
             return "tokenizer_failed"
+        if not isinstance(body, _Body):
+            return _of_conversation(tokenizer, body)
         if body.truncate_prompt_tokens is not None:
             return "unreadable"
         if path == "/v1/completions":
@@ -174,19 +187,27 @@ class Prompts:
 
 
 def _of_chat(tokenizer: ModelTokenizer, body: _Body) -> list[int] | str:
-    from dataplane.kv.chat_template import UnreadableError
-
     if not body.messages or body.chat_template is not None:
         return "unreadable"
-    more: dict[str, Any] = {"add_generation_prompt": body.add_generation_prompt and not body.continue_final_message}
-    if body.documents is not None:
-        more["documents"] = body.documents
-    if body.reasoning_effort is not None:
-        more["reasoning_effort"] = body.reasoning_effort
-    more |= body.chat_template_kwargs or {}
-    tools = body.tools if body.tool_choice != "none" else None
+    given = {
+        "add_generation_prompt": body.add_generation_prompt and not body.continue_final_message,
+        **({"documents": body.documents} if body.documents is not None else {}),
+        **(body.chat_template_kwargs or {}),
+    }
+    more = template_variables(body.reasoning_effort, given)
     try:
-        return tokenizer.of_chat(body.messages, tools, more, special=bool(body.add_special_tokens))
+        return tokenizer.of_chat(body.messages, body.tools, more, special=bool(body.add_special_tokens))
+    except UnreadableError:
+        return "unreadable"
+
+
+def _of_conversation(tokenizer: ModelTokenizer, body: ResponsesBody | MessagesBody) -> list[int] | str:
+    try:
+        if isinstance(body, ResponsesBody):
+            # vLLM adds what begins a text here, and in no other chat.
+            return tokenizer.of_chat(*of_responses(body), special=True)
+        chat = of_messages(body, system_first=tokenizer.system_first)
+        return tokenizer.of_chat(*chat, special=False)
     except UnreadableError:
         return "unreadable"
 

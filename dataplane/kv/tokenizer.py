@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dataplane.kv.chat_template import ChatTemplate, UnreadableError
+from dataplane.kv.chat_template import ChatTemplate
+from dataplane.kv.conversations import UnreadableError
 from shared.kv_config import TOKENIZER_FILE
 
 # One prompt at a time, in one thread: more threads of its own would only compete with the plane.
@@ -52,6 +53,11 @@ class ModelTokenizer:
         [encoding] = self._tokenizer.encode_batch_fast([text[:MOST_TEXT]], add_special_tokens=add_special_tokens)
         ids: list[int] = encoding.ids
         return ids
+
+    @property
+    def system_first(self) -> bool:
+        """Whether the chat template takes no system message behind others."""
+        return self._template is not None and self._template.system_first
 
     def of_chat(
         self, messages: list[dict[str, Any]], tools: list[Any] | None, more: Mapping[str, Any], *, special: bool

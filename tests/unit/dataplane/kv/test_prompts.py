@@ -12,10 +12,11 @@ import pytest
 from controlplane.sim import tokenizer as simulated
 from dataplane.kv.prompts import MOST_BODY, MOST_PENDING, WHY, PromptKeys, Prompts
 from shared.kv_chain import chain, encode_extra, root
-from tests.sim_tokenizer import write_tokenizer
+from tests.sim_tokenizer import TEMPLATE, write_tokenizer
 
 TEXT = "The quick brown fox jumps over 13 lazy dogs."
 CHAT, COMPLETION = "/v1/chat/completions", "/v1/completions"
+RESPONSES, ANTHROPIC = "/v1/responses", "/v1/messages"
 MESSAGES = [{"role": "user", "content": TEXT}]
 
 
@@ -86,6 +87,39 @@ def test_texts_and_chats_are_tokenised(folder: Path) -> None:
     play(act)
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        (RESPONSES, {"input": TEXT}),
+        (RESPONSES, {"input": [{"role": "user", "content": [{"type": "input_text", "text": TEXT}]}]}),
+        (ANTHROPIC, {"messages": MESSAGES, "max_tokens": 5}),
+        (ANTHROPIC, {"messages": [{"role": "user", "content": [{"type": "text", "text": TEXT}]}]}),
+    ],
+)
+def test_responses_and_messages_are_the_chats_that_they_stand_for(folder: Path, path: str, body: Any) -> None:
+    async def act(prompts: Prompts) -> None:
+        prompts.use((str(folder),))
+        chat = await read(prompts, {"messages": MESSAGES}, CHAT)
+        assert chat.tokens
+        assert await read(prompts, body, path) == chat
+        salted = await read(prompts, {**body, "cache_salt": "s"}, path)
+        assert (salted.tokens, salted.keys == chat.keys) == (chat.tokens, False)
+
+    play(act)
+
+
+def test_a_system_message_within_goes_first_where_the_template_wants_it(tmp_path: Path) -> None:
+    async def act(prompts: Prompts) -> None:
+        guard = "{% if not loop.first and message.role == 'system' %}{{ raise_exception('first') }}{% endif %}"
+        template = TEMPLATE.replace("%}<|im_start|>", f"%}}{guard}<|im_start|>", 1)
+        prompts.use((str(write_tokenizer(tmp_path / "model", [TEXT], template)),))
+        said = [*MESSAGES, {"role": "system", "content": TEXT}]
+        assert (await read(prompts, {"messages": said}, CHAT)).why == "unreadable"
+        assert await read(prompts, {"messages": said}, ANTHROPIC) == await read(prompts, {"messages": said[::-1]}, CHAT)
+
+    play(act)
+
+
 def test_each_model_has_its_own_tokenizer(folder: Path) -> None:
     async def act(prompts: Prompts) -> None:
         prompts.use((f"other={folder}",))
@@ -120,6 +154,9 @@ def test_a_folder_that_can_not_be_used_is_named_in_the_log(tmp_path: Path, caplo
         (COMPLETION, {"prompt": [[1, [2]]]}),
         (COMPLETION, {"prompt": TEXT, "truncate_prompt_tokens": 5}),
         (CHAT, {"prompt": TEXT}),
+        (RESPONSES, {"input": 5}),
+        (RESPONSES, {"input": TEXT, "previous_response_id": "resp_1"}),
+        (ANTHROPIC, {"messages": [{"role": "user", "content": [{"type": "image", "source": {"type": "url"}}]}]}),
         (CHAT, {"messages": []}),
         (CHAT, {"messages": MESSAGES, "chat_template": "{{ 1 }}"}),
         (CHAT, {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}),

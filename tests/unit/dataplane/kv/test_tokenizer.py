@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from controlplane.sim import tokenizer as simulated
-from dataplane.kv.chat_template import ChatTemplate, UnreadableError
+from dataplane.kv.chat_template import ChatTemplate
+from dataplane.kv.conversations import UnreadableError
 from dataplane.kv.tokenizer import MOST_TEXT, ModelTokenizer, TokenizerError
 from tests.sim_tokenizer import write_tokenizer
 

@@ -23,7 +23,7 @@ MAX_CONNECTIONS_OF_ONE = 512
 """From one address: a host has a few workers, a node that speaks for its pods some dozens."""
 READ_SIZE = 4096
 """Bytes read at a time; vLLM's messages have 65 to 200."""
-MAX_HELD = 4 * 1024 * 1024
+MAX_HELD = 2 * 1024 * 1024
 """Bytes that all connections may have in hand. Above it those go that have more than one read."""
 TURN = 0.02
 """Seconds between the turns while there is more to read than a turn has room for."""

@@ -33,6 +33,12 @@ MAX_WORKERS = 2048
 """Data-parallel ranks count each. Every worker costs a task here and a place in every plane's table."""
 MAX_PER_SENDER = 256
 """Of these from one address: more than a host has engines, also where a cluster's nodes speak for their pods."""
+MAX_UNPROVEN = 96
+MAX_UNPROVEN_PER_SENDER = 32
+"""Of these, workers that have never been well: being looked at they cost 100 KB each, and anybody can make them up.
+Where more want to be looked at, they take turns."""
+UNPROVEN_TURN = 10.0
+"""Seconds for which one of these is not put off for another one of as many from the same address."""
 LONGEST_SWEEP_PAUSE = 3.0
 """Seconds between sweeps above which this process stood still, and pings with it."""
 
@@ -81,6 +87,9 @@ class Registrations:
         self._ranks = ranks
         self._entries: dict[Place, _Entry] = {}
         self._by_sender: Counter[str] = Counter()
+        self._unproven: Counter[str] = Counter()
+        # Places, the first to come first.
+        self._never_well: dict[Place, float] = {}
         self._workers = 0
         self._swept: float | None = None
 
@@ -96,14 +105,15 @@ class Registrations:
         for url, ids in urls.items():
             told = Registration(url=url, announced=known[ids[0]], ranks=len(ids))
             # Nobody is known to have sent it: any sender may change it.
-            self._put(_Entry(told, tuple(ids), "", now))
+            self._put(_Entry(told, tuple(ids), "", now), None)
 
     def heard(self, told: Registration, sender: str, *, now: float) -> Heard | None:
         """Take in a registration. Returns what it changes, None when it is as known. Raises RefusedError."""
         entry, ids = self._entries.get(told.place), told.ids(self._ranks)
         if entry is None:
             self._check_room(sender, len(ids))
-            self._put(_Entry(told, ids, sender, now))
+            self._make_room(sender, len(ids), now)
+            self._put(_Entry(told, ids, sender, now), now)
             return Heard(told, ids)
         if told.registrar and told.registrar == entry.told.registrar and told.seq <= entry.told.seq:
             raise RefusedError("old", f"message {told.seq} of {told.url} comes after {entry.told.seq}")
@@ -113,13 +123,16 @@ class Registrations:
             self._refresh(entry, told, sender, now)
             return None
         self._check_right(entry, sender, now)
+        came = self._never_well.get(told.place)
         self._take(told.place)
         try:
             self._check_room(sender, len(ids))
+            if came is not None:
+                self._make_room(sender, len(ids), now)
         except RefusedError:
-            self._put(entry)
+            self._put(entry, came)
             raise
-        self._put(_Entry(told, ids, sender, now, unwell=entry.unwell))
+        self._put(_Entry(told, ids, sender, now, unwell=entry.unwell), came)
         return Heard(told, ids, entry.ids, is_new_life)
 
     def goodbye(self, told: Farewell, sender: str, *, now: float) -> tuple[str, ...]:
@@ -146,6 +159,8 @@ class Registrations:
         for place, entry in self._entries.items():
             if any(is_well(key) for key in entry.ids):
                 entry.unwell = None
+                if self._never_well.pop(place, None) is not None:
+                    self._unproven[entry.sender] -= len(entry.ids)
             elif entry.unwell is None:
                 entry.unwell = now
             silence = now - entry.heard
@@ -170,6 +185,29 @@ class Registrations:
         if self._workers + count > MAX_WORKERS:
             raise RefusedError("limit", f"{MAX_WORKERS} workers have registered already")
 
+    def _make_room(self, sender: str, count: int, now: float) -> None:
+        """Put off servers that were never well, so that one more can be looked at. Raises RefusedError."""
+        while self._unproven[sender] and self._unproven[sender] + count > MAX_UNPROVEN_PER_SENDER:
+            if not self._put_off(sender, now - UNPROVEN_TURN):
+                text = f"{MAX_UNPROVEN_PER_SENDER} workers from there are not healthy yet; it has to wait"
+                raise RefusedError("sender_limit", text)
+        while self._unproven[sender] < self._unproven.total() and self._unproven.total() + count > MAX_UNPROVEN:
+            most, its_count = self._unproven.most_common(1)[0]
+            # Whoever floods is put off for those that do not.
+            came_before = now if its_count > self._unproven[sender] + count else now - UNPROVEN_TURN
+            if not self._put_off(most, came_before):
+                raise RefusedError("limit", f"{MAX_UNPROVEN} workers are not healthy yet; it has to wait")
+
+    def _put_off(self, sender: str, came_before: float) -> bool:
+        """Forget the server of a sender that came first, if it came early enough and was never well."""
+        for place, came in self._never_well.items():
+            if self._entries[place].sender == sender:
+                if came > came_before:
+                    return False
+                self._take(place)
+                return True
+        return False
+
     @staticmethod
     def _check_right(entry: _Entry, sender: str, now: float) -> None:
         """Raise RefusedError for a sender that may not change a registration."""
@@ -185,13 +223,18 @@ class Registrations:
     def _refresh(self, entry: _Entry, told: Registration, sender: str, now: float) -> None:
         entry.told, entry.heard, entry.was_asked = told, now, False
         if not entry.sender:
-            self._by_sender[""] -= len(entry.ids)
-            self._by_sender[sender] += len(entry.ids)
+            came = self._never_well.get(told.place)
+            self._take(told.place)
             entry.sender = sender
+            self._put(entry, came)
 
-    def _put(self, entry: _Entry) -> None:
+    def _put(self, entry: _Entry, came: float | None) -> None:
+        """Have an entry; `came` is when it did, None of one that has been well."""
         self._entries[entry.told.place] = entry
         self._by_sender[entry.sender] += len(entry.ids)
+        if came is not None:
+            self._never_well[entry.told.place] = came
+            self._unproven[entry.sender] += len(entry.ids)
         self._workers += len(entry.ids)
 
     def _take(self, place: Place) -> _Entry:
@@ -200,4 +243,8 @@ class Registrations:
         self._by_sender[entry.sender] -= len(entry.ids)
         if not self._by_sender[entry.sender]:
             del self._by_sender[entry.sender]
+        if self._never_well.pop(place, None) is not None:
+            self._unproven[entry.sender] -= len(entry.ids)
+        if not self._unproven[entry.sender]:
+            del self._unproven[entry.sender]
         return entry

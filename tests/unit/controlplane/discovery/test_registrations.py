@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,6 +13,8 @@ from controlplane.discovery.refusals import RefusedError
 from controlplane.discovery.registration import Farewell, Registration
 from controlplane.discovery.registrations import (
     MAX_PER_SENDER,
+    MAX_UNPROVEN,
+    MAX_UNPROVEN_PER_SENDER,
     MAX_WORKERS,
     Heard,
     Registrations,
@@ -205,45 +209,99 @@ def flood(found: Registrations, sender: str, count: int, now: float) -> int:
     for port in range(1, count + 1):
         try:
             found.heard(told(port, host=sender), sender, now=now)
-        except RefusedError:
+        except RefusedError as refused:
+            if refused.reason not in ("sender_limit", "limit"):
+                raise
             continue
         taken += 1
     return taken
 
 
 def test_one_address_registers_so_many_and_no_more_g_disc_2() -> None:
+    found, now, taken = Registrations(), 0.0, 0
+    for _ in range(10):
+        now += 1
+        taken = flood(found, "10.0.0.1", MAX_PER_SENDER + 100, now)
+        # They have all become healthy.
+        found.sweep(now=now, is_well=well)
+    assert taken == len(found) == MAX_PER_SENDER
+    assert found.heard(told(), HOST, now=now) is not None
+
+
+def test_those_that_were_never_well_are_few_and_take_turns_g_disc_2() -> None:
     found = Registrations()
-    assert flood(found, "10.0.0.1", MAX_PER_SENDER + 100, 0.0) == MAX_PER_SENDER
+    assert flood(found, "10.0.0.1", 1000, 0.0) == MAX_UNPROVEN_PER_SENDER
+    for host in range(50):
+        flood(found, f"10.0.1.{host}", 1000, 0.0)
+    assert len(found) == MAX_UNPROVEN
+    # Who comes from elsewhere is taken at once, in place of one of the flood's.
     assert found.heard(told(), HOST, now=0.0) is not None
+    assert len(found) == MAX_UNPROVEN
+    found.sweep(now=1.0, is_well=lambda key: key == "http://10.0.0.9:80")
+    for host in range(50):
+        flood(found, f"10.0.2.{host}", 1000, 30.0)
+    assert "http://10.0.0.9:80" in found.announced()
+
+
+def test_from_one_address_they_take_turns() -> None:
+    found = Registrations()
+    flood(found, "10.0.0.1", MAX_UNPROVEN_PER_SENDER, 0.0)
+    late = told(999, host="10.0.0.1")
+    with pytest.raises(RefusedError) as caught:
+        found.heard(late, "10.0.0.1", now=5.0)
+    assert caught.value.reason == "sender_limit"
+    assert found.heard(late, "10.0.0.1", now=10.0) is not None
+    assert "http://10.0.0.1:1" not in found.announced()
+    assert len(found) == MAX_UNPROVEN_PER_SENDER
 
 
 def test_a_flood_from_everywhere_pushes_nobody_out_g_disc_2() -> None:
-    found = Registrations()
-    found.heard(told(), HOST, now=0.0)
-    taken = sum(
-        flood(found, f"10.0.1.{host}", MAX_PER_SENDER, 1.0) for host in range(MAX_WORKERS // MAX_PER_SENDER + 2)
-    )
-    assert taken == MAX_WORKERS - 1
-    assert found.heard(told(), HOST, now=2.0) is None
+    found, now = Registrations(), 0.0
+    found.heard(told(), HOST, now=now)
+    for host in range(MAX_WORKERS // MAX_UNPROVEN_PER_SENDER + 2):
+        now += 0.1
+        flood(found, f"10.0.1.{host}", MAX_UNPROVEN_PER_SENDER, now)
+        found.sweep(now=now, is_well=well)
+    assert len(found) == MAX_WORKERS
+    assert found.heard(told(), HOST, now=now) is None
     with pytest.raises(RefusedError) as caught:
-        found.heard(told(99), HOST, now=2.0)
+        found.heard(told(99), HOST, now=now)
     assert caught.value.reason == "limit"
-    # Those that were not there go, and there is room again.
-    for now in range(3, 40):
-        found.heard(told(), HOST, now=float(now))
-        found.sweep(now=float(now), is_well=ill)
+    # Those that are there no more go, and there is room again.
+    for _ in range(40):
+        now += 1
+        found.heard(told(), HOST, now=now)
+        found.sweep(now=now, is_well=ill)
     assert len(found) == 1
-    assert found.heard(told(99), HOST, now=40.0) is not None
+    assert found.heard(told(99), HOST, now=now) is not None
 
 
 def test_ranks_count_each_and_a_refused_change_changes_nothing_g_disc_2() -> None:
     found = Registrations()
     for port in range(1, 5):
+        # More than may be looked at at a time are all right where they are one server.
         found.heard(told(port, ranks=64), HOST, now=0.0)
+        found.sweep(now=float(port) / 10, is_well=well)
     with pytest.raises(RefusedError):
-        found.heard(told(5), HOST, now=0.0)
-    found.heard(told(1, ranks=63), HOST, now=0.0)
+        found.heard(told(5), HOST, now=0.5)
+    found.heard(told(1, ranks=63), HOST, now=0.5)
     with pytest.raises(RefusedError):
-        found.heard(told(2, ranks=66), HOST, now=0.0)
+        found.heard(told(2, ranks=66), HOST, now=0.5)
     assert len(found) == MAX_PER_SENDER - 1
-    assert found.heard(told(2, ranks=64), HOST, now=0.0) is None
+    assert found.heard(told(2, ranks=64), HOST, now=0.5) is None
+
+
+@settings(max_examples=60)
+@given(st.lists(st.tuples(st.integers(1, 4), st.integers(1, 3), st.sampled_from([HOST, "10.0.0.1"]), st.booleans())))
+def test_what_is_counted_is_what_is_there(history: list[tuple[int, int, str, bool]]) -> None:
+    found = Registrations()
+    found.restore({"http://10.0.0.9:1": announced()}, now=0.0)
+    for now, (port, ranks, sender, is_well) in enumerate(history, 1):
+        with suppress(RefusedError):
+            found.heard(told(port, ranks=ranks), sender, now=float(now))
+        found.sweep(now=float(now), is_well=well if is_well else ill)
+        assert len(found) == len(found.announced())
+    for now in range(len(history) + 1, len(history) + 50):
+        found.sweep(now=float(now), is_well=ill)
+    assert len(found) == 0
+    assert flood(found, "10.0.0.1", 1000, 1e6) == MAX_UNPROVEN_PER_SENDER

@@ -224,7 +224,11 @@ class Fleet:
             any_model=usable(slot for slot in ready if serving[slot.id] is None),
             recovering=tuple(slot for slot in self.breakers.recovering() if slot.id in serving and slot not in ejected),
             has_priorities=len(any_request) > 1,
-            ranks=frozenset(worker.rank for worker in table.workers.values() if worker.rank is not None),
+            ranks=frozenset(
+                worker.rank
+                for worker in table.workers.values()
+                if worker.rank is not None and (pool == "plain" or worker.role in roles)
+            ),
         )
 
     def _close_an_idle_connection(self) -> bool:

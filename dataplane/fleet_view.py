@@ -23,7 +23,7 @@ class FleetView:
     `ready` has the ejected ones, too: they are used when nobody else is left. In `any_request`, `by_model` and
     `any_model` workers are in groups by priority, best first, and there is at least one group. Ejected ones and those
     with an open breaker are left out there; those in `recovering` may want a probe. `ranks` are the
-    data-parallel ranks that workers are, ready or not.
+    data-parallel ranks that workers are, ready or not: of a pool its own, of `plain` all.
 
     `kind` is what its workers are called in texts.
     `policy` chooses for all models but those of `model_policies`, which few fleets have.
@@ -61,9 +61,12 @@ class FleetView:
         return bool(self.ready) or (bool(self.pools) and all(pool.ready for pool in self.pools.values()))
 
     def groups(self, model: str | None, rank: int | None = None) -> Groups:
-        """Return the ready workers for a model (None: for any request), of one data-parallel rank if that is given."""
+        """Return the ready workers for a model (None: for any request), of one data-parallel rank if that is given.
+
+        A rank says nothing about a pool whose workers are none.
+        """
         groups = self.any_request if model is None else self.by_model.get(model, self.any_model)
-        if rank is None:
+        if rank is None or not self.ranks:
             return groups
         of_rank = (tuple(slot for slot in group if slot.data_parallel_rank == rank) for group in groups)
         return tuple(group for group in of_rank if group) or ((),)

@@ -27,9 +27,14 @@ def usage(prompt: int, completion: int) -> bytes:
     )
 
 
-def _full_usage(prompt: int, completion: int) -> bytes:
-    details = b',"prompt_tokens_details":null,"completion_tokens_details":null}'
-    return usage(prompt, completion)[:-1] + details
+def _full_usage(prompt: int, completion: int, cached: int | None) -> bytes:
+    details = b"null"
+    if cached is not None:
+        details = b'{"cached_tokens":%d,"created_cache_tokens":null,"multimodal_tokens":null}' % cached
+    return b'%b,"prompt_tokens_details":%b,"completion_tokens_details":null}' % (
+        usage(prompt, completion)[:-1],
+        details,
+    )
 
 
 def _ids(ids: list[int] | None) -> bytes:
@@ -68,7 +73,9 @@ class Chat:
             self._model,
         )
 
-    def whole(self, parts: list[Part], prompt: int, completion: int, handoff: bytes = b"null") -> bytes:
+    def whole(
+        self, parts: list[Part], prompt: int, completion: int, cached: int | None = None, handoff: bytes = b"null"
+    ) -> bytes:
         """Return the body of an answer that is not streamed; counts are tokens, `handoff` is JSON."""
         choices = b",".join(
             b'{"index":%d,"message":{"role":"assistant","content":%b,"refusal":null,"annotations":null,'
@@ -84,7 +91,7 @@ class Chat:
             b'"kv_transfer_params":%b,"ec_transfer_params":null,"metrics":null}'
             % (
                 self._id, self._created, self._model, choices, self._fingerprint,
-                _full_usage(prompt, completion), _ids(parts[0].prompt_token_ids), handoff,
+                _full_usage(prompt, completion, cached), _ids(parts[0].prompt_token_ids), handoff,
             )
         )  # fmt: skip
 
@@ -119,9 +126,11 @@ class Chat:
             + b"}\n\n"
         )  # fmt: skip
 
-    def usage(self, prompt: int, completion: int) -> bytes:
+    def usage(self, prompt: int, completion: int, cached: int | None = None) -> bytes:
         """Return the usage event."""
         counts = usage(prompt, completion)
+        if cached is not None:
+            counts = b'%b,"prompt_tokens_details":{"cached_tokens":%d}}' % (counts[:-1], cached)
         return self._opening + b'],"usage":%b,"system_fingerprint":%b}\n\n' % (counts, self._fingerprint)
 
 
@@ -139,7 +148,9 @@ class Completion(Chat):
         )
         self._prompt_ids: dict[int, list[int] | None] = {}
 
-    def whole(self, parts: list[Part], prompt: int, completion: int, handoff: bytes = b"null") -> bytes:
+    def whole(
+        self, parts: list[Part], prompt: int, completion: int, cached: int | None = None, handoff: bytes = b"null"
+    ) -> bytes:
         """Return the body of an answer that is not streamed."""
         choices = b",".join(
             b'{"index":%d,"text":%b,"logprobs":null,"finish_reason":%b,"stop_reason":%b,"token_ids":%b,'
@@ -157,7 +168,7 @@ class Completion(Chat):
                 self._model,
                 choices,
                 self._fingerprint,
-                _full_usage(prompt, completion),
+                _full_usage(prompt, completion, cached),
                 handoff,
             )
         )

@@ -81,6 +81,9 @@ def sim(
         float, typer.Option(help="Seconds between registrations; vLLM's are 3.")
     ] = _DEFAULT.ping_seconds,
     vllm_version: Annotated[str, typer.Option(help="What GET /version tells.")] = _DEFAULT.version,
+    enable_prompt_tokens_details: Annotated[
+        bool, typer.Option("--enable-prompt-tokens-details", help="Tell cached tokens in usage.")
+    ] = False,
     enable_server_load_tracking: Annotated[bool, typer.Option(help="Let /load count.")] = False,
     kv_events: Annotated[
         bool, typer.Option("--kv-events", help="Publish KV events, on free ports that GET /kv_event_sources tells.")
@@ -124,6 +127,7 @@ def sim(
                 kv_wait_seconds=kv_wait_secs,
                 kv_transfer_tokens_per_second=kv_transfer_tokens_per_second,
                 bootstrap_port=bootstrap_port,
+                prompt_tokens_details=enable_prompt_tokens_details,
                 server_load_tracking=enable_server_load_tracking,
                 kv_events=kv_events,
                 kv_events_buffer_steps=kv_events_buffer_steps,

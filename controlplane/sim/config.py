@@ -71,6 +71,8 @@ class SimConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Speed of KV cache between workers: about an 8B model over 200 Gbit/s."""
     bootstrap_port: int = 8998
     """Port of the first worker's bootstrap server with Mooncake, which is vLLM's; 0 chooses free ones."""
+    prompt_tokens_details: bool = False
+    """Whether `usage` tells the prompt's cached tokens; vLLM does so when it is asked to."""
     server_load_tracking: bool = False
     """Whether `/load` counts; vLLM answers 0 unless it is asked to track."""
     kv_events: bool = False
@@ -84,6 +86,12 @@ class SimConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Generation stops sending while more than this waits for a slow reader."""
     faults: tuple[tuple[int | None, Fault], ...] = ()
     """Faults present from the start: (worker index, or None for every worker; fault)."""
+
+    @property
+    def heeds_prefill_count(self) -> bool:
+        """Whether a decode worker counts as cached what the prefill worker says, as since 0.31, not all that came."""
+        found = re.match(r"(\d+)\.(\d+)", self.version)
+        return found is None or (int(found[1]), int(found[2])) >= (0, 31)
 
 
 def check(config: SimConfig) -> SimConfig:

@@ -192,12 +192,24 @@ class _Generation:
         first, connector = self._choices[0].sequence, self._worker.kv_transfer
         if connector is None:
             return NO_HANDOFF
-        return connector.finished(self._leg, first.seed, by_length=first.finish_reason == "length")
+        leg = self._leg._replace(cached=self._cached())
+        return connector.finished(leg, first.seed, by_length=first.finish_reason == "length")
 
-    def _counts(self) -> tuple[int, int]:
-        """Return (prompt tokens, answer tokens) of all choices; the prompt of `n` choices counts once."""
+    def _cached(self) -> int:
+        """Return the last prompt's cached tokens: those of a cache and those that came, or what the order tells."""
+        order = self._leg.order
+        told = order.get("remote_prefill_cached_tokens") if order.get("do_remote_prefill") else None
+        return (
+            told
+            if isinstance(told, int) and self._worker.config.heeds_prefill_count
+            else self._choices[-1].sequence.cached
+        )
+
+    def _counts(self) -> tuple[int, int, int | None]:
+        """Return (prompt, answer, cached tokens if they are told) of all choices; the prompt of `n` counts once."""
         seen = {id(choice.sequence.prompt): len(choice.sequence.prompt) for choice in self._choices}
-        return sum(seen.values()), sum(choice.sequence.produced for choice in self._choices)
+        cached = self._cached() if self._worker.config.prompt_tokens_details else None
+        return sum(seen.values()), sum(choice.sequence.produced for choice in self._choices), cached
 
     def _part(self, choice: Choice, start: int) -> answers.Part:
         sequence = choice.sequence

@@ -5,26 +5,32 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dataplane.leg import Message
+from dataplane.pd.answer import Answer
 from dataplane.pd.connector import Ask, Connector, Order, Pairing, Peer
 from dataplane.pd.handover import must_renew
+from dataplane.pd.usage import cached_tokens
 from shared.errors import unreadable_body
 
 if TYPE_CHECKING:
     from dataplane.forward import Forwarder
     from dataplane.request import Request
 
-_ACCEPT_ENCODING = frozenset({b"accept-encoding"})
+READ_BY_US = frozenset({b"accept-encoding"})
+"""Not asked of either worker: the answer of the one is read here, that of the other is looked into."""
 
 
 class Handing:
     """The pairing at hand, and what was handed over in it."""
 
-    __slots__ = ("_connector", "_forwarder", "_given_at", "_handoff", "_pairing", "_request", "order")
+    __slots__ = ("_connector", "_forwarder", "_given_at", "_handoff", "_pairing", "_request", "answer", "order")
 
     def __init__(self, request: Request, forwarder: Forwarder, connector: Connector) -> None:
         self._request = request
         self._forwarder = forwarder
         self._connector = connector
+        settings = forwarder.fleet.view.settings
+        self.answer = Answer(request.client, hides_transfer=not settings.trust_kv_transfer_params)
+        """What the decode worker answers to; the client is behind it."""
         self.order = Order.PREFILL_FIRST
         self._pairing: Pairing | None = None
         self._handoff: bytes | None = None
@@ -39,17 +45,20 @@ class Handing:
     def ask_prefill(self, prefill: Peer, decode: Peer | None) -> Message:
         """Begin a pairing; return what the prefill worker is asked. Raises RouterError."""
         request = self._request
+        self.answer.changes.cached = None
         self._pairing = Pairing(request.path, request.body, self._forwarder.pairing_key(), prefill, decode)
         try:
             asked = self._connector.prefill(self._pairing)
         except (ValueError, RecursionError):
             raise unreadable_body() from None
-        # The answer is for us, who read it as it is.
-        return request.compose(asked.body, without=_ACCEPT_ENCODING, fields=asked.fields)
+        return request.compose(asked.body, without=READ_BY_US, fields=asked.fields)
 
     def read(self, answer: bytes) -> bytes | None:
         """Return what a prefill worker's answer hands over; None for nothing usable."""
-        return self._connector.handoff(answer)
+        handoff = self._connector.handoff(answer)
+        # Who computes the prompt anew counts for itself.
+        self.answer.changes.cached = None if handoff is None else cached_tokens(self._request.path, answer)
+        return handoff
 
     def hand_over(self, handoff: bytes | None) -> None:
         """Keep what the decode worker is told; None has it do the whole request."""

@@ -14,7 +14,6 @@ from shared.messages import EvidenceKind
 
 if TYPE_CHECKING:
     from dataplane.accounting import AbortedBy
-    from dataplane.client import Client
     from dataplane.pd.transaction import Disaggregated
     from dataplane.request import Request
 
@@ -91,7 +90,7 @@ class PrefillLeg(Collector):
 
 
 class DecodeLeg:
-    """Its answer is the client's."""
+    """Its answer is the client's, but for what is the prefill worker's to say."""
 
     __slots__ = ("_of", "_request")
 
@@ -102,9 +101,9 @@ class DecodeLeg:
         self._request = request
 
     @property
-    def client(self) -> Client:
-        """The client."""
-        return self._request.client
+    def client(self) -> Taker:
+        """What is before the client."""
+        return self._of.answer
 
     def message(self, slot: Slot) -> Message:
         """Return what makes it go on from the prefill."""
@@ -156,5 +155,8 @@ class DecodeLeg:
         self._of.failed(error)
 
     def truncate(self, error: RouterError, by: AbortedBy) -> None:
-        """End the request in mid-answer."""
-        self._request.truncate(error, by)
+        """End the request in mid-answer, or with an error if all of it was kept back."""
+        if self._request.client.started:
+            self._request.truncate(error, by)
+        else:
+            self._request.refuse(error)

@@ -18,10 +18,11 @@ from dataplane.attempts import Attempts
 from dataplane.candidates import is_reachable
 from dataplane.exchange import Exchange
 from dataplane.leg import Leg, Message
+from dataplane.pd.answer import Answer
 from dataplane.pd.collector import Collector
 from dataplane.pd.connector import Connector, Order
 from dataplane.pd.eligible import is_stream
-from dataplane.pd.handing import Handing
+from dataplane.pd.handing import READ_BY_US, Handing
 from dataplane.pd.handover import AfterPrefill, after_prefill, may_begin_anew, may_go_elsewhere, not_run
 from dataplane.pd.legs import DecodeLeg, PrefillLeg
 from dataplane.pd.link import Link
@@ -82,9 +83,14 @@ class Disaggregated:
     # --- what the request wants of attempts --------------------------------------------------------------
 
     @property
+    def answer(self) -> Answer:
+        """What the decode worker answers to."""
+        return self._handing.answer
+
+    @property
     def _front(self) -> Attempts | None:
         """Those that the client gets its answer from. Asked together, the decode worker may be the first."""
-        is_early = self._open is self._prefill and self._request.client.started
+        is_early = self._open is self._prefill and self.answer.started
         return self._decode if is_early else self._open
 
     @property
@@ -203,7 +209,7 @@ class Disaggregated:
 
     def prefill_broke(self) -> None:
         """Know that a prefill worker has failed and another is asked: not for this pairing's decode worker."""
-        if self._request.client.started:
+        if self.answer.started:
             # The decode worker has all that it needs.
             self._go_on_without_prefill()
         elif self.is_paired:
@@ -219,7 +225,7 @@ class Disaggregated:
 
     def prefill_failed(self, error: RouterError) -> None:
         """Know that the prefill leg has failed for good."""
-        if self._request.client.started:
+        if self.answer.started:
             self._go_on_without_prefill()
         else:
             self.failed(error)
@@ -227,10 +233,11 @@ class Disaggregated:
     def prefilled(self, answer: Collector) -> None:
         """Take the prefill worker's answer."""
         step = after_prefill(answer.status, may_fall_back=self._settings.pd_fallback)
-        if self._request.client.started:
+        handoff = self._handing.read(answer.body) if step is AfterPrefill.DECODE else None
+        if self.answer.started:
             self._go_on_without_prefill()
         elif step is AfterPrefill.DECODE:
-            self._hand_over(self._handing.read(answer.body))
+            self._hand_over(handoff)
         elif step is AfterPrefill.ANSWER or not self._go_elsewhere():
             self._drop_decode("its prefill worker refused")
             # The client gets what the prefill worker says.
@@ -279,7 +286,7 @@ class Disaggregated:
         if asked is None:
             return self._request.message(slot)
         self.link.begun(slot)
-        return self._request.compose(asked.body, fields=asked.fields)
+        return self._request.compose(asked.body, without=READ_BY_US, fields=asked.fields)
 
     def decode_broke(self) -> None:
         """Know that the decode worker has failed: what the other one does for it is of no more use."""

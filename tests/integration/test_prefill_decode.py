@@ -116,7 +116,9 @@ def test_g_pd_1_two_workers_say_what_one_says(pair: tuple[Router, Fleet], chat: 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Router, Fleet]]:
     folder = tmp_path_factory.mktemp("pair")
-    with two_and_two(folder, "--time-scale=0") as fleet, router_before(folder, fleet) as router:
+    # A version whose decode workers count all that was handed over as cached.
+    flags = ("--time-scale=0", "--enable-prompt-tokens-details", "--vllm-version=0.30.0")
+    with two_and_two(folder, *flags) as fleet, router_before(folder, fleet) as router:
         yield router, fleet
 
 
@@ -132,6 +134,35 @@ def test_both_roles_are_workers_like_all_others(pair: tuple[Router, Fleet]) -> N
         assert [model["id"] for model in client.get("/v1/models").json()["data"]] == ["sim-model"]
         several = client.post("/v1/completions", json={"model": "sim-model", "prompt": ["a", "b"], "max_tokens": 2})
         assert len(several.json()["choices"]) == 2
+
+
+@pytest.mark.parametrize("chat", [True, False])
+@pytest.mark.parametrize("streamed", [True, False])
+def test_cached_tokens_are_those_that_a_prefill_worker_found(
+    pair: tuple[Router, Fleet], chat: bool, streamed: bool
+) -> None:
+    router, _ = pair
+    prompt = f"{chat}-{streamed}, which nobody has asked before. " * 30
+    with httpx.Client(timeout=30, trust_env=False) as client:
+        told = [usage_of(client, router.url, prompt, chat=chat, streamed=streamed) for _ in range(3)]
+        # One of the two has the prompt for the second time at the third request at the latest.
+        first, *_, last = sorted(usage["prompt_tokens_details"]["cached_tokens"] for usage in told)
+        assert (first, told[0]["prompt_tokens_details"]["cached_tokens"]) == (0, 0)
+        assert told[0]["prompt_tokens"] > 100
+        assert told[0]["prompt_tokens"] - 16 <= last < told[0]["prompt_tokens"]
+
+
+def usage_of(client: httpx.Client, url: str, prompt: str, *, chat: bool, streamed: bool) -> dict[str, Any]:
+    body: dict[str, Any] = {"model": "sim-model", "stream": streamed, "max_tokens": 2}
+    body |= {"messages": [{"role": "user", "content": prompt}]} if chat else {"prompt": prompt}
+    if streamed:
+        body["stream_options"] = {"include_usage": True, "continuous_usage_stats": True}
+    answer = client.post(f"{url}/v1/{'chat/completions' if chat else 'completions'}", json=body)
+    if streamed:
+        *_, event, done = [line.removeprefix("data: ") for line in answer.text.split("\n\n") if line]
+        assert done == "[DONE]"
+        return dict(json.loads(event)["usage"])
+    return dict(answer.json()["usage"])
 
 
 def test_a_receipt_shows_both_legs(pair: tuple[Router, Fleet]) -> None:

@@ -25,11 +25,15 @@ class EngineDeadError(Exception):
 
 
 class Leg(NamedTuple):
-    """A request as an engine has it: its own name of it (that of the client, with a random end), and the order."""
+    """A request as an engine has it: its own name of it (that of the client, with a random end), and the order.
+
+    `cached`: how many of the prompt's tokens were cached, once that is known.
+    """
 
     request_id: str
     order: dict[str, Any]
     prompt: Sequence[int]
+    cached: int = 0
 
 
 class Fetched(NamedTuple):

@@ -82,7 +82,7 @@ class Nixl(EngineSide):
                 "remote_num_tokens": tokens,
                 "remote_blocks_expiry_time": None,
                 "transfer_mode": self.mode,
-                "remote_prefill_cached_tokens": 0,
+                "remote_prefill_cached_tokens": leg.cached,
             },
             separators=(",", ":"),
         ).encode()

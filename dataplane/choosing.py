@@ -46,8 +46,7 @@ def choose(forwarder: Forwarder, view: FleetView, request: Request, candidates: 
             why.note = "what any worker could answer goes to the first one: the policy was not asked"
     else:
         policy = view.policy_of(request.model)
-        if request.preparations:
-            request.prepared = request.preparations.get(type(policy))
+        request.prepare_for(policy)
         slot = policy.pick(candidates, request, why)
         # What a prefill worker has computed is not computed again.
         expected = policy.expected if view.pool != "decode" else 0

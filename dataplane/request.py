@@ -113,6 +113,11 @@ class Request:
         """The head's fields by their names in lower case."""
         return self.client.fields
 
+    def prepare_for(self, policy: Policy) -> None:
+        """Let `prepared` be what this policy's preparation came to."""
+        if self.preparations:
+            self.prepared = self.preparations.get(type(policy))
+
     # --- receiving -------------------------------------------------------------------------------------
 
     def begin(self) -> None:

@@ -66,7 +66,7 @@ SPLICED = Metric(
 DISAGGREGATED = Metric(
     "disaggregated_requests",
     "Prefills that a decode worker went on from (two-workers) or had to do again as nothing was handed over "
-    "(recomputed), and requests done by one worker for want of a pair (one-worker).",
+    "(recomputed), and requests done by one worker for want of a pair (one-worker) or as they are short (bypassed).",
     ("way",),
 )
 PAIR_BREAKERS = Metric(

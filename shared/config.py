@@ -61,6 +61,8 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     discovery_keys: str | None = None
     # On: workers with these connectors serve whole requests as well.
     pd_fallback: bool = True
+    # Off: how much shorter than the transfer a prompt's computing is, differs from fleet to fleet.
+    pd_bypass_tokens: int = 0
     # A long prompt behind others that are as long; a worker that does not answer at all is found out by then.
     prefill_timeout_secs: float = 300.0
     # Above vLLM's own limits on a transfer (30 s), and above any queue that is worth waiting in.
@@ -285,6 +287,7 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             disaggregated=self.is_disaggregated,
             kv_connector=self.kv_connector,
             pd_fallback=self.pd_fallback,
+            pd_bypass_tokens=self.pd_bypass_tokens,
             prefill_timeout=float(self.prefill_timeout_secs),
             decode_first_byte_timeout=float(self.decode_first_byte_timeout_secs),
             max_payload_size=self.max_payload_size,

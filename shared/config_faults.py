@@ -92,6 +92,7 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "ejection_latency_factor": (0, 1000),
     "ejection_latency_floor_ms": (0, 600_000),
     "slow_start_secs": (0, 3600),
+    "pd_bypass_tokens": (0, 1_000_000),
     "prefill_timeout_secs": (0, 604800),
     "decode_first_byte_timeout_secs": (0, 604800),
     "max_payload_size": (1, 1 << 40),

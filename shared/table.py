@@ -142,6 +142,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     disaggregated: bool = False
     kv_connector: str = "nixl"
     pd_fallback: bool = True
+    pd_bypass_tokens: int = 0
     prefill_timeout: float = 300.0
     decode_first_byte_timeout: float = 120.0
     max_payload_size: int = 536_870_912

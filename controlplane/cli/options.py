@@ -58,6 +58,11 @@ HELP: dict[str, tuple[str, str]] = {
         "Have one worker do the whole request where no pair can; prefill workers do so last. Switch it off with "
         "--pd-fallback=false.",
     ),
+    "pd_bypass_tokens": (
+        "N",
+        "Have a decode worker do the whole request where fewer prompt tokens are to be computed, and ask no prefill "
+        "worker; 0: never.",
+    ),
     "prefill_timeout_secs": ("SECONDS", "Longest wait for a prefill worker's answer; 0 is no limit."),
     "decode_first_byte_timeout_secs": (
         "SECONDS",

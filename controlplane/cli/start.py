@@ -34,6 +34,7 @@ def start(
     discovery_curve_address: Annotated[Text, option("discovery_curve_address")] = None,
     discovery_keys: Annotated[Text, option("discovery_keys")] = None,
     pd_fallback: Annotated[Text, option("pd_fallback")] = None,
+    pd_bypass_tokens: Annotated[Text, option("pd_bypass_tokens")] = None,
     prefill_timeout_secs: Annotated[Text, option("prefill_timeout_secs")] = None,
     decode_first_byte_timeout_secs: Annotated[Text, option("decode_first_byte_timeout_secs")] = None,
     intra_node_data_parallel_size: Annotated[Text, option("intra_node_data_parallel_size")] = None,

@@ -97,6 +97,11 @@ class Handing:
         """Go by the order that the connector wants with a prefill worker."""
         self.order = self._connector.order(prefill)
 
+    @property
+    def serves_whole(self) -> bool:
+        """Whether a decode worker can do a request by itself."""
+        return self._connector.serves_whole
+
     def can_recompute(self) -> bool:
         """Whether a decode worker that got nothing can be asked for the whole request."""
         return self._connector.serves_whole and self.order is not Order.TOGETHER

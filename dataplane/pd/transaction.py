@@ -18,7 +18,7 @@ from dataplane.attempts import Attempts
 from dataplane.candidates import is_reachable
 from dataplane.exchange import Exchange
 from dataplane.leg import Leg, Message
-from dataplane.pd.answer import Answer
+from dataplane.pd.bypass import note, why_bypassed
 from dataplane.pd.collector import Collector
 from dataplane.pd.connector import Connector, Order
 from dataplane.pd.eligible import is_stream
@@ -52,6 +52,7 @@ class Disaggregated:
         "_prefill",
         "_request",
         "_silent",
+        "answer",
         "link",
         "tries",
     )
@@ -63,6 +64,7 @@ class Disaggregated:
         self.tries: list[Try] = []
         self.link = Link(request, forwarder)
         self._handing = Handing(request, forwarder, connector)
+        self.answer = self._handing.answer
         # Those of the prefill leg, while it is not over.
         self._prefill: Attempts | None = None
         self._decode = self._attempts(DecodeLeg(self, request))
@@ -81,11 +83,6 @@ class Disaggregated:
         return sum(bool(one.failed) and not one.withdrawn for one in self.tries)
 
     # --- what the request wants of attempts --------------------------------------------------------------
-
-    @property
-    def answer(self) -> Answer:
-        """What the decode worker answers to."""
-        return self._handing.answer
 
     @property
     def _front(self) -> Attempts | None:
@@ -107,6 +104,8 @@ class Disaggregated:
     def next(self) -> None:
         """Begin. Raises RouterError when there is nobody."""
         if self._settings.pd_fallback and not self._has_pair() and self._go_elsewhere():
+            return
+        if self._settings.pd_bypass_tokens and self._bypass():
             return
         error = self._begin_prefill()
         if error is not None and not self._may_go_elsewhere(error):
@@ -170,6 +169,19 @@ class Disaggregated:
         halves = fleet.view.pools.values()
         return all(is_reachable(fleet, half, self._request.model, now) for half in halves)
 
+    def _bypass(self) -> bool:
+        """Have a decode worker do the whole request, if that is little work for it."""
+        forwarder = self._forwarder
+        why = (
+            why_bypassed(forwarder.fleet, self._request, forwarder.loop.time()) if self._handing.serves_whole else None
+        )
+        if why is None:
+            return False
+        self._open = self._decode
+        self._ask_decode(None, "bypassed")
+        note(self.tries, why)
+        return True
+
     # --- prefill -----------------------------------------------------------------------------------------
 
     def _begin_prefill(self) -> RouterError | None:
@@ -205,7 +217,7 @@ class Disaggregated:
     def prefill_sent(self) -> None:
         """Ask the decode worker, too, where both are asked together."""
         if self._handing.order is Order.TOGETHER:
-            self._ask_decode(b"")
+            self._ask_decode(b"", "two-workers")
 
     def prefill_broke(self) -> None:
         """Know that a prefill worker has failed and another is asked: not for this pairing's decode worker."""
@@ -257,7 +269,7 @@ class Disaggregated:
             return
         self._go_on_without_prefill()
         if self._handing.order is not Order.TOGETHER:
-            self._ask_decode(handoff)
+            self._ask_decode(handoff, "recomputed" if handoff is None else "two-workers")
 
     def _handed_nothing_over(self) -> None:
         may_begin_anew = self._may_begin_anew()
@@ -269,9 +281,9 @@ class Disaggregated:
         else:
             self.failed(bad_answer("to the prompt handed no KV cache over"))
 
-    def _ask_decode(self, handoff: bytes | None) -> None:
+    def _ask_decode(self, handoff: bytes | None, way: str) -> None:
         self._handing.hand_over(handoff)
-        self._forwarder.accounting.disaggregated["recomputed" if handoff is None else "two-workers"] += 1
+        self._forwarder.accounting.disaggregated[way] += 1
         self._decode.is_sent = False
         try:
             if not self.is_paired:

@@ -159,6 +159,13 @@ class Policy(ABC):
         """
         return None
 
+    def uncached(self, candidates: Sequence[C], request: RequestView) -> int | None:
+        """Return about how many of a prompt's tokens the candidate that has most of it would have to compute.
+
+        None when the policy knows no prompts. Changes nothing: no request is sent for it.
+        """
+        return None
+
     def follow(self, table: RoutingTable) -> None:  # noqa: B027 - most have nothing to do
         """Hear of a new table, with the workers in whatever state and with the settings."""
 

@@ -84,6 +84,16 @@ class CacheAware(Policy):
         self._note(chosen.id, chosen.epoch, self._index.learn(chosen.id, chosen.epoch, blocks))
         return chosen
 
+    def uncached(self, candidates: Sequence[C], request: RequestView) -> int | None:
+        """Return it by what was sent to the candidates."""
+        prompt = read_prompt(request.body)
+        if prompt is None:
+            return None
+        among = {one.id for one in candidates}
+        holders = self._index.holders(prompt.block_hashes(request.model), _MOST_HOLDERS, 0)
+        most = max((length for worker, length in holders if worker in among), default=0)
+        return prompt.tokens - most // BYTES_PER_TOKEN
+
     def _choose(
         self, survey: Survey[C], request: RequestView, prompt: Prompt, blocks: list[int], why: Why | None
     ) -> tuple[C, int]:

@@ -154,6 +154,15 @@ class KvAware(Policy):
         self.expected = queues.join(request.path, prompt.tokens - best.credit)
         return chosen
 
+    def uncached(self, candidates: Sequence[C], request: RequestView) -> int | None:
+        """Return it by what the candidates' engines hold."""
+        prompt, kv = request.prepared, self.plane.kv
+        if kv is None or not isinstance(prompt, PromptKeys) or prompt.why:
+            return self._otherwise.uncached(candidates, request)
+        among = {one.id for one in candidates}
+        holders = self._holders(kv.replica, _groups(kv.replica, prompt))
+        return prompt.tokens - int(next((credit for worker, credit in holders if worker in among), 0))
+
     def _pick_otherwise(self, reason: str, candidates: Sequence[C], request: RequestView, why: Why | None) -> C:
         self.outcomes[reason] += 1
         chosen = self._otherwise.pick(candidates, request, why)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import json
 from pathlib import Path
@@ -10,8 +11,13 @@ from typing import Any
 import pytest
 
 from dataplane.pd.answer import Answer
+from dataplane.pd.connector import Order
+from dataplane.pd.example import Example
+from dataplane.pd.transaction import Disaggregated
+from dataplane.timeouts import Phase
 from shared.table import Role, Worker
 from tests.unit.dataplane.forward_bench import Bench, Run, error_of
+from tests.unit.dataplane.listening import until
 from tests.unit.dataplane.pd.two import BODY, Pair, answers, first, hands_over, pair
 from tests.unit.dataplane.scripted_worker import Asked, Script
 
@@ -268,6 +274,74 @@ def test_a_large_answer_has_it_too_and_one_that_breaks_off_is_an_error(run: Run)
             assert (transaction.status, error_of(transaction)["code"]) == (502, "bad_worker_answer")
 
     run(test)
+
+
+def test_where_both_are_asked_at_once_it_may_come_while_the_answer_runs(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Example, "order", lambda self, prefill: Order.TOGETHER)
+
+    async def test(bench: Bench) -> None:
+        begun = asyncio.Event()
+
+        async def prefill(asked: Asked) -> None:
+            await begun.wait()
+            await counts(4)(asked)
+
+        async def decode(asked: Asked) -> None:
+            await asked.begin()
+            await asked.chunk(b'data: {"choices":[{"text":"a"}]}\n\n')
+            await until(lambda: [slot.inflight for slot in bench._slots if slot.id == "p0"] == [0])
+            await asked.chunk(b'data: {"choices":[],"usage":{"prompt_tokens":9}}\n\n')
+            await asked.end()
+
+        async with pair([prefill], [decode]) as two:
+            bench.configure(kv_connector="example")
+            two.serve(bench)
+            transaction = bench.ask(BODY)
+            await until(lambda: bool(transaction.body))
+            begun.set()
+            await bench.ended(transaction)
+            assert b'"prompt_tokens_details":{"cached_tokens":4}' in transaction.body
+
+    run(test)
+
+
+def test_where_both_are_asked_at_once_a_prefill_that_fails_late_leaves_an_answer_that_has_begun(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one of which nothing has gone to the client yet."""
+    monkeypatch.setattr(Example, "order", lambda self, prefill: Order.TOGETHER)
+    large = json.dumps(usage_of(8, text="x" * 200_000)).encode()
+
+    async def test(bench: Bench) -> None:
+        begun = asyncio.Event()
+
+        async def prefill(asked: Asked) -> None:
+            await begun.wait()
+            await asked.close()
+
+        async def decode(asked: Asked) -> None:
+            await asked.write(
+                b"HTTP/1.1 200 OK\r\n%bcontent-length: %d\r\n\r\n%b" % (JSON, len(large), large[:100_000])
+            )
+            await until(lambda: any(request.place().phase is Phase.ANSWERING for request in open_requests(bench)))
+            begun.set()
+            await until(lambda: [slot.inflight for slot in bench._slots if slot.id == "p0"] == [0])
+            await asked.write(large[100_000:])
+
+        async with pair([prefill], [decode]) as two:
+            bench.configure(kv_connector="example")
+            two.serve(bench)
+            transaction = await bench.answer(BODY)
+            assert transaction.body == large
+            assert (len(two.prefill[0].asked), len(two.decode[0].asked)) == (1, 1)
+
+    run(test)
+
+
+def open_requests(bench: Bench) -> list[Disaggregated]:
+    return [request._attempts for request in bench.forwarder._requests if isinstance(request._attempts, Disaggregated)]
 
 
 @pytest.mark.parametrize("trusts", [True, False])

@@ -92,6 +92,12 @@ class Scene:
         asked = SampleRequest(asked.model, asked.path, asked.fields, asked.body, asked.arrived, prepared)
         return self.policy.pick(candidates, asked, why)
 
+    async def uncached(self, candidates: list[SampleCandidate], asked: SampleRequest) -> int | None:
+        preparing = self.policy.prepare(asked)
+        prepared = None if preparing is None else await preparing
+        asked = SampleRequest(asked.model, asked.path, asked.fields, asked.body, asked.arrived, prepared)
+        return self.policy.uncached(candidates, asked)
+
 
 def play(
     act: Callable[[Scene], Awaitable[None]],
@@ -406,5 +412,17 @@ def test_a_standing_without_a_source_takes_its_blocks_away() -> None:
         scene.kv.take(KvStanding(STAMP, ()))
         await scene.pick(fleet(0, 0), request())
         assert scene.policy.outcomes == {"no_events": 1}
+
+    play(act)
+
+
+def test_what_is_left_to_compute_is_told_of_the_candidates_alone() -> None:
+    async def act(scene: Scene) -> None:
+        assert await scene.uncached(fleet(0, 0), request()) == 41
+        scene.holds("w0", PROMPT[:16])
+        scene.holds("w1", PROMPT[:32])
+        assert await scene.uncached(fleet(0, 0), request()) == len(PROMPT) - 32
+        assert await scene.uncached(fleet(0, 0)[:1], request()) == len(PROMPT) - 16
+        assert await scene.uncached([SampleCandidate("w9")], request()) == len(PROMPT)
 
     play(act)

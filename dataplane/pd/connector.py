@@ -100,8 +100,9 @@ class Connector(ABC):
     def misfit(self, prefill: Peer, decode: Peer) -> str | None:
         """Return why the two can not be a pair, in words for a receipt; None when they can, as far as is known.
 
-        It may look at the versions, models and numbers of ranks, and at whether an address, a port or an engine id is
-        there, not at what these are: workers that are alike in that are asked about once (`pairs.kind_of`).
+        It may look at versions, models, modes, numbers of ranks, at how an address is built, and at whether a port or
+        the rank's engine id is there, not at what these are: of workers that are alike in all that (`pairs.kind_of`)
+        only two are asked about.
         """
         return other_connector(self.name, prefill, decode)
 

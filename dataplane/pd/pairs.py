@@ -5,10 +5,11 @@ Workers that are alike fit the same ones, so the connector is asked once for eac
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Sequence, Set
 from typing import TYPE_CHECKING
 
-from dataplane.pd.connector import Connector, Peer, has_address
+from dataplane.pd.connector import Connector, Peer
 from dataplane.pd.pair_breaker import PairBreakers
 
 if TYPE_CHECKING:
@@ -22,6 +23,15 @@ FULL = 0.95
 """Of a decode worker's KV cache: with more, another sequence makes it throw out one that runs."""
 
 
+_digits = re.compile(r"[0-9]+").sub
+_letters = re.compile(r"[A-Za-z]+").sub
+
+
+def _shape(address: str) -> str:
+    """Return what addresses that are built alike have in common."""
+    return _letters("a", _digits("9", address))
+
+
 def kind_of(peer: Peer) -> _Kind:
     """Return what a connector may look at to say whether two workers fit."""
     transfer = peer.transfer
@@ -29,7 +39,7 @@ def kind_of(peer: Peer) -> _Kind:
         peer.version,
         peer.models,
         transfer.connector,
-        has_address(peer),
+        _shape(transfer.address),
         transfer.mode,
         transfer.bootstrap_port is not None,
         str(peer.rank or 0) in transfer.engine_ids,

@@ -22,7 +22,8 @@ def pd_faults(config: StartConfig) -> Iterator[Fault]:
     """Yield everything that can not work."""
     yield from _connector_faults(config.kv_connector)
     yield from _port_faults(config)
-    if config.kv_connector in _EXAMPLES:
+    # Who registers tells its address, also one that is named here.
+    if config.kv_connector in _EXAMPLES and not config.takes_registrations:
         yield from _address_faults(config)
 
 
@@ -83,6 +84,7 @@ def _address_faults(config: StartConfig) -> Iterator[Fault]:
                 yield Fault(
                     (field, "kv_connector"),
                     f"--{field} has {url}, and with --kv-connector {config.kv_connector} its address for KV transfers "
-                    f"must be known; write {needed} in its [[workers]] table, or have it register",
+                    f"must be known; write {needed} in its [[workers]] table, or have it register "
+                    "(--vllm-discovery-address)",
                     url,
                 )

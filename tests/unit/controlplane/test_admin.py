@@ -142,6 +142,16 @@ def test_a_worker_is_added_shown_drained_undrained_and_removed(tmp_path: Path) -
     assert admin("GET", "/workers").json()["removed"] == []
 
 
+def test_how_a_worker_moves_kv_cache_is_given_and_shown(tmp_path: Path) -> None:
+    admin = Admin(tmp_path)
+    transfer = {"bootstrap_port": 9000, "tp_size": 2}
+    added = admin("POST", "/workers", json={"url": "http://b:1", "role": "prefill", "transfer": transfer})
+    assert added.status_code == 201
+    shown = admin("GET", path_of("http://b:1")).json()
+    assert shown["transfer"] == transfer
+    assert "transfer" in shown["changed"]
+
+
 def test_what_a_worker_is_like_is_given_changed_shown_and_looked_for(tmp_path: Path) -> None:
     admin = Admin(tmp_path)
     given = {"url": "http://b:1", "weight": 2, "capacity": 8, "priority": 60, "labels": {"zone": "a", "gpu": "h100"}}
@@ -169,6 +179,8 @@ def test_what_a_worker_is_like_is_given_changed_shown_and_looked_for(tmp_path: P
         ("POST", "/workers", b'{"url":"http://b:1","wait":1}', 400, "bad_body"),
         ("POST", "/workers", b'{"url":"http://b:1","weight":"1"}', 400, "bad_body"),
         ("POST", "/workers", b'{"url":"http://b:1","weight":-1}', 400, "bad_attribute"),
+        ("POST", "/workers", b'{"url":"http://b:1","transfer":{"port":1}}', 400, "bad_body"),
+        ("POST", "/workers", b'{"url":"http://b:1","transfer":{"bootstrap_port":0}}', 400, "bad_attribute"),
         ("POST", "/workers", b'{"url":"http://b:1","role":"encode"}', 400, "bad_body"),
         ("PATCH", path_of(A), b'{"weight":1001}', 400, "bad_attribute"),
         ("PATCH", path_of(A), b'{"labels":{"-":"x"}}', 400, "bad_attribute"),

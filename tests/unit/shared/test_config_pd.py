@@ -64,3 +64,5 @@ def test_moriio_needs_the_addresses_of_workers_that_do_not_register() -> None:
     tables = (worker(P, address=address, mode="read"), worker(D, address=address, mode="read"))
     assert texts(StartConfig(prefill=(P,), decode=(D,), kv_connector="moriio", workers=tables)) == []
     assert texts(StartConfig(vllm_pd_disaggregation=True, kv_connector="moriio")) == []
+    registering = StartConfig(prefill=(P,), kv_connector="moriio", vllm_discovery_address="127.0.0.1:30001")
+    assert texts(registering) == []

@@ -1,6 +1,8 @@
 import msgspec
+import pytest
 
 from controlplane.cli.status_view import BreakerView
+from controlplane.cli.workers_attributes import transfer_of
 from controlplane.cli.workers_view import (
     Changed,
     Load,
@@ -10,6 +12,9 @@ from controlplane.cli.workers_view import (
     list_text,
     show_text,
 )
+from shared.config import ConfigError
+from shared.transfer import Transfer
+from shared.transfer_attributes import TransferAttributes
 
 WORKER = Worker(
     id="http://10.0.0.1:8000",
@@ -95,3 +100,17 @@ def test_a_change_tells_what_is_still_open() -> None:
     half = changed_text(Changed(id="http://a:1", state="ejected", on_every_plane=False, kept=False)).splitlines()
     assert half[0] == "worker http://a:1 is ejected"
     assert len(half) == 3
+
+
+def test_how_a_worker_moves_kv_cache_is_shown_where_it_is_known() -> None:
+    assert "KV transfer" not in show_text(WORKER)
+    told = Transfer(mode="read", bootstrap_port=9000, engine_ids={"0": "e"})
+    shown = show_text(msgspec.structs.replace(WORKER, transfer=told)).splitlines()
+    assert "KV transfer    read, bootstrap port 9000, engine 0 is e" in shown
+
+
+def test_what_is_said_of_transfers_is_checked() -> None:
+    assert transfer_of(bootstrap_port=None, address=None) is None
+    assert transfer_of(bootstrap_port=1, mode="read") == TransferAttributes(bootstrap_port=1, mode="read")
+    with pytest.raises(ConfigError, match="its transfer has mode = 'x'"):
+        transfer_of(mode="x")

@@ -101,26 +101,33 @@ class CacheAware(Policy):
         settings = self._settings
         having: list[tuple[C, int]] = []
         busy: list[C] = []
+        absent: list[tuple[str, int]] = []
         above = settings.cache_threshold * len(prompt.text)
         for worker, length in self._index.holders(blocks, _MOST_HOLDERS, above):
             one = survey.by_id.get(worker)
             if one is None:
+                absent.append((worker, length))
                 continue
             if self._is_too_busy(one, survey):
                 busy.append(one)
             else:
                 having.append((one, length // BYTES_PER_TOKEN))
-        home = self._home(survey, request.model, prompt.opening_hash(request.model, blocks))
-        otherwise = "prefix_too_dear" if having else "imbalanced" if busy else "prefix_miss"
-        if all(one is not home for one, _ in having):
-            having.append((home, 0))
         queues = self._queues
         costs = [(prompt.tokens - cached + queues.cost(one), cached, one) for one, cached in having]
-        _, cached, best = min(costs, key=lambda entry: entry[0])
+        otherwise = "prefix_too_dear" if having else "imbalanced" if busy else "prefix_miss"
+        home: C | None = None
+        # Elsewhere the whole prompt is to be computed: whoever costs less than that is the cheapest.
+        if why is not None or all(cost >= prompt.tokens for cost, _, _ in costs):
+            home = self._home(survey, request.model, prompt.opening_hash(request.model, blocks))
+            if all(one is not home for _, _, one in costs):
+                costs.append((prompt.tokens + queues.cost(home), 0, home))
+        _, cached, best = min(costs, key=_cost)
         self.outcomes["prefix_hit" if cached else otherwise] += 1
         if why is not None:
             why.note = f"prompt of about {prompt.tokens} tokens; a request there counts for {queues.each:.0f}"
-            for cost, tokens, one in sorted(costs, key=lambda entry: entry[0]):
+            for worker, length in absent:
+                why.note += f"; {worker} has about {length // BYTES_PER_TOKEN} of them, but is no candidate"
+            for cost, tokens, one in sorted(costs, key=_cost):
                 where = "home, " if one is home else ""
                 why.add(
                     one, f"{where}about {tokens} tokens cached, {one.prefill()} to compute, load {one.load():g}", cost
@@ -171,3 +178,7 @@ class CacheAware(Policy):
         for worker, told in learnt.items():
             if worker in self._workers:
                 self._index.learn(worker, told.epoch, hashes_of(told))
+
+
+def _cost(offer: tuple[float, int, C]) -> float:
+    return offer[0]

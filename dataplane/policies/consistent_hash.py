@@ -13,11 +13,14 @@ from collections.abc import Sequence
 from math import ceil
 from typing import Any
 
+import msgspec
+
 from dataplane.policies.base import C, PlaneView, Policy, RequestView, Why
-from dataplane.policies.prompt import hash64, read_prompt
+from dataplane.policies.prompt import PromptFields, hash64, opening_key
 from dataplane.policies.ring import Ring, Rings
-from dataplane.policies.session_key import session_key
+from dataplane.policies.session_key import of_body, of_fields, of_head
 from dataplane.policies.survey import Survey, Surveys
+from shared.decoding import DECODE_ERRORS
 from shared.table import RoutingTable, Settings
 
 NEVER_OVER = 4
@@ -47,6 +50,18 @@ def within_bound(ring: Ring, key: int, survey: Survey[C], factor: float, why: Wh
     if why is not None:
         why.add(chosen, "home: nobody is within the bound" if first else "the least loaded: the ring has none of them")
     return chosen
+
+
+class _Body(PromptFields):
+    """All that makes a key, read at once: looking through a large body is most of what a choice costs."""
+
+    session_params: Any = None
+    user: Any = None
+    session_id: Any = None
+    user_id: Any = None
+
+
+_decode = msgspec.json.Decoder(_Body).decode
 
 
 class ConsistentHash(Policy):
@@ -89,10 +104,16 @@ class ConsistentHash(Policy):
         return within_bound(self._rings.of(request.model), key, survey, self._factor, why)
 
     def _key(self, request: RequestView) -> tuple[str, int | None]:
-        session = session_key(request, self._headers)
+        session = of_head(request, self._headers)
+        body: _Body | None = None
+        if session is None:
+            try:
+                body = _decode(request.body)
+                session = of_fields(body)
+            except DECODE_ERRORS:
+                # What can not be a prompt may tell a session all the same.
+                session = of_body(request.body)
         if session is not None:
             return "session", hash64(session.value)
-        prompt = read_prompt(request.body)
-        if prompt is None:
-            return "no_key", None
-        return "prompt", hash64(b"%b\0%b" % ((request.model or "").encode(), prompt.text[: prompt.opening]))
+        key = opening_key(body, request.model) if body is not None else None
+        return ("no_key" if key is None else "prompt"), key

@@ -8,14 +8,20 @@ Blocks end at fixed places, the same for every prompt, and grow with the distanc
 8 of 1 KiB, and so on. So the hashes of a long prompt are few (25 for 32 KiB), and what is not covered by whole blocks
 is an eighth of it, as a rule. A hash covers everything before its end too, and the model's name; its low 7 bits are
 the block's number, so that whoever has the hash knows how long the beginning is.
+
+It is made from the blocks' CRC-32s, half as dear as SHA-256. Two prompts that differ in one block alone are
+taken for equal once in 2**32 pairs, those that differ in several hardly ever. Somebody can make such prompts on
+purpose, and gains nothing by it: with equal ones it would be the same.
 """
 
 from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
+from collections.abc import Iterable
 from hashlib import sha256
 from typing import Any
+from zlib import crc32
 
 import msgspec
 
@@ -25,6 +31,7 @@ BYTES_PER_TOKEN = 4
 """Of English text and source code, about, by common tokenizers."""
 _LARGEST_OPENING = 65_536
 _PLAIN_OPENING = 4096
+_MOST_HASHED = 2048
 
 
 def _ends() -> tuple[int, ...]:
@@ -38,10 +45,14 @@ def _ends() -> tuple[int, ...]:
 
 ENDS = _ends()
 """Where blocks end, in bytes from the prompt's beginning; what is beyond the last one (4 MB) does not count."""
+_BLOCKS = tuple(slice(start, end) for start, end in zip((0, *ENDS), ENDS, strict=False))
 _NUMBER = 127
+_64_BITS = (1 << 64) - 1
+_MIXER = 0x9E3779B97F4A7C15
+"""An odd number with its bits spread out: 2**64 by the golden ratio (Knuth, volume 3, 6.4)."""
 
 
-class _Message(msgspec.Struct):
+class _Message(msgspec.Struct, gc=False):
     role: str | None = None
     content: str | list[msgspec.Raw] | None = None
     tool_calls: msgspec.Raw = msgspec.Raw()
@@ -51,7 +62,9 @@ class _Part(msgspec.Struct):
     text: str | None = None
 
 
-class _Body(msgspec.Struct):
+class PromptFields(msgspec.Struct):
+    """What of a body makes its prompt."""
+
     messages: list[_Message] | None = None
     system: str | list[msgspec.Raw] | None = None
     tools: msgspec.Raw = msgspec.Raw()
@@ -60,7 +73,7 @@ class _Body(msgspec.Struct):
     instructions: str | None = None
 
 
-_decode = msgspec.json.Decoder(_Body).decode
+_decode = msgspec.json.Decoder(PromptFields).decode
 _decode_part = msgspec.json.Decoder(_Part).decode
 
 
@@ -81,16 +94,13 @@ class Prompt(msgspec.Struct, frozen=True):
 
     def block_hashes(self, model: str | None) -> list[int]:
         """Return the hashes of the whole blocks that it begins with."""
-        running = sha256((model or "").encode())
         view = memoryview(self.text)
-        digests = []
-        start = 0
-        for end in ENDS[: bisect_right(ENDS, len(view))]:
-            running.update(view[start:end])
-            digests.append(running.copy().digest()[:8])
-            start = end
-        hashes = array("Q", b"".join(digests))
-        return [digest & ~_NUMBER | number for number, digest in enumerate(hashes)]
+        running = hash64((model or "").encode())
+        hashes = []
+        for number, block in enumerate(_BLOCKS[: bisect_right(ENDS, len(view))]):
+            running = (running ^ crc32(view[block])) * _MIXER & _64_BITS
+            hashes.append(running & ~_NUMBER | number)
+        return hashes
 
     def opening_hash(self, model: str | None, blocks: list[int]) -> int:
         """Return a hash of the opening and the model: 64 bits, the same on every plane. `blocks` are its hashes."""
@@ -121,6 +131,26 @@ def read_prompt(body: bytes | bytearray) -> Prompt | None:
         found = _decode(body)
     except DECODE_ERRORS:
         return None
+    return _canonical(found, whole=True)
+
+
+def opening_key(found: PromptFields, model: str | None) -> int | None:
+    """Return a hash of the prompt's opening and the model, 64 bits, the same on every plane; None without a prompt.
+
+    Of an opening of more than 2 KiB its length and 1 KiB at both ends count: no more is hashed, however long it is.
+    """
+    prompt = _canonical(found, whole=False)
+    if prompt is None:
+        return None
+    text, length = prompt.text, prompt.opening
+    if length > _MOST_HASHED:
+        half = _MOST_HASHED // 2
+        text, length = b"%b%d\0%b" % (text[:half], length, text[length - half : length]), -1
+    return hash64(b"%b\0%b" % ((model or "").encode(), text[:length] if length >= 0 else text))
+
+
+def _canonical(found: PromptFields, *, whole: bool) -> Prompt | None:
+    """Return the prompt; without `whole` its text may end with the opening."""
     parts: list[bytes] = []
     if found.tools:
         parts += (b"\x01", bytes(found.tools))
@@ -128,10 +158,10 @@ def read_prompt(body: bytes | bytearray) -> Prompt | None:
         if standing:
             parts += (b"\x02", _content(standing))
     if found.messages is not None:
-        return _of_messages(parts, [_message(message) for message in found.messages])
+        return _of_messages(parts, map(_message, found.messages), whole=whole)
     plain = found.prompt if found.prompt is not None else found.input
     if isinstance(plain, list) and plain and isinstance(plain[0], dict):
-        return _of_messages(parts, [_item(item) for item in plain])
+        return _of_messages(parts, map(_item, plain), whole=whole)
     text = _plain(plain)
     if not text:
         return None
@@ -139,14 +169,16 @@ def read_prompt(body: bytes | bytearray) -> Prompt | None:
     return Prompt(b"".join((*parts, text)), start + min(len(text), _PLAIN_OPENING))
 
 
-def _of_messages(parts: list[bytes], messages: list[tuple[str, bytes]]) -> Prompt | None:
-    if not messages:
-        return None
-    opening = 0
+def _of_messages(parts: list[bytes], messages: Iterable[tuple[str, bytes]], *, whole: bool) -> Prompt | None:
+    opening, before = 0, len(parts)
     for role, content in messages:
         parts += (b"\x03", role.encode(), b"\x04", content)
         if not opening and role == "user":
             opening = sum(map(len, parts))
+            if not whole:
+                break
+    if len(parts) == before:
+        return None
     text = b"".join(parts)
     return Prompt(text, min(opening or len(text), _LARGEST_OPENING))
 

@@ -9,7 +9,7 @@ one for each request, and then no two requests would be of one session.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -27,6 +27,15 @@ class SessionKey(NamedTuple):
     value: bytes
 
 
+class SessionFields(Protocol):
+    """What a body may have to tell its session, of whatever type."""
+
+    session_params: Any
+    user: Any
+    session_id: Any
+    user_id: Any
+
+
 class _Body(msgspec.Struct):
     session_params: Any = None
     user: Any = None
@@ -39,20 +48,30 @@ _decode = msgspec.json.Decoder(_Body).decode
 
 def session_key(request: RequestView, names: Sequence[bytes]) -> SessionKey | None:
     """Return the session; None when neither the named fields nor the body tell one."""
+    return of_head(request, names) or of_body(request.body)
+
+
+def of_head(request: RequestView, names: Sequence[bytes]) -> SessionKey | None:
+    """Return the session that the named fields tell."""
     fields = request.fields
     for name in names:
         if value := fields.get(name, b"").strip():
             return SessionKey(name.decode("latin-1"), value[:MAX_KEY])
-    return _of_body(request.body)
+    return None
 
 
-def _of_body(body: bytes | bytearray) -> SessionKey | None:
+def of_body(body: bytes | bytearray) -> SessionKey | None:
+    """Return the session that a body tells."""
     if body[:1] != b"{":
         return None
     try:
-        found = _decode(body)
+        return of_fields(_decode(body))
     except DECODE_ERRORS:
         return None
+
+
+def of_fields(found: SessionFields) -> SessionKey | None:
+    """Return the session that a body's fields tell."""
     params = found.session_params
     nested = params.get("session_id") if isinstance(params, dict) else None
     for source, value in (

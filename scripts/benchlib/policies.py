@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from benchlib.policy_cost import measure
+from benchlib.policy_cost import render as render_costs
 from benchlib.policy_peers import Oracle, PeerCacheAware, PeerConsistentHash
 from benchlib.policy_plot import plot
 from controlplane.sim.config import SimConfig
@@ -17,6 +19,7 @@ from tests.simulation.fleet import Arrival, Simulation
 from tests.simulation.trace import BLOCK, read_trace
 
 TRACE = Path(__file__).parents[2] / "tests" / "data" / "mooncake_conversation.jsonl.gz"
+MANY = 1000
 PEERS: dict[str, type[Policy]] = {kind.name: kind for kind in (Oracle, PeerCacheAware, PeerConsistentHash)}
 
 
@@ -73,7 +76,12 @@ def main(arguments: Sequence[str]) -> int:
     add("--policies", default=",".join((*PEERS, *policy_names())), help="names (default: all)")
     add("--json", type=Path, metavar="FILE", help="write all figures there too")
     add("--plot", type=Path, metavar="FILE", help="draw hit rates and TTFT p99 there too, as SVG")
+    add("--cost", action="store_true", help="measure what a choice costs instead, among 1,000 workers")
     options = parser.parse_args(arguments)
+    if options.cost:
+        wanted = [name for name in options.policies.split(",") if name not in PEERS]
+        print(render_costs(measure(wanted, MANY)))
+        return 0
     trace = list(read_trace(options.trace, speed=options.speed, most=options.requests))
     longest = max(len(one.tokens) + one.answer for one in trace)
     blocks = max(options.cache_tokens, longest) // BLOCK + 1

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple, Protocol
 from xml.sax.saxutils import escape
 
-_LINE, _BAR, _TOP = 18, 11, 44
+_LINE, _BAR, _TOP, _GAP = 18, 11, 44, 7
 _NAMES, _PLANES = 190, 224
-_PANELS = (236, 476)
+_PANELS = (236, 488)
 _WIDTH = 190
 """Pixels of the longest bar; its figure stands behind it."""
 _STYLE = """
@@ -60,21 +61,22 @@ def plot(runs: Sequence[Run]) -> str:
         raise ValueError("no run to show")
     hits = _Panel(_PANELS[0], "hit", max(run.hit_rate for run in runs))
     waits = _Panel(_PANELS[1], "wait", max(run.ttft_p99 for run in runs))
-    height = _TOP + _LINE * len(runs) + 6
+    names = [run.policy for run in runs]
+    # A gap before each policy but the first.
+    gaps = [sum(one != other for one, other in pairwise(names[: number + 1])) for number in range(len(runs))]
+    height = _TOP + _LINE * len(runs) + _GAP * gaps[-1] - 4
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 720 {height}" width="720" height="{height}" role="img">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 732 {height}" width="732" height="{height}" role="img">',
         "<title>Hit rate and TTFT p99 by policy and number of planes</title>",
         f"<style>{_STYLE}</style>",
         _text(_PLANES, 20, "planes", "head", end=True),
         _text(hits.left, 20, "hit rate (more is better)", "head"),
         _text(waits.left, 20, "TTFT p99 (less is better)", "head"),
     ]
-    before = None
     for number, run in enumerate(runs):
-        y = _TOP + _LINE * number
-        if run.policy != before:
+        y = _TOP + _LINE * number + _GAP * gaps[number]
+        if not number or run.policy != names[number - 1]:
             lines.append(_text(_NAMES, y, run.policy, end=True))
-        before = run.policy
         lines.append(_text(_PLANES, y, str(run.planes), end=True))
         lines += _bar(hits, y, run.hit_rate, f"{run.hit_rate:.1%}")
         lines += _bar(waits, y, run.ttft_p99, f"{run.ttft_p99:.1f} s")

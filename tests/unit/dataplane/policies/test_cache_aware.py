@@ -7,6 +7,8 @@ import json
 from collections import Counter
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dataplane.policies import Why
 from dataplane.policies.cache_aware import CacheAware
@@ -197,6 +199,39 @@ def test_the_reasons_tell_what_each_would_have_cost() -> None:
     assert second.score is not None
     assert first.score < second.score
     assert "tokens; a request there counts for" in why.note
+
+
+def test_a_worker_with_the_prompt_that_is_no_candidate_is_named() -> None:
+    policy = CacheAware(plane())
+    workers = names(4)
+    policy.follow(table(*workers))
+    asked = SampleRequest(MODEL, body=b'{"prompt":"%b"}' % (b"a long story " * 200))
+    best = policy.pick(candidates(*workers), asked)
+    why = Why()
+    chosen = policy.pick([one for one in candidates(*workers) if one.id != best.id], asked, why)
+    assert chosen.id != best.id
+    assert f"; {best.id} has about 640 of them, but is no candidate" in why.note
+    again = Why()
+    policy.pick(candidates(*workers), asked, again)
+    assert "no candidate" not in again.note
+
+
+@given(st.integers(0, 3), st.lists(st.integers(0, 40), min_size=6, max_size=6), st.integers(1, 30))
+def test_the_home_is_looked_for_only_where_it_could_be_the_cheapest(
+    asked_before: int, loads: list[int], words: int
+) -> None:
+    """With and without reasons (for which all are looked at) the choice is the same."""
+    workers = names(6)
+    busy = candidates(*workers, loads={name: float(load) for name, load in zip(workers, loads, strict=True)})
+    asked = SampleRequest(MODEL, body=b'{"prompt":"%b"}' % (b"a long story " * 20 * words))
+    chosen = []
+    for why in (None, Why()):
+        policy = CacheAware(plane())
+        policy.follow(table(*workers))
+        for _ in range(asked_before):
+            policy.pick(candidates(*workers), asked)
+        chosen.append(policy.pick(busy, asked, why).id)
+    assert chosen[0] == chosen[1]
 
 
 def test_workers_that_left_are_freed_at_the_interval() -> None:

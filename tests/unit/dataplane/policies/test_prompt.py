@@ -6,11 +6,12 @@ import json
 from itertools import pairwise
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataplane.policies.prompt import ENDS, Prompt, length_of, read_prompt, size_of
+from dataplane.policies.prompt import ENDS, Prompt, PromptFields, length_of, opening_key, read_prompt, size_of
 
 LONG = "All work and no play makes Jack a dull boy. " * 200
 
@@ -23,6 +24,10 @@ def prompt(body: Any, **style: Any) -> Prompt:
 
 def say(role: str, content: Any) -> dict[str, Any]:
     return {"role": role, "content": content}
+
+
+def chat(system: str, user: str) -> dict[str, Any]:
+    return {"messages": [say("system", system), say("user", user)]}
 
 
 def test_blocks_end_at_fixed_places_that_grow_apart() -> None:
@@ -46,6 +51,46 @@ def test_blocks_are_equal_as_far_as_the_text_is(common: bytes, one: bytes, other
     assert same == sum(end <= equal for end in ENDS[: min(len(left), len(right))])
     assert [length_of(block) for block in left] == list(ENDS[: len(left)])
     assert sum(map(size_of, left)) == (ENDS[len(left) - 1] if left else 0)
+
+
+@given(st.binary(min_size=512, max_size=3000), st.data())
+def test_prompts_that_differ_in_one_byte_have_other_blocks_from_there_on(text: bytes, data: st.DataObject) -> None:
+    at = data.draw(st.integers(0, 511))
+    other = text[:at] + bytes([text[at] ^ data.draw(st.integers(1, 255))]) + text[at + 1 :]
+    left, right = Prompt(text, 0).block_hashes("m"), Prompt(other, 0).block_hashes("m")
+    assert left
+    assert not set(left) & set(right)
+
+
+def test_hashes_are_spread_over_all_their_bits() -> None:
+    hashes = [one for number in range(2000) for one in Prompt(b"%512d" % number, 0).block_hashes("m")]
+    assert len(set(hashes)) == 2000
+    for bit in range(7, 64):
+        assert 0.4 < sum(one >> bit & 1 for one in hashes) / len(hashes) < 0.6
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_same"),
+    [
+        ({"prompt": LONG + "a"}, {"prompt": LONG + "b"}, True),
+        ({"prompt": "a" + LONG}, {"prompt": "b" + LONG}, False),
+        ({"messages": [say("user", "x")]}, {"messages": [say("user", "x"), say("assistant", "y")]}, True),
+        (chat(LONG, "x"), chat(LONG, "y"), False),
+        (chat(LONG, LONG + "x"), chat(LONG, LONG), False),
+        ({"instructions": "a", "input": "x"}, {"instructions": "b", "input": "x"}, False),
+        ({"input": [{"role": "user", "content": "x"}]}, {"messages": [say("user", "x")]}, True),
+    ],
+)
+def test_a_conversation_has_one_key_by_both_ends_of_its_opening(one: Any, other: Any, is_same: bool) -> None:
+    keys = [opening_key(msgspec.convert(body, PromptFields), "m") for body in (one, other)]
+    assert None not in keys
+    assert (keys[0] == keys[1]) is is_same
+    assert opening_key(msgspec.convert(one, PromptFields), "n") not in keys
+
+
+@pytest.mark.parametrize("body", [{}, {"messages": []}, {"prompt": ""}, {"input": []}])
+def test_without_a_prompt_there_is_no_key(body: Any) -> None:
+    assert opening_key(msgspec.convert(body, PromptFields), "m") is None
 
 
 def test_another_model_has_other_blocks() -> None:
@@ -134,12 +179,27 @@ def test_completions_may_be_texts_or_token_ids() -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        b"", b"{", b"[]", b"null", b"\xff\xfe{", b"{}", b'{"messages": []}', b'{"messages": 5}', b'{"prompt": ""}',
-        b'{"prompt": []}', b'{"prompt": 5}', b'{"prompt": [[[1]]]}', b'{"prompt": [-1]}', b'{"prompt": [1, "a"]}',
-        b'{"prompt": [99999999999999]}', b'{"messages": [{"role": 7}]}', b'{"input": {"a": 1}}', b'{"prompt": [null]}',
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"\xff\xfe{",
+        b"{}",
+        b'{"messages": []}',
+        b'{"messages": 5}',
+        b'{"prompt": ""}',
+        b'{"prompt": []}',
+        b'{"prompt": 5}',
+        b'{"prompt": [[[1]]]}',
+        b'{"prompt": [-1]}',
+        b'{"prompt": [1, "a"]}',
+        b'{"prompt": [99999999999999]}',
+        b'{"messages": [{"role": 7}]}',
+        b'{"input": {"a": 1}}',
+        b'{"prompt": [null]}',
         b"[" * 5000,
     ],
-)  # fmt: skip
+)
 def test_what_holds_no_prompt_yields_none(body: bytes) -> None:
     assert read_prompt(body) is None
 

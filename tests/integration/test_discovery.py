@@ -79,13 +79,30 @@ def discovering(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Discoverin
             return stack.enter_context(simulated_fleet(folder, count, *arguments))
 
         router = Router(
-            tmp_path_factory.mktemp("router"), "--data-planes=1", f"--vllm-discovery-address=127.0.0.1:{port}"
+            tmp_path_factory.mktemp("router"),
+            "--data-planes=1",
+            f"--vllm-discovery-address=127.0.0.1:{port}",
+            "--kv-connector=nccl",
         )
         stack.callback(router.close)
         router.start().ready()
         found = Discovering(router, address, fleet("kv_producer", 2), fleet("kv_consumer", 1))
         eventually(found.all_ready, "all workers to be ready")
         yield found
+
+
+def test_a_request_goes_from_a_prefill_to_a_decode_worker_that_registered(discovering: Discovering) -> None:
+    body = {"model": "sim-model", "prompt": "one two three " * 20, "max_tokens": 8}
+    plain = httpx.post(f"{discovering.router.url}/v1/completions", json=body, trust_env=False, timeout=30)
+    assert plain.status_code == 200, plain.text
+
+    def served(url: str) -> int:
+        received: int = httpx.get(f"{url}/sim/state", trust_env=False).json()["engine"]["prompt_tokens"]
+        return received
+
+    # One of P2pNccl's dies of a request that names no addresses, and says nothing without the other's KV cache.
+    assert sum(map(served, discovering.prefill)) > 0
+    assert served(discovering.decode[0]) > 0
 
 
 def test_they_are_workers_like_all_others(discovering: Discovering) -> None:

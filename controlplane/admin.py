@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 import msgspec
-from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 from starlette.applications import Starlette
@@ -28,6 +27,7 @@ from controlplane.admin_token import TokenFile
 from controlplane.admin_workers import worker_routes
 from controlplane.cache_flush import Flushed
 from controlplane.configuration import Configuration
+from controlplane.exposition import page
 from controlplane.membership import Membership, MembershipError
 from controlplane.openapi import document
 from controlplane.status_report import StatusReport
@@ -125,11 +125,11 @@ async def _membership_problem(_request: Request, error: Exception) -> Response:
 
 def prometheus_application(collector: Collector) -> Starlette:
     """Return the application of the Prometheus port; it writes OpenMetrics for those that ask for it."""
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(collector)
 
     async def answer(request: Request) -> Response:
-        encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        return Response(encode(registry), headers={"content-type": content_type})
+        _, content_type = choose_encoder(request.headers.get("accept", ""))
+        is_openmetrics = content_type.startswith("application/openmetrics-text")
+        body = await page(collector.collect(), openmetrics=is_openmetrics)
+        return Response(body, headers={"content-type": content_type})
 
     return Starlette(routes=[Route("/metrics", answer)])

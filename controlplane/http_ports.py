@@ -70,6 +70,7 @@ async def serve(parts: Parts, config: StartConfig, *, is_first_start: bool) -> N
         parts.remote,
         parts.kv,
         parts.discovery,
+        compat=config.metrics_compat,
     )
     admin = Listener(
         admin_application(

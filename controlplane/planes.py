@@ -31,6 +31,8 @@ LOST_AFTER = 300.0
 MAX_PLANES = 1024
 MAX_NACK = 300
 """Characters of a plane's reason that are kept."""
+_MAX_PUBLISHED = 256
+"""Tables of which it is known when they were published."""
 _MAX_DEAD = 64
 """Dead planes of which the last report is kept, in case one speaks again that was only believed to be dead."""
 
@@ -39,7 +41,8 @@ _MAX_DEAD = 64
 class Plane:
     """One plane as last heard of, `since` when, and when its last `report` came. Only a folded plane can be `is_dead`.
 
-    `nack` is why it refuses the table `nacked`.
+    `nack` is why it refuses the table `nacked`. `ack_lag` is how many seconds after its publication the plane served
+    from the last table.
     """
 
     identity: PlaneIdentity
@@ -54,6 +57,7 @@ class Plane:
     is_folded: bool = False
     is_dead: bool = False
     since: float = 0.0
+    ack_lag: float | None = None
 
 
 class Planes:
@@ -63,6 +67,7 @@ class Planes:
         self._planes: dict[str, Plane] = {}
         self._folded: OrderedDict[str, Plane] = OrderedDict()
         self._base = Totals()
+        self._published: OrderedDict[tuple[int, int], float] = OrderedDict()
         self._awaited: set[str] = set()
         self._awaited_until = 0.0
 
@@ -94,6 +99,10 @@ class Planes:
     def acked(self, message: Ack, now: float) -> None:
         """Note the table that a plane serves from."""
         plane = self.hear(message.plane, now)
+        published = self._published.get(message.stamp.order)
+        # The first table of a plane was published before there was that plane.
+        if plane.acked is not None and published is not None and message.stamp.order > plane.acked.order:
+            plane.ack_lag = now - published
         plane.acked, plane.nack, plane.nacked = message.stamp, None, None
 
     def refused(self, message: Nack, now: float) -> bool:
@@ -143,6 +152,24 @@ class Planes:
     def forget_workers(self, known: Iterable[str]) -> None:
         """Drop the sums about workers that left the table, so that they do not grow for ever."""
         self._base.keep_workers(frozenset(known))
+        self._base.keep_planes(frozenset(plane.identity.label for plane in self.present()), MAX_PLANES)
+
+    def published(self, order: tuple[int, int], now: float) -> None:
+        """Note when a table was published, which planes will acknowledge."""
+        self._published[order] = now
+        if len(self._published) > _MAX_PUBLISHED:
+            self._published.popitem(last=False)
+
+    def ack_lag(self, plane: Plane, now: float) -> float | None:
+        """Return how long a plane took to serve from the table that it has, or how long it has been missing the next.
+
+        In seconds; None where it is not known, as of a plane that has followed no change yet.
+        """
+        if plane.acked is None:
+            return None
+        missed = (when for order, when in self._published.items() if order > plane.acked.order)
+        since = next(missed, None)
+        return plane.ack_lag if since is None else now - since
 
     def present(self) -> tuple[Plane, ...]:
         """Return the planes that are not known to be dead, by place; of several in one place the newest is last."""

@@ -185,6 +185,7 @@ class Publisher:
         if update is not None:
             self._publish(TOPIC_TABLE, update)
             self._last_change = self._clock.monotonic()
+            self._planes.published(self._publication.table.stamp.order, self._last_change)
             self._source.published(self._publication.table)
         return self._publication.table.stamp.order
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from shared import catalog
@@ -12,13 +13,18 @@ Labels = tuple[str, ...]
 
 _COUNTERS = {metric.name: metric for metric in catalog.COUNTERS}
 _HISTOGRAMS = {metric.name: metric for metric in catalog.HISTOGRAMS}
-_BUCKETS = len(catalog.LATENCY_BUCKETS) + 1
-_LOST_BY = "plane"
+_LOST_BY = ("plane", "unknown")
+_LOST_REQUEST = (catalog.OTHER, catalog.OTHER, "", "none", "plane_lost")
+_MODEL_AT = {
+    metric.name: metric.labels.index("model")
+    for metric in (*catalog.COUNTERS, *catalog.HISTOGRAMS)
+    if "model" in metric.labels
+}
 
 
 @dataclass(slots=True)
 class HistogramTotal:
-    """Observations per bucket (not cumulative, the last is +Inf) and their sum."""
+    """Observations per bucket (not cumulative; the last is +Inf, and all where there are no buckets) and their sum."""
 
     counts: list[int]
     sum: float
@@ -26,11 +32,15 @@ class HistogramTotal:
 
 @dataclass(slots=True)
 class Totals:
-    """Sums by family name and labels; `active` is the number of client requests that are not ended."""
+    """Sums by family name and labels; `active` is the number of client requests that are not ended.
+
+    `models` are the values of the `model` label. They are bounded here too: planes come and go, each with its own.
+    """
 
     active: int = 0
     counters: dict[str, dict[Labels, float]] = field(default_factory=dict)
     histograms: dict[str, dict[Labels, HistogramTotal]] = field(default_factory=dict)
+    models: set[str] = field(default_factory=set)
 
     def add(self, report: CounterReport, *, lost: bool) -> None:
         """Add a plane's figures. With `lost`, its active requests ended with it, and count as aborted.
@@ -38,27 +48,44 @@ class Totals:
         Series that the catalog does not have are left out: the plane may be of another version.
         """
         for counter in report.counters:
-            if _fits(_COUNTERS.get(counter.name), counter.labels):
-                self._count(counter.name, counter.labels, counter.value)
+            metric = _COUNTERS.get(counter.name)
+            if metric is not None and len(counter.labels) == len(metric.labels):
+                self._count(counter.name, self._bounded(counter.name, counter.labels), counter.value)
         for histogram in report.histograms:
-            if _fits(_HISTOGRAMS.get(histogram.name), histogram.labels) and len(histogram.counts) == _BUCKETS:
+            metric = _HISTOGRAMS.get(histogram.name)
+            if metric is not None and _fits_histogram(metric, histogram.labels, histogram.counts):
                 family = self.histograms.setdefault(histogram.name, {})
-                total = family.setdefault(histogram.labels, HistogramTotal([0] * _BUCKETS, 0.0))
-                total.counts = [a + b for a, b in zip(total.counts, histogram.counts, strict=True)]
-                total.sum += histogram.sum
+                labels = self._bounded(histogram.name, histogram.labels)
+                if (total := family.get(labels)) is None:
+                    family[labels] = HistogramTotal(list(histogram.counts), histogram.sum)
+                else:
+                    total.counts = [a + b for a, b in zip(total.counts, histogram.counts, strict=True)]
+                    total.sum += histogram.sum
+        place = (report.plane.label,)
+        self._count(catalog.PLANE_RESYNCS.name, place, report.resyncs)
+        self._count(catalog.PLANE_KV_RESYNCS.name, place, report.kv_resyncs)
         if not lost:
             self.active += report.active
         elif report.active:
-            self._count(catalog.ABORTED.name, (_LOST_BY,), report.active)
+            self._count(catalog.ABORTED.name, _LOST_BY, report.active)
             self._count(catalog.ERRORS.name, ("router", "plane_lost"), report.active)
+            self._count(catalog.REQUESTS.name, _LOST_REQUEST, report.active)
 
     def keep_workers(self, known: frozenset[str]) -> None:
         """Drop every series about a worker that is not among the known ones."""
         for name, family in self.counters.items():
-            labels = _COUNTERS[name].labels
-            if "worker" in labels:
-                at = labels.index("worker")
+            if (at := _place_of("worker", _COUNTERS[name])) is not None:
                 self.counters[name] = {key: value for key, value in family.items() if key[at] in known}
+        for name, totals in self.histograms.items():
+            if (at := _place_of("worker", _HISTOGRAMS[name])) is not None:
+                self.histograms[name] = {key: total for key, total in totals.items() if key[at] in known}
+
+    def keep_planes(self, known: frozenset[str], most: int) -> None:
+        """Drop series about planes that are not among the known ones where there are more than `most`."""
+        for metric in (catalog.PLANE_RESYNCS, catalog.PLANE_KV_RESYNCS):
+            family = self.counters.get(metric.name, {})
+            for labels in [labels for labels in family if labels[0] not in known][: max(0, len(family) - most)]:
+                del family[labels]
 
     def fitting(self) -> Totals:
         """Return the part that the catalog has: the sums may have been kept by another version."""
@@ -73,10 +100,12 @@ class Totals:
                 name: {
                     labels: total
                     for labels, total in family.items()
-                    if _fits(_HISTOGRAMS.get(name), labels) and len(total.counts) == _BUCKETS
+                    if _fits_histogram(_HISTOGRAMS[name], labels, total.counts)
                 }
                 for name, family in self.histograms.items()
+                if name in _HISTOGRAMS
             },
+            self.models,
         )
 
     def copy(self) -> Totals:
@@ -89,11 +118,29 @@ class Totals:
                 name: {labels: HistogramTotal(list(total.counts), total.sum) for labels, total in family.items()}
                 for name, family in self.histograms.items()
             },
+            set(self.models),
         )
+
+    def _bounded(self, name: str, labels: Labels) -> Labels:
+        at = _MODEL_AT.get(name)
+        if at is None or (model := labels[at]) in self.models or model in ("", catalog.OTHER):
+            return labels
+        if len(self.models) < catalog.MAX_MODELS:
+            self.models.add(model)
+            return labels
+        return (*labels[:at], catalog.OTHER, *labels[at + 1 :])
 
     def _count(self, name: str, labels: Labels, value: float) -> None:
         family = self.counters.setdefault(name, {})
         family[labels] = family.get(labels, 0.0) + value
+
+
+def _place_of(label: str, metric: Metric) -> int | None:
+    return metric.labels.index(label) if label in metric.labels else None
+
+
+def _fits_histogram(metric: Metric, labels: Labels, counts: Sequence[int]) -> bool:
+    return len(labels) == len(metric.labels) and len(counts) == len(metric.buckets) + 1
 
 
 def _fits(metric: Metric | None, labels: Labels) -> bool:

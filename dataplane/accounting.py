@@ -1,16 +1,19 @@
 """What a plane counts, as plain numbers: adding is cheap, and the control plane sums over planes.
 
 Every request is accounted once, by `finish`, `reject` or `abort`, so accepted = finished + aborted + rejected +
-active holds whenever the figures are read.
+active holds whenever the figures are read, and `requests` has all that ended.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
 from typing import Literal
 
+from dataplane.histogram import Histogram, Timings
+from dataplane.usage import Usage
 from shared import catalog
+from shared.catalog import Metric
 from shared.errors import RouterError, Side
 from shared.plane_report import CounterSeries, HistogramSeries
 
@@ -23,83 +26,147 @@ _CUT_OFF: dict[AbortedBy, tuple[Side, str]] = {
     "timeout": ("worker", "worker_timeout"),
     "shutdown": ("router", "shutdown"),
 }
-
-
-class Histogram:
-    """Observations in seconds, by the buckets of `shared.catalog`."""
-
-    __slots__ = ("counts", "sum")
-
-    def __init__(self) -> None:
-        self.counts = [0] * (len(catalog.LATENCY_BUCKETS) + 1)
-        self.sum = 0.0
-
-    def observe(self, seconds: float) -> None:
-        """Add one."""
-        self.counts[bisect_left(catalog.LATENCY_BUCKETS, seconds)] += 1
-        self.sum += seconds
+LEFT = "client_left"
+"""The cause of a request's end that is in `requests` alone."""
 
 
 class Accounting:
-    """All figures of one plane since it started."""
+    """All figures of one plane since it started.
+
+    Keys of `requests` are route, method, model (all as labels), status (0: no answer) and cause; of `aborted_in`, who
+    did it and in which phase. Labels of models come from `model_label`.
+    """
 
     def __init__(self) -> None:
         self.accepted = 0
         self.finished = 0
         self.active = 0
-        self.aborted: Counter[str] = Counter()
+        self.aborted_in: Counter[tuple[str, str]] = Counter()
         self.rejected: Counter[str] = Counter()
-        self.requests: Counter[tuple[str, str, int]] = Counter()
+        self.requests: Counter[tuple[str, str, str, int, str]] = Counter()
         self.errors: Counter[tuple[Side, str]] = Counter()
         self.retries: Counter[str] = Counter()
+        self.retries_denied: Counter[str] = Counter()
         self.spliced: Counter[str] = Counter()
         self.policy_outcomes: Counter[tuple[str, str, str, str]] = Counter()
         self.disaggregated: Counter[str] = Counter()
         self.pair_breakers: Counter[str] = Counter()
+        self.policy_prompt_tokens: Counter[str] = Counter()
+        self.policy_cached_tokens: Counter[str] = Counter()
+        self.prompt_tokens: Counter[str] = Counter()
+        self.output_tokens: Counter[str] = Counter()
+        self.cached_tokens: Counter[str] = Counter()
+        self.usage_told: Counter[str] = Counter()
         self.worker_requests: Counter[str] = Counter()
+        self.worker_failures: Counter[tuple[str, str]] = Counter()
         self.connections_opened: Counter[str] = Counter()
-        self.latency: dict[str, Histogram] = {}
+        self.latency: dict[tuple[str, str], Histogram] = {}
         self.first_byte: dict[str, Histogram] = {}
+        self.first_token: dict[str, Histogram] = {}
+        self.token_gap: dict[str, Histogram] = {}
+        self.stream_pause: dict[str, Histogram] = {}
+        self.legs: dict[str, Histogram] = {}
+        self.connect = Histogram(catalog.CONNECT.buckets)
+        self._timings: dict[str, Timings] = {}
+        self._models: dict[str | None, str] = {None: ""}
+
+    @property
+    def aborted(self) -> Counter[str]:
+        """Aborted requests by who did it, over all phases."""
+        sums: Counter[str] = Counter()
+        for (by, _), count in self.aborted_in.items():
+            sums[by] += count
+        return sums
+
+    # --- requests ----------------------------------------------------------------------------------------
 
     def accept(self) -> None:
         """Take a request in. Exactly one of the three that follow must end it."""
         self.accepted += 1
         self.active += 1
 
-    def finish(self, route: str, method: str, status: int, duration: float, first_byte: float) -> None:
-        """End a request that got a worker's whole answer; times in seconds since its arrival."""
+    def finish(self, route: str, method: str, status: int, duration: float, first_byte: float, model: str = "") -> None:
+        """End a request that got a whole answer; times in seconds since its arrival."""
         self.active -= 1
         self.finished += 1
-        self.requests[(route, catalog.method_label(method), status)] += 1
-        self._histogram(self.latency, route).observe(duration)
-        self._histogram(self.first_byte, route).observe(first_byte)
+        self.requests[(route, catalog.method_label(method), model, status, "")] += 1
+        key = (route, model)
+        latency = self.latency.get(key)
+        if latency is None:
+            latency = self.latency[key] = Histogram(catalog.LATENCY.buckets)
+        latency.observe(duration)
+        _of(self.first_byte, route, catalog.FIRST_BYTE).observe(first_byte)
 
-    def reject(self, route: str, method: str, error: RouterError) -> None:
+    def reject(self, route: str, method: str, error: RouterError, model: str = "") -> None:
         """End a request that the router itself answered with an error."""
         self.active -= 1
         self.rejected[error.code] += 1
-        self.requests[(route, catalog.method_label(method), error.status)] += 1
+        self.requests[(route, catalog.method_label(method), model, error.status, error.code)] += 1
         self.errors[(error.blamed, error.code)] += 1
 
-    def abort(self, by: AbortedBy) -> None:
-        """End a request whose client got no whole answer."""
+    def abort(
+        self,
+        by: AbortedBy,
+        phase: str = "receiving",
+        route: str = catalog.OTHER,
+        method: str = catalog.OTHER,
+        status: int = 0,
+        model: str = "",
+    ) -> None:
+        """End a request whose client got no whole answer; `status` is what it did get."""
         self.active -= 1
-        self.aborted[by] += 1
+        self.aborted_in[(by, phase)] += 1
+        cause = LEFT
         if by != "client":
+            cause = _CUT_OFF[by][1]
             self.errors[_CUT_OFF[by]] += 1
+        self.requests[(route, catalog.method_label(method), model, status, cause)] += 1
 
-    @staticmethod
-    def _histogram(family: dict[str, Histogram], route: str) -> Histogram:
-        histogram = family.get(route)
-        if histogram is None:
-            histogram = family[route] = Histogram()
-        return histogram
+    def streamed(self, model: str, first_token: float, longest_pause: float, gap: float, gaps: int) -> None:
+        """Count a stream that came whole: `gaps` between its tokens, of `gap` seconds on average."""
+        _of(self.first_token, model, catalog.FIRST_TOKEN).observe(first_token)
+        if gaps > 0:
+            _of(self.token_gap, model, catalog.TOKEN_GAP).observe(gap, gaps)
+            _of(self.stream_pause, model, catalog.STREAM_PAUSE).observe(longest_pause)
 
-    def forget_workers(self, known: set[str]) -> None:
+    def used(self, model: str, usage: Usage) -> None:
+        """Count what an answer said it took."""
+        self.usage_told[model] += 1
+        self.prompt_tokens[model] += usage.prompt
+        self.output_tokens[model] += usage.output
+        if usage.cached:
+            self.cached_tokens[model] += usage.cached
+
+    def leg(self, name: str, seconds: float) -> None:
+        """Count one half of a disaggregated request."""
+        _of(self.legs, name, catalog.LEG).observe(seconds)
+
+    # --- models and workers --------------------------------------------------------------------------------
+
+    def know_models(self, models: Iterable[str]) -> None:
+        """Give labels to the models that the fleet serves: as many as there may be, and for good."""
+        for model in models:
+            if len(self._models) > catalog.MAX_MODELS:
+                return
+            self._models.setdefault(model, model)
+
+    def model_label(self, model: str | None) -> str:
+        """Return the `model` label: empty for a request that names none, `other` for one that nobody serves."""
+        return self._models.get(model, catalog.OTHER)
+
+    def timings_of(self, worker: str) -> Timings:
+        """Return where to count a worker's times, until it is forgotten."""
+        return self._timings.setdefault(worker, Timings())
+
+    def forget_workers(self, known: Collection[str]) -> None:
         """Drop the series of workers that left the table, so that they do not grow for ever."""
-        for family in (self.worker_requests, self.connections_opened):
+        for family in (self.worker_requests, self.connections_opened, self._timings):
             for worker in [worker for worker in family if worker not in known]:
                 del family[worker]
+        for key in [key for key in self.worker_failures if key[0] not in known]:
+            del self.worker_failures[key]
+
+    # --- the shape of the wire -----------------------------------------------------------------------------
 
     def counter_series(self) -> tuple[CounterSeries, ...]:
         """All counters, in the shape of the wire."""
@@ -108,30 +175,63 @@ class Accounting:
             CounterSeries(catalog.FINISHED.name, (), self.finished),
         ]
         for metric, family in (
-            (catalog.ABORTED, self.aborted),
             (catalog.REJECTED, self.rejected),
             (catalog.RETRIES, self.retries),
+            (catalog.RETRIES_DENIED, self.retries_denied),
             (catalog.SPLICED, self.spliced),
             (catalog.DISAGGREGATED, self.disaggregated),
             (catalog.PAIR_BREAKERS, self.pair_breakers),
+            (catalog.PROMPT_TOKENS, self.prompt_tokens),
+            (catalog.OUTPUT_TOKENS, self.output_tokens),
+            (catalog.CACHED_TOKENS, self.cached_tokens),
+            (catalog.USAGE_TOLD, self.usage_told),
+            (catalog.POLICY_PROMPT_TOKENS, self.policy_prompt_tokens),
+            (catalog.POLICY_CACHED_TOKENS, self.policy_cached_tokens),
             (catalog.WORKER_REQUESTS, self.worker_requests),
             (catalog.CONNECTIONS_OPENED, self.connections_opened),
         ):
             series.extend(CounterSeries(metric.name, (label,), value) for label, value in family.items())
+        for metric, pairs in (
+            (catalog.ABORTED, self.aborted_in),
+            (catalog.POLICY_OUTCOMES, self.policy_outcomes),
+            (catalog.ERRORS, self.errors),
+            (catalog.WORKER_FAILURES, self.worker_failures),
+        ):
+            series.extend(CounterSeries(metric.name, labels, value) for labels, value in pairs.items())
         series.extend(
-            CounterSeries(catalog.REQUESTS.name, (route, method, str(status)), value)
-            for (route, method, status), value in self.requests.items()
+            CounterSeries(catalog.REQUESTS.name, (route, method, model, str(status or "none"), cause), value)
+            for (route, method, model, status, cause), value in self.requests.items()
         )
-        series.extend(
-            CounterSeries(catalog.POLICY_OUTCOMES.name, labels, value) for labels, value in self.policy_outcomes.items()
-        )
-        series.extend(CounterSeries(catalog.ERRORS.name, labels, value) for labels, value in self.errors.items())
         return tuple(series)
 
     def histogram_series(self) -> tuple[HistogramSeries, ...]:
         """All histograms, in the shape of the wire."""
-        return tuple(
-            HistogramSeries(metric.name, (route,), tuple(histogram.counts), histogram.sum)
-            for metric, family in ((catalog.LATENCY, self.latency), (catalog.FIRST_BYTE, self.first_byte))
-            for route, histogram in family.items()
-        )
+        return tuple(self._histograms())
+
+    def _histograms(self) -> Iterator[HistogramSeries]:
+        for key, latency in self.latency.items():
+            yield HistogramSeries(catalog.LATENCY.name, key, tuple(latency.counts), latency.sum)
+        for metric, family in (
+            (catalog.FIRST_BYTE, self.first_byte),
+            (catalog.FIRST_TOKEN, self.first_token),
+            (catalog.TOKEN_GAP, self.token_gap),
+            (catalog.STREAM_PAUSE, self.stream_pause),
+            (catalog.LEG, self.legs),
+        ):
+            for label, histogram in family.items():
+                yield HistogramSeries(metric.name, (label,), tuple(histogram.counts), histogram.sum)
+        if self.connect.sum or any(self.connect.counts):
+            yield HistogramSeries(catalog.CONNECT.name, (), tuple(self.connect.counts), self.connect.sum)
+        for worker, times in self._timings.items():
+            if times.answers:
+                yield HistogramSeries(catalog.WORKER_DURATION.name, (worker,), (times.answers,), times.seconds)
+            if times.streams:
+                told = (times.streams,)
+                yield HistogramSeries(catalog.WORKER_FIRST_BYTE.name, (worker,), told, times.first_byte_seconds)
+
+
+def _of(family: dict[str, Histogram], label: str, metric: Metric) -> Histogram:
+    histogram = family.get(label)
+    if histogram is None:
+        histogram = family[label] = Histogram(metric.buckets)
+    return histogram

@@ -58,7 +58,7 @@ class PlaneApplication:
         if client.method not in ("GET", "HEAD"):
             error = method_not_allowed(client.path, "GET, HEAD")
             client.answer_error(error, self._forwarder.request_id(client))
-            accounting.reject(client.path, client.method, error)
+            accounting.reject(route_label(client.path), client.method, error)
         else:
             client.answer_plainly(answer.status, answer.content_type, answer.body, self._forwarder.request_id(client))
             duration = self._loop.time() - arrived

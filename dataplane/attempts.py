@@ -27,7 +27,7 @@ from dataplane.held import Held
 from dataplane.leg import Leg, Message
 from dataplane.load_header import ASKING, taken_out
 from dataplane.receipts import Try, name_worker
-from dataplane.retry import EVIDENCE, Attempt, Outcome, Step, may_be_sent_again, next_step, retry_after
+from dataplane.retry import EVIDENCE, Attempt, Outcome, Step, denied, may_be_sent_again, next_step, retry_after
 from dataplane.slot import Slot
 from dataplane.timeouts import Phase, Place
 from dataplane.upstream.connection import UpstreamConnection
@@ -227,6 +227,7 @@ class Attempts:
     def _connected(self, connection: UpstreamConnection | None, error: BaseException | None) -> None:
         self._dial = None
         if connection is not None and self._held is not None:
+            self._forwarder.accounting.connect.observe(self._forwarder.loop.time() - self.tries[-1].began)
             self._send(self._held.slot, connection)
             return
         if isinstance(error, OSError) and error.errno in OUT_OF_DESCRIPTORS:
@@ -332,7 +333,14 @@ class Attempts:
 
     def _count_success(self) -> None:
         if self._held is not None and self.exchange is not None:
-            self._held.slot.outcomes.complete(self.exchange.status, self.exchange.first_byte)
+            exchange, first_byte = self.exchange, self.exchange.first_byte
+            slot = self._held.slot
+            slot.outcomes.complete(exchange.status, first_byte)
+            if exchange.status < 400:
+                seconds = self._forwarder.loop.time() - exchange.sent_at
+                slot.timings.complete(seconds, first_byte)
+                if self._leg.pool != "plain":
+                    self._forwarder.accounting.leg(self._leg.pool, seconds)
 
     # --- what comes after it ---------------------------------------------------------------------------
 
@@ -355,7 +363,10 @@ class Attempts:
             silent=len(self.silent),
             not_run=self._leg.not_run,
         )
-        return next_step(attempt, max_attempts=view.settings.max_attempts), wait
+        step = next_step(attempt, max_attempts=view.settings.max_attempts)
+        if step is Step.GIVE_UP and (reason := denied(attempt, max_attempts=view.settings.max_attempts)):
+            forwarder.accounting.retries_denied[reason] += 1
+        return step, wait
 
     def _again(self, step: Step, wait: float, cause: str) -> None:
         """Make another attempt."""

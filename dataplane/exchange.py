@@ -20,10 +20,12 @@ from dataplane.retry import AT_ONCE, Outcome
 from dataplane.server import FutureLike
 from dataplane.timeouts import Phase, Place
 from dataplane.upstream.connection import UpstreamConnection
+from dataplane.usage import TAIL
 
 # An answer of known length up to this size is sent to the client in one piece when it is complete.
 _WHOLE_ANSWER = 64 * 1024
 _LAST_EVENT = b"data: [DONE]\n\n"
+_EVENT = (b"data:", b"event:", b":")
 
 
 class Exchange:
@@ -34,25 +36,31 @@ class Exchange:
     """
 
     __slots__ = (
+        "_before",
         "_begins",
         "_client",
         "_connection",
         "_ended",
+        "_last",
+        "_last_at",
         "_last_event",
         "_loop",
         "_over",
         "_pending",
         "_request_id",
-        "_sent_at",
+        "_time",
         "_waiting",
         "_whole",
         "first_byte_at",
         "headers",
         "holds_preamble",
+        "is_stream",
+        "longest_pause",
         "on_first_part",
         "parts",
         "reason",
         "reused",
+        "sent_at",
         "status",
     )
 
@@ -68,6 +76,7 @@ class Exchange:
         self._client = client
         self._request_id = request_id
         self._loop = loop
+        self._time = loop.time
         self._ended = ended
         self.reused = False
         self.parts = 0
@@ -75,6 +84,9 @@ class Exchange:
         self.headers: Headers = []
         self.reason = ""
         self.first_byte_at = 0.0
+        self.sent_at = 0.0
+        self.is_stream = False
+        self.longest_pause = 0.0
         self.on_first_part: Callable[[], None] | None = None
         """Is called when the answer's body begins, and for one that is passed on whole, when it is there."""
         self.holds_preamble = False
@@ -85,12 +97,13 @@ class Exchange:
         self._waiting = False
         self._over = False
         self._last_event = False
-        self._sent_at = 0.0
+        self._last_at = 0.0
+        self._before = self._last = b""
 
     def send(self, connection: UpstreamConnection, head: bytes, body: bytes | bytearray) -> None:
         """Send the request on `connection`, which is ours until the outcome or `abandon`."""
         self._connection = connection
-        self._sent_at = self._loop.time()
+        self.sent_at = self._loop.time()
         self.reused = connection.used
         if connection.closed:
             # Lost between its making and this call: nobody else will tell us.
@@ -122,9 +135,26 @@ class Exchange:
         return True
 
     @property
+    def gaps(self) -> int:
+        """How many pauses there were between events of a stream; the one before `[DONE]` is none."""
+        return self.parts - 1 - self._last_event
+
+    @property
+    def seconds_streamed(self) -> float:
+        """From the first part to the last."""
+        return self._last_at - self.first_byte_at
+
+    @property
+    def tail(self) -> tuple[bytes, bytes]:
+        """The last two parts of the body, as far as `dataplane.usage` looks at them."""
+        if self._whole is None:
+            return self._before, self._last
+        return (b"", self._whole[-1]) if len(self._whole) == 1 else (b"", b"".join(self._whole))
+
+    @property
     def first_byte(self) -> float | None:
         """Seconds from sending the request to the first byte of the answer's body; None if it came all at once."""
-        return None if self._whole is not None else self.first_byte_at - self._sent_at
+        return None if self._whole is not None else self.first_byte_at - self.sent_at
 
     def place(self) -> Place:
         """Where the attempt is."""
@@ -152,19 +182,28 @@ class Exchange:
     def on_body(self, data: bytes) -> None:
         """Pass a part on."""
         self.parts += 1
-        if self.parts == 1:
-            # vLLM sends a stream's head before it has begun to work on it.
-            self.first_byte_at = self._loop.time()
         if self._whole is not None:
+            if self.parts == 1:
+                self.first_byte_at = self._time()
             self._whole.append(data)
             return
-        if self.parts == 1:
+        now = self._time()
+        self._before = self._last
+        self._last = data if len(data) <= TAIL else data[-TAIL:]
+        if self.parts > 1:
+            if now - self._last_at > self.longest_pause:
+                self.longest_pause = now - self._last_at
+        else:
+            # vLLM sends a stream's head before it has begun to work on it.
+            self.first_byte_at = now
+            self.is_stream = data.startswith(_EVENT)
             if data.startswith(EARLY_ERRORS) and (error := early_error(data)) is not None:
                 self._fail_early(error)
                 return
             self._client.start(self.status, self.headers)
             if self.on_first_part is not None:
                 self.on_first_part()
+        self._last_at = now
         self._last_event = data.endswith(_LAST_EVENT)
         if self._waiting:
             if self._pending is None:
@@ -210,7 +249,7 @@ class Exchange:
         elif self._connection is not None and self._connection.answering:
             self._ended(Outcome.BROKEN)
         else:
-            held = self._loop.time() - self._sent_at
+            held = self._loop.time() - self.sent_at
             self._ended(Outcome.HELD if held > AT_ONCE else Outcome.NOTHING_RECEIVED)
 
     # --- towards the client ----------------------------------------------------------------------------

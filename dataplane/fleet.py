@@ -79,6 +79,8 @@ class Fleet:
         # What each other plane told last, and when.
         self._others: dict[str, tuple[PlaneInflight, float]] = {}
         self._load_seq = (0, 0)
+        # When a load report came last, in the loop's time; None before the first.
+        self.loads_heard: float | None = None
         self.stale = True
         self.pairs = Pairs()
         table = make_table(epoch=0, version=0)
@@ -131,7 +133,9 @@ class Fleet:
         for slot in slots.values():
             self._at.setdefault(slot.url, []).append(slot)
         self.avoidance.forget_all_but(set(slots.values()))
-        self._accounting.forget_workers(set(slots))
+        self._accounting.forget_workers(slots)
+        self._accounting.know_models(table.models)
+        self._accounting.know_models(chain.from_iterable(one.models or () for one in table.workers.values()))
         self.breakers.lead(
             {slot: table.workers[slot.id].breaker for slot in slots.values()},
             BreakerRules.of(table.settings),
@@ -176,7 +180,7 @@ class Fleet:
             opened=count,
             allowance=self.allowance,
         )
-        slot = Slot(self, worker, pool, parts.netloc.encode())
+        slot = Slot(self, worker, pool, parts.netloc.encode(), self._accounting.timings_of(worker.id))
         slot.others = sum(told.counts.get(worker.id, 0) for told, _ in self._others.values())
         slot.others_prefill = sum(told.prefill.get(worker.id, 0) for told, _ in self._others.values())
         return slot
@@ -291,7 +295,7 @@ class Fleet:
         if report.stamp.epoch == epoch and report.seq <= seq:
             return
         self._load_seq = (report.stamp.epoch, report.seq)
-        now = self.now()
+        now = self.loads_heard = self.now()
         for worker, engine in report.loads.items():
             if (slot := self._slots.get(worker)) is not None:
                 slot.set_engine(engine, now)

@@ -195,7 +195,8 @@ class FleetRequest:
     def _left(self) -> None:
         if self._number is not None:
             self._commands.forget(self._number)
-        self._forwarder.accounting.abort("client")
+        route, method = route_label(self._client.path), self._client.method
+        self._forwarder.accounting.abort("client", "receiving", route, method)
         self._client.close()
 
     def _refuse(self, error: RouterError) -> None:

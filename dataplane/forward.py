@@ -121,6 +121,7 @@ class Forwarder:
             self._evidence(slot.id, slot.epoch, kind, 1, False, status)
             return
         slot.outcomes.failed += 1
+        self.accounting.worker_failures[(slot.id, kind)] += 1
         blame = self.fleet.blame(slot)
         # A worker that only answers errors lives: once its breaker is open, or has none, there is nothing to tell.
         if blame.counted or kind != "error-status":

@@ -100,5 +100,10 @@ class PolicyInUse:
         for outcome, count in outcomes.items():
             self._accounting.policy_outcomes[(self._name, outcome, pool, model)] += count
         lacks = Counter({outcome: outcomes[outcome] for outcome in outcomes.keys() & self.policy.fallbacks.keys()})
+        policy, accounting = self.policy, self._accounting
+        if policy.prompt_tokens:
+            accounting.policy_prompt_tokens[self._name] += policy.prompt_tokens
+            accounting.policy_cached_tokens[self._name] += policy.cached_tokens
+            policy.prompt_tokens = policy.cached_tokens = 0
         outcomes.clear()
         return lacks

@@ -160,6 +160,8 @@ class Plane:
 
     def _counters(self, seq: int) -> CounterReport:
         table = self._subscriber.table
+        now = self._fleet.now()
+        heard = self._fleet.loads_heard
         return CounterReport(
             plane=self._identity,
             seq=seq,
@@ -175,6 +177,8 @@ class Plane:
             worker_connections=self._fleet.allowance.taken,
             kv_blocks=self._kv.replica.blocks,
             kv_resyncs=self._kv.replica.resyncs,
+            load_age=None if heard is None else now - heard,
+            retry_budget=self._forwarder.budget.left(now),
             counters=self._accounting.counter_series(),
             histograms=self._accounting.histogram_series(),
             outcomes=self._fleet.outcomes(),

@@ -25,8 +25,9 @@ To give up on a status means to pass the worker's own answer on to the client.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
+from typing import Literal
 
 from dataplane.token_bucket import TokenBucket
 from shared.messages import EvidenceKind
@@ -128,6 +129,16 @@ def next_step(attempt: Attempt, *, max_attempts: int) -> Step:
     if attempt.waited + attempt.wait <= MAX_WAIT:
         return Step.ANY_WORKER_LATER
     return Step.GIVE_UP
+
+
+def denied(attempt: Attempt, *, max_attempts: int) -> Literal["attempts", "budget"] | None:
+    """Return what was used up where `next_step` gives up although the failure would allow another attempt."""
+    if attempt.number < max_attempts and attempt.budget_left:
+        return None
+    free = replace(attempt, budget_left=True)
+    if next_step(free, max_attempts=attempt.number + 1) is Step.GIVE_UP:
+        return None
+    return "attempts" if attempt.number >= max_attempts else "budget"
 
 
 def may_be_sent_again(status: int, method: str, not_run: frozenset[int] = NOT_RUN_STATUSES) -> bool:

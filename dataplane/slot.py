@@ -6,6 +6,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from dataplane.client_rank import rank_line
+from dataplane.histogram import Timings
 from dataplane.load import Figures, figures_of, vllm
 from dataplane.load_header import ASK_AFTER, QueueFigures
 from dataplane.outcomes import Outcomes
@@ -51,11 +52,13 @@ class Slot:
         "prefills",
         "rank",
         "rank_line",
+        "timings",
         "url",
         "weight",
     )
 
-    def __init__(self, fleet: Fleet, worker: Worker, pool: Pool, authority: bytes) -> None:
+    def __init__(self, fleet: Fleet, worker: Worker, pool: Pool, authority: bytes, timings: Timings) -> None:
+        """`timings` are the worker's over all its lives, where this one's are added."""
         self._fleet = fleet
         self.id = worker.id
         self.url = worker.url
@@ -69,6 +72,7 @@ class Slot:
         self.prefills = Prefills()
         self.others_prefill = 0
         self.outcomes = Outcomes()
+        self.timings = timings
         self._engine: WorkerLoad | None = None
         self._engine_seen = 0.0
         # When the engine's page was read last, and when an answer told of its queue last.

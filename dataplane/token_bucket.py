@@ -17,11 +17,15 @@ class TokenBucket:
         """Put some in."""
         self._tokens = min(self._most, self._tokens + tokens)
 
-    def has_token(self, now: float) -> bool:
-        """Whether there is one to take."""
+    def left(self, now: float) -> float:
+        """Return the tokens in it."""
         self.add((now - self._filled) * self._per_second)
         self._filled = now
-        return self._tokens >= 1.0
+        return self._tokens
+
+    def has_token(self, now: float) -> bool:
+        """Whether there is one to take."""
+        return self.left(now) >= 1.0
 
     def take(self) -> None:
         """Take the one that `has_token` found."""

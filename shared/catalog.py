@@ -5,29 +5,54 @@ from __future__ import annotations
 from typing import NamedTuple
 
 LATENCY_BUCKETS = (
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0,
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 50.0,
+    60.0, 120.0, 240.0, 480.0, 960.0, 1920.0,
 )  # fmt: skip
-"""Seconds: from a cached embedding (1 ms) to a long generation (5 min); +Inf is implied."""
+"""Seconds; +Inf is implied. From 0.3 on they are those of vLLM's `e2e_request_latency_seconds`, so that the router's
+can be held against the engines'; those below are for embeddings and for answers that never came to an engine."""
+FIRST_TOKEN_BUCKETS = (
+    0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0, 160.0,
+    640.0, 2560.0,
+)  # fmt: skip
+"""vLLM's of `time_to_first_token_seconds`."""
+TOKEN_GAP_BUCKETS = (
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0,
+    40.0, 80.0,
+)  # fmt: skip
+"""vLLM's of `inter_token_latency_seconds`, and three below for small models."""
+CONNECT_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""From one rack to the default of --connect-timeout-secs; a lost SYN shows at 1 s and 3 s."""
 
 
 class Metric(NamedTuple):
     """One family. `name` is without the `routerctl_` prefix and the suffix that its kind adds.
 
     `always` are labels of series that are shown before anything was counted: a series that begins with its first
-    event hides that event from `rate()`.
+    event hides that event from `rate()`. `buckets` are upper bounds of a histogram, in seconds; one without any is a
+    count and a sum.
     """
 
     name: str
     help: str
     labels: tuple[str, ...] = ()
     always: tuple[tuple[str, ...], ...] = ()
+    buckets: tuple[float, ...] = ()
 
 
 ACCEPTED = Metric("accepted_requests", "Client requests taken in.")
 FINISHED = Metric("finished_requests", "Client requests answered to their last byte.")
-ABORTED = Metric("aborted_requests", "Client requests ended by the client or by a failure in mid-answer.", ("by",))
+ABORTED = Metric(
+    "aborted_requests",
+    "Client requests ended by the client or by a failure in mid-answer, by the phase that they were in.",
+    ("by", "phase"),
+)
 REJECTED = Metric("rejected_requests", "Client requests that the router itself refused.", ("code",))
-REQUESTS = Metric("requests", "Answers to clients by route, method and status.", ("route", "method", "status"))
+REQUESTS = Metric(
+    "requests",
+    "Client requests that have ended, by the status that the client got (none: it got no answer) and the cause where "
+    "it was no whole answer.",
+    ("route", "method", "model", "status", "cause"),
+)
 ERRORS = Metric(
     "request_errors",
     "Requests that failed, by the side whose fault it was (client, router, worker) and the cause.",
@@ -77,13 +102,37 @@ PAIR_BREAKERS = Metric(
     (("opened",), ("tried",), ("closed",)),
 )
 RETRIES = Metric("retries", "Requests sent again to another worker.", ("cause",))
+RETRIES_DENIED = Metric(
+    "retries_denied",
+    "Failed attempts after which there was none more although the failure allowed it, by what was used up: the "
+    "attempts of the request or the plane's retry budget.",
+    ("reason",),
+    (("attempts",), ("budget",)),
+)
+PROMPT_TOKENS = Metric("prompt_tokens", "Tokens of prompts, as workers told in `usage`.", ("model",))
+OUTPUT_TOKENS = Metric("output_tokens", "Tokens generated, as workers told in `usage`.", ("model",))
+CACHED_TOKENS = Metric(
+    "cached_prompt_tokens", "Tokens of prompts that engines had cached, where `usage` told it.", ("model",)
+)
+USAGE_TOLD = Metric("requests_with_usage", "Answers whose `usage` was read: those the token sums are of.", ("model",))
+POLICY_PROMPT_TOKENS = Metric(
+    "policy_prompt_tokens", "Tokens of prompts that a policy chose a worker for by what is cached where.", ("policy",)
+)
+POLICY_CACHED_TOKENS = Metric(
+    "policy_cached_tokens", "Tokens of those that the chosen worker had cached, by the policy's account.", ("policy",)
+)
 POLICY_OUTCOMES = Metric(
     "policy_decisions",
     "Choices by the policy and by what they rested on (docs/policies.md); `model` is one that has a policy of its own.",
     ("policy", "outcome", "pool", "model"),
 )
 WORKER_REQUESTS = Metric("worker_requests", "Requests sent to a worker.", ("worker",))
+WORKER_FAILURES = Metric(
+    "worker_failures", "What planes saw that speaks against a worker, by kind.", ("worker", "kind")
+)
 CONNECTIONS_OPENED = Metric("worker_connections_opened", "Connections opened to a worker.", ("worker",))
+PLANE_RESYNCS = Metric("plane_resyncs", "Times a plane had to ask for the whole table.", ("plane",))
+PLANE_KV_RESYNCS = Metric("plane_kv_resyncs", "Times a plane had to ask for all that an engine holds.", ("plane",))
 
 COUNTERS = (
     ACCEPTED,
@@ -96,15 +145,81 @@ COUNTERS = (
     DISAGGREGATED,
     PAIR_BREAKERS,
     RETRIES,
+    RETRIES_DENIED,
+    PROMPT_TOKENS,
+    OUTPUT_TOKENS,
+    CACHED_TOKENS,
+    USAGE_TOLD,
     POLICY_OUTCOMES,
+    POLICY_PROMPT_TOKENS,
+    POLICY_CACHED_TOKENS,
     WORKER_REQUESTS,
+    WORKER_FAILURES,
     CONNECTIONS_OPENED,
+    PLANE_RESYNCS,
+    PLANE_KV_RESYNCS,
 )
 
-LATENCY = Metric("request_duration_seconds", "From a request's arrival to its answer's last byte.", ("route",))
-FIRST_BYTE = Metric("time_to_first_byte_seconds", "From a request's arrival to its answer's first byte.", ("route",))
+LATENCY = Metric(
+    "request_duration_seconds",
+    "From a request's arrival to its answer's last byte.",
+    ("route", "model"),
+    buckets=LATENCY_BUCKETS,
+)
+FIRST_BYTE = Metric(
+    "time_to_first_byte_seconds",
+    "From a request's arrival to the first byte of its answer's body.",
+    ("route",),
+    buckets=LATENCY_BUCKETS,
+)
+FIRST_TOKEN = Metric(
+    "time_to_first_token_seconds",
+    "From a request's arrival to the first event of its stream.",
+    ("model",),
+    buckets=FIRST_TOKEN_BUCKETS,
+)
+TOKEN_GAP = Metric(
+    "inter_token_latency_seconds",
+    "Time between two tokens of a stream: each stream's mean, counted once for each of its gaps.",
+    ("model",),
+    buckets=TOKEN_GAP_BUCKETS,
+)
+STREAM_PAUSE = Metric(
+    "stream_longest_pause_seconds",
+    "The longest time between two parts of a stream, of each stream.",
+    ("model",),
+    buckets=TOKEN_GAP_BUCKETS,
+)
+CONNECT = Metric("connect_seconds", "Time to open a connection to a worker.", buckets=CONNECT_BUCKETS)
+LEG = Metric(
+    "leg_duration_seconds",
+    "Time that a prefill or a decode worker took for its half of a request.",
+    ("leg",),
+    buckets=LATENCY_BUCKETS,
+)
+WORKER_DURATION = Metric(
+    "worker_request_duration_seconds", "From sending a request to a worker to its answer's last byte.", ("worker",)
+)
+WORKER_FIRST_BYTE = Metric(
+    "worker_time_to_first_byte_seconds",
+    "From sending a request to a worker to the first part of its answer, where that came in parts.",
+    ("worker",),
+)
 
-HISTOGRAMS = (LATENCY, FIRST_BYTE)
+HISTOGRAMS = (
+    LATENCY,
+    FIRST_BYTE,
+    FIRST_TOKEN,
+    TOKEN_GAP,
+    STREAM_PAUSE,
+    CONNECT,
+    LEG,
+    WORKER_DURATION,
+    WORKER_FIRST_BYTE,
+)
+
+MAX_MODELS = 100
+"""Values of the `model` label besides `other` that one plane gives out, and that sums over planes have."""
 
 KNOWN_ROUTES = frozenset(
     {

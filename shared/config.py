@@ -119,6 +119,8 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     admin_token_file: str | None = None
     prometheus_host: str = "127.0.0.1"
     prometheus_port: int = 29000
+    # Off: whoever comes without dashboards for vllm-router has no use for a second set of names.
+    metrics_compat: bool = False
 
     # A model of hundreds of GB takes minutes to load; a router that gave up earlier would have to be restarted.
     worker_startup_timeout_secs: int = 600

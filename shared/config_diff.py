@@ -33,6 +33,7 @@ _CONTROL_PLANE = frozenset(
         "kv_event_block_size",
         "kv_index_max_blocks",
         "intra_node_data_parallel_size",
+        "metrics_compat",
     }
 )
 _PLANES = frozenset({"plane_affinity", "drain_delay_secs", "shutdown_grace_secs"})

@@ -18,7 +18,10 @@ class CounterSeries(msgspec.Struct, frozen=True, array_like=True):
 
 
 class HistogramSeries(msgspec.Struct, frozen=True, array_like=True):
-    """Observations since the plane started: one count per bucket (not cumulative, the last is +Inf) and their sum."""
+    """Observations since the plane started: one count per bucket (not cumulative, the last is +Inf) and their sum.
+
+    Families without buckets have that last count only.
+    """
 
     name: str
     labels: tuple[str, ...]
@@ -61,7 +64,8 @@ class CounterReport(msgspec.Struct, frozen=True, tag="counters", kw_only=True):
     `active` is the number of client requests accepted and not ended; it belongs to the same instant as the
     counters, so accepted = finished + aborted + rejected + active holds in every report. Ages in seconds.
     Connections are those that are open, idle ones included. Keys of `outcomes` are worker ids. `kv_blocks` are those in
-    the plane's copy of the KV index. `lacks` tells what policies lacked.
+    the plane's copy of the KV index. `load_age` is that of the last load report, None before the first one.
+    `retry_budget` is how many retries the plane could make at once. `lacks` tells what policies lacked.
     """
 
     plane: PlaneIdentity
@@ -78,6 +82,8 @@ class CounterReport(msgspec.Struct, frozen=True, tag="counters", kw_only=True):
     worker_connections: int
     kv_blocks: int
     kv_resyncs: int
+    load_age: float | None
+    retry_budget: float
     counters: tuple[CounterSeries, ...]
     histograms: tuple[HistogramSeries, ...]
     outcomes: dict[str, WorkerOutcomes]

@@ -175,6 +175,7 @@ HELP: dict[str, tuple[str, str]] = {
     ),
     "prometheus_host": ("ADDRESS", "Listen address of /metrics."),
     "prometheus_port": ("PORT", "Port of /metrics."),
+    "metrics_compat": ("", "Give the figures under vllm-router's metric names as well; see docs/metrics.md."),
     "worker_startup_timeout_secs": (
         "SECONDS",
         "Give up when no worker is ready by then; a large model takes minutes to load.",

@@ -74,6 +74,7 @@ def start(
     admin_token_file: Annotated[Text, option("admin_token_file")] = None,
     prometheus_host: Annotated[Text, option("prometheus_host")] = None,
     prometheus_port: Annotated[Text, option("prometheus_port")] = None,
+    metrics_compat: Annotated[Text, option("metrics_compat")] = None,
     worker_startup_timeout_secs: Annotated[Text, option("worker_startup_timeout_secs")] = None,
     worker_startup_check_interval: Annotated[Text, option("worker_startup_check_interval")] = None,
     health_failure_threshold: Annotated[Text, option("health_failure_threshold")] = None,

@@ -139,6 +139,11 @@ class Policy(ABC):
     They count in `Candidate.prefill`, on all planes, until the answer begins. Leaving it at 0 costs nothing.
     """
 
+    prompt_tokens = 0
+    """Sum of the tokens of prompts that were looked for in caches; a policy that knows none leaves both at 0."""
+    cached_tokens = 0
+    """Sum of those that the chosen workers had, by the policy's account."""
+
     def __init__(self, plane: PlaneView) -> None:
         """Begin on a plane; `follow` comes before the first choice."""
         self.plane = plane

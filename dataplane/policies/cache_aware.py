@@ -80,6 +80,8 @@ class CacheAware(Policy):
             return chosen
         blocks = prompt.block_hashes(request.model)
         chosen, cached = self._choose(survey, request, prompt, blocks, why)
+        self.prompt_tokens += prompt.tokens
+        self.cached_tokens += cached
         self.expected = self._queues.join(request.path, prompt.tokens - cached)
         self._note(chosen.id, chosen.epoch, self._index.learn(chosen.id, chosen.epoch, blocks))
         return chosen

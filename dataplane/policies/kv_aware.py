@@ -151,6 +151,8 @@ class KvAware(Policy):
             self._sessions.note(session.value, chosen.id, request.arrived)
         if why is not None:
             _explain(why, prompt, queues.each, outcome, best, offers)
+        self.prompt_tokens += prompt.tokens
+        self.cached_tokens += int(best.credit)
         self.expected = queues.join(request.path, prompt.tokens - best.credit)
         return chosen
 
@@ -165,8 +167,12 @@ class KvAware(Policy):
 
     def _pick_otherwise(self, reason: str, candidates: Sequence[C], request: RequestView, why: Why | None) -> C:
         self.outcomes[reason] += 1
-        chosen = self._otherwise.pick(candidates, request, why)
-        self.expected = self._otherwise.expected
+        otherwise = self._otherwise
+        known, cached = otherwise.prompt_tokens, otherwise.cached_tokens
+        chosen = otherwise.pick(candidates, request, why)
+        self.prompt_tokens += otherwise.prompt_tokens - known
+        self.cached_tokens += otherwise.cached_tokens - cached
+        self.expected = otherwise.expected
         if why is not None:
             why.note = f"{reason}: by cache_aware; {why.note}"
         return chosen

@@ -47,9 +47,11 @@ class Figures:
     def broken(self) -> str:
         """What does not add up; empty if all does."""
         accepted, finished, aborted, rejected = map(self.count, _SUMS)
-        if accepted == finished + aborted + rejected + self.active:
+        ended = finished + aborted + rejected
+        if accepted == ended + self.active and self.sums.get("routerctl_requests_total", 0.0) == ended:
             return ""
-        return f"{accepted=} {finished=} {aborted=} {rejected=} active={self.active}"
+        requests = self.sums.get("routerctl_requests_total", 0.0)
+        return f"{accepted=} {finished=} {aborted=} {rejected=} active={self.active} {requests=}"
 
 
 def scrape(router: Router) -> Figures:

@@ -238,6 +238,8 @@ def test_status_and_metrics(runtime: RuntimeDir) -> None:
                 worker_connections=7,
                 kv_blocks=5,
                 kv_resyncs=0,
+                load_age=None,
+                retry_budget=0.0,
                 counters=(CounterSeries("accepted_requests", (), 7), CounterSeries("finished_requests", (), 5)),
                 histograms=(),
                 outcomes={},

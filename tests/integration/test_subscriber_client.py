@@ -173,6 +173,8 @@ class World:
             worker_connections=7,
             kv_blocks=5,
             kv_resyncs=0,
+            load_age=None,
+            retry_budget=0.0,
             counters=(),
             histograms=(),
             outcomes={},

@@ -47,11 +47,13 @@ def report(
         worker_connections=7,
         kv_blocks=5,
         kv_resyncs=0,
+        load_age=0.25,
+        retry_budget=90.0,
         counters=(
             CounterSeries("accepted_requests", (), finished + active),
             CounterSeries("finished_requests", (), finished),
             *(CounterSeries("worker_requests", (key,), count) for key, count in (worker_requests or {}).items()),
             *extra,
         ),
-        histograms=(HistogramSeries("request_duration_seconds", ("/v1/models",), tuple(counts), finished * 1.5),),
+        histograms=(HistogramSeries("request_duration_seconds", ("/v1/models", "m"), tuple(counts), finished * 1.5),),
     )

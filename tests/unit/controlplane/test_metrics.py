@@ -35,7 +35,7 @@ def scrape() -> dict[str, dict[tuple[str, ...], float]]:
         identity("new", slot=1, started=2.0),
         finished=4,
         inflight={"a": 2},
-        extra=(CounterSeries("requests", ("/v1/models", "GET", "200"), 4),),
+        extra=(CounterSeries("requests", ("/v1/models", "GET", "m", "200", ""), 4),),
     )
     planes.counters(newer, 99.5)
     registry = CollectorRegistry()
@@ -55,16 +55,16 @@ def test_sums_over_planes() -> None:
     assert samples["routerctl_accepted_requests_total"] == {(): 8.0}
     assert samples["routerctl_finished_requests_total"] == {(): 7.0}
     assert samples["routerctl_active_requests"] == {(): 1.0}
-    assert samples["routerctl_requests_total"] == {("GET", "/v1/models", "200"): 4.0}
+    assert samples["routerctl_requests_total"] == {("", "GET", "m", "/v1/models", "200"): 4.0}
 
 
 def test_histograms_are_cumulative() -> None:
     samples = scrape()
     buckets = samples["routerctl_request_duration_seconds_bucket"]
-    assert buckets[("1.0", "/v1/models")] == 0.0
-    assert buckets[("2.5", "/v1/models")] == buckets[("+Inf", "/v1/models")] == 7.0
-    assert samples["routerctl_request_duration_seconds_sum"] == {("/v1/models",): 10.5}
-    assert samples["routerctl_request_duration_seconds_count"] == {("/v1/models",): 7.0}
+    assert buckets[("1.0", "m", "/v1/models")] == 0.0
+    assert buckets[("2.5", "m", "/v1/models")] == buckets[("+Inf", "m", "/v1/models")] == 7.0
+    assert samples["routerctl_request_duration_seconds_sum"] == {("m", "/v1/models"): 10.5}
+    assert samples["routerctl_request_duration_seconds_count"] == {("m", "/v1/models"): 7.0}
 
 
 def test_series_of_workers_that_left_are_dropped() -> None:
@@ -82,7 +82,7 @@ def test_planes_by_slot() -> None:
     assert samples["routerctl_plane_client_connections"] == {("0",): 12.0, ("1",): 12.0}
     assert samples["routerctl_plane_client_connection_limit"] == {("0",): 400.0, ("1",): 400.0}
     assert samples["routerctl_plane_worker_connections"] == {("0",): 7.0, ("1",): 7.0}
-    assert samples["routerctl_plane_resyncs_total"] == {("0",): 2.0, ("1",): 2.0}
+    assert samples["routerctl_plane_resyncs_total"] == {("0",): 2.0, ("1",): 4.0}
 
 
 def test_table_engines_and_build() -> None:

@@ -5,6 +5,7 @@ from controlplane.planes import FOLDED_AFTER, MAX_NACK, MAX_PLANES, SUSPICIOUS_A
 from controlplane.totals import HistogramTotal, Totals
 from shared.messages import Ack, Goodbye, InflightReport, Nack
 from shared.plane_identity import PlaneIdentity
+from shared.table import Stamp
 from tests.unit.controlplane.reports import STAMP, identity, report
 
 
@@ -50,7 +51,7 @@ def test_a_plane_that_died_is_found_dead_soon_and_its_active_requests_are_aborte
     assert planes.present() == ()
     assert planes.inflight_by_worker() == {}
     totals = planes.totals()
-    assert (totals.active, totals.counters["aborted_requests"]) == (0, {("plane",): 2.0})
+    assert (totals.active, totals.counters["aborted_requests"]) == (0, {("plane", "unknown"): 2.0})
     assert finished(planes) == 5
 
 
@@ -188,7 +189,7 @@ def test_a_successor_begins_with_what_was_counted() -> None:
     after = handed_on(before, "lives")
     totals = after.totals()
     assert (finished(after), totals.active) == (23, 1)
-    assert totals.counters["aborted_requests"] == {("plane",): 2.0}
+    assert totals.counters["aborted_requests"] == {("plane", "unknown"): 2.0}
     # What lives reports anew, and counts once.
     after.counters(report(identity("lives"), finished=6), 101.0)
     assert finished(after) == 24
@@ -225,3 +226,24 @@ def test_the_sums_never_fall_over_lives_of_planes_and_control_planes(steps: list
         assert finished(planes) >= seen
         seen = finished(planes)
     assert seen == sum(1 for _, step in steps if step == "count")
+
+
+def test_the_lag_of_an_acknowledgement() -> None:
+    planes = Planes()
+    one = identity("one")
+
+    def ack(version: int, now: float) -> None:
+        planes.acked(Ack(one, Stamp(1, version, version)), now)
+
+    planes.published((1, 1), 100.0)
+    ack(1, 109.0)
+    (plane,) = planes.present()
+    # It had that table from its start.
+    assert planes.ack_lag(plane, 109.0) is None
+    planes.published((1, 2), 110.0)
+    planes.published((1, 3), 112.0)
+    assert planes.ack_lag(plane, 115.0) == 5.0
+    ack(2, 116.0)
+    assert planes.ack_lag(plane, 117.0) == 5.0
+    ack(3, 118.0)
+    assert planes.ack_lag(plane, 200.0) == 6.0

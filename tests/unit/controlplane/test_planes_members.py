@@ -27,6 +27,8 @@ def report(plane: PlaneIdentity, table: Stamp, inflight: dict[str, int]) -> Coun
         worker_connections=0,
         kv_blocks=5,
         kv_resyncs=0,
+        load_age=None,
+        retry_budget=0.0,
         counters=(),
         histograms=(),
         outcomes={},

@@ -9,12 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataplane.accounting import AbortedBy, Accounting, Histogram
+from dataplane.accounting import AbortedBy, Accounting
+from dataplane.histogram import Histogram
+from dataplane.usage import Usage
 from shared import catalog
 from shared.errors import RouterError, internal, model_not_found, no_worker, unreachable
 from shared.plane_report import CounterSeries
 
 CAUSES = get_args(AbortedBy)
+OF_THE_REPORT = (catalog.PLANE_RESYNCS, catalog.PLANE_KV_RESYNCS)
+"""Counters that are fields of the report."""
 ERRORS = (internal(), no_worker("x"), unreachable(2), model_not_found("m", ()))
 steps = st.lists(
     st.sampled_from(["accept", "finish", "reject", "abort"]).flatmap(
@@ -32,9 +36,9 @@ def assert_conserved(accounting: Accounting) -> None:
     series = accounting.counter_series()
     ended = sum(value(series, metric) for metric in (catalog.FINISHED, catalog.ABORTED, catalog.REJECTED))
     assert value(series, catalog.ACCEPTED) == ended + accounting.active
-    assert value(series, catalog.REQUESTS) == value(series, catalog.FINISHED) + value(series, catalog.REJECTED)
+    assert value(series, catalog.REQUESTS) == ended
     finished = value(series, catalog.FINISHED)
-    for metric in catalog.HISTOGRAMS:
+    for metric in (catalog.LATENCY, catalog.FIRST_BYTE):
         assert sum(sum(one.counts) for one in accounting.histogram_series() if one.name == metric.name) == finished
 
 
@@ -71,6 +75,15 @@ def full() -> Accounting:
     accounting.pair_breakers["open"] += 1
     accounting.worker_requests["w"] += 3
     accounting.connections_opened["w"] += 2
+    accounting.worker_failures[("w", "stalled")] += 1
+    accounting.retries_denied["budget"] += 1
+    accounting.policy_prompt_tokens["cache_aware"] += 100
+    accounting.policy_cached_tokens["cache_aware"] += 64
+    accounting.used("m", Usage(prompt=10, output=5, cached=4))
+    accounting.streamed("m", first_token=0.1, longest_pause=0.3, gap=0.02, gaps=4)
+    accounting.connect.observe(0.002)
+    accounting.leg("prefill", 0.7)
+    accounting.timings_of("w").complete(3.0, 0.5)
     return accounting
 
 
@@ -82,11 +95,11 @@ def test_each_series_has_the_labels_of_its_family() -> None:
         assert len(one.labels) == len(counters[one.name].labels), one
         assert all(isinstance(label, str) for label in one.labels)
         seen.add(one.name)
-    assert seen == set(counters)
+    assert seen == set(counters) - {one.name for one in OF_THE_REPORT}
     histograms = {metric.name: metric for metric in catalog.HISTOGRAMS}
     for histogram in accounting.histogram_series():
         assert len(histogram.labels) == len(histograms[histogram.name].labels)
-        assert len(histogram.counts) == len(catalog.LATENCY_BUCKETS) + 1
+        assert len(histogram.counts) == len(histograms[histogram.name].buckets) + 1
     assert {one.name for one in accounting.histogram_series()} == set(histograms)
 
 
@@ -96,11 +109,13 @@ def test_no_series_is_given_twice() -> None:
 
 
 def test_the_labels_are_in_the_catalogs_order() -> None:
-    assert catalog.REQUESTS.labels == ("route", "method", "status")
+    assert catalog.REQUESTS.labels == ("route", "method", "model", "status", "cause")
+    assert catalog.ABORTED.labels == ("by", "phase")
     assert catalog.ERRORS.labels == ("side", "code")
     series = full().counter_series()
-    assert value(series, catalog.REQUESTS, "/v1/models", "GET", "200") == 1
-    assert value(series, catalog.REQUESTS, "other", "POST", "503") == 1
+    assert value(series, catalog.REQUESTS, "/v1/models", "GET", "", "200", "") == 1
+    assert value(series, catalog.REQUESTS, "other", "POST", "", "503", "no_worker_available") == 1
+    assert value(series, catalog.REQUESTS, "other", "other", "", "none", "client_left") == 1
     assert value(series, catalog.ERRORS, "worker", "no_worker_available") == 1
     assert value(series, catalog.REJECTED, "no_worker_available") == 1
     assert value(series, catalog.RETRIES, "connect-failed") == 1
@@ -128,12 +143,15 @@ def test_a_client_that_leaves_is_no_error(by: AbortedBy) -> None:
 def test_latency_and_first_byte_are_not_mixed_up() -> None:
     accounting = full()
     sums = {one.name: one.sum for one in accounting.histogram_series()}
-    assert sums == {catalog.LATENCY.name: 2.0, catalog.FIRST_BYTE.name: 1.0}
+    assert (sums[catalog.LATENCY.name], sums[catalog.FIRST_BYTE.name]) == (2.0, 1.0)
+    assert (sums[catalog.WORKER_DURATION.name], sums[catalog.WORKER_FIRST_BYTE.name]) == (3.0, 0.5)
+    assert sums[catalog.TOKEN_GAP.name] == pytest.approx(0.08)
+    assert sums[catalog.STREAM_PAUSE.name] == 0.3
 
 
 @given(st.lists(st.floats(0, 1000), max_size=30))
 def test_a_histogram_counts_up_to_and_including_each_bound(observations: list[float]) -> None:
-    histogram = Histogram()
+    histogram = Histogram(catalog.LATENCY_BUCKETS)
     for seconds in observations:
         histogram.observe(seconds)
     assert sum(histogram.counts) == len(observations)
@@ -146,7 +164,7 @@ def test_a_histogram_counts_up_to_and_including_each_bound(observations: list[fl
 
 @pytest.mark.parametrize("bound", catalog.LATENCY_BUCKETS)
 def test_a_value_on_a_bound_is_inside_it(bound: float) -> None:
-    histogram = Histogram()
+    histogram = Histogram(catalog.LATENCY_BUCKETS)
     histogram.observe(bound)
     assert histogram.counts[bisect_left(catalog.LATENCY_BUCKETS, bound)] == 1
 
@@ -157,7 +175,8 @@ def test_workers_that_left_are_forgotten() -> None:
     accounting.forget_workers({"kept"})
     series = accounting.counter_series()
     assert value(series, catalog.WORKER_REQUESTS) == value(series, catalog.WORKER_REQUESTS, "kept") == 1
-    assert value(series, catalog.CONNECTIONS_OPENED) == 0
+    assert value(series, catalog.CONNECTIONS_OPENED) == value(series, catalog.WORKER_FAILURES) == 0
+    assert not any("w" in one.labels for one in accounting.histogram_series())
     assert_conserved(accounting)
 
 
@@ -170,3 +189,36 @@ def test_methods_that_clients_make_up_do_not_grow_the_metrics() -> None:
         accounting.accept()
         accounting.finish("other", f"MADEUP{number}", 405, 0.1, 0.1)
     assert len(accounting.counter_series()) < 50
+
+
+def test_labels_of_models_are_bounded_and_given_for_good() -> None:
+    accounting = Accounting()
+    accounting.know_models(f"m{number}" for number in range(60))
+    accounting.know_models(f"m{number}" for number in range(40, 300))
+    assert accounting.model_label("m99") == "m99"
+    assert accounting.model_label("m100") == catalog.OTHER
+    assert accounting.model_label("made up") == catalog.OTHER
+    assert accounting.model_label(None) == ""
+
+
+def test_a_stream_counts_once_and_each_gap_of_it_by_their_mean() -> None:
+    accounting = Accounting()
+    accounting.streamed("m", first_token=0.5, longest_pause=0.9, gap=0.02, gaps=10)
+    accounting.streamed("m", first_token=0.5, longest_pause=0.0, gap=0.0, gaps=0)
+    counts = {one.name: sum(one.counts) for one in accounting.histogram_series()}
+    assert counts[catalog.FIRST_TOKEN.name] == 2
+    assert counts[catalog.TOKEN_GAP.name] == 10
+    assert counts[catalog.STREAM_PAUSE.name] == 1
+
+
+def test_tokens_are_summed_by_model() -> None:
+    accounting = Accounting()
+    accounting.used("m", Usage(10, 5, 4))
+    accounting.used("m", Usage(1, 2, 0))
+    accounting.used("n", Usage(7, 0, 0))
+    series = accounting.counter_series()
+    assert value(series, catalog.PROMPT_TOKENS, "m") == 11
+    assert value(series, catalog.OUTPUT_TOKENS, "m") == 7
+    assert value(series, catalog.CACHED_TOKENS) == 4
+    assert value(series, catalog.USAGE_TOLD, "m") == 2
+    assert value(series, catalog.PROMPT_TOKENS, "n") == 7

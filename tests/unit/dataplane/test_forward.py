@@ -39,7 +39,7 @@ def test_a_small_answer_is_passed_on_whole(run: Run) -> None:
                 (b"x-request-id", b"mine"),
                 (b"content-length", b"%d" % len(BODY)),
             ]
-            assert bench.accounting.requests == {("/v1/completions", "POST", 200): 1}
+            assert bench.accounting.requests == {("/v1/completions", "POST", "m", 200, ""): 1}
             assert bench.accounting.worker_requests == {"a": 1}
             assert not bench.evidence
 

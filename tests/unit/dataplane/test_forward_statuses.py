@@ -45,7 +45,7 @@ def test_a_refusal_goes_to_another_worker_and_the_client_sees_nothing_of_it(
             assert (transaction.status, transaction.body) == (200, b"well")
             assert (len(busy.asked), len(good.asked)) == (1, 1)
             assert bench.accounting.retries == {f"status-{status}": 1}
-            assert bench.accounting.requests == {("/v1/completions", "POST", 200): 1}
+            assert bench.accounting.requests == {("/v1/completions", "POST", "m", 200, ""): 1}
             # Busy is not broken, but a 503 that does not ask for another try is.
             assert bench.evidence == ([("a", 7, "error-status")] if status == 503 else [])
             # Closed, so that nothing of the answer that was not wanted can come later.

@@ -98,3 +98,17 @@ def test_another_policy_lacks_nothing_of_what_the_one_before_it_did() -> None:
     found.tick(0.0)
     found.follow("cache_aware", table(*WORKERS, version=2))
     assert not [*found.lacks()]
+
+
+def test_tokens_found_in_caches_are_accounted_for() -> None:
+    accounting = Accounting()
+    found = in_use("cache_aware", accounting)
+    request = SampleRequest(body=b'{"model": "m", "prompt": "' + b"once upon a time " * 200 + b'"}')
+    for _ in range(2):
+        found.policy.pick(candidates(*WORKERS), request)
+    found.tick(0.0)
+    found.tick(1.0)
+    prompt, cached = accounting.policy_prompt_tokens["cache_aware"], accounting.policy_cached_tokens["cache_aware"]
+    # The second one was found where the first had gone, but for what does not fill a block.
+    assert prompt > 1000
+    assert prompt * 0.4 < cached <= prompt / 2

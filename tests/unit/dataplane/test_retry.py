@@ -19,6 +19,7 @@ from dataplane.retry import (
     RetryBudget,
     Step,
     backoff,
+    denied,
     may_be_sent_again,
     next_step,
     retry_after,
@@ -268,3 +269,20 @@ def test_retries_never_exceed_their_share(history: list[tuple[float, bool]]) -> 
             budget.take()
             retries += 1
         assert retries <= 10 + 0.2 * requests + 10 * now + 1e-6
+
+
+@pytest.mark.parametrize(
+    ("attempt", "expected"),
+    [
+        (Attempt(Outcome.CONNECT_FAILED, "POST", 1, others_left=True), None),
+        (Attempt(Outcome.CONNECT_FAILED, "POST", 5, others_left=True), "attempts"),
+        (Attempt(Outcome.CONNECT_FAILED, "POST", 1, others_left=True, budget_left=False), "budget"),
+        (Attempt(Outcome.CONNECT_FAILED, "POST", 5, others_left=True, budget_left=False), "attempts"),
+        (Attempt(Outcome.TRUNCATED, "POST", 5, others_left=True, budget_left=False), None),
+        (Attempt(Outcome.CONNECT_FAILED, "POST", 5, waited=1e9), None),
+    ],
+)
+def test_what_was_used_up_is_told_only_where_there_would_have_been_another_attempt(
+    attempt: Attempt, expected: str | None
+) -> None:
+    assert denied(attempt, max_attempts=5) == expected

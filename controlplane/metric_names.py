@@ -1,0 +1,3 @@
+"""What the names of the router's own metrics begin with."""
+
+PREFIX = "routerctl_"

@@ -43,7 +43,7 @@ def run(runtime: RuntimeDir) -> int:
     except (OSError, *DECODE_ERRORS) as error:
         print(f"routerctl: the configuration {runtime.config} can not be read: {error}", file=sys.stderr)
         return 2
-    configure_logging("control plane", config.log_level)
+    configure_logging("control plane", config.log_level, log_format=config.log_format, folder=config.log_dir)
     try:
         lock = _take_lock(runtime)
     except OSError as error:

@@ -47,8 +47,10 @@ class PlaneApplication:
     def _refuse(self, client: Client, error: RouterError) -> None:
         accounting = self._forwarder.accounting
         accounting.accept()
-        client.answer_error(error, self._forwarder.request_id(client))
+        request_id = self._forwarder.request_id(client)
+        client.answer_error(error, request_id)
         accounting.reject(route_label(client.path), client.method, error)
+        self._forwarder.refused(client, request_id, error)
         client.close()
 
     def _answer_itself(self, client: Client, answer: Answer) -> None:

@@ -27,7 +27,7 @@ from dataplane.held import Held
 from dataplane.leg import Leg, Message
 from dataplane.load_header import ASKING, taken_out
 from dataplane.receipts import Try, name_worker
-from dataplane.retry import EVIDENCE, Attempt, Outcome, Step, denied, may_be_sent_again, next_step, retry_after
+from dataplane.retry import EVIDENCE, Attempt, Outcome, Step, may_be_sent_again, retry_after
 from dataplane.slot import Slot
 from dataplane.timeouts import Phase, Place
 from dataplane.upstream.connection import UpstreamConnection
@@ -333,21 +333,13 @@ class Attempts:
 
     def _count_success(self) -> None:
         if self._held is not None and self.exchange is not None:
-            exchange, first_byte = self.exchange, self.exchange.first_byte
-            slot = self._held.slot
-            slot.outcomes.complete(exchange.status, first_byte)
-            if exchange.status < 400:
-                seconds = self._forwarder.loop.time() - exchange.sent_at
-                slot.timings.complete(seconds, first_byte)
-                if self._leg.pool != "plain":
-                    self._forwarder.accounting.leg(self._leg.pool, seconds)
+            self._held.complete(self.exchange)
 
     # --- what comes after it ---------------------------------------------------------------------------
 
     def _next_step(self, outcome: Outcome, *, status: int = 0, asked: float = 0.0) -> tuple[Step, float]:
         """Return what to do after a failed attempt, and the pause before it if there is one."""
         forwarder = self._forwarder
-        view = self._view()
         now = forwarder.loop.time()
         wait = max(forwarder.pause_after(self._number), asked)
         attempt = Attempt(
@@ -356,17 +348,14 @@ class Attempts:
             self._number,
             status=status,
             reused=self.exchange is not None and self.exchange.reused,
-            others_left=bool(self._candidates(view, now)),
+            others_left=bool(self._candidates(self._view(), now)),
             budget_left=forwarder.budget.has_token(now),
             wait=wait,
             waited=self._waited,
             silent=len(self.silent),
             not_run=self._leg.not_run,
         )
-        step = next_step(attempt, max_attempts=view.settings.max_attempts)
-        if step is Step.GIVE_UP and (reason := denied(attempt, max_attempts=view.settings.max_attempts)):
-            forwarder.accounting.retries_denied[reason] += 1
-        return step, wait
+        return forwarder.step_after(attempt), wait
 
     def _again(self, step: Step, wait: float, cause: str) -> None:
         """Make another attempt."""

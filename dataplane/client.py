@@ -96,6 +96,11 @@ class Client:
         return self.started and not self.is_last and self.scope.get("http_version") != "2"
 
     @property
+    def is_unreadable(self) -> bool:
+        """Whether the body was no valid HTTP, and will be answered 400 when the request is closed."""
+        return self._unreadable and not self.started
+
+    @property
     def received(self) -> int:
         """Bytes of the body that came so far."""
         return self._size

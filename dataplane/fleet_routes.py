@@ -201,8 +201,10 @@ class FleetRequest:
 
     def _refuse(self, error: RouterError) -> None:
         client = self._client
-        client.answer_error(error, self._forwarder.request_id(client))
+        request_id = self._forwarder.request_id(client)
+        client.answer_error(error, request_id)
         self._forwarder.accounting.reject(route_label(client.path), client.method, error)
+        self._forwarder.refused(client, request_id, error)
         client.close()
 
     def _answer(self, answer: Answer) -> None:

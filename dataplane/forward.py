@@ -6,17 +6,20 @@ import asyncio
 import random
 from collections.abc import Callable, Collection
 
+from dataplane.access_lines import Ended, level_of
+from dataplane.access_log import AccessLog
 from dataplane.accounting import Accounting
 from dataplane.client import Client
 from dataplane.failure_log import FailureLog
 from dataplane.fleet import Fleet
 from dataplane.fleet_view import FleetView
 from dataplane.peek import request_id
-from dataplane.receipts import Receipts
+from dataplane.receipts import MAX_TEXT, Receipts
 from dataplane.request import Request
-from dataplane.retry import RetryBudget, backoff
+from dataplane.retry import Attempt, RetryBudget, Step, backoff, denied, next_step
 from dataplane.slot import Slot
 from shared.breaker import ProbeNewsKind
+from shared.errors import RouterError
 from shared.messages import EvidenceKind
 
 ReportEvidence = Callable[[str, int, EvidenceKind, int, bool, int], None]
@@ -52,6 +55,7 @@ class Forwarder:
         rng: random.Random,
         cut_off: CutOff = _let_be,
         probe_news: ReportProbe = _tell_nobody,
+        access: AccessLog | None = None,
     ) -> None:
         """Begin without requests; `cut_off` resets the connection of a client that takes nothing."""
         self.cut_off = cut_off
@@ -73,6 +77,7 @@ class Forwarder:
         self.budget = RetryBudget(self.loop.time())
         self.failures = FailureLog(self.loop.time())
         self.receipts = Receipts(fleet.view.settings.receipts)
+        self.access = access or AccessLog(self.loop)
 
     def drain(self, *, ready: bool) -> None:
         """From now on each answer is its connection's last: the plane is about to stop.
@@ -114,6 +119,14 @@ class Forwarder:
             draw=self._rng.random(),
         )
 
+    def step_after(self, attempt: Attempt) -> Step:
+        """Return what to do after a failed attempt."""
+        most = self.fleet.view.settings.max_attempts
+        step = next_step(attempt, max_attempts=most)
+        if step is Step.GIVE_UP and (reason := denied(attempt, max_attempts=most)) is not None:
+            self.accounting.retries_denied[reason] += 1
+        return step
+
     def blame(self, slot: Slot, kind: EvidenceKind, status: int = 0) -> None:
         """Hold a failure against a worker, and tell the control plane; `status` is that of an answer."""
         if kind == "no-address":
@@ -148,6 +161,29 @@ class Forwarder:
         del self._requests[request]
         if self.draining:
             self.unannounced.discard(request)
+
+    def refused(self, client: Client, request_id: bytes, error: RouterError) -> None:
+        """Have a line logged of a request that was refused before it was one."""
+        access = self.access
+        outcome = f"rejected {error.code}"
+        level = level_of(outcome, error.status, access.success)
+        if level >= access.least:
+            view, now = self.fleet.view, self.loop.time()
+            path, method = client.path[:MAX_TEXT], client.method[:MAX_TEXT]
+            row = (
+                request_id,
+                method,
+                path,
+                None,
+                (now, 0.0, now),
+                outcome,
+                error.status,
+                None,
+                "",
+                view.table.stamp,
+                (),
+            )
+            access.note(Ended(level, row, error.message, client.peer))
 
     def watch_soon(self, request: Request) -> None:
         """Watch the request's client if the request is still open in a moment."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from dataplane.breaker import FAILURE_STATUSES
 from dataplane.client import Headers
+from dataplane.exchange import Exchange
 from dataplane.leg import Leg
 from dataplane.slot import Slot
 from shared.breaker import ProbeNewsKind
@@ -50,6 +51,17 @@ class Held:
         """Know that the prompt is computed, unless the engine never saw it."""
         if status == HTTPStatus.OK:
             self.slot.prefills.answered(self)
+
+    def complete(self, exchange: Exchange) -> None:
+        """Count an answer that came whole."""
+        first_byte, status, slot = exchange.first_byte, exchange.status, self.slot
+        slot.outcomes.complete(status, first_byte)
+        if status < 400:
+            forwarder = self._forwarder
+            seconds = forwarder.loop.time() - exchange.sent_at
+            slot.timings.complete(seconds, first_byte)
+            if self._leg.pool != "plain":
+                forwarder.accounting.leg(self._leg.pool, seconds)
 
     def judge(self, status: int, headers: Headers) -> None:
         """Hold an error against its worker, unless it says that it is busy, or that it can not do such a thing."""

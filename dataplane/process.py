@@ -15,6 +15,7 @@ import setproctitle
 import uvloop
 import zmq.asyncio
 
+from dataplane.access_log import AccessLog
 from dataplane.accounting import Accounting
 from dataplane.app import PlaneApplication
 from dataplane.arrivals import Arrivals
@@ -34,12 +35,14 @@ from dataplane.server import HttpServer
 from dataplane.status_socket import StatusSocket
 from dataplane.subscriber.client import SubscriberClient, load_last_known_good
 from dataplane.subscriber.link import Link, LocalLink
+from shared import catalog
 from shared.clock import SystemClock
 from shared.config import StartConfig, plane_fingerprint
+from shared.log_output import LogOutput
 from shared.logs import configure_logging, set_level
 from shared.messages import FleetAnswer, PlaneStatus
 from shared.plane_identity import PlaneIdentity
-from shared.plane_report import CounterReport
+from shared.plane_report import CounterReport, CounterSeries
 from shared.process import own_record, raise_descriptor_limit
 from shared.receipt import Receipt
 from shared.runtime_dir import PlaneRecord, RuntimeDir, write_record
@@ -62,9 +65,14 @@ class Plane:
         config: StartConfig,
         identity: PlaneIdentity,
         predecessor: str | None,
-        uplink: Uplink | None = None,
+        uplink: Uplink | None,
+        *,
+        access: AccessLog,
+        log: LogOutput,
     ) -> None:
         """`uplink` leads to a control plane on another host; None: it is on this one."""
+        self._access = access
+        self._log = log
         self._runtime_dir = runtime_dir
         self._config = config
         self._identity = identity
@@ -112,6 +120,7 @@ class Plane:
             rng,
             self._clients.cut_off,
             self._subscriber.report_probe,
+            access,
         )
         self._arrivals = Arrivals(PlaneApplication(self._forwarder, self._commands).handle)
         self._server = HttpServer(self._arrivals.announce, connections=shares.clients)
@@ -128,7 +137,9 @@ class Plane:
     def _adopt(self, table: RoutingTable) -> None:
         if self._remote is not None:
             self._remote.keep(table)
-        set_level(table.settings.log_level)
+        settings = table.settings
+        set_level(settings.log_level)
+        self._access.use(settings.access_log, settings.log_level, prompts=settings.log_prompts)
         self._fleet.adopt(table)
         self._forwarder.reroute()
         self._first_table.set()
@@ -179,11 +190,14 @@ class Plane:
             kv_resyncs=self._kv.replica.resyncs,
             load_age=None if heard is None else now - heard,
             retry_budget=self._forwarder.budget.left(now),
-            counters=self._accounting.counter_series(),
+            counters=(*self._accounting.counter_series(), self._dropped()),
             histograms=self._accounting.histogram_series(),
             outcomes=self._fleet.outcomes(),
             lacks=self._fleet.policy.lacks(),
         )
+
+    def _dropped(self) -> CounterSeries:
+        return CounterSeries(catalog.LOG_LINES_DROPPED.name, (), self._log.dropped + self._access.dropped)
 
     def _status(self) -> PlaneStatus:
         table = self._subscriber.table
@@ -305,7 +319,8 @@ def run(runtime_dir: RuntimeDir, *, slot: int, plane_id: str, predecessor: str |
     `is_remote` reads in the folder, too, where its control plane is.
     """
     config = msgspec.json.decode(runtime_dir.config.read_bytes(), type=StartConfig)
-    configure_logging(f"plane {slot}", config.log_level)
+    name = f"plane {slot}"
+    output = configure_logging(name, config.log_level, log_format=config.log_format, folder=config.log_dir)
     setproctitle.setproctitle(f"routerctl: plane {slot} ({config.host}:{config.port})")
     own = own_record()
     uplink = msgspec.json.decode(runtime_dir.uplink.read_bytes(), type=Uplink) if is_remote else None
@@ -319,7 +334,12 @@ def run(runtime_dir: RuntimeDir, *, slot: int, plane_id: str, predecessor: str |
     )
 
     async def main() -> None:
-        await Plane(runtime_dir, config, identity, predecessor, uplink).run()
+        access = AccessLog(asyncio.get_running_loop(), name, output)
+        plane = Plane(runtime_dir, config, identity, predecessor, uplink, access=access, log=output)
+        try:
+            await plane.run()
+        finally:
+            access.flush()
 
     uvloop.run(main())
     return 0

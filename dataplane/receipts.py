@@ -91,7 +91,7 @@ class Record(NamedTuple):
     tries: Sequence[Try]
 
 
-_Row = tuple[
+Row = tuple[
     bytes,
     str,
     str,
@@ -111,8 +111,8 @@ class Receipts:
     """The last `size` records, and a quarter as many of those in which something went wrong, which stay longer."""
 
     def __init__(self, size: int) -> None:
-        self._last: deque[_Row] = deque(maxlen=size)
-        self._troubled: deque[_Row] = deque(maxlen=size // 4)
+        self._last: deque[Row] = deque(maxlen=size)
+        self._troubled: deque[Row] = deque(maxlen=size // 4)
         self._views: deque[FleetView] = deque(maxlen=VIEWS)
         self._details_left = DETAILED_PER_SECOND
 
@@ -149,8 +149,8 @@ class Receipts:
         status: int,
         view: FleetView,
         tries: Sequence[Try],
-    ) -> None:
-        """Remember a request that has ended under `view`."""
+    ) -> Row:
+        """Remember a request that has ended under `view`; return what is remembered."""
         if not tries:
             self.refer(view)
         # A plain tuple: this is done for each request, and read for hardly any.
@@ -170,6 +170,7 @@ class Receipts:
         self._last.append(row)
         if outcome != "answered" or status >= 500 or (len(tries) > 1 and any(one.failed for one in tries)):
             self._troubled.append(row)
+        return row
 
     def find(self, request_id: bytes) -> Record | None:
         """Return the newest record of that id."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from http import HTTPStatus
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -19,6 +18,7 @@ from dataplane.accounting import AbortedBy
 from dataplane.attempts import Attempts
 from dataplane.client import Client
 from dataplane.client_rank import OWN_RANK, client_rank
+from dataplane.leftovers import End, leave_behind
 from dataplane.leg import Message
 from dataplane.load_header import may_ask
 from dataplane.pd.connectors import connector_of
@@ -31,8 +31,6 @@ from dataplane.retry import NOT_RUN_STATUSES
 from dataplane.splice import without_members
 from dataplane.timeouts import Phase, Place, Progress, limit_of
 from dataplane.upstream.head import Headers, field_lines, request_line
-from dataplane.usage import usage_of
-from shared.catalog import route_label
 from shared.errors import (
     RouterError,
     body_timeout,
@@ -47,7 +45,6 @@ from shared.errors import (
 from shared.messages import EvidenceKind
 
 if TYPE_CHECKING:
-    from dataplane.exchange import Exchange
     from dataplane.forward import Forwarder
     from dataplane.slot import Slot
 
@@ -346,6 +343,7 @@ class Request:
         self._ended = True
         phase = "" if ended is None or isinstance(ended, RouterError) else self._place().phase.value
         client = self.client
+        is_unreadable = client.is_unreadable
         forwarder = self._forwarder
         # They refer back to us; taking them out lets both go without the garbage collector.
         attempts, self._attempts = self._attempts, None
@@ -355,38 +353,5 @@ class Request:
             attempts.close()
         client.close()
         forwarder.forget(self)
-        accounting = forwarder.accounting
-        now = forwarder.loop.time()
-        first_byte = exchange.first_byte_at if exchange is not None else 0.0
-        route, method, model = route_label(client.path), client.method, accounting.model_label(self.model)
-        if ended is None and exchange is not None:
-            status = exchange.status
-            accounting.finish(route, method, status, now - self.arrived, first_byte - self.arrived, model)
-            if status == HTTPStatus.OK:
-                self._account_for_answer(exchange, model)
-            outcome = "answered"
-        elif isinstance(ended, RouterError):
-            accounting.reject(route, method, ended, model)
-            outcome, status = f"rejected {ended.code}", ended.status
-        else:
-            by = ended or "client"
-            status = exchange.status if exchange is not None else 0
-            accounting.abort(by, phase, route, method, status if client.started else 0, model)
-            outcome = f"aborted by {by}"
-        view = forwarder.fleet.view
-        tries = attempts.tries if attempts is not None else ()
-        times = (self.arrived, first_byte, now)
-        forwarder.receipts.keep(self.id, client.method, client.path, self.model, times, outcome, status, view, tries)
-
-    def _account_for_answer(self, exchange: Exchange, model: str) -> None:
-        """Count what a worker's whole answer took: tokens, and of a stream the times between them."""
-        accounting = self._forwarder.accounting
-        usage = usage_of(*exchange.tail)
-        if usage is not None:
-            accounting.used(model, usage)
-        if exchange.is_stream:
-            # An event has one token, as a rule; where the number of tokens is known, that is what counts.
-            gaps = usage.output - 1 if usage is not None and usage.output else exchange.gaps
-            gap = exchange.seconds_streamed / gaps if gaps > 0 else 0.0
-            first_token = exchange.first_byte_at - self.arrived
-            accounting.streamed(model, first_token, exchange.longest_pause, gap, gaps)
+        end = End(ended, exchange, phase, attempts.tries if attempts is not None else (), is_unreadable)
+        leave_behind(forwarder, self, end)

@@ -131,6 +131,7 @@ WORKER_FAILURES = Metric(
     "worker_failures", "What planes saw that speaks against a worker, by kind.", ("worker", "kind")
 )
 CONNECTIONS_OPENED = Metric("worker_connections_opened", "Connections opened to a worker.", ("worker",))
+LOG_LINES_DROPPED = Metric("log_lines_dropped", "Lines of planes' logs for which there was no room.")
 PLANE_RESYNCS = Metric("plane_resyncs", "Times a plane had to ask for the whole table.", ("plane",))
 PLANE_KV_RESYNCS = Metric("plane_kv_resyncs", "Times a plane had to ask for all that an engine holds.", ("plane",))
 
@@ -156,6 +157,7 @@ COUNTERS = (
     WORKER_REQUESTS,
     WORKER_FAILURES,
     CONNECTIONS_OPENED,
+    LOG_LINES_DROPPED,
     PLANE_RESYNCS,
     PLANE_KV_RESYNCS,
 )

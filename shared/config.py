@@ -18,7 +18,7 @@ from shared.version import __version__
 from shared.worker_attributes import ConfiguredWorker
 
 TLS_FILES = ("worker_ca_file", "worker_client_cert", "worker_client_key")
-PATHS = ("runtime_dir", "admin_token_file", "api_key_file", "control_keys", "discovery_keys", *TLS_FILES)
+PATHS = ("runtime_dir", "log_dir", "admin_token_file", "api_key_file", "control_keys", "discovery_keys", *TLS_FILES)
 
 
 class ConfigError(Exception):
@@ -209,6 +209,14 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     # Twice a pause that a process must live through (a debugger, a snapshot); its share of new clients waits meanwhile.
     hung_plane_secs: float = 60.0
     log_level: str = "info"
+    # JSON is for machines; whoever starts a router by hand reads the log.
+    log_format: str = "text"
+    # None: stderr only, which containers and systemd keep.
+    log_dir: str | None = None
+    # As vllm-router: 4xx and 5xx are logged, the others at log level debug. A line costs about as much as a chunk.
+    access_log: str = "errors"
+    # Prompts are the users' own.
+    log_prompts: bool = False
     # Off: a file that is saved while it is worked on may be right in form and wrong in content.
     watch_config: bool = False
 
@@ -308,6 +316,8 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             # Nor shall anybody who reaches the data port add a worker of his own and be sent the workers' key.
             admin_on_main=not self.no_admin_on_main and self.admin_token_file is None and self.api_key_file is None,
             log_level=self.log_level,
+            access_log=self.access_log,
+            log_prompts=self.log_prompts,
         )
 
     def with_absolute_paths(self) -> StartConfig:
@@ -329,7 +339,8 @@ def plane_fingerprint(config: StartConfig) -> str:
     """Return what a plane takes only at its start. A plane is adopted when its own is equal, else replaced."""
     return (
         f"{__version__} {join_address(config.host, config.port)} "
-        f"drain={config.drain_delay_secs:g} grace={config.shutdown_grace_secs:g} affinity={config.plane_affinity}"
+        f"drain={config.drain_delay_secs:g} grace={config.shutdown_grace_secs:g} affinity={config.plane_affinity} "
+        f"log={config.log_format},{config.log_dir or ''}"
     )
 
 

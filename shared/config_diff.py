@@ -36,7 +36,7 @@ _CONTROL_PLANE = frozenset(
         "metrics_compat",
     }
 )
-_PLANES = frozenset({"plane_affinity", "drain_delay_secs", "shutdown_grace_secs"})
+_PLANES = frozenset({"plane_affinity", "drain_delay_secs", "shutdown_grace_secs", "log_format", "log_dir"})
 _ROUTER = frozenset(
     {"host", "port", "admin_host", "admin_port", "prometheus_host", "prometheus_port", "data_planes", "runtime_dir"}
 )

@@ -14,7 +14,7 @@ from shared.config_pd import pd_faults
 from shared.discovery_config import discovery_problems
 from shared.fault import Fault
 from shared.kv_config import kv_problems
-from shared.logs import LEVELS
+from shared.logs import FORMATS, LEVELS
 from shared.policy_names import policy_fault
 from shared.remote_address import RemoteAddress, parse_remote_address
 from shared.worker_key import read_worker_key
@@ -23,6 +23,7 @@ from shared.worker_url import check_worker_url, origin
 
 LOAD_FORMULAS = ("vllm", "mvllm", "mvllm-half")
 PLANE_AFFINITIES = ("core", "none")
+ACCESS_LOGS = ("off", "errors", "all")
 URL_LISTS = ("worker_urls", "prefill", "decode")
 ADDRESSES = ("host", "admin_host", "prometheus_host")
 PORTS = ("port", "admin_port", "prometheus_port")
@@ -30,6 +31,8 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "load_formula": LOAD_FORMULAS,
     "plane_affinity": PLANE_AFFINITIES,
     "log_level": LEVELS,
+    "log_format": FORMATS,
+    "access_log": ACCESS_LOGS,
 }
 POLICY_FIELDS = ("policy", "prefill_policy", "decode_policy")
 HEADER_LISTS = ("session_headers", "request_id_headers")

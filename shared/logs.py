@@ -1,27 +1,79 @@
-"""Logging of all processes: one line an event, to stderr, never failing its caller."""
+"""Logging of all processes: one line an event, as text or JSON, never failing its caller and never waiting."""
 
 from __future__ import annotations
 
+import atexit
 import logging
-import sys
+import re
+import time
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from shared.log_output import Lines, LogOutput
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
+FORMATS = ("text", "json")
+
+_encode = msgspec.json.Encoder().encode
+_is_plain = re.compile(r"[!#-~]+").fullmatch
 
 
-def configure_logging(process: str, level: str) -> None:
-    """Send this process's log to stderr as text, each line named by the process.
+class _Event(msgspec.Struct, omit_defaults=True):
+    """A line of the JSON log that is no request's."""
 
-    Planes outlive the terminal or the pipe that they were started on, so a failing write is dropped.
-    """
+    time: str
+    level: str
+    process: str
+    kind: str
+    logger: str
+    message: str
+    exception: str | None = None
+
+
+class _Handler(logging.Handler):
+    """Formats a record where it is made, and hands the line over."""
+
+    def __init__(self, process: str, output: LogOutput) -> None:
+        super().__init__()
+        self._process = process
+        self._output = output
+        self._text = logging.Formatter(f"%(asctime)s %(levelname)s {process}: %(message)s", "%Y-%m-%d %H:%M:%S")
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Hand a record's line over."""
+        try:
+            text = self._text.format(record) if self._output.wants_text else ""
+            structured = self._structured(record) if self._output.wants_structured else b""
+        except Exception:
+            self.handleError(record)
+            return
+        shown = text.encode("utf-8", "backslashreplace") + b"\n" if text else b""
+        self._output.offer(Lines(record.levelno, shown, structured))
+
+    def _structured(self, record: logging.LogRecord) -> bytes:
+        exception = self._text.formatException(record.exc_info) if record.exc_info else None
+        level = record.levelname.lower()
+        message = record.getMessage().encode("utf-8", "backslashreplace").decode()
+        event = _Event(iso_time(record.created), level, self._process, "event", record.name, message, exception)
+        return _encode(event) + b"\n"
+
+
+def configure_logging(process: str, level: str, *, log_format: str = "text", folder: str | None = None) -> LogOutput:
+    """Send this process's log to stderr, and into files in `folder`, each line named by the process."""
     logging.raiseExceptions = False
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)s {process}: %(message)s", "%Y-%m-%d %H:%M:%S"))
+    output = LogOutput(structured=log_format == "json", folder=Path(folder) if folder else None)
+    atexit.register(output.close)
     root = logging.getLogger()
-    root.handlers[:] = [handler]
+    root.handlers[:] = [_Handler(process, output)]
     # Once only: its servers turn their logging off when they are made, and it must stay off.
     for name in ("_granian", "granian"):
         logging.getLogger(name).setLevel(logging.WARNING)
     set_level(level)
+    return output
 
 
 def set_level(level: str) -> None:
@@ -31,8 +83,37 @@ def set_level(level: str) -> None:
     # Events are kept whatever is logged (`controlplane.events`), and they are of level info at least.
     root.setLevel(min(wanted, logging.INFO))
     for handler in root.handlers:
-        if isinstance(handler, logging.StreamHandler):
+        if isinstance(handler, _Handler):
             handler.setLevel(wanted)
     # Libraries speak up only when something is wrong.
     for name in ("httpx", "httpcore", "asyncio"):
         logging.getLogger(name).setLevel(max(logging.WARNING, wanted))
+
+
+def iso_time(wall: float) -> str:
+    """Return Unix seconds as UTC by ISO 8601, to the millisecond."""
+    milliseconds = int(wall * 1000)
+    return f"{_iso_second(milliseconds // 1000)}.{milliseconds % 1000:03d}Z"
+
+
+@lru_cache(4)
+def _iso_second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def text_time(wall: float) -> str:
+    """Return Unix seconds as the text log shows them: local time."""
+    return _text_second(int(wall))
+
+
+@lru_cache(4)
+def _text_second(second: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
+
+
+def plain(value: Any) -> str:
+    """Return a value as a text line has it: in quotes, and in ASCII, where it could be taken for something else."""
+    text = str(value)
+    if _is_plain(text):
+        return text
+    return '"' + text.encode("unicode_escape").decode().replace('"', '\\"') + '"'

@@ -160,6 +160,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     receipts: int = 4096
     admin_on_main: bool = True
     log_level: str = "info"
+    access_log: str = "errors"
+    log_prompts: bool = False
 
     def __post_init__(self) -> None:
         _as_floats(

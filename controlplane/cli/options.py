@@ -282,6 +282,20 @@ HELP: dict[str, tuple[str, str]] = {
         "Replace a plane or control plane that lives but did not answer for so long, while others did; 0 is never.",
     ),
     "log_level": ("LEVEL", "debug, info, warning, error or critical."),
+    "log_format": ("text|json", "How lines of the log look on stderr."),
+    "log_dir": (
+        "FOLDER",
+        "Also write vllm-router.log, vllm-router-error.log (errors only) and vllm-router-structured.log (JSON) there; "
+        "each is rotated at 64 MiB, and five older ones are kept.",
+    ),
+    "access_log": (
+        "off|errors|all",
+        "A line for each request that failed, or for all; at log level debug, errors is all. docs/logs.md.",
+    ),
+    "log_prompts": (
+        "",
+        "Show the beginning of requests' bodies in these lines, with the prompts.",
+    ),
     "watch_config": (
         "",
         "Take the file named by --config up by itself when it has changed, as `routerctl reload` does.",

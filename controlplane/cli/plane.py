@@ -138,7 +138,7 @@ def _run(config: StartConfig, control: str, keys: str, server_key: str, name: st
         from shared.logs import configure_logging
 
         setproctitle(f"routerctl: planes of {address}")
-        configure_logging("supervisor", config.log_level)
+        configure_logging("supervisor", config.log_level, log_format=config.log_format, folder=config.log_dir)
         spawner = Spawner(runtime, own_commands(runtime, is_remote=True), remote_fingerprint(config, uplink))
         return asyncio.run(PlaneHost(config, runtime, uplink, spawner, found).run(early))
 

@@ -133,6 +133,10 @@ def start(
     shutdown_grace_secs: Annotated[Text, option("shutdown_grace_secs")] = None,
     hung_plane_secs: Annotated[Text, option("hung_plane_secs")] = None,
     log_level: Annotated[Text, option("log_level")] = None,
+    log_format: Annotated[Text, option("log_format")] = None,
+    log_dir: Annotated[Text, option("log_dir")] = None,
+    access_log: Annotated[Text, option("access_log")] = None,
+    log_prompts: Annotated[Text, option("log_prompts")] = None,
     watch_config: Annotated[Text, option("watch_config")] = None,
 ) -> int:
     """Start a router: a control plane and N data planes on one port.
@@ -205,7 +209,7 @@ def run(config: StartConfig, sources: Sources) -> int:
         from controlplane.supervisor import Supervisor
 
         setproctitle("routerctl: supervisor")
-        configure_logging("supervisor", config.log_level)
+        configure_logging("supervisor", config.log_level, log_format=config.log_format, folder=config.log_dir)
         with recorded_events(runtime, "supervisor"):
             return asyncio.run(Supervisor(config, runtime, spawner, opening).run(early))
 

@@ -12,7 +12,7 @@ NOT_OFFERED = frozenset(
         "--enable-program-scheduling", "--program-scheduling-config-json",
         "--pd-kv-events", "--mini-lb",
         "--wasm-middleware", "--wasm-middleware-sha256", "--wasm-middleware-route",
-        "--enable-igw", "--log-dir", "--service-discovery", "--selector", "--service-discovery-port",
+        "--enable-igw", "--service-discovery", "--selector", "--service-discovery-port",
         "--service-discovery-namespace", "--prefill-selector", "--decode-selector",
 
         "--max-concurrent-requests", "--queue-size", "--queue-timeout-secs",

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 import zmq.asyncio
 from prometheus_client.core import Metric
 
+from controlplane.discovery.discovered import Announced
+from controlplane.discovery.discovery import Discovery
+from controlplane.discovery.service import DiscoveryService
 from controlplane.health import HealthRules
 from controlplane.kv_events.index import KvIndex
 from controlplane.kv_events.service import KvEvents
@@ -32,26 +35,47 @@ BOUNDS = re.compile(r"^\| `([\w`, ]+)` \| ([\d., ]+) \|$", re.MULTILINE)
 
 
 class Nobody:
-    """Planes to which nothing comes."""
+    """Planes to which nothing comes, and a fleet in which nobody registers."""
 
     stamp = Stamp(1, 1, 0)
 
     def tell(self, message: KvUpdate | KvStanding) -> None:
         raise AssertionError(message)
 
+    async def discover(
+        self, announced: Mapping[str, Announced], *, goodbyes: Collection[str] = (), renewed: Collection[str] = ()
+    ) -> None:
+        raise AssertionError(announced)
+
+    def discovered(self) -> Mapping[str, Announced]:
+        return {}
+
 
 def every_family() -> list[Metric]:
     """What a router with everything switched on exports."""
 
     async def run() -> list[Metric]:
-        config = StartConfig(policy="kv_aware")
+        config = StartConfig(
+            policy="kv_aware",
+            vllm_discovery_address="127.0.0.1:30001",
+            discovery_curve_address="tcp://127.0.0.1:30002",
+            discovery_keys="/no/keys",
+        )
+        registry, clock = Registry(HealthRules()), SystemClock()
+        discovery = Discovery(config)
+        discovery.service = DiscoveryService(config, Nobody(), registry, clock, look=lambda _: None)
         with zmq.asyncio.Context() as context:
             index = KvIndex(config)
-            index.events = KvEvents(context, Registry(HealthRules()), config, SystemClock(), Nobody())
+            index.events = KvEvents(context, registry, config, clock, Nobody())
             collector = RouterCollector(
-                Publication(1, Settings()), Planes(), Loads(), SystemClock(), {}, {}, Tally(), index, compat=True
+                Publication(1, Settings()), Planes(), Loads(), clock, {}, {}, Tally(), index, discovery, compat=True
             )
-            return list(collector.collect())
+            try:
+                return list(collector.collect())
+            finally:
+                assert discovery.service.keyed is not None
+                # It is closed by `run`, which never ran.
+                discovery.service.keyed._context.destroy(linger=0)
 
     return asyncio.run(run())
 

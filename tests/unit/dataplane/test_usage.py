@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataplane.usage import TAIL, Usage, usage_of
@@ -74,12 +74,14 @@ def test_what_is_none_is_no_usage(last: bytes) -> None:
     assert usage_of(b"data: {}\n\n", last) is None
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.binary(max_size=200), st.binary(max_size=200))
 def test_no_bytes_make_it_fail(before: bytes, last: bytes) -> None:
     usage_of(before, b'"usage":{' + last)
     usage_of(before + b'"usage":{', last)
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.text(max_size=300), st.integers(0, 10**9), st.integers(0, 10**9))
 def test_what_the_text_says_of_usage_does_not_count(text: str, prompt: int, output: int) -> None:
     body = json.dumps(

@@ -1,0 +1,89 @@
+"""What a request leaves behind when it has ended: its account, its receipt, its line in the log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import TYPE_CHECKING, NamedTuple
+
+from dataplane.access_lines import MOST_PROMPT, Ended, level_of
+from dataplane.accounting import AbortedBy
+from dataplane.exchange import Exchange
+from dataplane.receipts import Try
+from dataplane.usage import Usage, usage_of
+from shared.catalog import route_label
+from shared.errors import RouterError
+
+if TYPE_CHECKING:
+    from dataplane.forward import Forwarder
+    from dataplane.request import Request
+
+
+class End(NamedTuple):
+    """How a request ended. `ended` is None when its client got a worker's whole answer.
+
+    `exchange` is the last attempt's; `phase` is where it was aborted. `is_unreadable`: its body was no valid HTTP.
+    """
+
+    ended: AbortedBy | RouterError | None
+    exchange: Exchange | None
+    phase: str
+    tries: Sequence[Try]
+    is_unreadable: bool
+
+
+def leave_behind(forwarder: Forwarder, request: Request, end: End) -> None:
+    """Account for a request once, remember it, and have its line logged if it is to have one."""
+    ended, exchange, phase, tries, is_unreadable = end
+    client, arrived, accounting = request.client, request.arrived, forwarder.accounting
+    usage: Usage | None = None
+    now = forwarder.loop.time()
+    first_byte = exchange.first_byte_at if exchange is not None else 0.0
+    route, method, model = route_label(client.path), client.method, accounting.model_label(request.model)
+    if ended is None and exchange is not None:
+        status = exchange.status
+        accounting.finish(route, method, status, now - arrived, first_byte - arrived, model)
+        usage = _account_for_answer(forwarder, exchange, arrived, model) if status == HTTPStatus.OK else None
+        outcome = "answered"
+    elif isinstance(ended, RouterError):
+        accounting.reject(route, method, ended, model)
+        outcome, status = f"rejected {ended.code}", ended.status
+    else:
+        by = ended or "client"
+        status = exchange.status if exchange is not None else 0
+        accounting.abort(by, phase, route, method, status if client.started else 0, model)
+        outcome = f"aborted by {by}"
+        if is_unreadable:
+            outcome, status = "unreadable body", HTTPStatus.BAD_REQUEST.value
+    times = (arrived, first_byte, now)
+    view, keep = forwarder.fleet.view, forwarder.receipts.keep
+    row = keep(request.id, method, client.path, request.model, times, outcome, status, view, tries)
+    access = forwarder.access
+    level = access.success if ended is None and status < 400 else level_of(outcome, status, access.success)
+    if level >= access.least:
+        cause = _cause_of(ended, tries, is_unreadable=is_unreadable)
+        body = bytes(request.body[:MOST_PROMPT]) if access.shows_prompts else b""
+        access.note(Ended(level, row, cause, client.peer, usage, body))
+
+
+def _account_for_answer(forwarder: Forwarder, exchange: Exchange, arrived: float, model: str) -> Usage | None:
+    """Count what a worker's whole answer took, tokens and of a stream the times between them; return the first."""
+    accounting = forwarder.accounting
+    usage = usage_of(*exchange.tail)
+    if usage is not None:
+        accounting.used(model, usage)
+    if exchange.is_stream:
+        # An event has one token, as a rule; where the number of tokens is known, that is what counts.
+        gaps = usage.output - 1 if usage is not None and usage.output else exchange.gaps
+        gap = exchange.seconds_streamed / gaps if gaps > 0 else 0.0
+        accounting.streamed(model, exchange.first_byte_at - arrived, exchange.longest_pause, gap, gaps)
+    return usage
+
+
+def _cause_of(ended: AbortedBy | RouterError | None, tries: Sequence[Try], *, is_unreadable: bool) -> str:
+    """Return in words why a request failed; nothing of what its client sent."""
+    if is_unreadable:
+        return "the body is not valid HTTP; it was answered 400"
+    if isinstance(ended, RouterError):
+        return ended.message
+    return tries[-1].failed if tries else ""

@@ -1,0 +1,124 @@
+"""Where a process's log lines go: to stderr and, with a folder, into mvllm's three files. Nobody waits for either.
+
+A thread writes. What it can not write in time waits in a bounded buffer; what finds no room there is counted and told
+of when there is room again. So a terminal that is stopped, a full pipe or a slow disk never holds an event loop up.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from shared.log_files import LogFile, write_all
+
+TEXT_FILE = "vllm-router.log"
+ERROR_FILE = "vllm-router-error.log"
+STRUCTURED_FILE = "vllm-router-structured.log"
+"""As mvllm names them."""
+MOST_WAITING = 4 * 1024 * 1024
+"""Bytes of lines that wait."""
+STDERR = 2
+_END_WITHIN = 1.0
+_MOST_AT_ONCE = 256
+
+Write = Callable[[bytes], None]
+
+
+class Lines(NamedTuple):
+    """One or more whole lines of one level, in the formats that are wanted (empty: in none)."""
+
+    level: int
+    text: bytes
+    structured: bytes
+
+
+class LogOutput:
+    """Takes lines from any thread."""
+
+    def __init__(self, *, structured: bool, folder: Path | None = None, stderr: Write | None = None) -> None:
+        """`structured` has stderr get JSON instead of text; `folder` is where the three files go."""
+        self.wants_text = not structured or folder is not None
+        self.wants_structured = structured or folder is not None
+        self.dropped = 0
+        self._structured = structured
+        self._stderr = stderr or _to_stderr
+        self._files: tuple[LogFile, LogFile, LogFile] | None = None
+        if folder is not None:
+            text, errors, machine = (LogFile(folder / name) for name in (TEXT_FILE, ERROR_FILE, STRUCTURED_FILE))
+            self._files = text, errors, machine
+        self._queue: queue.SimpleQueue[Lines | None] = queue.SimpleQueue()
+        self._room = threading.Lock()
+        self._waiting = 0
+        self._thread: threading.Thread | None = None
+        self._is_over = False
+
+    def offer(self, lines: Lines, count: int = 1) -> bool:
+        """Have lines written soon; False when there was no room for these `count`."""
+        size = len(lines.text) + len(lines.structured)
+        if self._is_over:
+            self._write([lines])
+            return True
+        with self._room:
+            if self._waiting + size > MOST_WAITING:
+                self.dropped += count
+                return False
+            self._waiting += size
+            if self._thread is None:
+                # Only now: a process that forks or binds its threads to a core does so before it has something to say.
+                self._thread = threading.Thread(target=self._run, name="log", daemon=True)
+                self._thread.start()
+        self._queue.put(lines)
+        return True
+
+    def close(self) -> None:
+        """Write what waits, within a second, and end. What comes later is written at once."""
+        self._is_over = True
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            self._queue.put(None)
+            thread.join(_END_WITHIN)
+
+    def _run(self) -> None:
+        for file in self._files or ():
+            # All three are there from the beginning, for whoever follows them.
+            with suppress(OSError):
+                file.write(b"")
+        is_over = False
+        while not is_over:
+            batch = [self._queue.get()]
+            with suppress(queue.Empty):
+                while len(batch) < _MOST_AT_ONCE:
+                    batch.append(self._queue.get_nowait())
+            is_over = None in batch
+            lines = [one for one in batch if one is not None]
+            self._write(lines)
+            with self._room:
+                self._waiting -= sum(len(one.text) + len(one.structured) for one in lines)
+
+    def _write(self, lines: list[Lines]) -> None:
+        text = b"".join([one.text for one in lines])
+        structured = b"".join([one.structured for one in lines])
+        self._try(self._stderr, structured if self._structured else text)
+        if self._files is not None:
+            errors = b"".join([one.text for one in lines if one.level >= logging.ERROR])
+            for file, data in zip(self._files, (text, errors, structured), strict=True):
+                self._try(file.write, data)
+
+    def _try(self, write: Write, data: bytes) -> None:
+        if not data:
+            return
+        try:
+            write(data)
+        except OSError:
+            # Planes outlive the terminal or the pipe that they were started on, and a disk that is full.
+            with self._room:
+                self.dropped += data.count(b"\n")
+
+
+def _to_stderr(data: bytes) -> None:
+    write_all(STDERR, data)

@@ -98,5 +98,7 @@ def fleet(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture
 def client() -> Iterator[httpx.Client]:
-    with httpx.Client(timeout=PATIENCE, trust_env=False) as one:
+    """A client that keeps no connection: the router would hold it open, and nothing is to be left there."""
+    limits = httpx.Limits(max_keepalive_connections=0)
+    with httpx.Client(timeout=PATIENCE, limits=limits, trust_env=False) as one:
         yield one

@@ -1,6 +1,6 @@
 """Prefill and decode on two real servers that hand KV cache over by NixlConnector.
 
-On a machine whose cores the servers share their transfers stand still for seconds, now and then for minutes: there
+On a machine whose cores the servers share their transfers stand still for seconds now and then: there
 are few requests here, and they have time.
 """
 

@@ -43,7 +43,6 @@ from shared.runtime_dir import PlaneRecord, ProcessRecord, RuntimeDir, read_reco
 from shared.sockets import Context
 from shared.table import ModelCard, RoutingTable, Settings, Stamp, Worker
 from shared.table_writer import TableWriter
-from shared.transfer import BOOTSTRAP_PORT
 from shared.worker_attributes import WorkerAttributes
 from shared.worker_key import WorkerKey
 
@@ -307,7 +306,7 @@ class ControlPlane:
             self._prober.use(
                 endpoint=config.health_check_endpoint,
                 timeout=config.health_check_timeout_secs,
-                bootstrap_port=_bootstrap_port(config),
+                bootstrap_port=config.bootstrap_port,
             )
         self._scraper.use(interval=config.load_interval_ms / 1000)
         self._pacing.use(config.load_cpu_percent / 100)
@@ -335,7 +334,7 @@ class ControlPlane:
             self._registry,
             endpoint=config.health_check_endpoint,
             timeout=config.health_check_timeout_secs,
-            bootstrap_port=_bootstrap_port(config),
+            bootstrap_port=config.bootstrap_port,
             clock=self._clock,
             changed=self._worker_changed,
             answered=self._ejector.outcomes.answered,
@@ -390,11 +389,6 @@ class ControlPlane:
             discovery=self._discovery,
         )
         await serve(parts, self._config, is_first_start=self._is_first_start)
-
-
-def _bootstrap_port(config: StartConfig) -> int | None:
-    """Return where prefill workers' bootstrap servers are; None where there are none."""
-    return BOOTSTRAP_PORT if config.kv_connector == "mooncake" else None
 
 
 def _members(config: StartConfig) -> RuntimeMembers:

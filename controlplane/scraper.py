@@ -28,17 +28,22 @@ from shared.worker_rank import split_rank
 
 MAX_PAGE_BYTES = 16 * 1024 * 1024
 _LONGEST_FAILURE_PAUSE = 5.0
-_NO_LOAD_PAUSE = 30.0
-"""Seconds until a worker whose `/metrics` tells no load is asked for it again: its next life may tell it."""
+_LONGEST_NO_LOAD_PAUSE = 30.0
+"""Seconds until a worker whose `/metrics` has never told load is asked for it again. The first pauses are shorter: vLLM
+with several API servers has no gauges before each of its ranks has had a request (seen on 0.32)."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
 class _Watched:
-    """Failures in a row, what `/load` tells, and when (monotonic) `/metrics` is asked for gauges that it had not."""
+    """Failures in a row, what `/load` tells, and when (monotonic) `/metrics` is asked for gauges that it had not.
+
+    `without_gauges` counts the pages in a row that had none.
+    """
 
     failures: int = 0
+    without_gauges: int = 0
     gauges_wanted: float = 0.0
     server_load: ServerLoad = field(default_factory=ServerLoad)
 
@@ -123,8 +128,11 @@ class Scraper:
                 return min(interval * 2.0 ** min(watched.failures, 10), max(interval, _LONGEST_FAILURE_PAUSE))
             watched.failures = 0
             if page.load is not None:
+                watched.without_gauges = 0
                 return interval
-            watched.gauges_wanted = self._clock.monotonic() + _NO_LOAD_PAUSE
+            watched.without_gauges += 1
+            pause = interval * 2.0 ** min(watched.without_gauges, 10)
+            watched.gauges_wanted = self._clock.monotonic() + min(pause, max(interval, _LONGEST_NO_LOAD_PAUSE))
         for worker in workers:
             if worker.rank is not None:
                 self._tell_silence(worker)

@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from shared.table import Settings
+from shared.transfer import BOOTSTRAP_PORT
 from shared.version import __version__
 from shared.worker_attributes import ConfiguredWorker
 
@@ -235,6 +236,11 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         """The port behind each URL of `prefill` that has one: that of Mooncake's bootstrap server."""
         pairs = itertools.pairwise(self.prefill)
         return {url: int(port) for url, port in pairs if port.isdigit() and not url.isdigit()}
+
+    @property
+    def bootstrap_port(self) -> int | None:
+        """Where prefill workers' bootstrap servers are by default; None where there are none."""
+        return BOOTSTRAP_PORT if self.kv_connector == "mooncake" else None
 
     @property
     def all_urls(self) -> tuple[str, ...]:

@@ -115,6 +115,18 @@ def test_a_worker_without_metrics_has_no_load() -> None:
     play(scene)
 
 
+def test_a_worker_that_tells_its_load_a_little_later_is_soon_heard() -> None:
+    async def scene(setting: Setting) -> None:
+        (worker,) = setting.workers
+        worker.answers["/metrics"] = (200, b"# nothing yet")
+        setting.see("ok")
+        await until(lambda: worker.seen["/metrics"] >= 2)
+        worker.answers["/metrics"] = (200, BUSY)
+        await until(lambda: setting.load(worker) is not None)
+
+    play(scene)
+
+
 def test_another_process_start_after_a_failure_is_a_new_life() -> None:
     async def scene(setting: Setting) -> None:
         (worker,) = setting.workers

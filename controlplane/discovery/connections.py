@@ -9,7 +9,7 @@ long. One that is not read fills its own sender's queue, not our memory.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
 from typing import cast
 
@@ -18,13 +18,15 @@ from controlplane.discovery.refusals import RefusedError
 from controlplane.discovery.zmtp import GREETING, ZmtpConnection
 from shared.clock import Clock
 
-MAX_CONNECTIONS = 4096
-MAX_CONNECTIONS_OF_ONE = 512
+MAX_CONNECTIONS = 2560
+MAX_CONNECTIONS_OF_ONE = 256
 """From one address: a host has a few workers, a node that speaks for its pods some dozens."""
 READ_SIZE = 4096
 """Bytes read at a time; vLLM's messages have 65 to 200."""
 MAX_HELD = 2 * 1024 * 1024
-"""Bytes that all connections may have in hand. Above it those go that have more than one read."""
+"""Bytes that all connections may have in hand. Above it those go that have more than a ping."""
+SMALL = 1024
+"""Bytes: a greeting and a ping have about 300."""
 TURN = 0.02
 """Seconds between the turns while there is more to read than a turn has room for."""
 MESSAGES_A_TURN = 80
@@ -61,7 +63,7 @@ class Connections:
         self.held = 0
         self._open: dict[Connection, None] = {}
         self._of_one: Counter[str] = Counter()
-        self._line: deque[Connection] = deque()
+        self._line: dict[Connection, None] = {}
         self._is_turning = False
         self._left = MESSAGES_A_TURN
         self._turned = 0.0
@@ -85,6 +87,7 @@ class Connections:
         if connection not in self._open:
             return
         del self._open[connection]
+        self._line.pop(connection, None)
         self.held -= connection.held
         self._of_one[connection.peer] -= 1
         if not self._of_one[connection.peer]:
@@ -103,7 +106,7 @@ class Connections:
     def line_up(self, connection: Connection) -> None:
         """Have a connection read when it is its turn."""
         connection.pause()
-        self._line.append(connection)
+        self._line[connection] = None
         if not self._is_turning:
             self._is_turning = True
             asyncio.get_running_loop().call_later(TURN, self._turn)
@@ -122,7 +125,8 @@ class Connections:
     def _turn(self) -> None:
         left = MESSAGES_A_TURN
         while self._line and left > 0:
-            connection = self._line.popleft()
+            connection = next(iter(self._line))
+            del self._line[connection]
             left -= connection.read(min(left, MESSAGES_OF_ONE))
         if self._line:
             asyncio.get_running_loop().call_later(TURN, self._turn)
@@ -166,7 +170,10 @@ class Connection(asyncio.BufferedProtocol):
             return
         self._wire.add(self._all.buffer[:nbytes])
         self._count()
-        self._all.comes(self)
+        if self._all.held > MAX_HELD and self.held > SMALL:
+            self._refuse(RefusedError("connections", "too much waits to be read on all connections"))
+        else:
+            self._all.comes(self)
 
     def pause(self) -> None:
         """Receive nothing more for now."""
@@ -189,8 +196,6 @@ class Connection(asyncio.BufferedProtocol):
                 count += 1
                 self._hear(message)
             self._count()
-            if self._all.held > MAX_HELD and self.held > READ_SIZE:
-                raise RefusedError("connections", "too much waits to be read on all connections")
         except RefusedError as error:
             self._refuse(error)
             return count + 1

@@ -182,7 +182,7 @@ def test_a_worker_without_gauges_is_asked_for_its_servers_load() -> None:
         await until(lambda: (load := setting.load(worker)) is not None and load.running == 7.0)
         worker.answers["/load"] = (200, b'{"server_load":0}')
         await until(lambda: (load := setting.load(worker)) is not None and load.running == 0.0)
-        assert worker.seen["/metrics"] == 1
+        assert worker.seen["/metrics"] < worker.seen["/load"]
 
     play(scene)
 

@@ -29,7 +29,7 @@ from controlplane.planes import Plane, Planes
 from controlplane.publication import Publication
 from controlplane.publisher import Publisher
 from controlplane.registry import Change, Registry
-from controlplane.table_builder import build
+from controlplane.table_builder import build, resolved
 from controlplane.totals_store import Tallies, TotalsStore
 from shared.breaker import BreakerRules
 from shared.clock import Clock
@@ -183,8 +183,9 @@ class ControlPlane:
     def content(self) -> tuple[tuple[Worker, ...], tuple[ModelCard, ...], Settings]:
         """Return what the table should hold now."""
         planes = self._settings.data_planes + self._planes.elsewhere()
-        settings = msgspec.structs.replace(self._settings, data_planes=planes)
-        return *build(self._registry.members(), self._breakers.published), settings
+        members = self._registry.members()
+        settings = msgspec.structs.replace(resolved(self._settings, members), data_planes=planes)
+        return *build(members, self._breakers.published), settings
 
     def published(self, table: RoutingTable) -> None:
         """Keep a published table on disk."""
@@ -269,9 +270,12 @@ class ControlPlane:
             self._publisher.changed()
 
     def last_published(self) -> tuple[Settings, Stamp]:
-        """Return what the planes were told last, without the number of planes on other hosts."""
-        table = self._publication.table
-        return msgspec.structs.replace(table.settings, data_planes=self._settings.data_planes), table.stamp
+        """Return what the planes were told last, without what only the fleet knows."""
+        table, own = self._publication.table, self._settings
+        told = msgspec.structs.replace(table.settings, data_planes=own.data_planes)
+        if told.kv_connector == resolved(own, self._registry.members()).kv_connector:
+            told = msgspec.structs.replace(told, kv_connector=own.kv_connector)
+        return told, table.stamp
 
     def planes(self) -> tuple[Plane, ...]:
         """Return the planes that are heard of."""
@@ -279,7 +283,8 @@ class ControlPlane:
 
     async def trial(self, plane_id: str, settings: Settings, patience: float) -> str | None:
         """Ask a plane whether it could serve by settings: why not, empty when it could, None when it is silent."""
-        return await self._publisher.trial(plane_id, settings, patience) if self._publisher is not None else None
+        settings = resolved(settings, self._registry.members())
+        return await self._publisher.trial(plane_id, settings, patience) if self._publisher else None
 
     async def adopt(self, config: StartConfig) -> tuple[str, ...]:
         """Go by a configuration that the planes have confirmed; return warnings."""

@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 
 import msgspec
 
 from controlplane.registry import Member
-from shared.table import Breaker, ModelCard, Worker
+from shared.config_pd import KV_CONNECTORS
+from shared.table import Breaker, ModelCard, Settings, Worker
+from shared.transfer import AUTO
+
+DEFAULT_CONNECTOR = "nixl"
+"""vllm-router's."""
+
+
+def resolved(settings: Settings, members: Iterable[Member]) -> Settings:
+    """Return the settings with a connector that planes can go by: with `auto` the one that most workers announce."""
+    if settings.kv_connector != AUTO:
+        return settings
+    announced = Counter(
+        worker.transfer.connector
+        for worker, *_ in members
+        if worker.role != "regular" and worker.transfer is not None and worker.transfer.connector in KV_CONNECTORS
+    )
+    # Of two that are announced alike often always the same, whoever came first.
+    connector = max(sorted(announced), key=announced.__getitem__, default=DEFAULT_CONNECTOR)
+    return msgspec.structs.replace(settings, kv_connector=connector)
 
 
 def _closed(worker: Worker) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from shared.table import Settings
-from shared.transfer import BOOTSTRAP_PORT
+from shared.transfer import AUTO, BOOTSTRAP_PORT
 from shared.version import __version__
 from shared.worker_attributes import ConfiguredWorker
 
@@ -52,7 +52,8 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     decode: tuple[str, ...] = ()
     vllm_pd_disaggregation: bool = False
     # vllm-router's, and what most fleets run.
-    kv_connector: str = "nixl"
+    # What workers that register announce; without any, vllm-router's default.
+    kv_connector: str = AUTO
     # None: workers are named. vllm-router has no default either, and vLLM's own proxy has 0.0.0.0:30001.
     vllm_discovery_address: str | None = None
     # None: the private networks. Registrations make the router connect to what they name.
@@ -239,7 +240,7 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     @property
     def bootstrap_port(self) -> int | None:
-        """Where prefill workers' bootstrap servers are by default; None where there are none."""
+        """Where prefill workers' bootstrap servers are unless they tell; None where nobody is asked for one."""
         return BOOTSTRAP_PORT if self.kv_connector == "mooncake" else None
 
     @property

@@ -9,6 +9,7 @@ from shared.config import StartConfig
 from shared.config_fields import nearest
 from shared.config_roles import described
 from shared.fault import Fault
+from shared.transfer import AUTO
 from shared.transfer_attributes import ADDRESSES, NUMBERS
 from shared.worker_url import origin
 
@@ -28,7 +29,7 @@ def pd_faults(config: StartConfig) -> Iterator[Fault]:
 
 
 def _connector_faults(name: str) -> Iterator[Fault]:
-    if name in KV_CONNECTORS:
+    if name in (AUTO, *KV_CONNECTORS):
         return
     # Only for those who use one: it takes a while to import.
     from shared.connector_plugins import MODULE_AND_CLASS, PluginError, connector_names, load_connector_class
@@ -40,7 +41,7 @@ def _connector_faults(name: str) -> Iterator[Fault]:
         except PluginError as error:
             yield Fault(("kv_connector",), f"--kv-connector: {error}")
         return
-    known = (*KV_CONNECTORS, *installed)
+    known = (AUTO, *KV_CONNECTORS, *installed)
     near = nearest(name, known)
     hint = f"did you mean {near}? There are" if near else "choose one of:"
     yield Fault(
@@ -56,7 +57,7 @@ def _port_faults(config: StartConfig) -> Iterator[Fault]:
                 yield Fault(("prefill",), f"--prefill has the port {text} behind no URL; write URL PORT", text)
             elif not 1 <= int(text) <= NUMBERS["bootstrap_port"]:
                 yield Fault(("prefill",), f"--prefill has the port {text}; write one from 1 to 65535", text)
-            elif config.kv_connector in KV_CONNECTORS and config.kv_connector != "mooncake":
+            elif config.kv_connector in (AUTO, *KV_CONNECTORS) and config.kv_connector != "mooncake":
                 what = f"--prefill has {text}, the port of a Mooncake bootstrap server, and --kv-connector is"
                 hint = "leave the port out, or use mooncake"
                 yield Fault(("prefill", "kv_connector"), f"{what} {config.kv_connector}; {hint}", text)

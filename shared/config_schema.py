@@ -31,7 +31,7 @@ from shared.kv_config import ENDPOINT
 from shared.policy_names import POLICIES
 from shared.policy_plugins import MODULE_AND_CLASS, plugin_names
 from shared.table import Role
-from shared.transfer import TransferMode
+from shared.transfer import AUTO, TransferMode
 from shared.transfer_attributes import MAX_ADDRESS, NUMBERS
 from shared.worker_attributes import (
     CAPACITIES,
@@ -57,7 +57,7 @@ _ITEMS = {
     "kv_event_replay_source": _KV_SOURCE,
     **dict.fromkeys(HEADER_LISTS, f"^{HEADER_NAME}$"),
 }
-_CONNECTOR = "|".join((*KV_CONNECTORS, *map(re.escape, connector_names()), MODULE_AND_CLASS))
+_CONNECTOR = "|".join((AUTO, *KV_CONNECTORS, *map(re.escape, connector_names()), MODULE_AND_CLASS))
 _POLICY = "|".join((*POLICIES, *map(re.escape, plugin_names()), MODULE_AND_CLASS))
 _PATTERNS = {
     **dict.fromkeys(POLICY_FIELDS, f"^({_POLICY})$"),

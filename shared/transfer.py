@@ -15,6 +15,9 @@ TransferMode = Literal["read", "write"]
 BOOTSTRAP_PORT = 8998
 """Of Mooncake's bootstrap servers, unless vLLM is told another one (VLLM_MOONCAKE_BOOTSTRAP_PORT)."""
 
+AUTO = "auto"
+"""`--kv-connector` of those who leave it to what workers announce. Planes never hear it."""
+
 
 class Transfer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A worker's side of KV transfers. What is not known is "" or None.

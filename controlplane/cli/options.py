@@ -32,7 +32,8 @@ HELP: dict[str, tuple[str, str]] = {
     "kv_connector": (
         "NAME",
         "How KV cache goes from prefill to decode workers, by vLLM's connectors: nixl (pull), nixl_push, mooncake, "
-        "moriio, nccl, example, lmcache, an installed connector's name, or module:Class.",
+        "moriio, nccl, example, lmcache, an installed connector's name, or module:Class; auto is what workers that "
+        "register announce, else nixl.",
     ),
     "vllm_discovery_address": (
         "ADDRESS:PORT",

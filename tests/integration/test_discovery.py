@@ -82,7 +82,6 @@ def discovering(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Discoverin
             tmp_path_factory.mktemp("router"),
             "--data-planes=1",
             f"--vllm-discovery-address=127.0.0.1:{port}",
-            "--kv-connector=nccl",
         )
         stack.callback(router.close)
         router.start().ready()

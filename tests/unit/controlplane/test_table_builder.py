@@ -1,8 +1,10 @@
 import msgspec
+import pytest
 
 from controlplane.registry import Member
-from controlplane.table_builder import build
-from shared.table import ModelCard, Worker, WorkerState
+from controlplane.table_builder import build, resolved
+from shared.table import ModelCard, Role, Settings, Worker, WorkerState
+from shared.transfer import Transfer
 
 
 def member(worker_id: str, cards: dict[str, bytes], state: WorkerState = "ready") -> Member:
@@ -26,3 +28,29 @@ def test_an_unhealthy_worker_still_gives_its_cards_and_one_that_is_gone_does_not
 def test_the_same_view_gives_the_same_bytes() -> None:
     view = [member("a", {"x": b"1", "y": b"2"}), member("b", {"y": b"3"})]
     assert msgspec.msgpack.encode(build(view)) == msgspec.msgpack.encode(build(tuple(view)))
+
+
+def announcing(number: int, role: Role, connector: str) -> Member:
+    transfer = Transfer(connector=connector)
+    return Member(Worker(id=str(number), url=f"http://{number}", role=role, transfer=transfer), {}, None)
+
+
+@pytest.mark.parametrize(
+    ("named", "announced", "meant"),
+    [
+        ("auto", [], "nixl"),
+        ("auto", ["nccl"], "nccl"),
+        ("auto", ["moriio", "nccl", "nccl"], "nccl"),
+        ("auto", ["nccl", "moriio"], "moriio"),
+        ("auto", ["", "nobodys"], "nixl"),
+        ("nixl", ["nccl"], "nixl"),
+        ("my.module:Class", ["nccl"], "my.module:Class"),
+    ],
+)
+def test_planes_go_by_the_connector_that_is_named_or_else_announced(
+    named: str, announced: list[str], meant: str
+) -> None:
+    members = [announcing(number, "decode", connector) for number, connector in enumerate(announced)]
+    # What does whole requests moves nothing.
+    members += [announcing(number, "regular", "lmcache") for number in range(10, 20)]
+    assert resolved(Settings(kv_connector=named, data_planes=3), members) == Settings(kv_connector=meant, data_planes=3)

@@ -6,19 +6,16 @@ plane has it as ready.
 """
 
 import random
-import threading
 import time
 from pathlib import Path
 
 from benchlib import targets
 from benchlib.admin import Admin, worker_path
-from benchlib.load import Upstream, run_load
+from benchlib.load import Upstream
 from benchlib.processes import BenchError, Processes
-from benchlib.stats import quantile
-from benchlib.wire import LoadSpec
+from benchlib.timed_changes import under_light_load
 
 _WORKERS = 4
-_RATE = 100.0
 _PAUSE = 0.03
 """Seconds between changes at most: they come at any moment of the planes' and the control plane's periods."""
 
@@ -29,42 +26,18 @@ def measure(
     """Make at least `count` changes of each kind; return p50, p99, most and number of each kind."""
     *addresses, stranger = upstream.addresses(_WORKERS + 1)
     router = targets.start(processes, "routerctl", addresses, planes, directory)
+    taken: dict[str, list[float]] = {"drain": [], "undrain": [], "remove": [], "add": []}
+
+    def change() -> None:
+        with Admin(router.launch.admin_port, directory / "run") as admin:
+            while len(taken["add"]) < count:
+                _round(admin, f"http://{addresses[-1]}", f"http://{stranger}", taken)
+
     try:
         router.wait_ready()
-        taken: dict[str, list[float]] = {"drain": [], "undrain": [], "remove": [], "add": []}
-        failures: list[BaseException] = []
-
-        def change() -> None:
-            try:
-                with Admin(router.launch.admin_port, directory / "run") as admin:
-                    while len(taken["add"]) < count:
-                        _round(admin, f"http://{addresses[-1]}", f"http://{stranger}", taken)
-            except Exception as error:
-                # Told by the thread that waits for this one.
-                failures.append(error)
-
-        changing = threading.Thread(target=change)
-        changing.start()
-        errors = 0
-        while changing.is_alive():
-            spec = LoadSpec(mode="open", connections=16, seconds=5.0, rate=_RATE, port=router.port)
-            result, _, _ = run_load(processes, spec, time.monotonic)
-            errors += sum(result.errors.values())
-        changing.join()
-        if failures:
-            raise BenchError(f"changes could not be made: {failures[0]}")
+        return under_light_load(processes, router, change, taken)
     finally:
         router.stop()
-    return {
-        kind: {
-            "p50_ms": quantile(times, 0.5) * 1e3,
-            "p99_ms": quantile(times, 0.99) * 1e3,
-            "most_ms": max(times) * 1e3,
-            "changes": float(len(times)),
-            "failed_requests": float(errors),
-        }
-        for kind, times in taken.items()
-    }
 
 
 def _round(admin: Admin, member: str, stranger: str, taken: dict[str, list[float]]) -> None:

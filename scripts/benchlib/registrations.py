@@ -6,7 +6,6 @@
 
 import random
 import signal
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,14 +14,12 @@ import zmq
 
 from benchlib import net, peer, targets
 from benchlib.admin import Admin
-from benchlib.load import Upstream, run_load
+from benchlib.load import Upstream
 from benchlib.processes import BenchError, Processes
-from benchlib.stats import quantile
-from benchlib.wire import LoadSpec
+from benchlib.timed_changes import under_light_load
 from shared.registration import FromEngine, Goodbye, Hello, encode_registration
 
 _WORKERS = 4
-_RATE = 100.0
 _PAUSE = 0.03
 _PATIENCE = 30.0
 
@@ -36,43 +33,19 @@ def measure(
     flag = f"--vllm-discovery-address=127.0.0.1:{port}"
     router = targets.start(processes, "routerctl", addresses, planes, directory, (flag,))
     taken: dict[str, list[float]] = {"hello": [], "goodbye": [], "SIGTERM": []}
-    failures: list[BaseException] = []
+
+    def come_and_go() -> None:
+        with Admin(router.launch.admin_port, directory / "run") as admin:
+            url, endpoint = f"http://{stranger}", f"tcp://127.0.0.1:{port}"
+            _by_frames(admin, url, endpoint, count, taken)
+            for _ in range(max(5, count // 10)):
+                taken["SIGTERM"].append(_by_process(processes, admin, url, endpoint, directory))
+
     try:
         router.wait_ready()
-
-        def come_and_go() -> None:
-            try:
-                with Admin(router.launch.admin_port, directory / "run") as admin:
-                    url, endpoint = f"http://{stranger}", f"tcp://127.0.0.1:{port}"
-                    _by_frames(admin, url, endpoint, count, taken)
-                    for _ in range(max(5, count // 10)):
-                        taken["SIGTERM"].append(_by_process(processes, admin, url, endpoint, directory))
-            except Exception as error:
-                # Told by the thread that waits for this one.
-                failures.append(error)
-
-        changing = threading.Thread(target=come_and_go)
-        changing.start()
-        errors = 0
-        while changing.is_alive():
-            spec = LoadSpec(mode="open", connections=16, seconds=5.0, rate=_RATE, port=router.port)
-            result, _, _ = run_load(processes, spec, time.monotonic)
-            errors += sum(result.errors.values())
-        changing.join()
-        if failures:
-            raise BenchError(f"registrations could not be made: {failures[0]}")
+        return under_light_load(processes, router, come_and_go, taken)
     finally:
         router.stop()
-    return {
-        kind: {
-            "p50_ms": quantile(times, 0.5) * 1e3,
-            "p99_ms": quantile(times, 0.99) * 1e3,
-            "most_ms": max(times) * 1e3,
-            "changes": float(len(times)),
-            "failed_requests": float(errors),
-        }
-        for kind, times in taken.items()
-    }
 
 
 def _by_frames(admin: Admin, url: str, endpoint: str, count: int, taken: dict[str, list[float]]) -> None:

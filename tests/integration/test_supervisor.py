@@ -94,7 +94,8 @@ def test_a_control_plane_that_was_left_running_is_replaced(router: Router) -> No
     router.kill_supervisor()
     router.start().ready()
     assert router.plane_pids() == planes
-    assert router.control_plane_pid() not in (None, control_plane)
+    # Planes serve without it.
+    eventually(lambda: router.control_plane_pid() not in (None, control_plane), "another control plane")
     # An adopted plane is watched like a child.
     os.kill(min(planes), signal.SIGKILL)
     eventually(lambda: len(router.plane_pids() - planes) == 1, "a new plane in place of the adopted one")

@@ -30,6 +30,13 @@ CHAT_JSON = (
     b'"ec_transfer_params":null,"metrics":null}'
 )
 
+HANDOFF_JSON = CHAT_JSON.replace(
+    b'"kv_transfer_params":null',
+    b'"kv_transfer_params":{"do_remote_prefill":true,"do_remote_decode":false,"remote_block_ids":[[1,2,3]],'
+    b'"remote_engine_id":"6b4ac5ab-9d2e-4ae8-8ed4-5e7e1d3f1a2b","remote_request_id":"chatcmpl-a89baf81-0-9478e19e",'
+    b'"remote_host":"127.0.0.1","remote_port":5600,"tp_size":1,"dcp_size":1,"pp_size":1,"remote_num_tokens":161,'
+    b'"remote_blocks_expiry_time":null,"transfer_mode":"pull","remote_prefill_cached_tokens":0}',
+)
 LOAD_HEADER_ASK = b"endpoint-load-metrics-format"
 _LOAD_HEADER = (
     b"endpoint-load-metrics: TEXT named_metrics.num_requests_waiting=0.0, named_metrics.kv_cache_usage_perc=0.0\r\n"
@@ -46,6 +53,12 @@ class Ask(msgspec.Struct):
     stream: bool = False
     max_tokens: int = 16
     bench_pace_ms: float = 0.0
+    kv_transfer_params: dict[str, object] | None = None
+
+    @property
+    def is_prefill(self) -> bool:
+        """Whether the KV cache is to be kept for another worker."""
+        return self.kv_transfer_params is not None and self.kv_transfer_params.get("do_remote_decode") is True
 
 
 def _head(content_type: str, size: int, extra: bytes = b"") -> bytes:
@@ -57,6 +70,7 @@ def _answer(body: bytes, content_type: str = "application/json") -> bytes:
     return _head(content_type, len(body)) + body
 
 
+HANDOFF_HEAD = _head("application/json", len(HANDOFF_JSON))
 CHAT_HEAD = _head("application/json", len(CHAT_JSON))
 CHAT_HEAD_WITH_LOAD = _head("application/json", len(CHAT_JSON), _LOAD_HEADER)
 STREAM_HEAD = (

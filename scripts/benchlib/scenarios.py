@@ -7,7 +7,18 @@ import msgspec
 from benchlib.session import Fleet, Variant
 from benchlib.wire import LoadSpec
 
-NAMES = ("small", "stream", "streams", "rate", "workers", "planes", "startup", "memory", "control-plane")
+NAMES = (
+    "small",
+    "stream",
+    "streams",
+    "rate",
+    "workers",
+    "planes",
+    "prefill-decode",
+    "startup",
+    "memory",
+    "control-plane",
+)
 PEER = "vllm-router"
 
 
@@ -46,6 +57,16 @@ def fleets(names: tuple[str, ...], settings: Settings) -> list[Fleet]:
         )
         # At the same rate the same work is done; as fast as it goes two planes also do more, on the same cores.
         found.append(Fleet("planes", variants, {"rate": _rate(settings), "small": small(settings)}))
+    if "prefill-decode" in names and "routerctl" in settings.targets:
+        # Two workers do each request: twice the cost of one is what it is to be held against.
+        variants = (
+            Variant("one worker", "routerctl", settings.workers),
+            *(
+                Variant(f"two by {name}", "routerctl", settings.workers, against=("one worker",), connector=name)
+                for name in ("nixl", "example")
+            ),
+        )
+        found.append(Fleet("prefill-decode", variants, {"small": small(settings)}))
     return found
 
 

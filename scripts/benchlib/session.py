@@ -15,13 +15,17 @@ from benchlib.wire import LoadResult, LoadSpec
 
 @dataclass(frozen=True)
 class Variant:
-    """One router as it is configured for a scenario; `against` names what it is compared with."""
+    """One router as it is configured for a scenario; `against` names what it is compared with.
+
+    With a `connector`, half of its workers prefill and the others decode.
+    """
 
     label: str
     target: str
     workers: int
     planes: int = 1
     against: tuple[str, ...] = ()
+    connector: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,10 @@ def run_fleet(processes: Processes, upstream: Upstream, fleet: Fleet, rounds: in
         _say(f"{fleet.name}: starting {variant.label}")
         addresses = upstream.addresses(variant.workers)
         folder = directory / f"{fleet.name}-{number}"
-        running[variant] = targets.start(processes, variant.target, addresses, variant.planes, folder)
+        extra: tuple[str, ...] = ()
+        if variant.connector:
+            extra, addresses = _halves(variant.connector, addresses), []
+        running[variant] = targets.start(processes, variant.target, addresses, variant.planes, folder, extra)
     samples = []
     try:
         for router in running.values():
@@ -80,6 +87,12 @@ def run_fleet(processes: Processes, upstream: Upstream, fleet: Fleet, rounds: in
         for router in running.values():
             router.stop()
     return samples
+
+
+def _halves(connector: str, addresses: list[str]) -> tuple[str, ...]:
+    urls = [f"http://{address}" for address in addresses]
+    half = len(urls) // 2
+    return (f"--kv-connector={connector}", "--prefill", *urls[:half], "--decode", *urls[half:])
 
 
 def _measure(processes: Processes, router: Running, spec: LoadSpec) -> tuple[LoadResult, dict[str, float]]:

@@ -42,7 +42,7 @@ def _routerctl(launch: Launch) -> list[str]:
         *("--prometheus-port", str(launch.metrics_port), "--admin-port", str(launch.admin_port)),
         *("--runtime-dir", str(launch.directory / "run"), "--log-level", "warning"),
         *launch.extra,
-        *("--worker-urls", *launch.urls),
+        *(("--worker-urls", *launch.urls) if launch.workers else ()),
     ]
 
 

@@ -107,6 +107,9 @@ class Worker(asyncio.Protocol):
         ask = _decode(self._body)
         if ask.stream:
             self._stream = _Stream(self._loop, self._transport, ask)
+        elif ask.is_prefill:
+            self._transport.write(canned.HANDOFF_HEAD)
+            self._transport.write(canned.HANDOFF_JSON)
         else:
             self._transport.write(self._chat_head)
             self._transport.write(canned.CHAT_JSON)

@@ -11,6 +11,7 @@ import fcntl
 import os
 import socket
 from contextlib import suppress
+from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
@@ -19,6 +20,7 @@ from controlplane.children import Plane, Process, find_control_plane, find_plane
 from shared.config import StartConfig, flag_of, join_address
 from shared.decoding import DECODE_ERRORS
 from shared.discovery_config import discovery_addresses
+from shared.log_output import make_files
 from shared.remote_address import parse_remote_address
 from shared.runtime_dir import PlaneRecord, RuntimeDir
 
@@ -33,6 +35,19 @@ class Survey(msgspec.Struct, frozen=True):
     planes: list[tuple[PlaneRecord, Plane]]
     control_plane: Process | None
     config: StartConfig | None
+
+
+def check_log_folder(config: StartConfig) -> None:
+    """Make sure that lines can be written into the folder of `--log-dir`: a process that logs tells nobody if not."""
+    if config.log_dir is None:
+        return
+    try:
+        make_files(Path(config.log_dir))
+    except OSError as error:
+        where = error.filename or config.log_dir
+        raise CanNotStart(
+            f"--log-dir {config.log_dir}: {where}: {error.strerror}; give a folder that this user may write to"
+        ) from None
 
 
 def take_lock(runtime: RuntimeDir) -> BinaryIO:

@@ -120,5 +120,15 @@ class LogOutput:
                 self.dropped += data.count(b"\n")
 
 
+def make_files(folder: Path) -> None:
+    """Make the three files where they are not there yet. Raises OSError."""
+    for name in (TEXT_FILE, ERROR_FILE, STRUCTURED_FILE):
+        file = LogFile(folder / name)
+        try:
+            file.write(b"")
+        finally:
+            file.close()
+
+
 def _to_stderr(data: bytes) -> None:
     write_all(STDERR, data)

@@ -91,7 +91,7 @@ def _run(config: StartConfig, control: str, keys: str, server_key: str, name: st
     from controlplane.children import Spawner, own_commands
     from controlplane.opening import EarlySignals
     from controlplane.plane_host import PlaneHost, prepare
-    from controlplane.preflight import CanNotStart, check_data_port, survey, take_lock
+    from controlplane.preflight import CanNotStart, check_data_port, check_log_folder, survey, take_lock
     from shared.plane_keys import KeyFileError, read_pair, read_publics
     from shared.runtime_dir import RuntimeDir, RuntimeDirError, default_runtime_dir
     from shared.uplink import Uplink, remote_fingerprint
@@ -121,6 +121,7 @@ def _run(config: StartConfig, control: str, keys: str, server_key: str, name: st
                 f"a router's control plane runs on runtime folder {runtime.path}; give another --runtime-dir"
             )
         check_data_port(config, found)
+        check_log_folder(config)
     except (CanNotStart, RuntimeDirError) as error:
         return _can_not(str(error))
     with lock:

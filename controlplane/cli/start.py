@@ -176,7 +176,7 @@ def run(config: StartConfig, sources: Sources) -> int:
     """Run a router until it is told to stop; return the exit code. Reloads read `sources` again."""
     from controlplane.children import Spawner, own_commands
     from controlplane.opening import EarlySignals, open_router
-    from controlplane.preflight import CanNotStart, check_ports, survey, take_lock
+    from controlplane.preflight import CanNotStart, check_log_folder, check_ports, survey, take_lock
     from shared.config import plane_fingerprint
     from shared.logs import configure_logging
     from shared.runtime_dir import RuntimeDir, RuntimeDirError, default_runtime_dir, write_record
@@ -188,6 +188,7 @@ def run(config: StartConfig, sources: Sources) -> int:
         lock = take_lock(runtime)
         found = survey(runtime)
         check_ports(config, found)
+        check_log_folder(config)
     except (CanNotStart, RuntimeDirError) as error:
         return _can_not(str(error))
     with lock:

@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from controlplane.preflight import CanNotStart, take_lock
+from controlplane.preflight import CanNotStart, check_log_folder, take_lock
+from shared.config import StartConfig
 from shared.runtime_dir import RuntimeDir
 
 
@@ -25,3 +26,17 @@ def test_a_lock_that_can_not_be_opened_is_explained(tmp_path: Path) -> None:
     runtime.lock.mkdir()
     with pytest.raises(CanNotStart, match=r"supervisor\.lock: Is a directory; give another folder with --runtime-dir"):
         take_lock(runtime)
+
+
+def test_a_log_folder_is_made_with_its_files(tmp_path: Path) -> None:
+    check_log_folder(StartConfig())
+    check_log_folder(StartConfig(log_dir=str(tmp_path / "new" / "logs")))
+    names = {"vllm-router.log", "vllm-router-error.log", "vllm-router-structured.log"}
+    assert {file.name for file in (tmp_path / "new" / "logs").iterdir()} == names
+
+
+def test_a_log_folder_that_can_not_be_written_to_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file", tmp_path / "file" / "logs"):
+        with pytest.raises(CanNotStart, match=rf"--log-dir {path}: .*; give a folder that this user may write to"):
+            check_log_folder(StartConfig(log_dir=str(path)))

@@ -59,8 +59,10 @@ class PlaneApplication:
         accounting.accept()
         if client.method not in ("GET", "HEAD"):
             error = method_not_allowed(client.path, "GET, HEAD")
-            client.answer_error(error, self._forwarder.request_id(client))
+            request_id = self._forwarder.request_id(client)
+            client.answer_error(error, request_id)
             accounting.reject(route_label(client.path), client.method, error)
+            self._forwarder.refused(client, request_id, error)
         else:
             client.answer_plainly(answer.status, answer.content_type, answer.body, self._forwarder.request_id(client))
             duration = self._loop.time() - arrived

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from dataplane.access_log import AccessLog
 from dataplane.accounting import Accounting
 from dataplane.app import PlaneApplication
 from dataplane.client import Client
@@ -17,6 +18,7 @@ from dataplane.fleet_view import FleetView
 from dataplane.forward import Forwarder
 from dataplane.own_routes import OWN_ROUTES, health, liveness, models, readiness
 from shared.catalog import KNOWN_ROUTES
+from shared.log_output import LogOutput
 from shared.table import ModelCard, Role, Settings, Worker, WorkerState, make_table
 from tests.unit.dataplane.fake_granian import FakeTransaction
 
@@ -104,6 +106,28 @@ def test_models_in_openais_shape_each_byte_for_byte() -> None:
 
 def test_each_own_route_has_a_label_of_its_own() -> None:
     assert set(OWN_ROUTES) <= KNOWN_ROUTES
+
+
+@pytest.mark.parametrize(("method", "is_logged"), [("GET", False), ("POST", True)])
+def test_an_own_route_leaves_a_line_only_where_it_refuses(method: str, is_logged: bool) -> None:
+    written: list[bytes] = []
+
+    async def run() -> None:
+        output = LogOutput(structured=False, stderr=written.append)
+        access = AccessLog(asyncio.get_running_loop(), "plane 0", output)
+        access.use("all", "info", prompts=False)
+        fleet = Fleet(Accounting(), plane_slot=0, rng=random.Random(1))
+        forwarder = Forwarder(fleet, Accounting(), lambda *_: None, random.Random(1), access=access)
+        transaction = FakeTransaction(method=method, path="/v1/models", headers=[(b"x-request-id", b"mine")])
+        PlaneApplication(forwarder).handle(Client(transaction))
+        access.flush()
+        output.close()
+
+    asyncio.run(run())
+    lines = b"".join(written).decode().splitlines()
+    assert len(lines) == int(is_logged)
+    assert all("WARNING plane 0: POST /v1/models 405 rejected method_not_allowed" in line for line in lines)
+    assert all(line.endswith("id=mine") for line in lines)
 
 
 @pytest.mark.parametrize("path", OWN_ROUTES)

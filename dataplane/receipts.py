@@ -76,7 +76,7 @@ Times = tuple[float, float, float]
 
 
 class Record(NamedTuple):
-    """A request that has ended. `view` is there when no worker was tried."""
+    """A request that has ended. `view` is there when none of its workers could take the request."""
 
     request_id: bytes
     method: str
@@ -105,6 +105,8 @@ Row = tuple[
     Sequence[Try],
 ]
 """The fields of `Record`, in their order."""
+_NOBODY = frozenset({"rejected no_worker_available", "rejected model_not_found"})
+"""Outcomes without an attempt for which the workers' states are the reason. All others had none to do with them."""
 
 
 class Receipts:
@@ -151,7 +153,8 @@ class Receipts:
         tries: Sequence[Try],
     ) -> Row:
         """Remember a request that has ended under `view`; return what is remembered."""
-        if not tries:
+        is_nobody = not tries and outcome in _NOBODY
+        if is_nobody:
             self.refer(view)
         # A plain tuple: this is done for each request, and read for hardly any.
         row = (
@@ -162,7 +165,7 @@ class Receipts:
             times,
             outcome,
             status,
-            None if tries else weakref.ref(view),
+            weakref.ref(view) if is_nobody else None,
             view.policy_of(model).name,
             view.table.stamp,
             tries,

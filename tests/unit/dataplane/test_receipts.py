@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Sequence
 
+from dataplane.policies.base import C, RequestView, Why
+from dataplane.policies.round_robin import RoundRobin
 from dataplane.receipts import DETAILED_PER_SECOND, MAX_LISTED, MAX_TEXT, VIEWS, Receipts, receipt
 from shared.receipt import Receipt
 from shared.table import Breaker, Worker
@@ -14,6 +17,13 @@ from tests.unit.dataplane.scripted_worker import Asked
 
 async def busy(asked: Asked) -> None:
     await asked.answer(b"not now", status=503)
+
+
+class Failing(RoundRobin):
+    """A policy with a fault in it."""
+
+    def pick(self, candidates: Sequence[C], request: RequestView, why: Why | None = None) -> C:
+        raise ValueError("no idea")
 
 
 def told(bench: Bench, request: bytes = b"mine") -> Receipt:
@@ -125,6 +135,19 @@ def test_a_request_that_found_no_worker(run: Run) -> None:
     run(test)
 
 
+def test_a_request_that_failed_before_a_worker_was_chosen_blames_none(run: Run) -> None:
+    async def test(bench: Bench) -> None:
+        async with workers(well) as (worker,):
+            bench.configure(policy="tests.unit.dataplane.test_receipts:Failing")
+            bench.serve(worker.url)
+            await bench.answer()
+            found = told(bench)
+            assert (found.outcome, found.status, found.attempts) == ("rejected internal_error", 500, ())
+            assert found.left_out == ()
+
+    run(test)
+
+
 def test_a_client_that_left(run: Run) -> None:
     async def test(bench: Bench) -> None:
         async with workers(hang) as (worker,):
@@ -168,7 +191,7 @@ def test_it_is_bounded(run: Run) -> None:
             receipts.keep(b"%d" % number, long, long, long, (0.0, 0.0, 1.0), "answered", 200, view, ())
         assert receipts.find(b"11") is None
         assert receipts.find(b"12") is not None
-        receipts.keep(long.encode(), "GET", "/", None, (0.0, 0.0, 1.0), "rejected x", 500, view, ())
+        receipts.keep(long.encode(), "GET", "/", None, (0.0, 0.0, 1.0), "rejected no_worker_available", 503, view, ())
         found = told(bench, long.encode())
         assert len(found.request) == MAX_TEXT
         assert len(found.left_out) == MAX_LISTED

@@ -60,8 +60,8 @@ def admin_application(
             return Response(msgspec.json.encode(newest), media_type="application/json")
         message = (
             f"No plane knows of a request {name[:200]!r}: it has not ended, it is older than the last ones "
-            "(--receipts N), the router answered it itself (such as /v1/models and /health), or it was made at "
-            "another router."
+            "(--receipts N), its plane was replaced since, the router answered it itself (such as /v1/models and "
+            "/health), or it was made at another router."
         )
         return problem(404, "request_not_found", message)
 

@@ -1,4 +1,4 @@
-"""A session stays with its worker; a new one goes to whoever has the fewest sessions.
+"""A session stays with its worker; a new one goes to whoever has the fewest sessions. What has none goes by load.
 
 Planes tell each other of new and of finished sessions within a tenth of a second. Where two planes gave the same new
 session away in that moment, both keep to the one of the two that the ring prefers; otherwise what was said last holds.
@@ -18,7 +18,7 @@ from dataplane.policies.news import hashes_of
 from dataplane.policies.prompt import hash64
 from dataplane.policies.ring import Rings
 from dataplane.policies.session_key import MAX_KEY, session_key
-from dataplane.policies.survey import Survey, Surveys
+from dataplane.policies.survey import Survey, Surveys, load_per_weight
 from shared.messages import MAX_LEARNT, Learnt
 from shared.table import RoutingTable, Settings
 
@@ -29,11 +29,11 @@ _FINISHED = ""
 
 
 class StickyLeastLoaded(Policy):
-    """By session. Requests without one go to the worker with the fewest sessions, and are not counted as one."""
+    """By session. Requests without one go to the least loaded worker, and are not counted as one."""
 
     name = "sticky_least_loaded"
     fallbacks = {  # noqa: RUF012 - a ClassVar of the base
-        "no_session": "requests without a session go to the worker with the fewest; see docs/policies.md",
+        "no_session": "requests without a session go to the least loaded worker; see docs/policies.md",
     }
 
     def __init__(self, plane: PlaneView) -> None:
@@ -66,7 +66,7 @@ class StickyLeastLoaded(Policy):
         self._ttl = settings.session_ttl
 
     def pick(self, candidates: Sequence[C], request: RequestView, why: Why | None = None) -> C:
-        """Return the session's worker if it is among them, else the one with the fewest sessions."""
+        """Return the session's worker if it is among them, else the one with the fewest sessions, or by load."""
         now = request.arrived
         self._expire(now)
         survey: Survey[C] = self._surveys.of(candidates, request.model, now)
@@ -74,10 +74,11 @@ class StickyLeastLoaded(Policy):
         key = session_key(request, self._headers)
         if key is None:
             self.outcomes["no_session"] += 1
-            chosen = self._fewest(by_id, request.model, self.plane.rng.getrandbits(64))
+            # Not by sessions: these would all go to the one that has a session less, however busy it is.
+            chosen = survey.least()
             if why is not None:
                 why.note = "no session"
-                why.add(chosen, "fewest sessions", self._count[chosen.id])
+                why.add(chosen, "the least loaded", load_per_weight(chosen))
             return chosen
         session = hash64(key.value)
         held = self._sessions.get(session)

@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 
+from dataplane.load import Figures
 from dataplane.policies import Why, sticky_least_loaded
 from dataplane.policies.conformance import SampleCandidate, SampleRequest
 from dataplane.policies.sticky_least_loaded import StickyLeastLoaded
@@ -83,6 +84,21 @@ def test_requests_without_a_session_are_no_session() -> None:
         found.pick(candidates(*WORKERS), SampleRequest(MODEL))
     assert not found._sessions
     assert found.outcomes == {"no_session": 100}
+
+
+def test_requests_without_a_session_go_by_load_and_not_by_sessions() -> None:
+    found = policy()
+    one_that_has_it = pick(found, "the only one")
+    idle = Counter(found.pick(candidates(*WORKERS), SampleRequest(MODEL)).id for _ in range(40))
+    assert idle == dict.fromkeys(WORKERS, 10)
+    busy = Figures(5, 5.0, 0.0, 0.0, True, 1.0)
+    unlike = [
+        SampleCandidate(worker) if worker == one_that_has_it else SampleCandidate(worker, busy=busy)
+        for worker in WORKERS
+    ]
+    why = Why()
+    assert found.pick(unlike, SampleRequest(MODEL, arrived=1.0), why).id == one_that_has_it
+    assert why.choices == [(one_that_has_it, 0.0, "the least loaded")]
 
 
 def test_the_sessions_of_a_worker_that_is_out_move_and_those_of_a_restarted_one_end() -> None:

@@ -277,13 +277,14 @@ class Supervisor:
 
     async def _look(self) -> tuple[ControlStatus | None, str | None]:
         """Return the control plane's status, and what the router still waits for (None: nothing)."""
-        control = await control_status(self._context, self._runtime, timeout=ASK_TIMEOUT)
         planes = [
             await plane_status(self._context, self._runtime, slot.current.id, timeout=ASK_TIMEOUT)
             if slot.current is not None and slot.is_serving
             else None
             for _, slot in sorted(self._slots.items())
         ]
+        # After them: else it may tell of no ready worker where planes have heard of one since.
+        control = await control_status(self._context, self._runtime, timeout=ASK_TIMEOUT)
         return control, missing_for_ready(control, planes, needs_worker=bool(self._config.all_urls))
 
     def _is_too_late(self, control: ControlStatus | None) -> bool:

@@ -17,6 +17,7 @@ from shared.registration import (
     MAX_FRAME,
     Accepted,
     FromEngine,
+    Goodbye,
     Refused,
     RegistrationError,
     decode_from_router,
@@ -40,7 +41,7 @@ _CAUSES = Causes(
     other_key="who answers there has not the key of --server-key, takes no keys there, or is no router",
     mute_after_key="it takes registrations and answers none; is it a router of this version?",
     mute="it takes connections and says nothing; is it a router's port for registrations, and does it ask for keys?",
-    no_connection="no connection comes about: does the router run, and is that port open for us?",
+    no_connection="no connection comes about: does the router run, is that port open for us, and does it ask for keys?",
 )
 
 log = logging.getLogger(__name__)
@@ -75,6 +76,7 @@ class Line:
         self._socket: Socket | None = None
         self._is_connected = False
         self._is_accepted = False
+        self._farewell = 0
         self._events: set[int] = set()
         self._unanswered: float | None = None
         self._answered: set[int] = set()
@@ -102,6 +104,9 @@ class Line:
         except RegistrationError as error:
             self._complain(f"the worker can not be announced: {error}")
             return False
+        if isinstance(message, Goodbye):
+            self._is_accepted = False
+            self._farewell = message.seq
         sent = send_or_drop(self._socket, [frame])
         if sent and self._unanswered is None:
             self._unanswered = self._clock.monotonic()
@@ -205,7 +210,8 @@ class Line:
             if isinstance(answer, Refused):
                 self._is_accepted = False
                 self._complain(f"it refuses the worker: {answer.reason}")
-            elif isinstance(answer, Accepted) and not self._is_accepted:
+            # A goodbye is taken from everybody, and answers to what went before it come late.
+            elif isinstance(answer, Accepted) and not self._is_accepted and answer.seq > self._farewell:
                 self._is_accepted = True
                 self.problem = ""
                 self._accepted()

@@ -12,7 +12,15 @@ from typing import Self, TypeVar
 import zmq
 
 from shared.plane_keys import KeyPair
-from shared.registration import Accepted, FromEngine, FromRouter, Refused, decode_from_engine, encode_registration
+from shared.registration import (
+    Accepted,
+    FromEngine,
+    FromRouter,
+    Goodbye,
+    Refused,
+    decode_from_engine,
+    encode_registration,
+)
 from tests.integration.routers import PATIENCE, eventually
 
 Message = TypeVar("Message", bound=FromEngine)
@@ -81,7 +89,10 @@ def engine(folder: Path, port: int, *arguments: str) -> Iterator[subprocess.Pope
 
 
 class RouterSocket:
-    """A router as registrars see it: takes what they send, and answers while a test waits for something."""
+    """A router as registrars see it: takes what they send, and answers while a test waits for something.
+
+    With a `refusal` it takes goodbyes only, as a router does.
+    """
 
     def __init__(self, endpoint: str, *, refusal: str = "", keys: KeyPair | None = None) -> None:
         self.heard: list[FromEngine] = []
@@ -110,7 +121,9 @@ class RouterSocket:
             self.heard.append(message)
             if message.ask:
                 refused = Refused(seq=message.seq, reason=self.refusal)
-                answer: FromRouter = refused if self.refusal else Accepted(seq=message.seq)
+                answer: FromRouter = (
+                    refused if self.refusal and not isinstance(message, Goodbye) else Accepted(seq=message.seq)
+                )
                 self._socket.send_multipart([sender, encode_registration(answer)])
 
     def hears(self, kind: type[Message], count: int = 1) -> Message:

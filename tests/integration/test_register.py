@@ -92,6 +92,22 @@ def test_a_refusal_is_told_with_its_reason_and_can_end(tmp_path: Path, standing:
         one.ready()
 
 
+def test_a_refused_worker_is_not_registered_by_its_goodbye(tmp_path: Path, standing: str) -> None:
+    (port,) = free_ports(1)
+    endpoint = f"tcp://127.0.0.1:{port}"
+    with (
+        RouterSocket(endpoint, refusal="not from that network") as router,
+        registrar(tmp_path / "registrar", f"--url={standing}", f"--router={endpoint}", "--interval=0.3") as one,
+    ):
+        router.hears(Hello)
+        one.says(f"router {endpoint}: it refuses the worker: not from that network")
+        one.process.terminate()
+        router.hears(Goodbye)
+        assert one.ended() == 0
+        assert "said goodbye; 1 of 1 routers have answered" in one.errors
+        assert one.output == ""
+
+
 def test_nobody_there_is_told_and_ends_it_in_time(tmp_path: Path, standing: str) -> None:
     nobody, router = (f"127.0.0.1:{port}" for port in free_ports(2))
     flags = (f"--router=tcp://{router}", f"--url=http://{nobody}")

@@ -197,13 +197,14 @@ def _config_lines(config: ConfigView) -> list[str]:
     return ["", f"{config.file}:", *(f"  {line}" for line in lines)] if lines else []
 
 
-def _worker_lines(workers: Iterable[WorkerView]) -> list[str]:
-    rows = [("WORKER", "STATE", "AGE", "MODELS")]
+def _worker_lines(workers: Sequence[WorkerView]) -> list[str]:
+    has_roles = any(worker.role != "regular" for worker in workers)
+    rows = [("WORKER", "STATE", "AGE", *(("ROLE",) if has_roles else ()), "MODELS")]
     for worker in workers:
         # Why a worker gets no requests matters more than what it would serve.
         last = worker.reason or ("-" if worker.models is None else ", ".join(worker.models))
         state, age, reason = worker_state(worker.state, worker.age, worker.breaker, is_drained=worker.drained)
-        rows.append((worker.id, state, duration(age), reason or last))
+        rows.append((worker.id, state, duration(age), *((worker.role,) if has_roles else ()), reason or last))
     return aligned(rows)
 
 

@@ -67,6 +67,7 @@ class Changed(msgspec.Struct, kw_only=True):
 
 
 _COLUMNS: tuple[tuple[str, Callable[[Worker], str], str], ...] = (
+    ("ROLE", lambda worker: worker.role, "regular"),
     ("WEIGHT", lambda worker: _number(worker.weight), f"{DEFAULT_WEIGHT:g}"),
     ("PRIO", lambda worker: str(worker.priority), str(DEFAULT_PRIORITY)),
     ("CAP", lambda worker: _number(worker.capacity), "-"),

@@ -127,6 +127,15 @@ def test_a_drained_worker_is_shown_as_such() -> None:
     assert as_text(router(worker)).splitlines()[-1].split()[:2] == ["http://w:1", "drained"]
 
 
+def test_roles_are_shown_where_there_are_any() -> None:
+    regular = WorkerView(id="http://a:1", url="http://a:1", state="ready")
+    prefill = WorkerView(id="http://b:1", url="http://b:1", state="ready", role="prefill")
+    lines = [line.split() for line in as_text(router(regular, prefill)).splitlines()]
+    start = next(number for number, line in enumerate(lines) if line[:1] == ["WORKER"])
+    assert [line[3] for line in lines[start : start + 3]] == ["ROLE", "regular", "prefill"]
+    assert "ROLE" not in as_text(router(regular))
+
+
 def test_why_a_worker_is_left_out_comes_before_its_models() -> None:
     text = as_text(
         router(

@@ -50,6 +50,12 @@ def test_the_list_shows_attributes_that_are_not_everybodys() -> None:
     assert list_text([], is_filtered=True) == "no worker has these labels"
 
 
+def test_the_list_shows_roles_where_there_are_any() -> None:
+    lines = list_text([WORKER, msgspec.structs.replace(WORKER, role="prefill")]).splitlines()
+    assert lines[0].split()[4:] == ["SOURCE", "ROLE", "MODELS"]
+    assert [line.split()[5] for line in lines[1:]] == ["regular", "prefill"]
+
+
 def test_the_list_shows_an_open_breaker() -> None:
     breaker = BreakerView(state="open", reason="failed 10 times", age=3.0)
     worker = msgspec.structs.replace(WORKER, state="ready", drained=False, reason="", breaker=breaker)

@@ -144,7 +144,7 @@ def test_an_installed_connector_is_found_by_its_name(tmp_path: Path, monkeypatch
         ("nobody_has_this:Connector", "can not be imported.*PYTHONPATH"),
         ("json:JSONDecoder", "no class with a method `prefill`"),
         ("nxil", "did you mean nixl[?].*module:Class"),
-        ("best", "choose one of: nixl.*module:Class"),
+        ("best", "choose one of: auto, nixl.*module:Class"),
     ],
 )
 def test_a_name_that_leads_nowhere_says_what_to_do(name: str, reason: str) -> None:

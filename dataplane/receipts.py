@@ -303,5 +303,7 @@ def _reason(worker: Worker, model: str | None, groups: Sequence[set[str]], tried
     if worker.breaker is not None:
         return f"its breaker is {worker.breaker.state}: {worker.breaker.reason}"
     if any(worker.id in group for group in groups):
+        if worker.role == "prefill" and "decode" in roles:
+            return "is a prefill worker: those do whole requests last"
         return "is behind others by its priority or weight"
     return "this plane's own breaker for it was open"

@@ -103,7 +103,7 @@ class Disaggregated:
 
     def next(self) -> None:
         """Begin. Raises RouterError when there is nobody."""
-        if self._settings.pd_fallback and not self._has_pair() and self._go_elsewhere():
+        if self._settings.pd_fallback and not self._has_pair() and self._go_elsewhere("no pair is ready"):
             return
         if self._settings.pd_bypass_tokens and self._bypass():
             return
@@ -250,7 +250,7 @@ class Disaggregated:
             self._go_on_without_prefill()
         elif step is AfterPrefill.DECODE:
             self._hand_over(handoff)
-        elif step is AfterPrefill.ANSWER or not self._go_elsewhere():
+        elif step is AfterPrefill.ANSWER or not self._go_elsewhere(f"its prefill was answered {answer.status}"):
             self._drop_decode("its prefill worker refused")
             # The client gets what the prefill worker says.
             self._prefill = None
@@ -365,13 +365,14 @@ class Disaggregated:
 
     def _may_go_elsewhere(self, error: RouterError) -> bool:
         fallback = self._settings.pd_fallback
-        return may_go_elsewhere(error, fallback=fallback, silent=len(self._silent)) and self._go_elsewhere()
+        why = error.message.partition(". ")[0]
+        return may_go_elsewhere(error, fallback=fallback, silent=len(self._silent)) and self._go_elsewhere(why)
 
     def leave(self) -> bool:
         """Go elsewhere instead of waiting for the pool of the open leg; whether that is possible."""
-        return self._settings.pd_fallback and self._go_elsewhere(is_paid=True)
+        return self._settings.pd_fallback and self._go_elsewhere("no pair is left", is_paid=True)
 
-    def _go_elsewhere(self, *, is_paid: bool = False) -> bool:
+    def _go_elsewhere(self, why: str, *, is_paid: bool = False) -> bool:
         """Have the whole request done by one worker that was not tried, if there is one and attempts are left."""
         forwarder = self._forwarder
         request = self._request
@@ -390,6 +391,7 @@ class Disaggregated:
         self._handing.hand_over(None)
         self._open = whole
         whole.next()
+        note(self.tries, f"one worker does it all: {why}")
         return True
 
     @property

@@ -101,7 +101,7 @@ def test_who_was_no_candidate_and_why(run: Run) -> None:
                 "new": "starting",
                 "spare": "is behind others by its priority or weight",
                 "other": "does not serve the model",
-                "half": "is behind others by its priority or weight",
+                "half": "is a prefill worker: those do whole requests last",
                 "broken": "its breaker is open: failed 10 times",
             }
 

@@ -67,6 +67,12 @@ def test_where_nobody_fits_one_worker_does_it_all_or_it_is_said_why(run: Run, fa
             if fallback:
                 assert (got.body, two.decode[0].asked[0].body) == (b"well", WHOLE)
                 assert bench.accounting.disaggregated == {"one-worker": 1}
+                record = bench.forwarder.receipts.find(b"mine")
+                assert record is not None
+                note = receipt(record, plane="0", arrived=0.0).attempts[-1].note
+                assert note.startswith("one worker does it all: ")
+                assert "p0 runs version 0.31.0, d0 runs 0.32.0" in note
+                assert left_out(bench)[-1]["p0"] == "is a prefill worker: those do whole requests last"
             else:
                 assert (got.status, error_of(got)["code"]) == (503, "no_worker_available")
                 assert "p0 runs version 0.31.0, d0 runs 0.32.0" in error_of(got)["message"]

@@ -180,6 +180,10 @@ def test_when_no_prefill_worker_is_there_a_decode_worker_does_it_all(run: Run, i
                 two.serve_urls(bench, prefill, [two.decode[0].url])
                 assert (await bench.answer(BODY)).body == b"well"
             assert two.decode[0].asked[0].body == BODY
+            record = bench.forwarder.receipts.find(b"mine")
+            assert record is not None
+            last = receipt(record, plane="0", arrived=0.0).attempts[-1]
+            assert last.note.startswith("one worker does it all: no pair is ")
 
     run(test)
 

@@ -56,7 +56,9 @@ class Networks:
         """Raise RefusedError unless a sender may name an address as a worker's."""
         address, sender = read_address(host), read_address(peer)
         if address is None:
-            raise RefusedError("address", f"{shown(host)} is no IP address; set VLLM_HOST_IP to the worker's")
+            raise RefusedError(
+                "address", f"{shown(host)} is no IP address; set VLLM_HOST_IP (or --advertise-url) to the worker's"
+            )
         if address.is_unspecified or address.is_multicast:
             raise RefusedError(
                 "address", f"nobody can be reached at {address}; set VLLM_HOST_IP to the worker's address"

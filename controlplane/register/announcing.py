@@ -135,6 +135,12 @@ def doubts(given: Given, facts: Facts) -> list[str]:
             f"the engine hands KV cache over by {connector} and does not tell which side it is; "
             "give --role prefill or --role decode, or it gets whole requests"
         )
+    if connector == "nccl" and not given.address:
+        found.append("with nccl the engine is in no pair until routers know its address; give --address HOST:PORT")
+    if connector == "moriio" and not (given.address and given.mode):
+        found.append(
+            "with moriio the engine is in no pair until routers know its address and mode; give --address, --mode"
+        )
     for name, flag in (("role", "--role"), ("connector", "--connector")):
         said, told = getattr(given, name), getattr(facts, name)
         if said and told and said != told:

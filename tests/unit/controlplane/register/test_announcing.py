@@ -165,6 +165,10 @@ def test_doubts_are_told() -> None:
     assert doubts(Given(), TOLD) == []
     assert "--role prefill or --role decode" in doubts(Given(connector="nixl"), Facts())[0]
     assert doubts(Given(role="decode"), TOLD) == ["--role is decode, and the engine says prefill; the flag counts"]
+    for connector, known in (("nccl", Given(address="10.0.0.5:1")), ("moriio", Given(address="a", mode="read"))):
+        given = msgspec.structs.replace(known, role="prefill", connector=connector)
+        assert doubts(given, Facts()) == []
+        assert "--address" in doubts(Given(role="prefill", connector=connector), Facts())[0]
     assert "--model names x, y" in doubts(Given(models=("y", "x", "m")), TOLD)[0]
 
 

@@ -369,6 +369,7 @@ class Publisher:
             stamp=table.stamp,
             workers=len(table.workers),
             ready_workers=sum(worker.state == "ready" for worker in table.workers.values()),
+            refused=next((plane.nack for plane in self._planes.present() if plane.nack), ""),
         )
 
     def _tell_gone(self, plane: Plane) -> None:

@@ -263,7 +263,7 @@ class Supervisor:
             control, missing = await self._look()
             if control is not None and missing is None:
                 break
-            if self._is_too_late(control):
+            if self._is_refused(control) or self._is_too_late(control):
                 return
             if self._age >= complain_at:
                 log.warning("not ready after %.0f s: waiting for %s", self._age, missing)
@@ -286,6 +286,13 @@ class Supervisor:
         # After them: else it may tell of no ready worker where planes have heard of one since.
         control = await control_status(self._context, self._runtime, timeout=ASK_TIMEOUT)
         return control, missing_for_ready(control, planes, needs_worker=bool(self._config.all_urls))
+
+    def _is_refused(self, control: ControlStatus | None) -> bool:
+        """Whether planes can not serve by the configuration: at a first start nobody is served by another one."""
+        if not self._opening.is_first_start or control is None or not control.refused:
+            return False
+        self._give_up(1, f"a plane can not serve by this configuration: {control.refused}")
+        return True
 
     def _is_too_late(self, control: ControlStatus | None) -> bool:
         limit = self._config.worker_startup_timeout_secs

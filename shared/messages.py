@@ -279,13 +279,17 @@ class ControlStatusRequest(msgspec.Struct, frozen=True, tag="control-status-requ
 
 
 class ControlStatus(msgspec.Struct, frozen=True, tag="control-status", kw_only=True):
-    """How the control plane is, told by itself; `ready_workers` counts routable workers."""
+    """How the control plane is, told by itself; `ready_workers` counts routable workers.
+
+    `refused` is why a plane refuses the present table, empty when none does.
+    """
 
     pid: int
     version: str
     stamp: Stamp
     workers: int
     ready_workers: int
+    refused: str = ""
 
 
 # --- a plane's own socket ----------------------------------------------------------------------------------

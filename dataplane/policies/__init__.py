@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import random
 
 from dataplane.policies.base import Candidate, Choice, PlaneView, Policy, RequestView, Why
@@ -78,7 +79,10 @@ def refusal(table: RoutingTable) -> str | None:
 
 def _plugin_refusal(name: str, table: RoutingTable) -> str | None:
     try:
-        policy_class(name)(PlaneView(0, random.Random())).follow(table)
+        policy = policy_class(name)(PlaneView(0, random.Random()))
+        # As it is called for requests whose choice is written down.
+        inspect.signature(policy.pick).bind((), None, Why())
+        policy.follow(table)
     except PluginError as error:
         return str(error)
     except Exception as error:

@@ -88,6 +88,19 @@ def test_planes_outlive_the_others_and_are_adopted(router: Router) -> None:
     assert router.survivors() == []
 
 
+BROKEN_POLICY = """
+from dataplane.policies import Policy
+
+
+class Broken(Policy):
+    def __init__(self, plane):
+        raise RuntimeError("it broke")
+
+    def pick(self, candidates, request, why=None):
+        return 0
+"""
+
+
 def test_a_control_plane_that_was_left_running_is_replaced(router: Router) -> None:
     router.start().ready()
     planes, control_plane = router.plane_pids(), router.control_plane_pid()
@@ -99,6 +112,18 @@ def test_a_control_plane_that_was_left_running_is_replaced(router: Router) -> No
     # An adopted plane is watched like a child.
     os.kill(min(planes), signal.SIGKILL)
     eventually(lambda: len(router.plane_pids() - planes) == 1, "a new plane in place of the adopted one")
+
+
+def test_a_first_start_with_what_planes_refuse_ends_and_says_why(
+    router: Router, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (router.folder / "broken_policy.py").write_text(BROKEN_POLICY)
+    monkeypatch.setenv("PYTHONPATH", str(router.folder), prepend=os.pathsep)
+    router.start("--policy=broken_policy:Broken")
+    assert router.process.wait(30) == 1
+    assert "a plane can not serve by this configuration: " in router.errors
+    assert "it broke" in router.errors
+    assert router.output == ""
 
 
 def test_planes_with_other_settings_are_replaced_and_surplus_ones_stopped(router: Router) -> None:

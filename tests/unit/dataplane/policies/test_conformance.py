@@ -130,5 +130,16 @@ def test_a_name_that_leads_to_no_policy_is_told_with_the_reason(name: str, reaso
         policy_class(name)
 
 
+class WithoutWhy(Policy):
+    """Its `pick` can not say why."""
+
+    def pick(self, candidates, request):  # type: ignore[no-untyped-def, override]
+        return candidates[0]
+
+
+def test_a_policy_that_is_called_otherwise_is_refused_before_requests_wait_for_it() -> None:
+    assert "TypeError: too many positional arguments" in (refusal(table(f"{__name__}:WithoutWhy")) or "")
+
+
 def test_a_policy_that_fails_at_once_is_refused_before_requests_wait_for_it() -> None:
     assert "ValueError: no such thing" in (refusal(table(f"{__name__}:Fragile")) or "")

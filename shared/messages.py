@@ -289,7 +289,7 @@ class ControlStatus(msgspec.Struct, frozen=True, tag="control-status", kw_only=T
     stamp: Stamp
     workers: int
     ready_workers: int
-    refused: str = ""
+    refused: str
 
 
 # --- a plane's own socket ----------------------------------------------------------------------------------

@@ -53,7 +53,7 @@ def plane(*, listening: bool = True, table: Stamp | None = TABLE, ready_workers:
     )
 
 
-CONTROL = ControlStatus(pid=1, version="0.1.0", stamp=Stamp(7, 3, 0), workers=4, ready_workers=2)
+CONTROL = ControlStatus(pid=1, version="0.1.0", stamp=Stamp(7, 3, 0), workers=4, ready_workers=2, refused="")
 
 
 class TestAfterDeath:

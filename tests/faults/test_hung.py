@@ -15,7 +15,7 @@ import pytest
 from tests.faults.hard_clients import HardClients
 from tests.integration.routers import Router, eventually, router_before, simulated_fleet
 
-STOPS = [12.0, pytest.param(31.0, marks=pytest.mark.slow)]
+STOPS = [12.0, 31.0]
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +57,7 @@ def test_a_hung_plane_of_an_earlier_supervisor_is_replaced(tmp_path: Path, worke
         eventually(lambda: hung not in router.plane_pids() and len(router.plane_pids()) == 1, "another plane")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", STOPS)
 def test_a_plane_that_goes_on_in_time_is_told_of_and_kept(tmp_path: Path, workers: list[str], seconds: float) -> None:
     """It missed a change of the table meanwhile, and has it soon after."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tests.faults.load import Load
 from tests.faults.test_breaker import fault, two_planes, value
@@ -19,6 +20,7 @@ def checks(worker: str) -> int:
     return sum("/health" in str(record) for record in found["requests"])
 
 
+@pytest.mark.slow
 def test_a_worker_that_serves_stays_and_one_that_only_is_slow_goes(tmp_path: Path) -> None:
     with (
         simulated_fleet(tmp_path, 2, "--time-scale=0", "--record=100000") as workers,

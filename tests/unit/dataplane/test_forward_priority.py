@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from dataplane import avoidance
 from shared.table import Worker
 from tests.unit.dataplane.forward_bench import Bench, Run, well, workers
 from tests.unit.dataplane.listening import refusing_port
@@ -24,7 +27,9 @@ def test_the_best_priority_takes_all(run: Run) -> None:
     run(test)
 
 
-def test_a_request_spills_over_and_the_next_ones_do_not_even_try(run: Run) -> None:
+def test_a_request_spills_over_and_the_next_ones_do_not_even_try(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(avoidance, "FIRST_PAUSE", avoidance.LONGEST_PAUSE)
+
     async def test(bench: Bench) -> None:
         async with workers(well) as (low,):
             with refusing_port() as port:

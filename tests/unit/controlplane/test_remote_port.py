@@ -2,9 +2,10 @@
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zmq
@@ -18,6 +19,7 @@ from shared.plane_keys import KeyPair, public_file, secret_file, write_new_pair
 from shared.remote_address import RemoteAddress
 from shared.sockets import ClientKeys, Context, Socket, control_client, subscriber
 from tests.integration.routers import free_ports
+from tests.unit.controlplane.keyed_play import play
 from tests.unit.controlplane.waiting import until
 
 
@@ -30,6 +32,9 @@ class Scene:
         self.port = RemotePort(self.context, self.address, folder, SystemClock(), 1000)
         self.taken: list[list[bytes]] = []
         self.sockets: list[Socket] = []
+
+    def serve(self) -> Coroutine[Any, Any, None]:
+        return self.port.run(self.take)
 
     def take(self, frames: list[bytes], reply: Callable[[list[bytes]], None]) -> None:
         self.taken.append(frames)
@@ -45,20 +50,7 @@ class Scene:
 
 
 def run(folder: Path, story: Callable[[Scene], Awaitable[None]]) -> None:
-    async def main() -> None:
-        scene = Scene(folder)
-        try:
-            async with asyncio.TaskGroup() as group:
-                task = group.create_task(scene.port.run(scene.take))
-                async with asyncio.timeout(30):
-                    await story(scene)
-                for one in scene.sockets:
-                    one.close()
-                task.cancel()
-        finally:
-            scene.context.destroy(linger=0)
-
-    asyncio.run(main())
+    play(lambda: Scene(folder), story)
 
 
 async def hears(scene: Scene, updates: Socket) -> None:

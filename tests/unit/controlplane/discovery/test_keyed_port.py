@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 import zmq
@@ -18,6 +18,7 @@ from shared.registration import MAX_FRAME
 from shared.remote_address import TcpAddress
 from shared.sockets import ClientKeys, Context, Socket, registrar
 from tests.integration.routers import free_ports
+from tests.unit.controlplane.keyed_play import play
 from tests.unit.controlplane.waiting import until
 
 
@@ -32,6 +33,9 @@ class Scene:
         self.taken: list[tuple[bytes, str]] = []
         self.sockets: list[Socket] = []
 
+    def serve(self) -> Coroutine[Any, Any, None]:
+        return self.port.run(self.take)
+
     def take(self, message: bytes, peer: str) -> bytes | None:
         self.taken.append((message, peer))
         return b"answer to " + message if message != b"silence" else None
@@ -43,20 +47,7 @@ class Scene:
 
 
 def run(folder: Path, story: Callable[[Scene], Awaitable[None]]) -> None:
-    async def main() -> None:
-        scene = Scene(folder)
-        try:
-            async with asyncio.TaskGroup() as group:
-                task = group.create_task(scene.port.run(scene.take))
-                async with asyncio.timeout(30):
-                    await story(scene)
-                for one in scene.sockets:
-                    one.close()
-                task.cancel()
-        finally:
-            scene.context.destroy(linger=0)
-
-    asyncio.run(main())
+    play(lambda: Scene(folder), story)
 
 
 @pytest.fixture(autouse=True)

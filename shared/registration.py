@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -132,10 +132,11 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag
 
 FromEngine = Hello | Ping | Goodbye
 FromRouter = Accepted | Refused
+M = TypeVar("M", bound=FromEngine | FromRouter)
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode_engine = msgspec.msgpack.Decoder(FromEngine).decode
-_decode_router = msgspec.msgpack.Decoder(FromRouter).decode
+_decode_engine: Callable[[memoryview], FromEngine] = msgspec.msgpack.Decoder(FromEngine).decode
+_decode_router: Callable[[memoryview], FromRouter] = msgspec.msgpack.Decoder(FromRouter).decode
 
 
 def is_registration(frame: bytes) -> bool:
@@ -156,20 +157,18 @@ def encode_registration(message: FromEngine | FromRouter) -> bytes:
 
 def decode_from_engine(frame: bytes) -> FromEngine:
     """Return what a frame to a router says. Raises RegistrationError, and nothing else."""
-    body = _body(frame)
-    try:
-        message: FromEngine = _decode_engine(body)
-    except DECODE_ERRORS as error:
-        raise RegistrationError(f"not readable: {error}") from error
-    _check(message)
-    return message
+    return _decoded(frame, _decode_engine)
 
 
 def decode_from_router(frame: bytes) -> FromRouter:
     """Return what a router's answer says. Raises RegistrationError, and nothing else."""
+    return _decoded(frame, _decode_router)
+
+
+def _decoded(frame: bytes, decode: Callable[[memoryview], M]) -> M:
     body = _body(frame)
     try:
-        message: FromRouter = _decode_router(body)
+        message = decode(body)
     except DECODE_ERRORS as error:
         raise RegistrationError(f"not readable: {error}") from error
     _check(message)

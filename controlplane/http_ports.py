@@ -98,6 +98,9 @@ async def serve(parts: Parts, config: StartConfig, *, is_first_start: bool) -> N
     async with asyncio.TaskGroup() as group:
         group.create_task(admin.run())
         group.create_task(prometheus.run())
+        await admin.settled.wait()
+        await prometheus.settled.wait()
+        parts.publisher.ports_settled = True
 
 
 def _status(parts: Parts, data_planes: int) -> StatusReport:

@@ -20,6 +20,7 @@ _PATIENCE = 1.0
 """Seconds that the port may still be held at start by a predecessor that is just ending."""
 _RETRY_PAUSE = 0.1
 _LONG_RETRY_PAUSE = 2.0
+_LOOK_PAUSE = 0.005
 _END_WITHIN = 1.0
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,8 @@ class Listener:
         self._host = host
         self._port = port
         self._required = required
+        self.settled = asyncio.Event()
+        """Set once the port answers, or is found to be taken."""
 
     async def run(self) -> None:
         """Serve until cancelled. Raises ConfigError, see above."""
@@ -57,6 +60,7 @@ class Listener:
                 )
             elif _PATIENCE <= waited < _PATIENCE + _RETRY_PAUSE:
                 log.error("can not listen on %s (%s): %s; still trying", address, self._flag, error.strerror)
+                self.settled.set()
             pause = _RETRY_PAUSE if waited < _PATIENCE + _RETRY_PAUSE else _LONG_RETRY_PAUSE
             waited += pause
             await asyncio.sleep(pause)
@@ -84,9 +88,23 @@ class Listener:
             backpressure=_MAX_CONNECTIONS,
             log_enabled=False,
         )
+        settling = asyncio.ensure_future(self._settle())
         try:
             await server.serve()
         finally:
+            settling.cancel()
             with suppress(TimeoutError):
                 async with asyncio.timeout(_END_WITHIN):
                     await server.shutdown()  # type: ignore[no-untyped-call]
+
+    async def _settle(self) -> None:
+        # Granian binds in a thread of its own, and tells nobody when it has.
+        while True:
+            try:
+                _, writer = await asyncio.open_connection(self._host, self._port)
+            except OSError:
+                await asyncio.sleep(_LOOK_PAUSE)
+            else:
+                writer.close()
+                self.settled.set()
+                return

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from controlplane.events.event import about_plane
 from controlplane.loads import Loads
 from controlplane.namesakes import namesakes
+from controlplane.own_status import own_status
 from controlplane.planes import MAX_NACK, Plane, Planes
 from controlplane.publication import Publication
 from controlplane.questions import Questions
@@ -30,7 +30,6 @@ from shared.messages import (
     TOPIC_LOAD,
     TOPIC_TABLE,
     Ack,
-    ControlStatus,
     ControlStatusRequest,
     Downward,
     Evidence,
@@ -59,7 +58,6 @@ from shared.receipt import Receipt
 from shared.runtime_dir import RuntimeDir
 from shared.sockets import Context, control_server, publisher, send_or_drop
 from shared.table import ModelCard, RoutingTable, Settings, Stamp, Worker
-from shared.version import __version__
 from shared.worker_attributes import WorkerAttributes
 
 if TYPE_CHECKING:
@@ -137,6 +135,7 @@ class Publisher:
     ) -> None:
         """`remote` leads to planes on other hosts, if there may be any; `kv_pages` tells what an engine holds."""
         self.malformed = 0
+        self.ports_settled = False
         self._kv_pages = kv_pages
         self._remote = remote
         self._elsewhere = 0
@@ -330,7 +329,7 @@ class Publisher:
                 self._planes.hear(message.plane, now)
                 return self._publication.snapshot(message.request_id)
             case ControlStatusRequest():
-                return self._status()
+                return own_status(self._publication.table, self._planes, ports_settled=self.ports_settled)
             case Ack():
                 self._planes.acked(message, now)
                 self._acked.set()
@@ -360,17 +359,6 @@ class Publisher:
             case Goodbye():
                 self._tell_gone(self._planes.said_goodbye(message, now))
         return None
-
-    def _status(self) -> ControlStatus:
-        table = self._publication.table
-        return ControlStatus(
-            pid=os.getpid(),
-            version=__version__,
-            stamp=table.stamp,
-            workers=len(table.workers),
-            ready_workers=sum(worker.state == "ready" for worker in table.workers.values()),
-            refused=next((plane.nack for plane in self._planes.present() if plane.nack), ""),
-        )
 
     def _tell_gone(self, plane: Plane) -> None:
         """Tell the others that a plane has nothing in flight any more."""

@@ -130,6 +130,8 @@ def missing_for_ready(
     for slot, plane in enumerate(planes):
         if not has_table(plane, control.stamp.epoch):
             return f"plane {slot} to listen with a table"
+    if not control.ports_settled:
+        return "the control plane to open its admin and metrics ports"
     if needs_worker and any(plane is not None and plane.ready_workers == 0 for plane in planes):
         return f"a worker to become ready ({control.ready_workers} of {control.workers} are)"
     return None

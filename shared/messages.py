@@ -281,7 +281,8 @@ class ControlStatusRequest(msgspec.Struct, frozen=True, tag="control-status-requ
 class ControlStatus(msgspec.Struct, frozen=True, tag="control-status", kw_only=True):
     """How the control plane is, told by itself; `ready_workers` counts routable workers.
 
-    `refused` is why a plane refuses the present table, empty when none does.
+    `refused` is why a plane refuses the present table, empty when none does. `ports_settled` tells whether its HTTP
+    ports are open, or known to be taken by somebody else.
     """
 
     pid: int
@@ -290,6 +291,7 @@ class ControlStatus(msgspec.Struct, frozen=True, tag="control-status", kw_only=T
     workers: int
     ready_workers: int
     refused: str
+    ports_settled: bool
 
 
 # --- a plane's own socket ----------------------------------------------------------------------------------

@@ -10,7 +10,6 @@ from starlette.routing import Route
 
 from controlplane.listener import Listener
 from shared.config import ConfigError
-from tests.unit.controlplane.waiting import until
 
 
 async def hello(_request: Request) -> PlainTextResponse:
@@ -54,6 +53,21 @@ def test_it_serves_until_cancelled_and_leaves_the_port_free() -> None:
     asyncio.run(run())
 
 
+def test_it_is_settled_when_the_port_answers() -> None:
+    async def run() -> None:
+        with stranger() as taken:
+            port: int = taken.getsockname()[1]
+        served = listener(port, required=True)
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(served.run())
+            await asyncio.wait_for(served.settled.wait(), 30)
+            async with httpx.AsyncClient(trust_env=False) as client:
+                assert (await client.get(f"http://127.0.0.1:{port}/")).text == "hello"
+            task.cancel()
+
+    asyncio.run(run())
+
+
 def test_a_port_that_a_stranger_shares_is_refused_in_one_line() -> None:
     with stranger() as taken:
         port = taken.getsockname()[1]
@@ -69,8 +83,9 @@ def test_a_port_that_is_not_required_is_waited_for(caplog: pytest.LogCaptureFixt
     async def run() -> None:
         with stranger() as taken:
             port: int = taken.getsockname()[1]
-            task = asyncio.ensure_future(listener(port, required=False).run())
-            await until(lambda: bool(caplog.records))
+            waiting = listener(port, required=False)
+            task = asyncio.ensure_future(waiting.run())
+            await asyncio.wait_for(waiting.settled.wait(), 30)
         assert await answer(port) == "hello"
         task.cancel()
         await asyncio.wait([task])

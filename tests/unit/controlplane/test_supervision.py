@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -53,7 +54,9 @@ def plane(*, listening: bool = True, table: Stamp | None = TABLE, ready_workers:
     )
 
 
-CONTROL = ControlStatus(pid=1, version="0.1.0", stamp=Stamp(7, 3, 0), workers=4, ready_workers=2, refused="")
+CONTROL = ControlStatus(
+    pid=1, version="0.1.0", stamp=Stamp(7, 3, 0), workers=4, ready_workers=2, refused="", ports_settled=True
+)
 
 
 class TestAfterDeath:
@@ -112,6 +115,9 @@ class TestReady:
             pytest.param(CONTROL, [plane(), plane()], None, id="ready"),
             pytest.param(None, [plane()], "the control plane", id="no-control-plane"),
             pytest.param(CONTROL, [plane(), None], "plane 1", id="no-answer"),
+            pytest.param(
+                msgspec.structs.replace(CONTROL, ports_settled=False), [plane(), plane()], "ports", id="no-ports"
+            ),
             pytest.param(CONTROL, [plane(listening=False)], "plane 0", id="not-listening"),
             pytest.param(CONTROL, [plane(table=None)], "plane 0", id="no-table"),
             pytest.param(CONTROL, [plane(table=Stamp(6, 9, 0))], "plane 0", id="table-of-an-earlier-publisher"),

@@ -99,7 +99,7 @@ DOWNWARD: list[Downward] = [
     PlaneInflight(STAMP, "p", 5, {}, {}),
     PlaneLearnt(STAMP, "p", "cache_aware", {"w": Learnt(3, b"\xff" * 16)}, PLACE),
     Snapshot(1, STAMP, (WORKER, Worker(id="b", url="b")), (CARD,), Settings(policy="random")),
-    ControlStatus(pid=1, version="v", stamp=STAMP, workers=2, ready_workers=1, refused=""),
+    ControlStatus(pid=1, version="v", stamp=STAMP, workers=2, ready_workers=1, refused="", ports_settled=True),
     FleetAnswer(7, STAMP, "worker_exists", "there is one"),
     ReceiptRequest(8, STAMP, "abc"),
     Trial(3, STAMP, Settings(policy="random")),

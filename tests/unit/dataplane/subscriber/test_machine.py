@@ -243,7 +243,9 @@ STAMPED: list[Callable[[Stamp], Downward]] = [
     Heartbeat,
     lambda stamp: LoadReport(stamp, 1, {}),
     lambda stamp: PlaneInflight(stamp, "other", 1, {}, {}),
-    lambda stamp: ControlStatus(pid=1, version="1", stamp=stamp, workers=0, ready_workers=0, refused=""),
+    lambda stamp: ControlStatus(
+        pid=1, version="1", stamp=stamp, workers=0, ready_workers=0, refused="", ports_settled=True
+    ),
 ]
 
 

@@ -30,6 +30,17 @@ LEFT = "client_left"
 """The cause of a request's end that is in `requests` alone."""
 
 
+class _Finished:
+    """Requests of one kind that got a whole answer: they are most, so one look-up must do for them."""
+
+    __slots__ = ("count", "first_byte", "latency")
+
+    def __init__(self, latency: Histogram, first_byte: Histogram) -> None:
+        self.count = 0
+        self.latency = latency
+        self.first_byte = first_byte
+
+
 class Accounting:
     """All figures of one plane since it started.
 
@@ -43,7 +54,8 @@ class Accounting:
         self.active = 0
         self.aborted_in: Counter[tuple[str, str]] = Counter()
         self.rejected: Counter[str] = Counter()
-        self.requests: Counter[tuple[str, str, str, int, str]] = Counter()
+        self._finished: dict[tuple[str, str, str, int], _Finished] = {}
+        self._unfinished: Counter[tuple[str, str, str, int, str]] = Counter()
         self.errors: Counter[tuple[Side, str]] = Counter()
         self.retries: Counter[str] = Counter()
         self.retries_denied: Counter[str] = Counter()
@@ -78,6 +90,14 @@ class Accounting:
             sums[by] += count
         return sums
 
+    @property
+    def requests(self) -> Counter[tuple[str, str, str, int, str]]:
+        """All that ended."""
+        ended = self._unfinished.copy()
+        for key, finished in self._finished.items():
+            ended[(*key, "")] += finished.count
+        return ended
+
     # --- requests ----------------------------------------------------------------------------------------
 
     def accept(self) -> None:
@@ -89,19 +109,23 @@ class Accounting:
         """End a request that got a whole answer; times in seconds since its arrival."""
         self.active -= 1
         self.finished += 1
-        self.requests[(route, catalog.method_label(method), model, status, "")] += 1
-        key = (route, model)
-        latency = self.latency.get(key)
-        if latency is None:
-            latency = self.latency[key] = Histogram(catalog.LATENCY.buckets)
-        latency.observe(duration)
-        _of(self.first_byte, route, catalog.FIRST_BYTE).observe(first_byte)
+        key = (route, method if method in catalog.KNOWN_METHODS else catalog.OTHER, model, status)
+        finished = self._finished.get(key)
+        if finished is None:
+            finished = self._finished[key] = self._finishing(route, model)
+        finished.count += 1
+        finished.latency.observe(duration)
+        finished.first_byte.observe(first_byte)
+
+    def _finishing(self, route: str, model: str) -> _Finished:
+        latency = self.latency.setdefault((route, model), Histogram(catalog.LATENCY.buckets))
+        return _Finished(latency, _of(self.first_byte, route, catalog.FIRST_BYTE))
 
     def reject(self, route: str, method: str, error: RouterError, model: str = "") -> None:
         """End a request that the router itself answered with an error."""
         self.active -= 1
         self.rejected[error.code] += 1
-        self.requests[(route, catalog.method_label(method), model, error.status, error.code)] += 1
+        self._unfinished[(route, catalog.method_label(method), model, error.status, error.code)] += 1
         self.errors[(error.blamed, error.code)] += 1
 
     def abort(
@@ -120,7 +144,7 @@ class Accounting:
         if by != "client":
             cause = _CUT_OFF[by][1]
             self.errors[_CUT_OFF[by]] += 1
-        self.requests[(route, catalog.method_label(method), model, status, cause)] += 1
+        self._unfinished[(route, catalog.method_label(method), model, status, cause)] += 1
 
     def streamed(self, model: str, first_token: float, longest_pause: float, gap: float, gaps: int) -> None:
         """Count a stream that came whole: `gaps` between its tokens, of `gap` seconds on average."""

@@ -97,14 +97,16 @@ class Attempts:
         """Let the attempt at hand end by itself if its client has got the last event; whether it has."""
         if self.exchange is None or not self.exchange.let_finish():
             return False
-        self._count_success()
+        if self._held is not None:
+            self._held.complete(self.exchange)
         return True
 
     def close(self) -> None:
         """Give back what is held, in whatever phase; the worker's connection is closed at once."""
         self._is_over = True
         self._abandon()
-        self._stop()
+        if self._dial is not None or self._pause is not None:
+            self._stop()
 
     def stalled(self) -> None:
         """Know that the answer has stood still for too long."""
@@ -146,12 +148,11 @@ class Attempts:
             if not candidates:
                 raise view.refusal(request.model, request.rank)
             chosen = choose(forwarder, view, request, candidates, now)
-        slot, probing, expected, detail = chosen
+        slot, probing, expected, detail, policy = chosen
         if detail is not None:
             detail.unsuited = self._leg.why_unsuited()
         self.tried.append(slot)
-        attempt = Try(slot.id, now, detail, view.pool, view.policy_of(request.model).name)
-        self._hold(slot, attempt, probing=probing, expected=expected)
+        self._hold(slot, Try(slot.id, now, detail, view.pool, policy), probing=probing, expected=expected)
         return slot
 
     def ask(self) -> None:
@@ -186,7 +187,8 @@ class Attempts:
         return bool(self._candidates(self._view(), self._forwarder.loop.time()))
 
     def _view(self) -> FleetView:
-        return self._forwarder.fleet.view.of(self._leg.pool)
+        view = self._forwarder.fleet.view
+        return view.of(self._leg.pool) if view.pools else view
 
     def _left_out(self) -> Sequence[Slot]:
         unsuited = self._leg.unsuited()
@@ -246,7 +248,7 @@ class Attempts:
         exchange = Exchange(taker, request.id, self._forwarder.loop, self._answer_begins, self._attempt_ended)
         self.exchange = exchange
         self.is_sent = True
-        if self._held is not None and self._held.waits_for_first_part:
+        if self._held is not None and self._held.expected:
             exchange.on_first_part = self._computed
         exchange.holds_preamble = self._leg.pool == "decode"
         self._asks = request.may_ask_for_load and slot.asks_for_load(self._forwarder.loop.time())
@@ -266,14 +268,17 @@ class Attempts:
         held = self._held
         if held is not None:
             slot = held.slot
-            self._forwarder.fleet.reached(slot)
+            fleet = self._forwarder.fleet
+            if fleet.avoidance.until:
+                fleet.reached(slot)
             slot.outcomes.answers += 1
             if self._asks and (figures := taken_out(headers)) is not None:
                 slot.set_queue(figures, self._forwarder.loop.time())
-            name_worker(headers, self._forwarder.fleet.view, slot.id, self.tries)
+            if fleet.view.names_worker:
+                name_worker(headers, fleet.view, slot.id, self.tries)
             if status >= 500:
                 held.judge(status, headers)
-        if not may_be_sent_again(status, self._request.client.method, self._leg.not_run):
+        if status < 400 or not may_be_sent_again(status, self._request.client.method, self._leg.not_run):
             if status >= 500:
                 self.tell(f"status {status}", gave_up=True)
             return True
@@ -288,14 +293,15 @@ class Attempts:
         return False
 
     def _attempt_ended(self, outcome: Outcome, why: str = "", evidence: EvidenceKind | None = None) -> None:
-        if outcome is Outcome.COMPLETE:
-            self._count_success()
-            if self._held is not None and self._held.probing:
-                self._held.probe_ended("passed")
-            self._leg.answered()
-            return
         held = self._held
         assert held is not None  # noqa: S101 - held since the attempt began
+        if outcome is Outcome.COMPLETE:
+            if self.exchange is not None:
+                held.complete(self.exchange)
+            if held.probing:
+                held.probe_ended("passed")
+            self._leg.answered()
+            return
         slot = held.slot
         if outcome in (Outcome.NOTHING_RECEIVED, Outcome.HELD) and slot not in self.silent:
             self.silent.append(slot)
@@ -330,10 +336,6 @@ class Attempts:
         if self._pause is not None:
             self._pause.cancel()
             self._pause = None
-
-    def _count_success(self) -> None:
-        if self._held is not None and self.exchange is not None:
-            self._held.complete(self.exchange)
 
     # --- what comes after it ---------------------------------------------------------------------------
 

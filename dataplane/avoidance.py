@@ -21,7 +21,8 @@ class Avoidance(Generic[K]):
 
     def __init__(self) -> None:
         self._failures: dict[K, int] = {}
-        self._until: dict[K, float] = {}
+        self.until: dict[K, float] = {}
+        """Those that are avoided, each with the end of its pause."""
 
     def __bool__(self) -> bool:
         """Whether there is any."""
@@ -31,12 +32,12 @@ class Avoidance(Generic[K]):
         """Note that the worker could not be reached."""
         failures = self._failures.get(worker, 0)
         self._failures[worker] = failures + 1
-        self._until[worker] = now + min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(failures, 10))
+        self.until[worker] = now + min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(failures, 10))
 
     def reached(self, worker: K) -> None:
         """Note that the worker was reached."""
         self._failures.pop(worker, None)
-        self._until.pop(worker, None)
+        self.until.pop(worker, None)
 
     def forget_all_but(self, workers: set[K]) -> None:
         """Forget workers that are gone."""
@@ -45,10 +46,10 @@ class Avoidance(Generic[K]):
 
     def avoids(self, worker: K, now: float) -> bool:
         """Whether the worker is avoided now."""
-        return self._until.get(worker, 0.0) > now
+        return self.until.get(worker, 0.0) > now
 
     def preferred(self, candidates: tuple[K, ...], now: float) -> tuple[K, ...]:
         """Return the candidates that are not avoided now; all of them if every one is."""
-        if not self._until:
+        if not self.until:
             return candidates
-        return tuple(one for one in candidates if self._until.get(one, 0.0) <= now) or candidates
+        return tuple(one for one in candidates if self.until.get(one, 0.0) <= now) or candidates

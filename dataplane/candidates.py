@@ -25,7 +25,9 @@ def candidates_of(
     if view.has_priorities:
         left = (tuple(slot for slot in group if slot not in tried) for group in view.groups(model, rank))
         candidates = first_usable(left, lambda slot: fleet.avoidance.avoids(slot, now))
-    return fleet.preferred(candidates, now)
+    if fleet.avoidance.until or fleet.slow_start.warming:
+        return fleet.preferred(candidates, now)
+    return candidates
 
 
 def is_reachable(fleet: Fleet, view: FleetView, model: str | None, now: float) -> bool:

@@ -15,12 +15,16 @@ if TYPE_CHECKING:
 
 
 class Chosen(NamedTuple):
-    """The worker; whether it is to be probed; the prompt tokens that it will compute; what is written down of it."""
+    """The worker; whether it is to be probed; the prompt tokens that it will compute; what is written down of it.
+
+    `policy` is the name of the one that chose, or would have.
+    """
 
     slot: Slot
     probing: bool
     expected: int
     detail: Detail | None
+    policy: str
 
 
 def probe(forwarder: Forwarder, view: FleetView, request: Request, tried: Sequence[Slot], now: float) -> Chosen | None:
@@ -33,20 +37,21 @@ def probe(forwarder: Forwarder, view: FleetView, request: Request, tried: Sequen
         why.note = "a probe of a half-open breaker: the policy was not asked"
         detail = Detail(view, (slot,), why, now)
         forwarder.receipts.refer(view)
-    return Chosen(slot, probing=True, expected=0, detail=detail)
+    return Chosen(slot, True, 0, detail, view.policy_of(request.model).name)
 
 
 def choose(forwarder: Forwarder, view: FleetView, request: Request, candidates: tuple[Slot, ...], now: float) -> Chosen:
     """Return one of the candidates, of which there is at least one; `now` is the loop's time in seconds."""
     why = forwarder.receipts.why()
     expected = 0
+    policy = view.policy_of(request.model) if view.model_policies else view.policy
     if request.to_first:
         slot = candidates[0]
         if why is not None:
             why.note = "what any worker could answer goes to the first one: the policy was not asked"
     else:
-        policy = view.policy_of(request.model)
-        request.prepare_for(policy)
+        if request.preparations:
+            request.prepare_for(policy)
         slot = policy.pick(candidates, request, why)
         # What a prefill worker has computed is not computed again.
         expected = policy.expected if view.pool != "decode" else 0
@@ -54,4 +59,4 @@ def choose(forwarder: Forwarder, view: FleetView, request: Request, candidates: 
     if why is not None:
         detail = Detail(view, candidates, why, now)
         forwarder.receipts.refer(view)
-    return Chosen(slot, probing=False, expected=expected, detail=detail)
+    return Chosen(slot, False, expected, detail, policy.name)

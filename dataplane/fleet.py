@@ -75,7 +75,7 @@ class Fleet:
         self.worker_key = WorkerKey()
         self.avoidance: Avoidance[Slot] = Avoidance()
         self.breakers: Breakers[Slot] = Breakers(plane)
-        self._slow_start: SlowStart[Slot] = SlowStart(rng)
+        self.slow_start: SlowStart[Slot] = SlowStart(rng)
         # What each other plane told last, and when.
         self._others: dict[str, tuple[PlaneInflight, float]] = {}
         self._load_seq = (0, 0)
@@ -143,7 +143,7 @@ class Fleet:
             self.now(),
         )
         self.policy.follow(table)
-        self._slow_start.use(
+        self.slow_start.use(
             (slots[worker.id] for worker in table.workers.values() if worker.state == "ready"),
             table.settings.slow_start,
             self.now(),
@@ -213,6 +213,7 @@ class Fleet:
             return in_groups(tuple(slots), lambda slot: slot.rank, out, percent)
 
         any_request = usable(ready)
+        policy, model_policies = self.policy.of(pool), self.policy.by_model(pool)
         return FleetView(
             pool=pool,
             kind=kind_of(pool, table),
@@ -220,8 +221,11 @@ class Fleet:
             table=table,
             settings=table.settings,
             request_id_headers=tuple(name.encode() for name in table.settings.request_id_headers),
-            policy=self.policy.of(pool),
-            model_policies=self.policy.by_model(pool),
+            policy=policy,
+            model_policies=model_policies,
+            prepares=any(one.has_preparations for one in (policy, *model_policies.values()))
+            or any(view.prepares for view in pools.values()),
+            names_worker=table.settings.expose_worker or table.settings.explain,
             ready=ready,
             any_request=any_request,
             by_model={model: usable(slots) for model, slots in by_model.items()},
@@ -244,7 +248,7 @@ class Fleet:
 
         `now` is the loop's time in seconds.
         """
-        return self._slow_start.thinned(self.avoidance.preferred(candidates, now))
+        return self.slow_start.thinned(self.avoidance.preferred(candidates, now))
 
     def missed(self, slot: Slot) -> None:
         """Note that a worker's server could not be reached, or ended a connection: all that are there are avoided."""
@@ -253,7 +257,7 @@ class Fleet:
 
     def reached(self, slot: Slot) -> None:
         """Note that a worker's server answers."""
-        if self.avoidance:
+        if self.avoidance.until:
             for one in self._at.get(slot.url, ()):
                 self.avoidance.reached(one)
 
@@ -355,7 +359,7 @@ class Fleet:
         self._leaving = [slot for slot in self._leaving if slot.inflight]
         self._forget_silent_planes()
         self.policy.tick(self.now())
-        self._slow_start.tick(self.now())
+        self.slow_start.tick(self.now())
         if self.breakers.tick(self.now(), alone=self.stale):
             self.view = self._compile(self.view.table)
 

@@ -26,7 +26,9 @@ class FleetView:
     data-parallel ranks that workers are, ready or not: of a pool its own, of `plain` all.
 
     `kind` is what its workers are called in texts.
-    `policy` chooses for all models but those of `model_policies`, which few fleets have.
+    `policy` chooses for all models but those of `model_policies`, which few fleets have. `prepares` tells whether some
+    policy of the view or of its pools has something to do before it chooses. `names_worker`: answers' heads tell
+    clients of the choice.
 
     `pools` has a view of the prefill workers and one of the decode workers, where there is prefill/decode at all.
     """
@@ -39,6 +41,8 @@ class FleetView:
     request_id_headers: tuple[bytes, ...]
     policy: Policy
     model_policies: Mapping[str | None, Policy]
+    prepares: bool
+    names_worker: bool
     ready: tuple[Slot, ...]
     any_request: Groups
     by_model: Mapping[str, Groups]
@@ -73,7 +77,10 @@ class FleetView:
 
     def candidates(self, model: str | None, rank: int | None = None) -> tuple[Slot, ...]:
         """Return those of the best group; empty when nobody can."""
-        return self.groups(model, rank)[0]
+        if rank is not None:
+            return self.groups(model, rank)[0]
+        # As `groups` does it, without the call: this is done for each request.
+        return (self.any_request if model is None else self.by_model.get(model, self.any_model))[0]
 
     def knows(self, model: str) -> bool:
         """Whether some worker, ready or not, has told that it serves the model."""

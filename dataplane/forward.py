@@ -93,7 +93,9 @@ class Forwarder:
 
     def forward(self, client: Client, *, to_first: bool = False) -> None:
         """Take a request in; `to_first` asks the first worker that can take it instead of the policy's choice."""
-        request = Request(self, client, self.request_id(client), to_first=to_first)
+        # As `request_id` below does it, without the call: this is done for each request.
+        name = request_id(client.fields, self.fleet.view.request_id_headers, self._rng)
+        request = Request(self, client, name, to_first=to_first)
         self.accounting.accept()
         self.budget.request()
         self._requests[request] = None

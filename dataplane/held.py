@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Held:
     """One attempt's hold on a worker, and what the attempt says about it."""
 
-    __slots__ = ("_expected", "_forwarder", "_leg", "probing", "slot")
+    __slots__ = ("_forwarder", "_leg", "expected", "probing", "slot")
 
     def __init__(self, forwarder: Forwarder, leg: Leg, slot: Slot, *, probing: bool = False, expected: int = 0) -> None:
         """Hold `slot`; `expected` are the tokens of its prompt that the worker has to compute."""
@@ -28,7 +28,7 @@ class Held:
         self._leg = leg
         self.slot = slot
         self.probing = probing
-        self._expected = expected
+        self.expected = expected
         forwarder.accounting.worker_requests[slot.id] += 1
         slot.inflight += 1
         if expected:
@@ -39,16 +39,11 @@ class Held:
         if self.probing:
             self.probe_ended("no-verdict")
         self.slot.inflight -= 1
-        if self._expected:
+        if self.expected:
             self.slot.prefills.ended(self)
 
-    @property
-    def waits_for_first_part(self) -> bool:
-        """Whether `computed` wants to be called."""
-        return bool(self._expected)
-
     def computed(self, status: int) -> None:
-        """Know that the prompt is computed, unless the engine never saw it."""
+        """Know that the prompt is computed, unless the engine never saw it. Of use where tokens are `expected`."""
         if status == HTTPStatus.OK:
             self.slot.prefills.answered(self)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from http import HTTPStatus
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from dataplane.access_lines import MOST_PROMPT, Ended, level_of
 from dataplane.accounting import AbortedBy
@@ -19,22 +19,21 @@ if TYPE_CHECKING:
     from dataplane.request import Request
 
 
-class End(NamedTuple):
-    """How a request ended. `ended` is None when its client got a worker's whole answer.
+def leave_behind(
+    forwarder: Forwarder,
+    request: Request,
+    ended: AbortedBy | RouterError | None,
+    exchange: Exchange | None,
+    phase: str,
+    tries: Sequence[Try],
+    *,
+    is_unreadable: bool,
+) -> None:
+    """Account for a request once, remember it, and have its line logged if it is to have one.
 
-    `exchange` is the last attempt's; `phase` is where it was aborted. `is_unreadable`: its body was no valid HTTP.
+    `ended` is None when its client got a worker's whole answer; `exchange` is the last attempt's; `phase` is where it
+    was aborted. `is_unreadable`: its body was no valid HTTP.
     """
-
-    ended: AbortedBy | RouterError | None
-    exchange: Exchange | None
-    phase: str
-    tries: Sequence[Try]
-    is_unreadable: bool
-
-
-def leave_behind(forwarder: Forwarder, request: Request, end: End) -> None:
-    """Account for a request once, remember it, and have its line logged if it is to have one."""
-    ended, exchange, phase, tries, is_unreadable = end
     client, arrived, accounting = request.client, request.arrived, forwarder.accounting
     usage: Usage | None = None
     now = forwarder.loop.time()

@@ -166,7 +166,7 @@ class Receipts:
             outcome,
             status,
             weakref.ref(view) if is_nobody else None,
-            view.policy_of(model).name,
+            tries[-1].policy if tries else view.policy_of(model).name,
             view.table.stamp,
             tries,
         )
@@ -186,12 +186,10 @@ class Receipts:
 
 
 def name_worker(headers: list[tuple[bytes, bytes]], view: FleetView, worker: str, tries: Sequence[Try]) -> None:
-    """Have an answer's head name the worker and say why it was chosen, as far as the operator wants that."""
-    settings = view.settings
-    if settings.expose_worker or settings.explain:
-        headers[:] = [field for field in headers if not field[0].startswith(OWN_HEADERS)]
-        headers.append((WORKER_HEADER, worker.encode()))
-    if settings.explain:
+    """Have an answer's head name the worker and, if the operator wants that too, say why it was chosen."""
+    headers[:] = [field for field in headers if not field[0].startswith(OWN_HEADERS)]
+    headers.append((WORKER_HEADER, worker.encode()))
+    if view.settings.explain:
         headers.extend(explaining(view, tries))
 
 

@@ -18,13 +18,13 @@ from dataplane.accounting import AbortedBy
 from dataplane.attempts import Attempts
 from dataplane.client import Client
 from dataplane.client_rank import OWN_RANK, client_rank
-from dataplane.leftovers import End, leave_behind
+from dataplane.leftovers import leave_behind
 from dataplane.leg import Message
 from dataplane.load_header import may_ask
 from dataplane.pd.connectors import connector_of
 from dataplane.pd.eligible import can_be_disaggregated
 from dataplane.pd.transaction import Disaggregated
-from dataplane.peek import KV_TRANSFER, Peek, peek
+from dataplane.peek import KV_TRANSFER, peek
 from dataplane.policies import Policy
 from dataplane.preparing import Preparing, prepare
 from dataplane.retry import NOT_RUN_STATUSES
@@ -45,6 +45,7 @@ from shared.errors import (
 from shared.messages import EvidenceKind
 
 if TYPE_CHECKING:
+    from dataplane.fleet_view import FleetView
     from dataplane.forward import Forwarder
     from dataplane.slot import Slot
 
@@ -66,13 +67,13 @@ class Request:
         "_ended",
         "_forwarder",
         "_message",
-        "_peek",
         "_progress",
         "arrived",
         "body",
         "client",
         "id",
         "may_ask_for_load",
+        "model",
         "preparations",
         "prepared",
         "rank",
@@ -88,8 +89,9 @@ class Request:
         self.body: bytes | bytearray = b""
         self.prepared: object = None
         self.preparations: Mapping[type[Policy], object] = _NOTHING
-        self._progress = Progress(self.arrived)
-        self._peek = Peek()
+        self.model: str | None = None
+        """What the body names."""
+        self._progress: Progress | None = None
         self._attempts: Attempts | Disaggregated | None = None
         self._message: Message | None = None
         self._ended = False
@@ -97,11 +99,6 @@ class Request:
         self.rank: int | None = None
 
     # --- what a policy sees ----------------------------------------------------------------------------
-
-    @property
-    def model(self) -> str | None:
-        """The model that the body names."""
-        return self._peek.model
 
     @property
     def path(self) -> str:
@@ -115,8 +112,7 @@ class Request:
 
     def prepare_for(self, policy: Policy) -> None:
         """Let `prepared` be what this policy's preparation came to."""
-        if self.preparations:
-            self.prepared = self.preparations.get(type(policy))
+        self.prepared = self.preparations.get(type(policy))
 
     # --- receiving -------------------------------------------------------------------------------------
 
@@ -136,9 +132,11 @@ class Request:
             if len(body) > limit:
                 raise payload_too_large(limit)
             client = self.client
-            self.rank = client_rank(client.headers, view.ranks, refused=settings.refuse_client_rank)
-            self._peek = peek(body)
-            if self._peek.hands_over and not settings.trust_kv_transfer_params:
+            if view.ranks:
+                self.rank = client_rank(client.headers, view.ranks, refused=settings.refuse_client_rank)
+            found = peek(body)
+            self.model = found.model
+            if found.hands_over and not settings.trust_kv_transfer_params:
                 try:
                     body = without_members(body, KV_TRANSFER)
                 except (ValueError, RecursionError):
@@ -146,16 +144,12 @@ class Request:
                 self._forwarder.accounting.spliced["kv_transfer_params"] += 1
             self.body = body
             self.may_ask_for_load = settings.load_header and may_ask(client.path, client.fields)
-            connector = connector_of(settings.kv_connector) if view.pools else None
-            if connector is not None and can_be_disaggregated(
-                client.method, client.path, body, several=connector.takes_several
-            ):
-                self._attempts = Disaggregated(self, self._forwarder, connector)
-            else:
-                self._attempts = Attempts(self, self, self._forwarder)
-            preparing = prepare(view, self, disaggregated=isinstance(self._attempts, Disaggregated))
+            attempts = self._attempts = self._attempts_in(view)
+            preparing = None
+            if view.prepares:
+                preparing = prepare(view, self, disaggregated=isinstance(attempts, Disaggregated))
             if preparing is None:
-                self._attempts.next()
+                attempts.next()
             else:
                 preparing.done.add_done_callback(lambda _: self._was_prepared(preparing))
             self._forwarder.watch_soon(self)
@@ -163,6 +157,16 @@ class Request:
             self.refuse(error)
         except Exception:
             self._failed()
+
+    def _attempts_in(self, view: FleetView) -> Attempts | Disaggregated:
+        if view.pools:
+            connector = connector_of(view.settings.kv_connector)
+            client = self.client
+            if connector is not None and can_be_disaggregated(
+                client.method, client.path, self.body, several=connector.takes_several
+            ):
+                return Disaggregated(self, self._forwarder, connector)
+        return Attempts(self, self, self._forwarder)
 
     def _was_prepared(self, preparing: Preparing) -> None:
         if self._ended or self._attempts is None:
@@ -253,6 +257,8 @@ class Request:
                 self._cut_off()
             self.interrupt("timeout")
             return
+        if self._progress is None:
+            self._progress = Progress(self.arrived)
         match self._progress.overdue(self._place(), now, settings):
             case Phase.RECEIVING:
                 self.refuse(body_timeout(settings.client_body_timeout))
@@ -343,7 +349,7 @@ class Request:
         self._ended = True
         phase = "" if ended is None or isinstance(ended, RouterError) else self._place().phase.value
         client = self.client
-        is_unreadable = client.is_unreadable
+        is_unreadable = ended is not None and client.is_unreadable
         forwarder = self._forwarder
         # They refer back to us; taking them out lets both go without the garbage collector.
         attempts, self._attempts = self._attempts, None
@@ -353,5 +359,5 @@ class Request:
             attempts.close()
         client.close()
         forwarder.forget(self)
-        end = End(ended, exchange, phase, attempts.tries if attempts is not None else (), is_unreadable)
-        leave_behind(forwarder, self, end)
+        tries = attempts.tries if attempts is not None else ()
+        leave_behind(forwarder, self, ended, exchange, phase, tries, is_unreadable=is_unreadable)

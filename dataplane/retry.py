@@ -178,4 +178,5 @@ class RetryBudget(TokenBucket):
 
     def request(self) -> None:
         """Count a request of a client."""
-        self.add(self.SHARE)
+        if self._tokens < self._most:
+            self.add(self.SHARE)

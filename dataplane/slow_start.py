@@ -32,7 +32,8 @@ class SlowStart(Generic[K]):
         self._rng = rng
         self._length = 0.0
         self._since: dict[K, float] = {}
-        self._warming: dict[K, float] = {}
+        self.warming: dict[K, float] = {}
+        """The shares of those that are left out of most choices; empty while nobody is warm."""
 
     def use(self, ready: Iterable[K], length: float, now: float) -> None:
         """Know which workers are ready now, and how long a slow start lasts (0: there is none)."""
@@ -48,11 +49,11 @@ class SlowStart(Generic[K]):
         if len(warming) == len(ages):
             # Nobody is warm.
             warming = {}
-        self._warming = {worker: FIRST_SHARE + (1 - FIRST_SHARE) * age / length for worker, age in warming.items()}
+        self.warming = {worker: FIRST_SHARE + (1 - FIRST_SHARE) * age / length for worker, age in warming.items()}
 
     def thinned(self, candidates: tuple[K, ...]) -> tuple[K, ...]:
         """Return the candidates of one request: without some of those that warm, if any that is warm is left."""
-        warming = self._warming
+        warming = self.warming
         if not warming:
             return candidates
         draw = self._rng.random

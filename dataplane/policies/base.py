@@ -149,6 +149,11 @@ class Policy(ABC):
         self.plane = plane
         self.outcomes: Counter[str] = Counter()
 
+    @property
+    def has_preparations(self) -> bool:
+        """Whether `prepare` does anything."""
+        return type(self).prepare is not Policy.prepare
+
     @abstractmethod
     def pick(self, candidates: Sequence[C], request: RequestView, why: Why | None = None) -> C:
         """Return one of `candidates`, of which there is at least one. They are in the table's order.

@@ -90,7 +90,7 @@ def test_a_server_that_can_not_be_reached_is_avoided_with_all_its_ranks(run: Run
                 for _ in range(4):
                     assert (await bench.answer()).body == b"well"
             assert bench.accounting.worker_requests == {f"{dead}@0": 1, f"{good.url}@0": 4}
-            assert {slot.id for slot in bench.fleet.avoidance._until} == {f"{dead}@{rank}" for rank in range(3)}
+            assert {slot.id for slot in bench.fleet.avoidance.until} == {f"{dead}@{rank}" for rank in range(3)}
             # Whoever answers clears the whole server.
             (slot,) = (slot for slot in bench.fleet.view.ready if slot.id == f"{dead}@2")
             bench.fleet.reached(slot)

@@ -110,6 +110,7 @@ async def _http_problem(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - it is registered for no other
     told = {
         404: ("not_found", "There is no such path; GET /openapi.json lists all."),
+        400: ("bad_query", error.detail),
         413: ("payload_too_large", error.detail),
     }
     code, message = told.get(error.status_code, ("method_not_allowed", "This path does not take that method."))

@@ -7,6 +7,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from shared.config_fields import nearest
+
 MAX_BODY = 64 * 1024
 """Bytes, where nothing larger is expected."""
 
@@ -21,6 +23,15 @@ def problem(status: int, code: str, message: str) -> Response:
     kind = "router_error" if status >= 500 else "invalid_request_error"
     error = {"message": message, "type": kind, "param": None, "code": code}
     return json_answer({"error": error}, status)
+
+
+def check_query(request: Request, *known: str) -> None:
+    """Refuse a query with a key that means nothing there. Raises HTTPException 400."""
+    for key in request.query_params:
+        if key not in known:
+            near = nearest(key, known)
+            hint = f"did you mean {near}?" if near else f"there is {' and '.join(known) or 'none'} here."
+            raise HTTPException(400, f"The query has {key[:100]!r}; {hint}")
 
 
 async def read_body(request: Request, most: int = MAX_BODY) -> bytes:

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from controlplane.admin_answers import json_answer, problem
+from controlplane.admin_answers import check_query, json_answer, problem
 from controlplane.events.reading import MAX_EVENTS, read_events
 from shared.runtime_dir import RuntimeDir
 
@@ -17,6 +17,7 @@ def event_routes(runtime: RuntimeDir) -> list[Route]:
     """Return the routes."""
 
     async def show(request: Request) -> Response:
+        check_query(request, "after", "limit")
         asked = request.query_params
         try:
             after, limit = float(asked.get("after", 0.0)), int(asked.get("limit", MAX_EVENTS))

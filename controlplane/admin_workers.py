@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from controlplane.admin_answers import json_answer, read_body
+from controlplane.admin_answers import check_query, json_answer, read_body
 from controlplane.membership import Done, Membership, MembershipError, no_worker
 from controlplane.status_report import StatusReport, WorkerStatus
 from shared.decoding import DECODE_ERRORS
@@ -54,6 +54,7 @@ def worker_routes(status: Callable[[], StatusReport], membership: Membership) ->
     """Return the routes."""
 
     async def show_all(request: Request) -> Response:
+        check_query(request, "label")
         wanted = _labels(request.query_params.getlist("label"))
         report = status()
         found = tuple(worker for worker in report.workers if wanted <= worker.labels.items())
@@ -79,6 +80,7 @@ def worker_routes(status: Callable[[], StatusReport], membership: Membership) ->
         return _changed(await membership.change(request.path_params["id"], wanted))
 
     async def remove(request: Request) -> Response:
+        check_query(request, "force")
         force = request.query_params.get("force", "no").lower() in _YES
         return _changed(await membership.remove(request.path_params["id"], force=force))
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from shared.admin_token import read_admin_token
 from shared.config import TLS_FILES, ConfigError, StartConfig, flag_of
+from shared.config_fields import nearest
 from shared.config_pd import pd_faults
 from shared.discovery_config import discovery_problems
 from shared.fault import Fault
@@ -132,7 +133,9 @@ def faults(config: StartConfig) -> Iterator[Fault]:
     for field, choices in CHOICES.items():
         value = getattr(config, field)
         if value not in choices:
-            yield Fault((field,), f"{flag_of(field)} is {value!r}; choose one of: {', '.join(choices)}")
+            near = nearest(value, choices)
+            hint = f"did you mean {near}? Choose" if near else "choose"
+            yield Fault((field,), f"{flag_of(field)} is {value!r}; {hint} one of: {', '.join(choices)}")
     for field in POLICY_FIELDS:
         policy = getattr(config, field)
         if policy is not None and (fault := policy_fault(policy)) is not None:

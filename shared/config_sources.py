@@ -14,13 +14,14 @@ import msgspec
 
 from shared.config import ConfigError, StartConfig, flag_of
 from shared.config_faults import ADDRESSES, URL_LISTS, faults
-from shared.config_fields import BOOLEANS, FIELDS, FLAGS, LISTS, Given, Place, Problem
+from shared.config_fields import BOOLEANS, FIELDS, FLAGS, LISTS, TABLES, Given, Place, Problem
 from shared.config_file import ConfigFile, Content, read_config
 from shared.config_lines import line_of_text
 from shared.fault import Fault
 
 ENVIRONMENT_PREFIX = "ROUTERCTL_"
 _DEFAULT = Place("default")
+_TABLES_MEANT = {"policy": "; a table of policies by model is [policies]"}
 _FLAG = re.compile(r"--[a-z][a-z-]*[a-z]")
 # Kubernetes gives every pod SERVICENAME_PORT=tcp://... for each service; ours is likely called routerctl.
 _KUBERNETES_LINK = re.compile(r"(tcp|udp|sctp)://")
@@ -136,6 +137,8 @@ def _converted(field: str, given: Given) -> Any:
     if field in LISTS:
         return _as_list(field, given)
     kind = FIELDS[field].type
+    if isinstance(given.value, dict) and field not in TABLES:
+        raise ConfigError(f"{given.place} is a table; write one value{_example(field)}{_TABLES_MEANT.get(field, '')}")
     is_text = isinstance(given.value, str)
     # A quoted number in a TOML file is a mistake that its author wants to know of.
     from_file = given.place.source == "file"

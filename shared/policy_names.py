@@ -17,6 +17,22 @@ POLICIES = (
     "random",
 )
 
+_WEIGHTS = (
+    "weights are workers' own (`weight` in [[workers]], `routerctl workers weight`), and every policy keeps to them"
+)
+_SAID_ELSEWHERE = {
+    "weighted": _WEIGHTS,
+    "weighted_round_robin": _WEIGHTS,
+    "weighted_random": _WEIGHTS,
+    "rendezvous_hash": "consistent_hash keeps sessions at their workers in the same way",
+    "least_connections": "least_load counts each worker's requests",
+    "least_conn": "least_load counts each worker's requests",
+    "least_request": "least_load counts each worker's requests",
+    "prefix_aware": "cache_aware goes by prompts' prefixes",
+    "session_affinity": "consistent_hash and sticky_least_loaded keep sessions at their workers",
+}
+"""What does here what other routers have under these names."""
+
 
 def policy_fault(policy: str) -> str | None:
     """Return why nothing can go by a policy of that name, as the end of a sentence about it; None when something can.
@@ -35,6 +51,9 @@ def policy_fault(policy: str) -> str | None:
         except PluginError as error:
             return f"can not be used: {error}"
         return None
-    near = nearest(policy.replace("-", "_"), names)
+    written = policy.replace("-", "_")
+    near = nearest(written, names)
     hint = f"did you mean {near}? Choose" if near else "choose"
+    if (said := _SAID_ELSEWHERE.get(written)) is not None:
+        hint = f"{said}. Choose"
     return f"is {policy!r}; {hint} one of: {', '.join(names)}, or module:Class for your own"

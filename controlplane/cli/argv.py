@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from controlplane.cli.vllm_router_flags import NOT_OFFERED, SECRETS
+from controlplane.cli.vllm_router_flags import INSTEAD, MEANINGS, NOT_YET, SECRETS, SWITCHES
 from shared.config import flag_of
 from shared.config_fields import BOOLEANS, FLAGS, LISTS, nearest
 
-START_FLAGS = frozenset({*map(flag_of, FLAGS), "--config"})
-_LIST_FLAGS = frozenset(map(flag_of, LISTS))
-_BOOLEAN_FLAGS = frozenset(map(flag_of, BOOLEANS))
+START_FLAGS = frozenset({*map(flag_of, FLAGS), "--config", *MEANINGS})
+_LIST_FLAGS = frozenset(map(flag_of, LISTS)) | (MEANINGS.keys() - SWITCHES)
+_BOOLEAN_FLAGS = frozenset(map(flag_of, BOOLEANS)) | (MEANINGS.keys() & SWITCHES)
 _NEGATIVE_NUMBER = re.compile(r"-\.?\d")
 
 
@@ -23,7 +23,7 @@ def normalise(argv: Sequence[str], switches: frozenset[str] = frozenset()) -> li
     """Return the arguments of `start` with each value tied to its flag: `--flag=value`, repeated for lists.
 
     A list flag takes every value up to the next flag, as vllm-router's argparse does. `switches` are flags
-    without a value. Raises UsageProblem.
+    without a value. Flags of vllm-router that mean others here come as those. Raises UsageProblem.
     """
     result: list[str] = []
     rest = list(argv)
@@ -49,7 +49,21 @@ def normalise(argv: Sequence[str], switches: frozenset[str] = frozenset()) -> li
         if not values:
             raise UsageProblem(f"{flag} needs a value; write {flag} VALUE, see --help")
         result += [f"{flag}={value}" for value in values]
-    return result
+    return _in_own_words(result)
+
+
+def _in_own_words(arguments: Sequence[str]) -> list[str]:
+    """Say flags of vllm-router that mean others here by those, behind the rest: they win over it, as they do there."""
+    own: list[str] = []
+    meant: list[str] = []
+    for argument in arguments:
+        flag, _, value = argument.partition("=")
+        meaning = MEANINGS.get(flag)
+        if meaning is None:
+            own.append(argument)
+        else:
+            meant += meaning(value)
+    return own + meant
 
 
 def _values(rest: list[str], *, many: bool) -> list[str]:
@@ -67,7 +81,9 @@ def _is_flag(word: str) -> bool:
 def _unknown(flag: str, known: frozenset[str]) -> str:
     if flag in SECRETS:
         return SECRETS[flag]
-    if flag in NOT_OFFERED:
+    if (instead := INSTEAD.get(flag)) is not None:
+        return f"{flag} of vllm-router is not offered; {instead}"
+    if flag in NOT_YET:
         return f"{flag} of vllm-router is not offered in this version; leave it out"
     near = nearest(flag, known)
     return f"unknown flag {flag}; " + (f"did you mean {near}?" if near else "`routerctl start --help` lists all")

@@ -9,9 +9,11 @@ import typer
 
 from controlplane.cli.admin_client import Folder, TokenFile
 from controlplane.cli.admin_command import Admin, AsJson, Refusal, Router, fail, print_json, tell
+from controlplane.cli.argv import UsageProblem
 from controlplane.cli.planes_view import Planes, Restarted, list_text, restarted_text
 from controlplane.cli.status_or_folder import status_of
 from controlplane.cli.status_view import RouterView
+from controlplane.cli.workers_attributes import TAKES_NEGATIVE_NUMBERS
 from shared.config import ConfigError
 
 RESTART_TIMEOUT = 3600.0
@@ -44,7 +46,7 @@ def _planes_of(view: RouterView) -> Planes:
     return Planes(planes=view.planes, data_planes=view.data_planes)
 
 
-@planes.command()
+@planes.command(context_settings=TAKES_NEGATIVE_NUMBERS)
 def restart(
     slots: Annotated[
         list[str] | None, typer.Argument(metavar="[SLOT]...", show_default=False, help="Which planes; all by default.")
@@ -74,7 +76,9 @@ def restart(
 
 
 def _slot(text: str) -> int:
-    """Return the number of a plane. Raises ConfigError."""
+    """Return the number of a plane. Raises ConfigError and UsageProblem."""
+    if text.startswith("--"):
+        raise UsageProblem(f"unknown flag {text}; `routerctl planes restart --help` lists all")
     if not (text.isascii() and text.isdecimal()):
         raise ConfigError(f"SLOT is {text!r}; write the number of a plane, as `routerctl planes list` shows it")
     return int(text)

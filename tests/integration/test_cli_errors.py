@@ -39,7 +39,7 @@ def routerctl(*arguments: str, cwd: Path, **environment: str) -> subprocess.Comp
         ("start", {"ROUTERCTL_CONFIG": "unknown.toml"}, ["unknown.toml:1: unknown key 'polcy'", "policy"]),
         ("start --config absent.toml", {}, ["absent.toml", "No such file"]),
         ("start --config .", {}, ["--config .", "Is a directory"]),
-        ("start --queue-size 3", {}, ["--queue-size of vllm-router is not offered"]),
+        ("start --selector a=b", {}, ["--selector of vllm-router is not offered", "routerctl register"]),
         ("start --worker-urls localhost:8000", {}, ["--worker-urls has 'localhost:8000'", "http://host:port"]),
         ("start --worker-ca-file absent.pem", {}, ["--worker-ca-file absent.pem: No such file", "PEM"]),
         ("start --worker-ca-file=", {}, ["--worker-ca-file is empty"]),
@@ -79,6 +79,8 @@ def routerctl(*arguments: str, cwd: Path, **environment: str) -> subprocess.Comp
         ("workers weight http://a:1 1 --jsn", {}, ["--jsn"]),
         ("workers label http://a:1 -x=1", {}, ["-x"]),
         ("planes restart x", {}, ["SLOT is 'x'", "`routerctl planes list`"]),
+        ("planes restart -1", {}, ["SLOT is '-1'", "`routerctl planes list`"]),
+        ("planes restart --jsn", {}, ["unknown flag --jsn"]),
         ("--colour", {}, ["--colour"]),
     ],
 )

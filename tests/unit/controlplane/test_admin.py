@@ -200,6 +200,8 @@ def test_what_a_worker_is_like_is_given_changed_shown_and_looked_for(tmp_path: P
         ("POST", "/config/apply", b'{"text":"' + b"x" * 4_200_000 + b'"}', 413, "payload_too_large"),
         ("POST", "/config/apply", b"x" * 8_400_000, 413, "payload_too_large"),
         ("POST", "/config/rollback", b'{"number":"1"}', 400, "bad_body"),
+        ("GET", "/workers?lable=a=b", b"", 400, "bad_query"),
+        ("DELETE", "/workers/http%3A%2F%2Fa%3A1?forced", b"", 400, "bad_query"),
     ],
 )
 def test_refusals_are_in_openais_shape(
@@ -387,7 +389,7 @@ def test_events_are_told_from_a_time_on_and_so_many_at_most(tmp_path: Path) -> N
     assert [event["text"] for event in newest] == ["c"]
 
 
-@pytest.mark.parametrize("query", ["after=yesterday", "limit=some", "limit=0", "limit=1001"])
+@pytest.mark.parametrize("query", ["after=yesterday", "limit=some", "limit=0", "limit=1001", "since=1", "limti=3"])
 def test_a_bad_question_for_events_is_refused(tmp_path: Path, query: str) -> None:
     answer = Admin(tmp_path)("GET", f"/events?{query}")
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "bad_query")

@@ -23,6 +23,9 @@ def test_the_defaults_are_right() -> None:
     [
         ({"data_planes": 0}, "--data-planes is 0; write a number from 1 to 256"),
         ({"plane_affinity": "gpu"}, "--plane-affinity is 'gpu'; choose one of: core, none"),
+        ({"log_level": "inof"}, "--log-level is 'inof'; did you mean info? Choose one of: debug, info"),
+        ({"policy": "weighted"}, "--policy is 'weighted'; weights are workers' own (`weight` in [[workers]]"),
+        ({"policy": "rendezvous-hash"}, "consistent_hash keeps sessions at their workers in the same way. Choose one"),
         ({"log_level": "loud"}, "--log-level is 'loud'; choose one of: debug, info"),
         ({"health_check_endpoint": "health"}, "write a path that starts with /"),
         ({"worker_urls": ("http://a:1", "http://a:1")}, "names http://a:1 twice"),

@@ -44,6 +44,10 @@ def test_variables_do_not_give_them() -> None:
         ("[policies]\na = 1", "f:2: the policy of model 'a' is 1; write a policy's name in quotes"),
         ('[policies]\nllama-3.1 = "random"', "f:2: policies.llama-3 is a table; write a name with a dot in quotes: "),
         ('[policies]\n"" = "random"', "f:2: policies has a model's name of 0 characters"),
+        (
+            '[policy]\na = "random"',
+            "f:1: policy is a table; write one value, such as cache_aware; a table of policies by",
+        ),
         ('[polices]\na = "random"', "f:1: unknown key 'polices'; did you mean policies?"),
         ('policies = { a = "zzz" }', "f:1: the policy of model 'a' is 'zzz'"),
     ],

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from controlplane.cli.argv import START_FLAGS, UsageProblem, as_fields, normalise
-from controlplane.cli.vllm_router_flags import NOT_OFFERED
+from controlplane.cli.argv import UsageProblem, as_fields, normalise
 
 
 @pytest.mark.parametrize(
@@ -34,7 +33,7 @@ def test_values_are_tied_to_their_flags(given: str, expected: str) -> None:
     [
         ("--prot 5", "unknown flag --prot; did you mean --port?"),
         ("--zzz", "unknown flag --zzz; `routerctl start --help` lists all"),
-        ("--queue-size 3", "--queue-size of vllm-router is not offered in this version"),
+        ("--selector a=b", "--selector of vllm-router is not offered; have each pod register"),
         ("--port", "--port needs a value"),
         ("--host --port 5", "--host needs a value"),
         ("--port 5 6", "unexpected argument '6'"),
@@ -46,10 +45,6 @@ def test_what_can_not_be_understood(given: str, message: str) -> None:
     with pytest.raises(UsageProblem) as caught:
         normalise(given.split())
     assert message in str(caught.value)
-
-
-def test_a_flag_is_offered_or_not() -> None:
-    assert not START_FLAGS & NOT_OFFERED
 
 
 def test_as_fields() -> None:

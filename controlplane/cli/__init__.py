@@ -19,12 +19,14 @@ from shared.version import __version__
 class _Command(NamedTuple):
     module: str
     help: str
+    # Its attribute there, where that is not the command's name.
+    attribute: str = ""
     # Flags without a value, of the commands whose other flags are those of `start`.
     switches: frozenset[str] | None = None
 
 
 _COMMANDS = {
-    "start": _Command("controlplane.cli.start", "Start a router in front of workers.", frozenset()),
+    "start": _Command("controlplane.cli.start", "Start a router in front of workers.", switches=frozenset()),
     "status": _Command("controlplane.cli.status", "Show a running router's processes and workers."),
     "workers": _Command("controlplane.cli.workers", "Show and change the workers of a running router."),
     "planes": _Command("controlplane.cli.planes", "Show and restart the planes of a running router."),
@@ -35,11 +37,20 @@ _COMMANDS = {
     "plane": _Command("controlplane.cli.plane", "Run planes of a router whose control plane is on another host."),
     "register": _Command("controlplane.cli.register", "Announce an engine to routers, from beside it."),
     "config": _Command("controlplane.cli.config", "Show, check and compare configurations; change a running router's."),
-    "demo": _Command("controlplane.cli.demo", "Start a small simulated fleet with a router.", frozenset({"--once"})),
+    "import": _Command(
+        "controlplane.cli.importing",
+        "Write what another router was started with as a configuration file.",
+        attribute="imports",
+    ),
+    "demo": _Command(
+        "controlplane.cli.demo", "Start a small simulated fleet with a router.", switches=frozenset({"--once"})
+    ),
     "sim": _Command("controlplane.sim.cli", "Start simulated vLLM servers."),
 }
 
 
+_GROUPS = frozenset({"workers", "planes", "keys", "config", "import"})
+"""Commands that have commands; alone they show their help."""
 # Flags that the demo does not know are for `start`; `normalise` has checked them.
 _PASSES_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 
@@ -67,8 +78,8 @@ def run(argv: Sequence[str]) -> int:
         arguments = list(argv)
         if (command := _COMMANDS.get(name)) is not None and command.switches is not None:
             arguments = [name, *normalise(argv[1:], command.switches)]
-        if name == "config":
-            arguments = _for_config(arguments)
+        if name in _GROUPS:
+            arguments = _for_group(arguments)
         result = typer.main.get_command(_app(name)).main(
             arguments or ["--help"], prog_name="routerctl", standalone_mode=False
         )
@@ -81,11 +92,13 @@ def run(argv: Sequence[str]) -> int:
     return result if isinstance(result, int) else 0
 
 
-def _for_config(argv: list[str]) -> list[str]:
-    from controlplane.cli.config import PASSED_ON, SWITCHES
-
+def _for_group(argv: list[str]) -> list[str]:
     if len(argv) == 1:
         return [*argv, "--help"]
+    if argv[0] != "config":
+        return argv
+    from controlplane.cli.config import PASSED_ON, SWITCHES
+
     head, rest = argv[:2], argv[2:]
     return [*head, *normalise(rest, SWITCHES)] if head[-1] in PASSED_ON else argv
 
@@ -105,7 +118,8 @@ def _app(chosen: str) -> typer.Typer:
     )
     app.callback()(_root)
     for name, command in _COMMANDS.items():
-        function = getattr(importlib.import_module(command.module), name) if name == chosen else _not_chosen()
+        attribute = command.attribute or name
+        function = getattr(importlib.import_module(command.module), attribute) if name == chosen else _not_chosen()
         if isinstance(function, typer.Typer):
             app.add_typer(function, name=name, help=command.help, short_help=command.help)
             continue

@@ -38,7 +38,7 @@ def normalise(argv: Sequence[str], switches: frozenset[str] = frozenset()) -> li
         if not _is_flag(flag):
             raise UsageProblem(f"unexpected argument {word!r}; every value stands behind a flag, see --help")
         if flag not in START_FLAGS:
-            raise UsageProblem(_unknown(flag, START_FLAGS | switches))
+            raise unknown_flag(flag, switches)
         if flag in _BOOLEAN_FLAGS and not tied:
             # As with argparse: the flag alone means yes.
             tied, value = "=", "true"
@@ -78,15 +78,18 @@ def _is_flag(word: str) -> bool:
     return word.startswith("-") and len(word) > 1 and not _NEGATIVE_NUMBER.match(word)
 
 
-def _unknown(flag: str, known: frozenset[str]) -> str:
+def unknown_flag(flag: str, switches: frozenset[str] = frozenset()) -> UsageProblem:
+    """Return what to raise for a flag that `start` does not have."""
     if flag in SECRETS:
-        return SECRETS[flag]
+        return UsageProblem(SECRETS[flag])
     if (instead := INSTEAD.get(flag)) is not None:
-        return f"{flag} of vllm-router is not offered; {instead}"
+        return UsageProblem(f"{flag} of vllm-router is not offered; {instead}")
     if flag in NOT_YET:
-        return f"{flag} of vllm-router is not offered in this version; leave it out"
-    near = nearest(flag, known)
-    return f"unknown flag {flag}; " + (f"did you mean {near}?" if near else "`routerctl start --help` lists all")
+        return UsageProblem(f"{flag} of vllm-router is not offered in this version; leave it out")
+    near = nearest(flag, START_FLAGS | switches)
+    return UsageProblem(
+        f"unknown flag {flag}; " + (f"did you mean {near}?" if near else "`routerctl start --help` lists all")
+    )
 
 
 def as_fields(arguments: Sequence[str]) -> dict[str, str | list[str]]:

@@ -22,12 +22,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from controlplane.admin_answers import problem
 from controlplane.admin_config import config_routes
 from controlplane.admin_events import event_routes
+from controlplane.admin_monitor import monitor_routes
 from controlplane.admin_planes import RestartPlanes, plane_routes
 from controlplane.admin_token import TokenFile
 from controlplane.admin_workers import worker_routes
 from controlplane.cache_flush import Flushed
 from controlplane.configuration import Configuration
 from controlplane.exposition import page
+from controlplane.figures.traffic import Figures
 from controlplane.membership import Membership, MembershipError
 from controlplane.openapi import document
 from controlplane.status_report import StatusReport
@@ -43,6 +45,7 @@ def admin_application(
     restart_planes: RestartPlanes,
     flush_caches: Callable[[], Awaitable[Flushed]],
     runtime: RuntimeDir,
+    figures: Callable[[], Figures],
     token: TokenFile | None = None,
 ) -> Starlette:
     """Return the application of the admin port."""
@@ -77,6 +80,7 @@ def admin_application(
             Route("/openapi.json", answer_openapi),
             *config_routes(configuration),
             *event_routes(runtime),
+            *monitor_routes(status, figures, runtime),
             *plane_routes(status, restart_planes),
             *worker_routes(status, membership),
         ],

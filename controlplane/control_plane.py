@@ -17,6 +17,7 @@ from controlplane.discovery.runtime import RuntimeMembers, configured
 from controlplane.ejection import Ejections
 from controlplane.ejector import Ejector
 from controlplane.events.event import about
+from controlplane.figures.ledger import Ledger
 from controlplane.fleet_orders import obey
 from controlplane.health import HealthRules, checks_of
 from controlplane.kv_events.index import KvIndex
@@ -30,7 +31,6 @@ from controlplane.publication import Publication
 from controlplane.publisher import Publisher
 from controlplane.registry import Change, Registry
 from controlplane.table_builder import build, resolved
-from controlplane.totals_store import Tallies, TotalsStore
 from shared.breaker import BreakerRules
 from shared.clock import Clock
 from shared.config import StartConfig
@@ -107,9 +107,8 @@ class ControlPlane:
         self._breakers = Breakers(BreakerRules.of(config.settings()), self._epoch_of, self._breaker_changed)
         self._breaker_moved = asyncio.Event()
         self._ejections = Ejections(OutlierRules.of(config))
-        tallies: Tallies = {"transitions": self._breakers.transitions, "ejections": self._ejections.counts}
-        self._totals = TotalsStore(runtime, self._planes, tallies, lambda: self._publication.table.workers)
-        self._totals.take_over(alive, now)
+        self._ledger = Ledger(runtime, self._planes, self._publication, self._breakers, self._ejections, clock)
+        self._ledger.take_over(alive)
         if earlier_table is not None:
             self._registry.restore(earlier_table, now=now)
             self._breakers.restore(earlier_table.workers.values(), now=now, wall=clock.wall())
@@ -166,7 +165,7 @@ class ControlPlane:
                 tasks.append(group.create_task(turning))
                 tasks.append(group.create_task(self._ejector.run()))
                 self._writer.note(self._publication.table)
-                tasks.append(group.create_task(self._totals.run()))
+                tasks.append(group.create_task(self._ledger.run()))
                 tasks.append(group.create_task(self._membership.run()))
                 tasks.append(group.create_task(self._watch_workers(context, publisher)))
                 tasks.append(group.create_task(self.configuration.run()))
@@ -174,7 +173,7 @@ class ControlPlane:
                 for task in tasks:
                     task.cancel()
         finally:
-            self._totals.write()
+            self._ledger.write()
             publisher.close()
             context.term()
 
@@ -215,7 +214,7 @@ class ControlPlane:
 
     def gone(self) -> None:
         """Keep what a plane counted that is gone."""
-        self._totals.write_soon()
+        self._ledger.write_soon()
 
     def is_dead(self, plane: PlaneIdentity) -> bool:
         """Whether the process of a plane here has ended. The supervisor removes the records of those that have."""
@@ -386,12 +385,11 @@ class ControlPlane:
             registry=self._registry,
             membership=self._membership,
             configuration=self.configuration,
-            transitions=self._breakers.transitions,
-            ejections=self._ejections.counts,
             remote=self._remote.tally if self._remote is not None else None,
             flush_caches=self.flush_caches,
             kv=self._kv,
             discovery=self._discovery,
+            ledger=self._ledger,
         )
         await serve(parts, self._config, is_first_start=self._is_first_start)
 

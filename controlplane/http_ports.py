@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from controlplane.admin import admin_application, prometheus_application
@@ -12,12 +12,12 @@ from controlplane.admin_token import TokenFile
 from controlplane.cache_flush import Flushed
 from controlplane.configuration import Configuration
 from controlplane.discovery.discovery import Discovery
+from controlplane.figures.ledger import Ledger
 from controlplane.kv_events.index import KvIndex
 from controlplane.listener import Listener
 from controlplane.loads import Loads
 from controlplane.membership import Membership
 from controlplane.metrics import RouterCollector
-from controlplane.outliers import Cause
 from controlplane.planes import Planes
 from controlplane.publication import Publication
 from controlplane.publisher import Publisher
@@ -29,7 +29,6 @@ from shared.config import StartConfig
 from shared.process import is_alive
 from shared.runtime_dir import ProcessRecord, RuntimeDir, SupervisorRecord, read_record
 from shared.sockets import Context
-from shared.table import BreakerState
 
 RECEIPT_PATIENCE = 1.0
 """Seconds that planes have to look for a request's receipt."""
@@ -50,11 +49,10 @@ class Parts:
     registry: Registry
     membership: Membership
     configuration: Configuration
-    transitions: Mapping[tuple[str, BreakerState], int]
-    ejections: Mapping[tuple[str, Cause], int]
     remote: Tally | None
     kv: KvIndex
     discovery: Discovery
+    ledger: Ledger
     flush_caches: Callable[[], Awaitable[Flushed]]
 
 
@@ -65,8 +63,8 @@ async def serve(parts: Parts, config: StartConfig, *, is_first_start: bool) -> N
         parts.planes,
         parts.loads,
         parts.clock,
-        parts.transitions,
-        parts.ejections,
+        parts.ledger.transitions,
+        parts.ledger.ejections,
         parts.remote,
         parts.kv,
         parts.discovery,
@@ -81,6 +79,7 @@ async def serve(parts: Parts, config: StartConfig, *, is_first_start: bool) -> N
             restart_through(parts.context, parts.runtime, config.data_planes),
             parts.flush_caches,
             parts.runtime,
+            lambda: parts.ledger.watch.figures,
             TokenFile(config.admin_token_file) if config.admin_token_file else None,
         ),
         flag="--admin-port",
@@ -120,6 +119,7 @@ def _status(parts: Parts, data_planes: int) -> StatusReport:
         loads=parts.loads.report(parts.publication.table.workers, now=now),
         malformed=parts.publisher.malformed,
         kv=parts.kv.report(),
+        figures=parts.ledger.watch.figures,
         now=now,
         wall=parts.clock.wall(),
     )

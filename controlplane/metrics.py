@@ -110,7 +110,7 @@ def _counters(totals: Totals, table: RoutingTable) -> Iterator[Metric]:
 def _histograms(totals: Totals, table: RoutingTable) -> Iterator[Metric]:
     for metric in catalog.HISTOGRAMS:
         family = totals.histograms.get(metric.name, {})
-        if metric.buckets:
+        if "worker" not in metric.labels:
             yield _histogram(metric, family)
         else:
             yield _summary(metric, family, table)
@@ -129,7 +129,7 @@ def _summary(metric: catalog.Metric, family: Mapping[Labels, HistogramTotal], ta
     found = SummaryMetricFamily(PREFIX + metric.name, metric.help, labels=metric.labels)
     for labels, total in family.items():
         if labels[0] in table.workers:
-            found.add_metric(labels, total.counts[0], total.sum)
+            found.add_metric(labels, sum(total.counts), total.sum)
     return found
 
 

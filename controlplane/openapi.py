@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from controlplane.admin_config import Apply, Reload, Rollback
+from controlplane.admin_monitor import MOST_EVENTS, USUAL_EVENTS
 from controlplane.admin_planes import PlaneList
 from controlplane.admin_title import ADMIN_TITLE
 from controlplane.admin_workers import Changed, WorkerList
@@ -14,6 +15,7 @@ from controlplane.cache_flush import Flushed
 from controlplane.config_history import Entry
 from controlplane.configuration import ConfigView, HistoryView
 from controlplane.events.reading import MAX_EVENTS, Events
+from controlplane.figures.monitor import Monitor, Summary
 from controlplane.reload_rules import Reloaded
 from controlplane.status_report import PlaneStatus, StatusReport, WorkerStatus
 from controlplane.supervisor_socket import PlanesRestarted
@@ -41,6 +43,8 @@ _SHAPES = (
     AttributeChange,
     Receipt,
     Events,
+    Monitor,
+    Summary,
 )
 _ID = {
     "name": "id",
@@ -80,6 +84,12 @@ _LIMIT = {
     "in": "query",
     "description": "The newest so many at most.",
     "schema": {"type": "integer", "minimum": 1, "maximum": MAX_EVENTS, "default": MAX_EVENTS},
+}
+_EVENTS = {
+    "name": "events",
+    "in": "query",
+    "description": "The newest so many at most, out of the last 32 KiB of each file.",
+    "schema": {"type": "integer", "minimum": 0, "maximum": MOST_EVENTS, "default": USUAL_EVENTS},
 }
 _NUMBER = {"name": "number", "in": "path", "required": True, "schema": {"type": "integer"}}
 
@@ -127,6 +137,13 @@ def document() -> dict[str, Any]:
             "/events": {
                 "get": {**_does("What changed in the fleet, and why.", "Events"), "parameters": [_AFTER, _LIMIT]},
             },
+            "/monitor": {
+                "get": {
+                    **_does("What a monitor shows: the fleet at a glance, all of /status, the last events.", "Monitor"),
+                    "parameters": [_EVENTS],
+                },
+            },
+            "/summary": {"get": _does("The fleet at a glance.", "Summary")},
             "/explain/{request}": {
                 "parameters": [_REQUEST],
                 "get": _does("Why a request went where it went; 404 when no plane knows of it.", "Receipt"),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal
 
 import msgspec
 
 from controlplane.configuration import ConfigStatus
 from controlplane.discovery.discovered import Source
+from controlplane.figures.traffic import Figures, WorkerTraffic
 from controlplane.kv_events.feed import SourceReport
 from controlplane.namesakes import namesakes
 from controlplane.planes import Plane, Planes
@@ -36,6 +37,7 @@ SILENT_AFTER = 3 * STALE_AFTER
 
 
 _NO_FILE = ConfigStatus()
+_NO_FIGURES = Figures()
 
 
 class TableStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,6 +72,8 @@ class ControlPlaneStatus(msgspec.Struct, frozen=True, kw_only=True):
 class PlaneStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One plane. `table_age` is what it told, brought up to now; None before its first report.
 
+    `request_rate` is how many requests it took in per second, over the last 10 s; None while that is not known.
+
     `host` names the other host that it runs on; empty for one beside the control plane. With `has_namesake` another
     `routerctl plane` goes by that name, too.
     """
@@ -91,6 +95,7 @@ class PlaneStatus(msgspec.Struct, frozen=True, kw_only=True):
     client_connection_limit: int
     resyncs: int
     has_namesake: bool
+    request_rate: float | None = None
 
 
 class LoadStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,6 +136,7 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     `source` told of it; `drained` once it drains and no plane has a request there. `changed` names the attributes
     that operators have changed while the router runs. `transfer` is how it moves KV cache, null while nothing is known.
+    `traffic` is null while it has had no request, and in a control plane's first seconds.
     """
 
     id: str
@@ -155,6 +161,7 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     transfer: Transfer | None = None
     changed: tuple[str, ...] = ()
     kv: tuple[KvStatus, ...] = ()
+    traffic: WorkerTraffic | None = None
 
 
 class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -189,6 +196,7 @@ def build_report(
     config: ConfigStatus = _NO_FILE,
     malformed: int,
     kv: Iterable[SourceReport] = (),
+    figures: Figures = _NO_FIGURES,
     now: float,
     wall: float,
 ) -> StatusReport:
@@ -215,7 +223,7 @@ def build_report(
             models=tuple(table.models),
             malformed=malformed,
         ),
-        planes=tuple(_plane_status(plane, now, wall, doubled) for plane in planes.present()),
+        planes=tuple(_plane_status(plane, now, wall, doubled, figures.planes) for plane in planes.present()),
         workers=tuple(
             _worker_status(
                 member,
@@ -225,6 +233,7 @@ def build_report(
                 wall,
                 is_drained=member.worker.id in drained,
                 kv=tuple(caches[member.worker.id]),
+                traffic=figures.workers.get(member.worker.id),
             )
             for member in members
         ),
@@ -241,7 +250,9 @@ def _lacks(planes: Iterable[Plane], now: float) -> Iterator[PolicyLack]:
             yield from plane.report.lacks
 
 
-def _plane_status(plane: Plane, now: float, wall: float, doubled: frozenset[str]) -> PlaneStatus:
+def _plane_status(
+    plane: Plane, now: float, wall: float, doubled: frozenset[str], rates: Mapping[str, float]
+) -> PlaneStatus:
     report = plane.report
     stamp = plane.acked
     return PlaneStatus(
@@ -262,6 +273,7 @@ def _plane_status(plane: Plane, now: float, wall: float, doubled: frozenset[str]
         client_connection_limit=report.client_connection_limit if report is not None else 0,
         resyncs=report.resyncs if report is not None else 0,
         has_namesake=plane.identity.host in doubled,
+        request_rate=rates.get(plane.identity.id),
     )
 
 
@@ -289,6 +301,7 @@ def _worker_status(
     *,
     is_drained: bool,
     kv: tuple[KvStatus, ...],
+    traffic: WorkerTraffic | None,
 ) -> WorkerStatus:
     worker = member.worker
     told = table.workers.get(worker.id)
@@ -317,6 +330,7 @@ def _worker_status(
         transfer=worker.transfer,
         changed=member.changed,
         kv=kv,
+        traffic=traffic,
     )
 
 

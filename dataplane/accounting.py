@@ -6,8 +6,8 @@ active holds whenever the figures are read, and `requests` has all that ended.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Literal
 
 from dataplane.histogram import Histogram, Timings
@@ -69,6 +69,7 @@ class Accounting:
         self.output_tokens: Counter[str] = Counter()
         self.cached_tokens: Counter[str] = Counter()
         self.usage_told: Counter[str] = Counter()
+        self.worker_seconds: dict[str, float] = defaultdict(float)
         self.worker_requests: Counter[str] = Counter()
         self.worker_failures: Counter[tuple[str, str]] = Counter()
         self.connections_opened: Counter[str] = Counter()
@@ -198,7 +199,7 @@ class Accounting:
             CounterSeries(catalog.ACCEPTED.name, (), self.accepted),
             CounterSeries(catalog.FINISHED.name, (), self.finished),
         ]
-        for metric, family in (
+        families: tuple[tuple[Metric, Mapping[str, float]], ...] = (
             (catalog.REJECTED, self.rejected),
             (catalog.RETRIES, self.retries),
             (catalog.RETRIES_DENIED, self.retries_denied),
@@ -209,11 +210,13 @@ class Accounting:
             (catalog.OUTPUT_TOKENS, self.output_tokens),
             (catalog.CACHED_TOKENS, self.cached_tokens),
             (catalog.USAGE_TOLD, self.usage_told),
+            (catalog.WORKER_SECONDS, self.worker_seconds),
             (catalog.POLICY_PROMPT_TOKENS, self.policy_prompt_tokens),
             (catalog.POLICY_CACHED_TOKENS, self.policy_cached_tokens),
             (catalog.WORKER_REQUESTS, self.worker_requests),
             (catalog.CONNECTIONS_OPENED, self.connections_opened),
-        ):
+        )
+        for metric, family in families:
             series.extend(CounterSeries(metric.name, (label,), value) for label, value in family.items())
         for metric, pairs in (
             (catalog.ABORTED, self.aborted_in),
@@ -249,9 +252,9 @@ class Accounting:
         for worker, times in self._timings.items():
             if times.answers:
                 yield HistogramSeries(catalog.WORKER_DURATION.name, (worker,), (times.answers,), times.seconds)
-            if times.streams:
-                told = (times.streams,)
-                yield HistogramSeries(catalog.WORKER_FIRST_BYTE.name, (worker,), told, times.first_byte_seconds)
+            if any(times.first_byte.counts):
+                told = tuple(times.first_byte.counts)
+                yield HistogramSeries(catalog.WORKER_FIRST_BYTE.name, (worker,), told, times.first_byte.sum)
 
 
 def _of(family: dict[str, Histogram], label: str, metric: Metric) -> Histogram:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 
+from shared import catalog
+
 
 class Histogram:
     """Observations in seconds, by upper bounds; the last bucket, +Inf, is implied."""
@@ -23,20 +25,18 @@ class Histogram:
 
 
 class Timings:
-    """How long one worker took, over all its lives: counts and sums, of which the means are made."""
+    """How long one worker took, over all its lives."""
 
-    __slots__ = ("answers", "first_byte_seconds", "seconds", "streams")
+    __slots__ = ("answers", "first_byte", "seconds")
 
     def __init__(self) -> None:
         self.answers = 0
         self.seconds = 0.0
-        self.streams = 0
-        self.first_byte_seconds = 0.0
+        self.first_byte = Histogram(catalog.WORKER_FIRST_BYTE.buckets)
 
     def complete(self, seconds: float, first_byte: float | None) -> None:
         """Count a whole answer; both are since it was asked for, `first_byte` None where it did not come in parts."""
         self.answers += 1
         self.seconds += seconds
         if first_byte is not None:
-            self.streams += 1
-            self.first_byte_seconds += first_byte
+            self.first_byte.observe(first_byte)

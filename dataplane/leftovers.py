@@ -54,6 +54,8 @@ def leave_behind(
         outcome = f"aborted by {by}"
         if is_unreadable:
             outcome, status = "unreadable body", HTTPStatus.BAD_REQUEST.value
+    if tries:
+        accounting.worker_seconds[model] += now - tries[0].began
     times = (arrived, first_byte, now)
     view, keep = forwarder.fleet.view, forwarder.receipts.keep
     row = keep(request.id, method, client.path, request.model, times, outcome, status, view, tries)

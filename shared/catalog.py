@@ -29,7 +29,8 @@ class Metric(NamedTuple):
 
     `always` are labels of series that are shown before anything was counted: a series that begins with its first
     event hides that event from `rate()`. `buckets` are upper bounds of a histogram, in seconds; one without any is a
-    count and a sum.
+    count and a sum. Those of workers are shown so, too, as 20 series for each worker are many; their buckets are for
+    the control plane.
     """
 
     name: str
@@ -114,6 +115,11 @@ OUTPUT_TOKENS = Metric("output_tokens", "Tokens generated, as workers told in `u
 CACHED_TOKENS = Metric(
     "cached_prompt_tokens", "Tokens of prompts that engines had cached, where `usage` told it.", ("model",)
 )
+WORKER_SECONDS = Metric(
+    "worker_seconds",
+    "Time that workers had requests, from the first choice of one to the end of the request, by model.",
+    ("model",),
+)
 USAGE_TOLD = Metric("requests_with_usage", "Answers whose `usage` was read: those the token sums are of.", ("model",))
 POLICY_PROMPT_TOKENS = Metric(
     "policy_prompt_tokens", "Tokens of prompts that a policy chose a worker for by what is cached where.", ("policy",)
@@ -151,6 +157,7 @@ COUNTERS = (
     OUTPUT_TOKENS,
     CACHED_TOKENS,
     USAGE_TOLD,
+    WORKER_SECONDS,
     POLICY_OUTCOMES,
     POLICY_PROMPT_TOKENS,
     POLICY_CACHED_TOKENS,
@@ -206,6 +213,7 @@ WORKER_FIRST_BYTE = Metric(
     "worker_time_to_first_byte_seconds",
     "From sending a request to a worker to the first part of its answer, where that came in parts.",
     ("worker",),
+    buckets=FIRST_TOKEN_BUCKETS,
 )
 
 HISTOGRAMS = (

@@ -16,6 +16,7 @@ from controlplane.cache_flush import Flushed
 from controlplane.configuration import Configuration
 from controlplane.events.event import about
 from controlplane.events.recorder import recorded_events
+from controlplane.figures.traffic import Figures
 from controlplane.planes import Planes
 from controlplane.status_report import StatusReport, build_report
 from controlplane.supervisor_socket import NoSupervisorError, PlaneRestart, PlanesRestarted
@@ -57,6 +58,7 @@ class Admin:
         self.configuration = Configuration(self.router.runtime, self.router, SystemClock())
         self.receipts: tuple[Receipt, ...] = ()
         self.wishes: list[tuple[int, ...]] = []
+        self.figures = Figures()
         self.restarted: PlanesRestarted | None = PlanesRestarted(outcome="restarted")
         self.application = admin_application(
             self._status,
@@ -66,6 +68,7 @@ class Admin:
             self._restart_planes,
             flush_caches,
             self.router.runtime,
+            lambda: self.figures,
             token,
         )
 
@@ -91,6 +94,7 @@ class Admin:
             removed=self.setting.membership.removed(),
             data_planes=2,
             malformed=0,
+            figures=self.figures,
             now=1.0,
             wall=1.0,
         )

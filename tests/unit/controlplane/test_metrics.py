@@ -1,3 +1,4 @@
+import msgspec
 from prometheus_client import CollectorRegistry
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
@@ -7,7 +8,7 @@ from controlplane.loads import Loads
 from controlplane.metrics import RouterCollector
 from controlplane.planes import Planes
 from controlplane.publication import Publication
-from shared.plane_report import CounterSeries
+from shared.plane_report import CounterSeries, HistogramSeries
 from shared.table import Breaker, Settings, Worker
 from tests.unit.controlplane.reports import identity, report
 
@@ -37,6 +38,8 @@ def scrape() -> dict[str, dict[tuple[str, ...], float]]:
         inflight={"a": 2},
         extra=(CounterSeries("requests", ("/v1/models", "GET", "m", "200", ""), 4),),
     )
+    first_bytes = HistogramSeries("worker_time_to_first_byte_seconds", ("a",), (0, 3, 1, *([0] * 20)), 0.5)
+    newer = msgspec.structs.replace(newer, histograms=(*newer.histograms, first_bytes))
     planes.counters(newer, 99.5)
     registry = CollectorRegistry()
     registry.register(
@@ -72,6 +75,13 @@ def test_series_of_workers_that_left_are_dropped() -> None:
     assert samples["routerctl_worker_requests_total"] == {("a",): 7.0}
     assert samples["routerctl_worker_up"] == {("a",): 1.0, ("b",): 0.0}
     assert samples["routerctl_worker_inflight"] == {("a",): 3.0, ("b",): 0.0}
+
+
+def test_of_workers_only_sums_and_counts_are_shown() -> None:
+    samples = scrape()
+    assert samples["routerctl_worker_time_to_first_byte_seconds_count"] == {("a",): 4.0}
+    assert samples["routerctl_worker_time_to_first_byte_seconds_sum"] == {("a",): 0.5}
+    assert "routerctl_worker_time_to_first_byte_seconds_bucket" not in samples
 
 
 def test_planes_by_slot() -> None:

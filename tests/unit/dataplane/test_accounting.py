@@ -85,6 +85,7 @@ def full() -> Accounting:
     accounting.connect.observe(0.002)
     accounting.leg("prefill", 0.7)
     accounting.timings_of("w").complete(3.0, 0.5)
+    accounting.worker_seconds["m"] += 3.0
     return accounting
 
 

@@ -84,6 +84,11 @@ def test_a_workers_times_and_its_connection_are_counted(run: Run, script: Script
             assert connect is not None
             assert (duration.labels, duration.counts, sum(connect.counts)) == (("a",), (2,), 1)
             assert (series_of(bench, catalog.WORKER_FIRST_BYTE) is not None) == in_parts
+            # The time at workers is a part of the time from the requests' arrival.
+            (seconds,) = bench.accounting.worker_seconds.values()
+            latency = series_of(bench, catalog.LATENCY)
+            assert latency is not None
+            assert 0 <= seconds <= latency.sum
 
     run(test)
 

@@ -1,0 +1,62 @@
+"""The admin API's answers for monitors."""
+
+import logging
+from pathlib import Path
+
+from controlplane.events.event import about
+from controlplane.events.reading import TAIL, newest_events, read_events
+from controlplane.events.recorder import recorded_events
+from controlplane.figures.traffic import Figures, Sample, figures
+from shared.runtime_dir import RuntimeDir
+from tests.unit.controlplane.figures.sums import sums
+from tests.unit.controlplane.members import A
+from tests.unit.controlplane.test_admin import Admin
+
+log = logging.getLogger("tests.monitor")
+
+
+def some_figures() -> Figures:
+    old = Sample(at=0.0, totals=sums(0, workers={A: 0}))
+    return figures(old, old, Sample(at=10.0, totals=sums(20, workers={A: 20})))
+
+
+def test_one_answer_has_all_that_a_monitor_shows(tmp_path: Path) -> None:
+    admin = Admin(tmp_path)
+    admin.figures = some_figures()
+    with recorded_events(admin.router.runtime, "control plane"):
+        for number in range(30):
+            log.warning("worker %d is unhealthy", number, extra=about("worker", A))
+    # The lines are in the file once the recorder has ended.
+    told = admin("GET", "/monitor").json()
+    assert [event["text"] for event in told["events"]] == [f"worker {number} is unhealthy" for number in range(10, 30)]
+    assert told["summary"]["traffic"]["output_tokens"] == 20.0
+    assert told["summary"]["workers"] == {"starting": 1}
+    (worker,) = told["status"]["workers"]
+    assert worker["traffic"]["requests"] == 2.0
+    assert worker["traffic"]["first_byte"]["count"] == 20
+    assert admin("GET", "/monitor?events=0").json()["events"] == []
+    assert admin("GET", "/summary").json() == told["summary"]
+
+
+def test_how_many_events_is_a_number_within_bounds(tmp_path: Path) -> None:
+    for text in ("101", "-1", "some", "²"):
+        refused = Admin(tmp_path)("GET", "/monitor", params={"events": text})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (400, "bad_query")
+
+
+def test_a_router_without_figures_says_so(tmp_path: Path) -> None:
+    told = Admin(tmp_path)("GET", "/monitor").json()
+    assert told["summary"]["traffic"] is None
+    assert told["status"]["workers"][0]["traffic"] is None
+
+
+def test_the_newest_events_come_from_the_end_of_large_files(tmp_path: Path) -> None:
+    runtime = RuntimeDir(tmp_path)
+    with recorded_events(runtime, "control plane"):
+        for number in range(600):
+            log.warning("event %d", number, extra=about("configuration"))
+    assert runtime.events("control plane").stat().st_size > TAIL
+    told = newest_events(runtime, 100)
+    assert told == read_events(runtime, limit=100).events
+    assert newest_events(runtime, 0) == ()
+    assert 100 < len(newest_events(runtime, 600)) < 600

@@ -24,6 +24,7 @@ from controlplane.admin_config import config_routes
 from controlplane.admin_events import event_routes
 from controlplane.admin_monitor import monitor_routes
 from controlplane.admin_planes import RestartPlanes, plane_routes
+from controlplane.admin_requests import Asking, request_routes
 from controlplane.admin_token import TokenFile
 from controlplane.admin_workers import worker_routes
 from controlplane.cache_flush import Flushed
@@ -33,7 +34,6 @@ from controlplane.figures.traffic import Figures
 from controlplane.membership import Membership, MembershipError
 from controlplane.openapi import document
 from controlplane.status_report import StatusReport
-from shared.receipt import Receipt
 from shared.runtime_dir import RuntimeDir
 
 
@@ -41,7 +41,7 @@ def admin_application(
     status: Callable[[], StatusReport],
     membership: Membership,
     configuration: Configuration,
-    receipts: Callable[[str], Awaitable[tuple[Receipt, ...]]],
+    questions: Asking,
     restart_planes: RestartPlanes,
     flush_caches: Callable[[], Awaitable[Flushed]],
     runtime: RuntimeDir,
@@ -56,18 +56,6 @@ def admin_application(
     async def answer_openapi(_request: Request) -> Response:
         return Response(msgspec.json.encode(document()), media_type="application/json")
 
-    async def answer_explain(request: Request) -> Response:
-        name = request.path_params["request"]
-        if found := await receipts(name):
-            newest = max(found, key=lambda receipt: receipt.arrived)
-            return Response(msgspec.json.encode(newest), media_type="application/json")
-        message = (
-            f"No plane knows of a request {name[:200]!r}: it has not ended, it is older than the last ones "
-            "(--receipts N), its plane was replaced since, the router answered it itself (such as /v1/models and "
-            "/health), or it was made at another router."
-        )
-        return problem(404, "request_not_found", message)
-
     async def answer_flush(_request: Request) -> Response:
         result = await flush_caches()
         return Response(msgspec.json.encode(result), 502 if result.failed else 200, media_type="application/json")
@@ -75,13 +63,13 @@ def admin_application(
     return Starlette(
         routes=[
             Route("/status", answer_status),
-            Route("/explain/{request:path}", answer_explain),
             Route("/flush_cache", answer_flush, methods=["POST"]),
             Route("/openapi.json", answer_openapi),
             *config_routes(configuration),
             *event_routes(runtime),
             *monitor_routes(status, figures, runtime),
             *plane_routes(status, restart_planes),
+            *request_routes(questions),
             *worker_routes(status, membership),
         ],
         middleware=[Middleware(_Guard, token=token)],

@@ -283,7 +283,7 @@ class ControlPlane:
     async def trial(self, plane_id: str, settings: Settings, patience: float) -> str | None:
         """Ask a plane whether it could serve by settings: why not, empty when it could, None when it is silent."""
         settings = resolved(settings, self._registry.members())
-        return await self._publisher.trial(plane_id, settings, patience) if self._publisher else None
+        return await self._publisher.questions.trial(plane_id, settings, patience) if self._publisher else None
 
     async def adopt(self, config: StartConfig) -> tuple[str, ...]:
         """Go by a configuration that the planes have confirmed; return warnings."""

@@ -30,9 +30,6 @@ from shared.process import is_alive
 from shared.runtime_dir import ProcessRecord, RuntimeDir, SupervisorRecord, read_record
 from shared.sockets import Context
 
-RECEIPT_PATIENCE = 1.0
-"""Seconds that planes have to look for a request's receipt."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
@@ -75,7 +72,7 @@ async def serve(parts: Parts, config: StartConfig, *, is_first_start: bool) -> N
             lambda: _status(parts, config.data_planes),
             parts.membership,
             parts.configuration,
-            lambda request: parts.publisher.receipts(request, RECEIPT_PATIENCE),
+            parts.publisher.questions,
             restart_through(parts.context, parts.runtime, config.data_planes),
             parts.flush_caches,
             parts.runtime,

@@ -20,6 +20,7 @@ from controlplane.reload_rules import Reloaded
 from controlplane.status_report import PlaneStatus, StatusReport, WorkerStatus
 from controlplane.supervisor_socket import PlanesRestarted
 from shared.receipt import Receipt
+from shared.request_lines import MAX_LINES, RequestLines
 from shared.version import __version__
 from shared.worker_attributes import AttributeChange, ConfiguredWorker
 
@@ -42,6 +43,7 @@ _SHAPES = (
     ConfiguredWorker,
     AttributeChange,
     Receipt,
+    RequestLines,
     Events,
     Monitor,
     Summary,
@@ -90,6 +92,18 @@ _EVENTS = {
     "in": "query",
     "description": "The newest so many at most, out of the last 32 KiB of each file.",
     "schema": {"type": "integer", "minimum": 0, "maximum": MOST_EVENTS, "default": USUAL_EVENTS},
+}
+_LINES = {
+    "name": "limit",
+    "in": "query",
+    "description": "So many of each kind at most.",
+    "schema": {"type": "integer", "minimum": 1, "maximum": MAX_LINES, "default": MAX_LINES},
+}
+_TROUBLED = {
+    "name": "troubled",
+    "in": "query",
+    "description": "Of the last ones only those in which something went wrong; they are remembered for longer.",
+    "schema": {"type": "boolean"},
 }
 _NUMBER = {"name": "number", "in": "path", "required": True, "schema": {"type": "integer"}}
 
@@ -147,6 +161,12 @@ def document() -> dict[str, Any]:
             "/explain/{request}": {
                 "parameters": [_REQUEST],
                 "get": _does("Why a request went where it went; 404 when no plane knows of it.", "Receipt"),
+            },
+            "/requests": {
+                "get": {
+                    **_does("Open requests, the oldest first, and the last ones, the newest first.", "RequestLines"),
+                    "parameters": [_LINES, _TROUBLED],
+                },
             },
             "/planes": {"get": _does("All planes.", "PlaneList")},
             "/planes/restart": {

@@ -16,9 +16,9 @@ from controlplane.events.event import about_plane
 from controlplane.loads import Loads
 from controlplane.namesakes import namesakes
 from controlplane.own_status import own_status
+from controlplane.plane_questions import PlaneQuestions
 from controlplane.planes import MAX_NACK, Plane, Planes
 from controlplane.publication import Publication
-from controlplane.questions import Questions
 from shared.clock import Clock
 from shared.kv_messages import KvPage, KvRequest, KvStanding, KvUpdate
 from shared.messages import (
@@ -44,9 +44,8 @@ from shared.messages import (
     PlaneInflight,
     ProbeNews,
     ReceiptAnswer,
-    ReceiptRequest,
+    RequestLinesAnswer,
     SnapshotRequest,
-    Trial,
     Tried,
     Upward,
     decode_upward,
@@ -54,7 +53,6 @@ from shared.messages import (
 )
 from shared.plane_identity import PlaneIdentity
 from shared.plane_report import CounterReport
-from shared.receipt import Receipt
 from shared.runtime_dir import RuntimeDir
 from shared.sockets import Context, control_server, publisher, send_or_drop
 from shared.table import ModelCard, RoutingTable, Settings, Stamp, Worker
@@ -152,7 +150,7 @@ class Publisher:
         self._acked = asyncio.Event()
         self._group: asyncio.TaskGroup | None = None
         self._commands = 0
-        self._questions = Questions(self._tell)
+        self.questions = PlaneQuestions(self._tell, planes, publication)
         self._publish_socket = publisher(context, runtime.publish_endpoint)
         self._control_socket = control_server(context, runtime.control_endpoint)
 
@@ -196,27 +194,6 @@ class Publisher:
                     self._acked.clear()
                     await self._acked.wait()
         return self._planes.serve(order)
-
-    async def receipts(self, request: str, patience: float) -> tuple[Receipt, ...]:
-        """Return what the planes know of a request; those that say nothing within `patience` seconds are left out."""
-        stamp = self._publication.table.stamp
-        answers = await asyncio.gather(
-            *(
-                self._questions.ask(plane.identity.id, lambda number: ReceiptRequest(number, stamp, request), patience)
-                for plane in self._planes.present()
-            )
-        )
-        found = (answer.receipt for answer in answers if isinstance(answer, ReceiptAnswer))
-        return tuple(receipt for receipt in found if receipt is not None)
-
-    async def trial(self, plane: str, settings: Settings, patience: float) -> str | None:
-        """Ask a plane whether it could serve by these settings.
-
-        Returns why not, empty when it could; None when it has said nothing within `patience` seconds.
-        """
-        stamp = self._publication.table.stamp
-        answer = await self._questions.ask(plane, lambda number: Trial(number, stamp, settings), patience)
-        return answer.refusal[:MAX_NACK] if isinstance(answer, Tried) else None
 
     async def run(self) -> None:
         """Publish and answer until cancelled."""
@@ -337,9 +314,9 @@ class Publisher:
                 if self._planes.refused(message, now):
                     name, why = message.plane.label, message.reason[:MAX_NACK]
                     log.warning("plane %s refuses the table: %s", name, why, extra=about_plane(name))
-            case ReceiptAnswer() | Tried():
+            case ReceiptAnswer() | RequestLinesAnswer() | Tried():
                 self._planes.hear(message.plane, now)
-                self._questions.take(message.request_id, message)
+                self.questions.take(message)
             case InflightReport():
                 self._planes.inflight(message, now)
                 if len(self._planes.present()) > 1:

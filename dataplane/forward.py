@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Collection
+from itertools import islice
 
 from dataplane.access_lines import Ended, level_of
 from dataplane.access_log import AccessLog
@@ -16,11 +17,13 @@ from dataplane.fleet_view import FleetView
 from dataplane.peek import request_id
 from dataplane.receipts import MAX_TEXT, Receipts
 from dataplane.request import Request
+from dataplane.request_lines import ended_lines, open_line
 from dataplane.retry import Attempt, RetryBudget, Step, backoff, denied, next_step
 from dataplane.slot import Slot
 from shared.breaker import ProbeNewsKind
 from shared.errors import RouterError
 from shared.messages import EvidenceKind
+from shared.request_lines import RequestLines
 
 ReportEvidence = Callable[[str, int, EvidenceKind, int, bool, int], None]
 """Worker, epoch, what was seen, requests since the last such report, whether the plane's breaker opened, status."""
@@ -216,6 +219,15 @@ class Forwarder:
         self._stood = False
         for request in list(self._requests):
             request.check(now)
+
+    def request_lines(self, most: int, *, troubled: bool, plane: str, wall: float) -> RequestLines:
+        """Return the open and the last requests, `most` of each; `plane` is this one's label, `wall` Unix time."""
+        shift = wall - self.loop.time()
+        return RequestLines(
+            active=len(self._requests),
+            open=tuple(open_line(one, plane=plane, shift=shift) for one in islice(self._requests, most)),
+            ended=tuple(ended_lines(self.receipts.last(most, troubled=troubled), plane=plane, shift=shift)),
+        )
 
     def interrupt_all(self) -> None:
         """End every request: the grace time is over."""

@@ -45,6 +45,7 @@ from shared.plane_identity import PlaneIdentity
 from shared.plane_report import CounterReport, CounterSeries
 from shared.process import own_record, raise_descriptor_limit
 from shared.receipt import Receipt
+from shared.request_lines import MAX_LINES, RequestLines
 from shared.runtime_dir import PlaneRecord, RuntimeDir, write_record
 from shared.table import RoutingTable
 from shared.uplink import Uplink, remote_fingerprint
@@ -110,6 +111,7 @@ class Plane:
             on_plane_learnt=self._fleet.policy.hear,
             on_kv=self._kv.take,
             receipt=self._receipt,
+            request_lines=self._request_lines,
             refuse_settings=self._fleet.refuse_settings,
         )
         self._commands = FleetCommands(self._subscriber.send_command)
@@ -157,6 +159,11 @@ class Plane:
             return None
         age = asyncio.get_running_loop().time() - record.times[0]
         return receipt(record, plane=self._identity.label, arrived=round(time.time() - age, 3))
+
+    def _request_lines(self, most: int, troubled: bool) -> RequestLines:
+        return self._forwarder.request_lines(
+            min(most, MAX_LINES), troubled=troubled, plane=self._identity.label, wall=time.time()
+        )
 
     def _ask_kv(self, ask: Ask) -> bool:
         return self._subscriber.ask_kv(*ask)

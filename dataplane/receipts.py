@@ -13,6 +13,7 @@ from __future__ import annotations
 import weakref
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence, Set
+from itertools import islice
 from typing import NamedTuple
 
 from dataplane.fleet_view import FleetView, PoolName
@@ -174,6 +175,11 @@ class Receipts:
         if outcome != "answered" or status >= 500 or (len(tries) > 1 and any(one.failed for one in tries)):
             self._troubled.append(row)
         return row
+
+    def last(self, most: int, *, troubled: bool = False) -> list[Record]:
+        """Return the last records, the newest first; with `troubled` only those in which something went wrong."""
+        rows = self._troubled if troubled else self._last
+        return [Record(*row) for row in islice(reversed(rows), most)]
 
     def find(self, request_id: bytes) -> Record | None:
         """Return the newest record of that id."""

@@ -247,6 +247,11 @@ class Request:
             return Place(Phase.RECEIVING, self.client.received)
         return self._attempts.place()
 
+    def standing(self) -> tuple[Phase, tuple[str, ...]]:
+        """Return the phase that the request is in, and the worker of each of its attempts."""
+        tries = self._attempts.tries if self._attempts is not None else ()
+        return self._place().phase, tuple(one.worker for one in tries)
+
     def check(self, now: float) -> None:
         """End the request if its time is up, in whole or in the phase that it is in; see `timeouts.py`."""
         settings = self._forwarder.fleet.view.settings

@@ -3,7 +3,7 @@
 Downward, on PUB: two frames, a topic of one byte and a message. Each carries the stamp of the table that
 was current when it was sent, so a plane learns from any frame that it has missed something.
 Downward, on ROUTER: a `Snapshot`, `ControlStatus`, `FleetAnswer` or `KvPage`s, to the one that asked; a
-`ReceiptRequest` or a `Trial`, to one plane.
+`ReceiptRequest`, a `RequestLinesRequest` or a `Trial`, to one plane.
 Upward, on DEALER: one frame, a message.
 On a plane's own socket: `PlaneStatusRequest` and `PlaneRetire` are answered by `PlaneStatus`.
 
@@ -24,6 +24,7 @@ from shared.plane_identity import PlaneIdentity
 from shared.plane_report import CounterReport, PolicyLack
 from shared.policy_places import PolicyPlace
 from shared.receipt import Receipt
+from shared.request_lines import RequestLines
 from shared.table import ModelCard, RoutingTable, Settings, Stamp, TableChange, Worker
 from shared.worker_attributes import WorkerAttributes
 
@@ -153,6 +154,18 @@ class ReceiptRequest(msgspec.Struct, frozen=True, tag="receipt-request"):
     request: str
 
 
+class RequestLinesRequest(msgspec.Struct, frozen=True, tag="request-lines-request"):
+    """Asks a plane for `most` of its open requests and as many of its last ones, or of those with trouble.
+
+    Answered by `RequestLinesAnswer` of the same `request_id`.
+    """
+
+    request_id: int
+    stamp: Stamp
+    most: int
+    troubled: bool
+
+
 class Trial(msgspec.Struct, frozen=True, tag="trial"):
     """Asks whether the plane could serve by these settings. It goes on by those that it has, and answers `Tried`."""
 
@@ -258,6 +271,14 @@ class ReceiptAnswer(msgspec.Struct, frozen=True, tag="receipt-answer"):
     receipt: Receipt | None
 
 
+class RequestLinesAnswer(msgspec.Struct, frozen=True, tag="request-lines-answer"):
+    """The plane's open and last requests."""
+
+    plane: PlaneIdentity
+    request_id: int
+    lines: RequestLines
+
+
 FleetVerb = Literal["add", "remove", "flush-cache"]
 
 
@@ -328,7 +349,7 @@ class PlaneStatus(msgspec.Struct, frozen=True, tag="plane-status", kw_only=True)
 
 
 Published = Heartbeat | TableUpdate | LoadReport | PlaneInflight | PlaneLearnt | KvUpdate | KvStanding
-Downward = Published | Snapshot | ControlStatus | FleetAnswer | KvPage | ReceiptRequest | Trial
+Downward = Published | Snapshot | ControlStatus | FleetAnswer | KvPage | ReceiptRequest | RequestLinesRequest | Trial
 Upward = (
     SnapshotRequest
     | Ack
@@ -343,6 +364,7 @@ Upward = (
     | ControlStatusRequest
     | FleetCommand
     | ReceiptAnswer
+    | RequestLinesAnswer
     | KvRequest
 )
 PlaneSocket = PlaneStatusRequest | PlaneRetire | PlaneStatus

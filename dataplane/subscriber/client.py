@@ -49,6 +49,8 @@ from shared.messages import (
     ProbeNews,
     ReceiptAnswer,
     ReceiptRequest,
+    RequestLinesAnswer,
+    RequestLinesRequest,
     SnapshotRequest,
     Trial,
     Tried,
@@ -60,6 +62,7 @@ from shared.plane_identity import PlaneIdentity
 from shared.plane_report import CounterReport
 from shared.policy_places import PolicyPlace
 from shared.receipt import Receipt
+from shared.request_lines import RequestLines
 from shared.sockets import WELCOME, Context, Socket, send_or_drop
 from shared.table import RoutingTable, Settings
 from shared.worker_attributes import WorkerAttributes
@@ -92,6 +95,7 @@ class SubscriberClient:
         on_plane_learnt: Callable[[PlaneLearnt], None] = lambda _: None,
         on_kv: Callable[[KvUpdate | KvStanding | KvPage], None] = lambda _: None,
         receipt: Callable[[str], Receipt | None] = lambda _: None,
+        request_lines: Callable[[int, bool], RequestLines] = lambda _most, _troubled: RequestLines(),
         refuse_settings: Callable[[Settings], str | None] = lambda _: None,
         clock: Clock | None = None,
         rng: Random | None = None,
@@ -101,8 +105,8 @@ class SubscriberClient:
         `on_table` is called for tables from the wire, not for `last_known_good`; `on_stale` at each change
         (it starts stale). `inflight` gives the present requests and the tokens of their prompts, per worker
         id, in new dicts; `counters` builds the report of the given sequence number. `receipt` finds that of
-        a request's id. `refuse_settings` returns why this plane could not serve by them; it alone may block,
-        as a thread calls it.
+        a request's id; `request_lines` tells so many of the open and last ones (those with trouble alone).
+        `refuse_settings` returns why this plane could not serve by them; it alone may block, as a thread calls it.
         """
         self._link = link
         self._identity = identity
@@ -117,6 +121,7 @@ class SubscriberClient:
         self._on_plane_learnt = on_plane_learnt
         self._on_kv = on_kv
         self._receipt = receipt
+        self._request_lines = request_lines
         self._refuse_settings = refuse_settings
         self._clock = clock or SystemClock()
         self._machine = Subscriber(rng=rng or Random(), last_known_good=last_known_good, refuse=refuse)
@@ -264,6 +269,9 @@ class SubscriberClient:
             self._on_fleet_answer(message)
         elif isinstance(message, ReceiptRequest):
             self._send(ReceiptAnswer(self._identity, message.request_id, self._receipt(message.request)))
+        elif isinstance(message, RequestLinesRequest):
+            lines = self._request_lines(message.most, message.troubled)
+            self._send(RequestLinesAnswer(self._identity, message.request_id, lines))
         elif isinstance(message, KvUpdate | KvStanding | KvPage):
             self._on_kv(message)
         elif isinstance(message, LoadReport):

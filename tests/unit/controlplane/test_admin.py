@@ -22,6 +22,7 @@ from controlplane.status_report import StatusReport, build_report
 from controlplane.supervisor_socket import NoSupervisorError, PlaneRestart, PlanesRestarted
 from shared.clock import SystemClock
 from shared.receipt import Receipt
+from shared.request_lines import RequestLine, RequestLines
 from shared.runtime_dir import ProcessRecord
 from shared.table import make_table
 from tests.unit.controlplane.members import A, Setting
@@ -56,7 +57,9 @@ class Admin:
         self.setting = Setting(A)
         self.router = Router(folder, agreeing)
         self.configuration = Configuration(self.router.runtime, self.router, SystemClock())
-        self.receipts: tuple[Receipt, ...] = ()
+        self.known: tuple[Receipt, ...] = ()
+        self.lines = RequestLines()
+        self.asked: list[tuple[int, bool]] = []
         self.wishes: list[tuple[int, ...]] = []
         self.figures = Figures()
         self.restarted: PlanesRestarted | None = PlanesRestarted(outcome="restarted")
@@ -64,7 +67,7 @@ class Admin:
             self._status,
             self.setting.membership,
             self.configuration,
-            self._find,
+            self,
             self._restart_planes,
             flush_caches,
             self.router.runtime,
@@ -72,8 +75,12 @@ class Admin:
             token,
         )
 
-    async def _find(self, request: str) -> tuple[Receipt, ...]:
-        return tuple(receipt for receipt in self.receipts if receipt.request == request)
+    async def request_lines(self, most: int, patience: float, *, troubled: bool) -> RequestLines:
+        self.asked.append((most, troubled))
+        return self.lines
+
+    async def receipts(self, request: str, patience: float) -> tuple[Receipt, ...]:
+        return tuple(receipt for receipt in self.known if receipt.request == request)
 
     async def _restart_planes(self, slots: tuple[int, ...]) -> PlanesRestarted:
         self.wishes.append(slots)
@@ -295,7 +302,7 @@ def test_a_web_page_changes_nothing(tmp_path: Path) -> None:
 
 def test_the_newest_receipt_of_a_request(tmp_path: Path) -> None:
     admin = Admin(tmp_path)
-    admin.receipts = tuple(
+    admin.known = tuple(
         Receipt(
             request="a/b",
             plane=str(plane),
@@ -397,3 +404,26 @@ def test_events_are_told_from_a_time_on_and_so_many_at_most(tmp_path: Path) -> N
 def test_a_bad_question_for_events_is_refused(tmp_path: Path, query: str) -> None:
     answer = Admin(tmp_path)("GET", f"/events?{query}")
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "bad_query")
+
+
+def test_requests_are_asked_for_within_bounds(tmp_path: Path) -> None:
+    admin = Admin(tmp_path)
+    line = RequestLine(request="r", plane="0", method="POST", path="/v1", arrived=1.0, workers=(A,), phase="waiting")
+    admin.lines = RequestLines(active=1, open=(line,))
+    answer = admin("GET", "/requests?limit=5&troubled=yes")
+    assert answer.json()["open"] == [
+        {
+            "request": "r",
+            "plane": "0",
+            "method": "POST",
+            "path": "/v1",
+            "arrived": 1.0,
+            "workers": [A],
+            "phase": "waiting",
+        }
+    ]
+    assert admin("GET", "/requests").status_code == 200
+    assert admin.asked == [(5, True), (200, False)]
+    for wrong in ("0", "201", "-1", "many", ""):
+        refused = admin("GET", f"/requests?limit={wrong}")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (400, "bad_query")

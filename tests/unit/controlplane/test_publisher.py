@@ -279,7 +279,7 @@ def test_a_plane_says_whether_it_could_serve_by_settings_and_silence_is_not_wait
         # The router of messages knows a plane once it has said something.
         await scene.ask(SnapshotRequest(identity(), 5))
         for refusal in ("", "not with me"):
-            asked = asyncio.create_task(scene.publisher.trial("p", Settings(policy="random"), 30.0))
+            asked = asyncio.create_task(scene.publisher.questions.trial("p", Settings(policy="random"), 30.0))
             trial = decode_downward(await scene.dealer.recv())
             assert isinstance(trial, Trial)
             assert (trial.stamp, trial.settings.policy) == (scene.publication.table.stamp, "random")
@@ -287,8 +287,8 @@ def test_a_plane_says_whether_it_could_serve_by_settings_and_silence_is_not_wait
             await scene.tell(Tried(identity(), trial.request_id, refusal))
             await scene.tell(Tried(identity(), trial.request_id, "once more"))
             assert await asked == refusal
-        assert await scene.publisher.trial("p", Settings(), 0.01) is None
-        assert await scene.publisher.trial("nobody", Settings(), 0.01) is None
+        assert await scene.publisher.questions.trial("p", Settings(), 0.01) is None
+        assert await scene.publisher.questions.trial("nobody", Settings(), 0.01) is None
         assert scene.publication.table.settings == Settings()
 
     play(act)

@@ -37,6 +37,8 @@ from shared.messages import (
     ProbeNews,
     ReceiptAnswer,
     ReceiptRequest,
+    RequestLinesAnswer,
+    RequestLinesRequest,
     Snapshot,
     SnapshotRequest,
     TableUpdate,
@@ -54,6 +56,7 @@ from shared.plane_identity import PlaneIdentity
 from shared.plane_report import CounterReport, CounterSeries, HistogramSeries, PolicyLack, WorkerOutcomes
 from shared.policy_places import PolicyPlace
 from shared.receipt import AttemptReceipt, ChoiceReceipt, LeftOut, LoadReceipt, Receipt
+from shared.request_lines import RequestLine, RequestLines
 from shared.table import ModelCard, Settings, Stamp, TableChange, Worker, make_table
 from shared.worker_attributes import WorkerAttributes
 
@@ -63,6 +66,10 @@ PLANE = PlaneIdentity(id="0123456789abcdef", slot=2, pid=77, version="0.1.0", st
 WORKER = Worker(id="http://ä:1", url="http://ä:1", epoch=2, state="ready", reason="x", since=5.5, models=("m", "n"))
 PLACE = PolicyPlace("prefill", "ä")
 CARD = ModelCard(id="m", card=b'{"id":"m"}\x00\xff')
+LINES = RequestLines(
+    active=2,
+    open=(RequestLine(request="abc", plane="2", method="POST", path="/", arrived=1.75e9, phase="waiting"),),
+)
 RECEIPT = Receipt(
     request="abc",
     plane="2",
@@ -102,6 +109,7 @@ DOWNWARD: list[Downward] = [
     ControlStatus(pid=1, version="v", stamp=STAMP, workers=2, ready_workers=1, refused="", ports_settled=True),
     FleetAnswer(7, STAMP, "worker_exists", "there is one"),
     ReceiptRequest(8, STAMP, "abc"),
+    RequestLinesRequest(9, STAMP, 50, True),
     Trial(3, STAMP, Settings(policy="random")),
     KvUpdate(STAMP, KV, b"12345678", b"\1"),
     KvStanding(STAMP, (KV,)),
@@ -142,6 +150,7 @@ UPWARD: list[Upward] = [
     ControlStatusRequest(),
     FleetCommand(PLANE, 7, "add", "http://a:1", WorkerAttributes(weight=2, labels={"zone": "a"})),
     ReceiptAnswer(PLANE, 8, RECEIPT),
+    RequestLinesAnswer(PLANE, 9, LINES),
     KvRequest(7, "w", 0),
 ]
 PLANE_SOCKET: list[PlaneSocket] = [

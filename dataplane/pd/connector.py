@@ -17,14 +17,16 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from enum import Enum
+from functools import lru_cache
 from typing import ClassVar, NamedTuple
 
-from dataplane.splice import with_members
+from dataplane.pd.members import Members
 from shared.transfer import Transfer
 
 _OUTPUT_LIMIT = {"/v1/responses": "max_output_tokens"}
 _NOT_FOR_PREFILL = ("stream_options", "min_tokens", "min_completion_tokens")
 """vLLM answers 400 to the first one without a stream, and to the others when they are above one token."""
+_WHERE_PRESENT = {"max_completion_tokens": "1"}
 LEASE = 20.0
 """Seconds: vLLM 0.22+ keeps what was handed over for 30 s, unless the decode worker asks for it."""
 
@@ -139,9 +141,13 @@ def one_token(
     Raises ValueError (RecursionError for deep nesting) when the body is no JSON object.
     """
     values = {"stream": "false", _OUTPUT_LIMIT.get(path, "max_tokens"): "1", **members}
-    return with_members(
-        body, values, where_present={"max_completion_tokens": "1"}, without=(*_NOT_FOR_PREFILL, *without)
-    )
+    return _members(tuple(values), without).edited(body, values)
+
+
+@lru_cache(64)
+def _members(put: tuple[str, ...], without: tuple[str, ...]) -> Members:
+    where_present = {name: value for name, value in _WHERE_PRESENT.items() if name not in put}
+    return Members(put, where_present, tuple({*_NOT_FOR_PREFILL, *without} - {*put, *where_present}))
 
 
 def first_member(body: bytes | bytearray, name: str, value: bytes) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from dataplane.fleet_view import FleetView
 from dataplane.receipts import Detail
@@ -14,17 +14,9 @@ if TYPE_CHECKING:
     from dataplane.request import Request
 
 
-class Chosen(NamedTuple):
-    """The worker; whether it is to be probed; the prompt tokens that it will compute; what is written down of it.
-
-    `policy` is the name of the one that chose, or would have.
-    """
-
-    slot: Slot
-    probing: bool
-    expected: int
-    detail: Detail | None
-    policy: str
+Chosen = tuple[Slot, bool, int, Detail | None, str]
+"""The worker; whether it is to be probed; the prompt tokens that it will compute; what is written down of the choice;
+the name of the policy that chose, or would have. A plain tuple: one is made for each attempt."""
 
 
 def probe(forwarder: Forwarder, view: FleetView, request: Request, tried: Sequence[Slot], now: float) -> Chosen | None:
@@ -37,7 +29,7 @@ def probe(forwarder: Forwarder, view: FleetView, request: Request, tried: Sequen
         why.note = "a probe of a half-open breaker: the policy was not asked"
         detail = Detail(view, (slot,), why, now)
         forwarder.receipts.refer(view)
-    return Chosen(slot, True, 0, detail, view.policy_of(request.model).name)
+    return slot, True, 0, detail, view.policy_of(request.model).name
 
 
 def choose(forwarder: Forwarder, view: FleetView, request: Request, candidates: tuple[Slot, ...], now: float) -> Chosen:
@@ -59,4 +51,4 @@ def choose(forwarder: Forwarder, view: FleetView, request: Request, candidates: 
     if why is not None:
         detail = Detail(view, candidates, why, now)
         forwarder.receipts.refer(view)
-    return Chosen(slot, False, expected, detail, policy.name)
+    return slot, False, expected, detail, policy.name

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from dataplane.request import Request
 
 
+# Looking a member of an enumeration up costs as much as a call.
+_OK = HTTPStatus.OK.value
+
+
 def leave_behind(
     forwarder: Forwarder,
     request: Request,
@@ -42,7 +46,7 @@ def leave_behind(
     if ended is None and exchange is not None:
         status = exchange.status
         accounting.finish(route, method, status, now - arrived, first_byte - arrived, model)
-        usage = _account_for_answer(forwarder, exchange, arrived, model) if status == HTTPStatus.OK else None
+        usage = _account_for_answer(forwarder, exchange, arrived, model) if status == _OK else None
         outcome = "answered"
     elif isinstance(ended, RouterError):
         accounting.reject(route, method, ended, model)

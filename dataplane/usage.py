@@ -6,8 +6,6 @@ choices, and in a stream (`stream_options.include_usage`) in the last event befo
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import msgspec
 
 from shared.decoding import DECODE_ERRORS
@@ -21,7 +19,7 @@ _SPACED = b'"usage": {'
 _MOST_NESTED = 8
 
 
-class Usage(NamedTuple):
+class Usage(msgspec.Struct, frozen=True, gc=False):
     """Tokens of the prompt, of the answer, and of the prompt those that the engine had cached, as far as it told."""
 
     prompt: int
@@ -51,18 +49,15 @@ _MOST = 1 << 40
 
 def usage_of(before: bytes, last: bytes) -> Usage | None:
     """Return what the last two parts of an answer's body say; None when they say nothing."""
-    end = last if len(last) >= TAIL else before[-TAIL:] + last
-    begin = -TAIL if len(end) > TAIL else 0
-    at = end.rfind(_NAME, begin)
-    if at < 0 and (at := end.rfind(_SPACED, begin)) < 0:
-        return None
-    at = end.index(b"{", at)
-    stop = at
-    # The object ends where as many braces are closed as were opened: it holds numbers and a few such objects.
-    for _ in range(_MOST_NESTED):
-        stop = end.find(b"}", stop) + 1
-        if not stop or end.count(b"{", at, stop) == end.count(b"}", at, stop):
-            break
+    end = before[-TAIL:] + last if before and len(last) < TAIL else last
+    at = end.rfind(_NAME, -TAIL) + len(_NAME) - 1
+    if at < len(_NAME) - 1:
+        at = end.rfind(_SPACED, -TAIL) + len(_SPACED) - 1
+        if at < len(_SPACED) - 1:
+            return None
+    stop = end.find(b"}", at) + 1
+    if end.find(b"{", at + 1, stop) > 0:
+        stop = _end_of_object(end, at)
     try:
         told = _decode(end[at:stop])
     except DECODE_ERRORS:
@@ -74,3 +69,16 @@ def usage_of(before: bytes, last: bytes) -> Usage | None:
     if 0 <= prompt < _MOST and 0 <= output < _MOST and 0 <= cached < _MOST:
         return Usage(prompt, output, cached)
     return None
+
+
+def _end_of_object(text: bytes, at: int) -> int:
+    """Return where the object that begins at `at` ends: where as many braces are closed as were opened.
+
+    It holds numbers and a few such objects; 0 when it has no end.
+    """
+    stop = at
+    for _ in range(_MOST_NESTED):
+        stop = text.find(b"}", stop) + 1
+        if not stop or text.count(b"{", at, stop) == text.count(b"}", at, stop):
+            break
+    return stop

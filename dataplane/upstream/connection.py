@@ -339,7 +339,8 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         )
         if reusable:
             # The last client may not have kept up; the next one must not inherit the pause.
-            self.resume()
+            if self._paused:
+                self.resume()
             self._reset()
             self.used = True
         else:

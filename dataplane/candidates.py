@@ -32,4 +32,6 @@ def candidates_of(
 
 def is_reachable(fleet: Fleet, view: FleetView, model: str | None, now: float) -> bool:
     """Whether some worker of the view could be reached when it was last tried."""
+    if not fleet.avoidance:
+        return bool(view.candidates(model))
     return any(not fleet.avoidance.avoids(slot, now) for group in view.groups(model) for slot in group)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from dataplane.fleet_view import FleetView
@@ -27,11 +26,14 @@ def prepare(view: FleetView, request: RequestView, *, disaggregated: bool) -> Pr
         policy = view.policy_of(request.model)
         future = policy.prepare(request)
         return None if future is None else Preparing((type(policy),), asyncio.gather(future))
-    return _of_several((pool.policy_of(request.model) for pool in view.pools.values()), request)
-
-
-def _of_several(policies: Iterable[Policy], request: RequestView) -> Preparing | None:
-    by_kind = {type(policy): policy for policy in policies}
+    by_kind: dict[type[Policy], Policy] = {}
+    for pool in view.pools.values():
+        policy = pool.policy_of(request.model)
+        # Few have anything to prepare.
+        if (kind := type(policy)).prepare is not Policy.prepare:
+            by_kind[kind] = policy
+    if not by_kind:
+        return None
     futures = {kind: policy.prepare(request) for kind, policy in by_kind.items()}
     begun = {kind: future for kind, future in futures.items() if future is not None}
     return Preparing(tuple(begun), asyncio.gather(*begun.values())) if begun else None

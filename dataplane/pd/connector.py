@@ -153,8 +153,11 @@ def _members(put: tuple[str, ...], without: tuple[str, ...]) -> Members:
 def first_member(body: bytes | bytearray, name: str, value: bytes) -> bytes:
     """Return the body, a JSON object that has no such member, with one before all others. Raises ValueError."""
     start = body.index(b"{") + 1
-    comma = b"" if body[start:].lstrip().startswith(b"}") else b","
-    return b'%b"%b":%b%b%b' % (bytes(body[:start]), name.encode(), value, comma, bytes(body[start:]))
+    comma = b"" if _ends(body, start) else b","
+    return b"".join((body[:start], b'"', name.encode(), b'":', value, comma, body[start:]))
+
+
+_ends = re.compile(rb"\s*\}").match
 
 
 _is_address = re.compile(r"[!-~]{1,256}").fullmatch

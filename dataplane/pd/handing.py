@@ -9,6 +9,7 @@ from dataplane.pd.answer import Answer
 from dataplane.pd.connector import Ask, Connector, Order, Pairing, Peer
 from dataplane.pd.handover import must_renew
 from dataplane.pd.usage import cached_tokens
+from dataplane.upstream.head import Headers, with_length
 from shared.errors import unreadable_body
 
 if TYPE_CHECKING:
@@ -22,7 +23,17 @@ READ_BY_US = frozenset({b"accept-encoding"})
 class Handing:
     """The pairing at hand, and what was handed over in it."""
 
-    __slots__ = ("_connector", "_forwarder", "_given_at", "_handoff", "_pairing", "_request", "answer", "order")
+    __slots__ = (
+        "_composed",
+        "_connector",
+        "_forwarder",
+        "_given_at",
+        "_handoff",
+        "_pairing",
+        "_request",
+        "answer",
+        "order",
+    )
 
     def __init__(self, request: Request, forwarder: Forwarder, connector: Connector) -> None:
         self._request = request
@@ -34,6 +45,8 @@ class Handing:
         self.order = Order.PREFILL_FIRST
         self._pairing: Pairing | None = None
         self._handoff: bytes | None = None
+        # A leg's message, and the fields that its connector put into it.
+        self._composed: tuple[Headers, Message] | None = None
         # When a handoff was given that serves once (the loop's time in seconds).
         self._given_at: float | None = None
 
@@ -51,7 +64,16 @@ class Handing:
             asked = self._connector.prefill(self._pairing)
         except (ValueError, RecursionError):
             raise unreadable_body() from None
-        return request.compose(asked.body, without=READ_BY_US, fields=asked.fields)
+        return self.compose(asked)
+
+    def compose(self, asked: Ask) -> Message:
+        """Return what a leg is asked, with the client's head. Both legs have the same one, as a rule."""
+        if self._composed is not None and self._composed[0] == asked.fields:
+            line, fields, _ = self._composed[1]
+            return Message(line, with_length(fields, len(asked.body)), asked.body)
+        message = self._request.compose(asked.body, without=READ_BY_US, fields=asked.fields)
+        self._composed = asked.fields, message
+        return message
 
     def read(self, answer: bytes) -> bytes | None:
         """Return what a prefill worker's answer hands over; None for nothing usable."""
@@ -81,8 +103,9 @@ class Handing:
         """Return what a decode worker is asked; None for the whole request. Raises RouterError."""
         if self._handoff is None or self._pairing is None:
             return None
+        path, body, key, prefill, _ = self._pairing
         try:
-            return self._connector.decode(self._pairing._replace(decode=decode), self._handoff)
+            return self._connector.decode(Pairing(path, body, key, prefill, decode), self._handoff)
         except (ValueError, RecursionError):
             raise unreadable_body() from None
 

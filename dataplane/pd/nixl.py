@@ -23,17 +23,33 @@ from dataplane.pd.connector import (
 )
 from shared.decoding import DECODE_ERRORS
 
-REQUIRED = (
-    "do_remote_prefill", "remote_block_ids", "remote_engine_id", "remote_request_id", "remote_host", "remote_port",
-)  # fmt: skip
 PREFILL_ORDER = (
     '{"do_remote_decode":true,"do_remote_prefill":false,"remote_engine_id":null,"remote_block_ids":null,'
     '"remote_host":null,"remote_port":null}'
 )
 
 
+_NULL = msgspec.Raw(b"null")
+
+
 class _Answer(msgspec.Struct, frozen=True):
-    kv_transfer_params: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    kv_transfer_params: msgspec.Raw = _NULL
+
+
+class _Told(msgspec.Struct, frozen=True):
+    """What is looked at of it. The blocks of a long prompt are many, so they are not made into objects."""
+
+    do_remote_prefill: bool = False
+    transfer_mode: str | None = "pull"
+    remote_block_ids: msgspec.Raw = _NULL
+    remote_engine_id: msgspec.Raw = _NULL
+    remote_request_id: msgspec.Raw = _NULL
+    remote_host: msgspec.Raw = _NULL
+    remote_port: msgspec.Raw = _NULL
+
+
+_read_answer = msgspec.json.Decoder(_Answer).decode
+_read_told = msgspec.json.Decoder(_Told).decode
 
 
 class Nixl(Connector):
@@ -56,15 +72,16 @@ class Nixl(Connector):
     def handoff(self, answer: bytes) -> bytes | None:
         """Return `kv_transfer_params`; None also when a key that the decode worker needs is missing or null."""
         try:
-            raw = msgspec.json.decode(answer, type=_Answer).kv_transfer_params
-            told = msgspec.json.decode(raw) if isinstance(raw, msgspec.Raw) else None
+            raw = _read_answer(answer).kv_transfer_params
+            told = _read_told(raw)
         except DECODE_ERRORS:
             return None
-        if not isinstance(told, dict) or told.get("do_remote_prefill") is not True:
+        if not told.do_remote_prefill or told.transfer_mode != "pull":
             return None
-        if told.get("transfer_mode", "pull") != "pull":
-            return None
-        return bytes(raw) if all(told.get(key) is not None for key in REQUIRED) else None  # type: ignore[arg-type]
+        needed = (
+            told.remote_block_ids, told.remote_engine_id, told.remote_request_id, told.remote_host, told.remote_port
+        )  # fmt: skip
+        return None if _NULL in needed else bytes(raw)
 
     def decode(self, pairing: Pairing, handoff: bytes) -> Ask:
         """Return the client's body with the handoff as its first member."""

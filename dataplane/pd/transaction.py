@@ -22,7 +22,7 @@ from dataplane.pd.bypass import note, why_bypassed
 from dataplane.pd.collector import Collector
 from dataplane.pd.connector import Connector, Order
 from dataplane.pd.eligible import is_stream
-from dataplane.pd.handing import READ_BY_US, Handing
+from dataplane.pd.handing import Handing
 from dataplane.pd.handover import AfterPrefill, after_prefill, may_begin_anew, may_go_elsewhere, not_run
 from dataplane.pd.legs import DecodeLeg, PrefillLeg
 from dataplane.pd.link import Link
@@ -80,7 +80,11 @@ class Disaggregated:
 
     @property
     def _failures(self) -> int:
-        return sum(bool(one.failed) and not one.withdrawn for one in self.tries)
+        failures = 0
+        for one in self.tries:
+            if one.failed and not one.withdrawn:
+                failures += 1
+        return failures
 
     # --- what the request wants of attempts --------------------------------------------------------------
 
@@ -165,9 +169,8 @@ class Disaggregated:
 
     def _has_pair(self) -> bool:
         fleet = self._forwarder.fleet
-        now = self._forwarder.loop.time()
-        halves = fleet.view.pools.values()
-        return all(is_reachable(fleet, half, self._request.model, now) for half in halves)
+        model, now = self._request.model, self._forwarder.loop.time()
+        return all(is_reachable(fleet, half, model, now) for half in fleet.view.pools.values())
 
     def _bypass(self) -> bool:
         """Have a decode worker do the whole request, if that is little work for it."""
@@ -298,7 +301,7 @@ class Disaggregated:
         if asked is None:
             return self._request.message(slot)
         self.link.begun(slot)
-        return self._request.compose(asked.body, without=READ_BY_US, fields=asked.fields)
+        return self._handing.compose(asked)
 
     def decode_broke(self) -> None:
         """Know that the decode worker has failed: what the other one does for it is of no more use."""

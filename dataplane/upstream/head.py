@@ -79,6 +79,11 @@ def field_lines(
     return b"".join(lines)
 
 
+def with_length(lines: bytes, body_length: int) -> bytes:
+    """Return the field lines of a request that has a body, for another body."""
+    return b"%b%d\r\n\r\n" % (lines[: lines.rindex(b" ") + 1], body_length)
+
+
 def request_line(method: str, raw_path: bytes, query: bytes) -> bytes:
     """Return the request line and the start of the `Host` field; the worker's authority comes next."""
     target = b"%b?%b" % (raw_path, query) if query else raw_path

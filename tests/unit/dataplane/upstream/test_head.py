@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataplane.upstream.head import HOP_BY_HOP, connection_tokens, field_lines, request_line
+from dataplane.upstream.head import HOP_BY_HOP, connection_tokens, field_lines, request_line, with_length
 
 Field = tuple[bytes, bytes]
 
@@ -54,6 +54,13 @@ def test_nothing_else_is_hop_by_hop() -> None:
 @pytest.mark.parametrize("name", [b"host", b"expect", b"content-length", b"x-request-id"])
 def test_fields_that_the_router_sets_itself_are_replaced(name: bytes) -> None:
     assert sent([(name, b"99"), (name, b"98")]) == OURS
+
+
+@given(st.lists(st.tuples(tokens, field_values), max_size=10), st.integers(0, 10**9))
+def test_the_lines_for_another_body_are_those_with_its_length(headers: list[Field], length: int) -> None:
+    assert with_length(field_lines(headers, b"the-id", "POST", 3), length) == field_lines(
+        headers, b"the-id", "POST", length
+    )
 
 
 @given(st.lists(st.tuples(tokens, field_values), max_size=10))

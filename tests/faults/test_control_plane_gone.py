@@ -104,7 +104,8 @@ def test_g_disc_3_a_worker_restarted_on_its_address_has_a_new_life(tmp_path: Pat
             for _ in range(20):
                 assert ask(crew) == 200
             # What is told of the worker is told of this life.
-            assert crew.scraped()[f'routerctl_worker_inflight{{worker="{url}"}}'] == 0
+            inflight = f'routerctl_worker_inflight{{worker="{url}"}}'
+            eventually(lambda: crew.scraped()[inflight] == 0, "planes to have told that nothing is in flight")
             assert f"worker {url} was restarted" in crew.logged
 
 

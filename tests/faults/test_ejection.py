@@ -49,6 +49,7 @@ def test_a_worker_that_fails_more_than_the_others_is_ejected_and_comes_back(tmp_
         eventually(lambda: ejections(router, bad) == 1, "the ejection")
         eventually(lambda: told(router, bad)["state"] == "ejected", "the state")
         assert "of its requests succeed, of its pool's" in told(router, bad)["reason"]
+        eventually(lambda: b"ejected" in router.runtime.table.read_bytes(), "the ejection in the published table")
         version = value(router, "routerctl_table_version")
         eventually(lambda: value(router, "routerctl_plane_table_version") >= 2 * version, "both planes to know")
         forget(bad)

@@ -16,14 +16,13 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from controlplane.totals import HistogramTotal, Labels, Totals
 from controlplane.worker_metrics import WorkerFacts, breaker_of
 from shared import catalog
+from shared.routes import ROUTES
 from shared.table import BreakerState, RoutingTable
 
 _PREFIX = "vllm_router_"
 _CB_STATES: dict[BreakerState, int] = {"closed": 0, "open": 1, "half-open": 2}
 _BOUNDS = (*map(str, catalog.LATENCY.buckets), "+Inf")
-_GENERATE = frozenset(
-    {"/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages", "/inference/v1/generate"}
-)
+_GENERATE = frozenset(route.path for route in ROUTES if route.generates)
 _EMBEDDINGS = "/v1/embeddings"
 _NO_FAILURE = ("", "client_left")
 

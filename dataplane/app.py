@@ -10,11 +10,11 @@ import asyncio
 
 from dataplane.client import Client
 from dataplane.fleet_commands import FleetCommands
-from dataplane.fleet_routes import FleetRequest, is_fleet_path
+from dataplane.fleet_routes import FleetRequest
 from dataplane.forward import Forwarder
 from dataplane.own_routes import NOT_READY, OWN_ROUTES, Answer, draining
-from shared.catalog import route_label
-from shared.errors import RouterError, method_not_allowed
+from shared.errors import RouterError, admin_not_on_main, method_not_allowed, unknown_path
+from shared.routes import UNKNOWN
 
 
 class PlaneApplication:
@@ -33,23 +33,31 @@ class PlaneApplication:
         except RouterError as error:
             self._refuse(client, error)
             return
-        route = OWN_ROUTES.get(client.path)
-        if self._forwarder.draining:
+        forwarder = self._forwarder
+        if forwarder.draining:
             client.is_last = True
-            route = draining if client.path in NOT_READY and not self._forwarder.ready else route
-        if route is not None:
-            self._answer_itself(client, route(self._forwarder.fleet.view))
-        elif is_fleet_path(client.path):
-            FleetRequest(self._forwarder, self._commands, client).begin()
+        route = client.route
+        if route.owner == "worker":
+            if route is UNKNOWN and forwarder.fleet.view.settings.strict_paths:
+                self._refuse(client, unknown_path())
+            else:
+                forwarder.forward(client)
+        elif route.owner == "plane":
+            is_ending = forwarder.draining and not forwarder.ready and client.path in NOT_READY
+            self._answer_itself(client, (draining if is_ending else OWN_ROUTES[client.path])(forwarder.fleet.view))
+        elif route.owner == "fleet":
+            FleetRequest(forwarder, self._commands, client).begin()
+        elif forwarder.fleet.view.settings.admin_on_main:
+            forwarder.forward(client)
         else:
-            self._forwarder.forward(client)
+            self._refuse(client, admin_not_on_main())
 
     def _refuse(self, client: Client, error: RouterError) -> None:
         accounting = self._forwarder.accounting
         accounting.accept()
         request_id = self._forwarder.request_id(client)
         client.answer_error(error, request_id)
-        accounting.reject(route_label(client.path), client.method, error)
+        accounting.reject(client.route.path, client.method, error)
         self._forwarder.refused(client, request_id, error)
         client.close()
 
@@ -61,10 +69,10 @@ class PlaneApplication:
             error = method_not_allowed(client.path, "GET, HEAD")
             request_id = self._forwarder.request_id(client)
             client.answer_error(error, request_id)
-            accounting.reject(route_label(client.path), client.method, error)
+            accounting.reject(client.route.path, client.method, error)
             self._forwarder.refused(client, request_id, error)
         else:
             client.answer_plainly(answer.status, answer.content_type, answer.body, self._forwarder.request_id(client))
             duration = self._loop.time() - arrived
-            accounting.finish(client.path, client.method, answer.status, duration, duration)
+            accounting.finish(client.route.path, client.method, answer.status, duration, duration)
         client.close()

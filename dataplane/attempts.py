@@ -278,7 +278,7 @@ class Attempts:
                 name_worker(headers, fleet.view, slot.id, self.tries)
             if status >= 500:
                 held.judge(status, headers)
-        if status < 400 or not may_be_sent_again(status, self._request.client.method, self._leg.not_run):
+        if status < 400 or not may_be_sent_again(status, self._request.retried_as, self._leg.not_run):
             if status >= 500:
                 self.tell(f"status {status}", gave_up=True)
             return True
@@ -346,7 +346,7 @@ class Attempts:
         wait = max(forwarder.pause_after(self._number), asked)
         attempt = Attempt(
             outcome,
-            self._request.client.method,
+            self._request.retried_as,
             self._number,
             status=status,
             reused=self.exchange is not None and self.exchange.reused,

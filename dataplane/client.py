@@ -11,6 +11,7 @@ from dataplane.lingering import Lingering
 from dataplane.server import ASGIMessage, FutureLike, Scope, Transaction, waiting
 from dataplane.upstream.head import one_cookie
 from shared.errors import WORKER_HEADER, RouterError, bad_request, error_body, payload_too_large
+from shared.routes import route_of
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -49,6 +50,7 @@ class Client:
         "is_last",
         "method",
         "path",
+        "route",
         "scope",
         "started",
     )
@@ -59,6 +61,7 @@ class Client:
         self.scope: Scope = scope
         self.method: str = scope["method"]
         self.path: str = scope["path"]
+        self.route = route_of(self.path)
         self.headers: Headers = scope["headers"]
         if scope.get("http_version") == "2":
             self.headers = one_cookie(self.headers)
@@ -277,8 +280,8 @@ class Client:
         self.answer(status, headers, b"" if self.method == "HEAD" else body)
 
     def answer_error(self, error: RouterError, request_id: bytes) -> None:
-        """Send an error of the router's own, in OpenAI's shape."""
-        body = error_body(error, request_id.decode("latin-1"))
+        """Send an error of the router's own, in the shape that the route's clients know."""
+        body = error_body(error, request_id.decode("latin-1"), self.route.dialect)
         headers = [
             (b"content-type", b"application/json"),
             (b"content-length", b"%d" % len(body)),

@@ -15,7 +15,6 @@ from dataplane.fleet import Fleet
 from dataplane.fleet_commands import FleetCommands
 from dataplane.forward import Forwarder
 from dataplane.own_routes import JSON, TEXT, Answer
-from shared.catalog import route_label
 from shared.decoding import DECODE_ERRORS
 from shared.errors import RouterError, admin_not_on_main, control_plane_down, method_not_allowed, payload_too_large
 from shared.messages import FleetAnswer, FleetVerb
@@ -23,19 +22,6 @@ from shared.worker_attributes import NOTHING_SAID, WorkerAttributes, wrong_attri
 
 MAX_BODY = 64 * 1024
 _ONE = "/workers/"
-_METHODS = {
-    "/list_workers": ("GET", "HEAD"),
-    "/get_loads": ("GET", "HEAD"),
-    "/workers": ("GET", "HEAD", "POST"),
-    "/add_worker": ("POST",),
-    "/remove_worker": ("POST",),
-    "/flush_cache": ("POST",),
-    "/get_server_info": ("GET", "HEAD"),
-    "/get_model_info": ("GET", "HEAD"),
-    "/health_generate": ("GET", "HEAD"),
-    "/finish_session": ("POST",),
-}
-_ONE_METHODS = ("GET", "HEAD", "DELETE")
 _OF_FIRST_WORKER = ("/get_server_info", "/get_model_info", "/health_generate")
 
 
@@ -56,11 +42,6 @@ class WorkerConfigRequest(msgspec.Struct):
         for name, fault in wrong_attributes(said):
             raise ValueError(f"{'worker_type' if name == 'role' else name} {fault}")
         return msgspec.convert(said, WorkerAttributes)
-
-
-def is_fleet_path(path: str) -> bool:
-    """Whether a path is one of these."""
-    return path in _METHODS or path.startswith(_ONE)
 
 
 def tell(fleet: Fleet, path: str) -> Answer:
@@ -127,7 +108,7 @@ class FleetRequest:
     def begin(self) -> None:
         """Take it in."""
         client = self._client
-        methods = _METHODS.get(client.path, _ONE_METHODS)
+        methods = client.route.methods
         is_shown = self._forwarder.fleet.view.settings.admin_on_main
         if is_shown and client.path in _OF_FIRST_WORKER and client.method in methods:
             self._forwarder.forward(client, to_first=True)
@@ -195,7 +176,7 @@ class FleetRequest:
     def _left(self) -> None:
         if self._number is not None:
             self._commands.forget(self._number)
-        route, method = route_label(self._client.path), self._client.method
+        route, method = self._client.route.path, self._client.method
         self._forwarder.accounting.abort("client", "receiving", route, method)
         self._client.close()
 
@@ -203,7 +184,7 @@ class FleetRequest:
         client = self._client
         request_id = self._forwarder.request_id(client)
         client.answer_error(error, request_id)
-        self._forwarder.accounting.reject(route_label(client.path), client.method, error)
+        self._forwarder.accounting.reject(client.route.path, client.method, error)
         self._forwarder.refused(client, request_id, error)
         client.close()
 
@@ -212,7 +193,7 @@ class FleetRequest:
         request_id = self._forwarder.request_id(client)
         client.answer_plainly(answer.status, answer.content_type, answer.body, request_id)
         duration = self._forwarder.loop.time() - self._arrived
-        self._forwarder.accounting.finish(route_label(client.path), client.method, answer.status, duration, duration)
+        self._forwarder.accounting.finish(client.route.path, client.method, answer.status, duration, duration)
         client.close()
 
 

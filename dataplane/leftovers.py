@@ -11,7 +11,6 @@ from dataplane.accounting import AbortedBy
 from dataplane.exchange import Exchange
 from dataplane.receipts import Try
 from dataplane.usage import Usage, usage_of
-from shared.catalog import route_label
 from shared.errors import RouterError
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ def leave_behind(
     usage: Usage | None = None
     now = forwarder.loop.time()
     first_byte = exchange.first_byte_at if exchange is not None else 0.0
-    route, method, model = route_label(client.path), client.method, accounting.model_label(request.model)
+    route, method, model = client.route.path, client.method, accounting.model_label(request.model)
     if ended is None and exchange is not None:
         status = exchange.status
         accounting.finish(route, method, status, now - arrived, first_byte - arrived, model)

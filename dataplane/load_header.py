@@ -22,7 +22,8 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
-PATHS = frozenset({"/v1/chat/completions", "/v1/completions"})
+from shared.routes import Route
+
 FORMAT = b"endpoint-load-metrics-format"
 FIGURES = b"endpoint-load-metrics"
 ASKING = b"%b: TEXT\r\n" % FORMAT
@@ -39,9 +40,9 @@ class QueueFigures(NamedTuple):
     kv_usage: float
 
 
-def may_ask(path: str, fields: Mapping[bytes, bytes]) -> bool:
+def may_ask(route: Route, fields: Mapping[bytes, bytes]) -> bool:
     """Whether the router may ask with a request: vLLM would answer, and the client has not asked by itself."""
-    return path in PATHS and FORMAT not in fields
+    return route.tells_load and FORMAT not in fields
 
 
 def taken_out(headers: list[tuple[bytes, bytes]]) -> QueueFigures | None:

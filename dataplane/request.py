@@ -34,7 +34,7 @@ from dataplane.upstream.head import Headers, field_lines, request_line
 from shared.errors import (
     RouterError,
     body_timeout,
-    error_body,
+    error_event,
     internal,
     no_worker,
     payload_too_large,
@@ -110,6 +110,12 @@ class Request:
         """The head's fields by their names in lower case."""
         return self.client.fields
 
+    @property
+    def retried_as(self) -> str:
+        """The method by whose rules it is retried: what needs no engine may be sent again like a GET."""
+        client = self.client
+        return "GET" if client.route.is_computed else client.method
+
     def prepare_for(self, policy: Policy) -> None:
         """Let `prepared` be what this policy's preparation came to."""
         self.prepared = self.preparations.get(type(policy))
@@ -143,7 +149,7 @@ class Request:
                     raise unreadable_body() from None
                 self._forwarder.accounting.spliced["kv_transfer_params"] += 1
             self.body = body
-            self.may_ask_for_load = settings.load_header and may_ask(client.path, client.fields)
+            self.may_ask_for_load = settings.load_header and may_ask(client.route, client.fields)
             attempts = self._attempts = self._attempts_in(view)
             preparing = None
             if view.prepares:
@@ -335,7 +341,7 @@ class Request:
         if exchange is not None and any(
             name == b"content-type" and value.startswith(b"text/event-stream") for name, value in exchange.headers
         ):
-            self.client.send(b"data: %b\n\n" % error_body(error, self.id.decode("latin-1")), more=True)
+            self.client.send(error_event(error, self.id.decode("latin-1"), self.client.route.dialect), more=True)
         self._end(by)
 
     def _break_off(self, error: RouterError, by: AbortedBy) -> None:

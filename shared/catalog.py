@@ -68,6 +68,7 @@ ERRORS = Metric(
         ("client", "method_not_allowed"),
         ("client", "request_body_timeout"),
         ("client", "payload_too_large"),
+        ("client", "unknown_path"),
         ("client", "write_timeout"),
         ("router", "control_plane_down"),
         ("router", "internal_error"),
@@ -231,23 +232,8 @@ HISTOGRAMS = (
 MAX_MODELS = 100
 """Values of the `model` label besides `other` that one plane gives out, and that sums over planes have."""
 
-KNOWN_ROUTES = frozenset(
-    {
-        "/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses", "/v1/messages",
-        "/v1/models", "/v1/rerank", "/v1/score", "/v1/audio/transcriptions", "/v1/audio/translations",
-        "/tokenize", "/detokenize", "/pooling", "/classify", "/score", "/rerank", "/health", "/readiness",
-        "/flush_cache", "/get_server_info", "/get_model_info", "/health_generate", "/list_workers", "/get_loads",
-        "/finish_session", "/workers", "/add_worker", "/remove_worker",
-        "/liveness", "/version", "/metrics", "/load", "/inference/v1/generate",
-    }
-)  # fmt: skip
 KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 OTHER = "other"
-
-
-def route_label(path: str) -> str:
-    """Return the `route` label of a path. Unknown paths share one label: clients must not grow the metrics."""
-    return path if path in KNOWN_ROUTES else OTHER
 
 
 def method_label(method: str) -> str:

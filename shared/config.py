@@ -192,6 +192,8 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     # As long as an ejection: prefix caches fill and kernels are compiled within it.
     slow_start_secs: float = 30.0
     max_payload_size: int = 536_870_912
+    # Off: vllm-router passes any path on, and workers may have more than vLLM 0.32 has.
+    strict_paths: bool = False
     # Wrong ones end a vLLM engine, and clients have no use for them.
     trust_kv_transfer_params: bool = False
     request_id_headers: tuple[str, ...] = ("x-request-id", "x-correlation-id", "x-trace-id", "request-id")
@@ -308,6 +310,7 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             prefill_timeout=float(self.prefill_timeout_secs),
             decode_first_byte_timeout=float(self.decode_first_byte_timeout_secs),
             max_payload_size=self.max_payload_size,
+            strict_paths=self.strict_paths,
             refuse_client_rank=self.refuse_client_rank,
             trust_kv_transfer_params=self.trust_kv_transfer_params,
             request_id_headers=tuple(name.lower() for name in self.request_id_headers),

@@ -1,4 +1,4 @@
-"""Every error body that the router itself sends to a client, in OpenAI's shape.
+"""Every error body that the router itself sends to a client, in OpenAI's shape or Anthropic's.
 
 `type` says which side failed and `code` what happened; both are stable, so clients may switch on them.
 `message` gives the cause and what to do next, and ends with the request's id.
@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import Literal
 
 import msgspec
+
+from shared.routes import Dialect
 
 CLIENT = "invalid_request_error"
 ROUTER = "router_error"
@@ -70,11 +72,46 @@ class _Body(msgspec.Struct):
     error: _Error
 
 
-def error_body(error: RouterError, request_id: str) -> bytes:
-    """Return the JSON body."""
+_ANTHROPIC = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    405: "invalid_request_error",
+    408: "invalid_request_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+}
+"""Anthropic's error types by status; all others are `api_error`."""
+
+
+class _AnthropicError(msgspec.Struct):
+    type: str
+    message: str
+
+
+class _AnthropicBody(msgspec.Struct):
+    type: Literal["error"]
+    error: _AnthropicError
+    request_id: str
+
+
+def error_body(error: RouterError, request_id: str, dialect: Dialect = "openai") -> bytes:
+    """Return the JSON body, as the clients of that API know it."""
     worker = f" Worker: {error.worker}." if error.worker is not None else ""
     message = f"{error.message}{worker} (request id: {request_id})"
+    if dialect == "anthropic":
+        kind = _ANTHROPIC.get(error.status, "api_error")
+        return msgspec.json.encode(_AnthropicBody("error", _AnthropicError(kind, message), request_id))
     return msgspec.json.encode(_Body(_Error(message, error.side, error.param, error.code)))
+
+
+def error_event(error: RouterError, request_id: str, dialect: Dialect = "openai") -> bytes:
+    """Return the last event of a stream that breaks off."""
+    name = b"event: error\n" if dialect == "anthropic" else b""
+    return b"%bdata: %b\n\n" % (name, error_body(error, request_id, dialect))
 
 
 def model_not_found(model: str, known: tuple[str, ...]) -> RouterError:
@@ -147,8 +184,18 @@ def bad_answer(what: str) -> RouterError:
     return RouterError(502, "bad_worker_answer", f"The worker's answer {what}. Try again.", side=WORKER)
 
 
+def unknown_path() -> RouterError:
+    """A path without a row in the table of routes, with `--strict-paths`."""
+    return RouterError(
+        404,
+        "unknown_path",
+        "This router passes known paths only (--strict-paths), and this is none. docs/api.md lists them.",
+        side=CLIENT,
+    )
+
+
 def admin_not_on_main() -> RouterError:
-    """The endpoints about the fleet are off on this port."""
+    """The endpoints about the fleet, and about engines, are off on this port."""
     return RouterError(
         404,
         "admin_not_on_main",

@@ -146,6 +146,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     prefill_timeout: float = 300.0
     decode_first_byte_timeout: float = 120.0
     max_payload_size: int = 536_870_912
+    strict_paths: bool = False
     refuse_client_rank: bool = False
     trust_kv_transfer_params: bool = False
     request_id_headers: tuple[str, ...] = ("x-request-id", "x-correlation-id", "x-trace-id", "request-id")

@@ -258,6 +258,7 @@ HELP: dict[str, tuple[str, str]] = {
         "Time in which the share of a worker that has become ready grows to a full one; 0 gives it at once.",
     ),
     "max_payload_size": ("BYTES", "Largest request body taken."),
+    "strict_paths": ("", "Refuse paths that are not in the table of docs/api.md with 404, instead of passing them on."),
     "trust_kv_transfer_params": (
         "",
         "Forward clients' kv_transfer_params; by default they are taken out, as wrong ones end a vLLM engine.",

@@ -123,6 +123,7 @@ def start(
     disable_ejection: Annotated[Text, option("disable_ejection")] = None,
     slow_start_secs: Annotated[Text, option("slow_start_secs")] = None,
     max_payload_size: Annotated[Text, option("max_payload_size")] = None,
+    strict_paths: Annotated[Text, option("strict_paths")] = None,
     trust_kv_transfer_params: Annotated[Text, option("trust_kv_transfer_params")] = None,
     request_id_headers: Annotated[Texts, option("request_id_headers")] = None,
     expose_worker: Annotated[Text, option("expose_worker")] = None,

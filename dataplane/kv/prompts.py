@@ -25,6 +25,7 @@ from dataplane.kv.conversations import (
 from shared.decoding import DECODE_ERRORS
 from shared.kv_chain import chain, encode_extra, root
 from shared.kv_config import tokenizer_folders
+from shared.routes import route_of
 
 if TYPE_CHECKING:
     from dataplane.kv.tokenizer import ModelTokenizer
@@ -33,7 +34,6 @@ MOST_BODY: Final = 1024 * 1024
 """Bytes of a body that is read: parsing holds the interpreter's lock, 2 ms for so many."""
 MOST_PENDING: Final = 32
 """Prompts that wait to be read; more are chosen for without: they would wait longer than a cached prefix saves."""
-_PATHS: Final = frozenset({"/v1/completions", "/v1/chat/completions", "/v1/responses", "/v1/messages"})
 
 WHY: Final[Mapping[str, str]] = {
     "no_tokenizer": "prompts can not be read without the model's tokenizer; give its folder with --tokenizer",
@@ -105,7 +105,7 @@ class Prompts:
 
     def why_not(self, path: str, body: bytes | bytearray) -> str | None:
         """Return why a request's prompt will not be read, without looking into it; None when it will."""
-        if path not in _PATHS:
+        if not route_of(path).hands_over:
             return "unreadable"
         if len(body) > MOST_BODY:
             return "too_large"

@@ -7,9 +7,8 @@ import re
 import msgspec
 
 from shared.decoding import DECODE_ERRORS
+from shared.routes import route_of
 
-PATHS = frozenset({"/v1/completions", "/v1/chat/completions", "/v1/responses", "/v1/messages"})
-"""Those whose answers hand over KV cache."""
 _is_one_prompt = re.compile(rb'\s*(?:"|\[\s*\d)').match
 """A text, or a list of token ids. Of several prompts only the first one would be handed over."""
 
@@ -53,7 +52,7 @@ def can_be_disaggregated(method: str, path: str, body: bytes | bytearray, *, sev
     - What goes on later or was begun before (`background`, `previous_response_id`) is known to one worker only.
     - A client's own orders for moving KV cache, where clients are trusted, are for one worker.
     """
-    if method != "POST" or path not in PATHS:
+    if method != "POST" or not route_of(path).hands_over:
         return False
     try:
         asked = _decode(body)

@@ -11,15 +11,12 @@ that decodes slowly shows nothing but requests. The fractions are by the evaluat
 from __future__ import annotations
 
 from dataplane.policies.base import Candidate
+from shared.routes import route_of
 
 _OF_PREFILL = 0.2
 _OF_MEAN = 0.15
 _NEWEST = 1 / 64
 """Weight of the newest prompt in the mean."""
-_NOT_COMPUTED = frozenset(
-    {"/tokenize", "/v1/messages/count_tokens", "/v1/chat/completions/render", "/v1/completions/render"}
-)
-"""Paths whose answers come from an engine's server alone."""
 
 
 class Queues:
@@ -45,4 +42,4 @@ class Queues:
     def join(self, path: str, computed: float) -> int:
         """Note a prompt that has `computed` tokens to compute; return how many of them an engine will be busy with."""
         self.mean += (max(0.0, computed) - self.mean) * _NEWEST
-        return 0 if path in _NOT_COMPUTED else max(0, int(computed))
+        return 0 if route_of(path).is_computed else max(0, int(computed))

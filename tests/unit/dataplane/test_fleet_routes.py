@@ -16,9 +16,7 @@ from dataplane.app import PlaneApplication
 from dataplane.client import Client
 from dataplane.fleet import Fleet
 from dataplane.fleet_commands import FleetCommands
-from dataplane.fleet_routes import _METHODS
 from dataplane.forward import Forwarder
-from shared.catalog import KNOWN_ROUTES
 from shared.messages import FleetAnswer, FleetVerb, LoadReport, WorkerLoad
 from shared.table import Settings, Stamp, Worker, make_table
 from shared.transfer_attributes import TransferAttributes
@@ -286,7 +284,3 @@ def test_commands_under_way_are_bounded() -> None:
             port.commands.forget(number)
 
     play(scene)
-
-
-def test_each_has_a_label_of_its_own() -> None:
-    assert set(_METHODS) <= KNOWN_ROUTES

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from dataplane.load_header import FIGURES, QueueFigures, may_ask, read, taken_out
 from shared.messages import LOAD_UNKNOWN_AFTER, WorkerLoad
+from shared.routes import route_of
 from tests.unit.dataplane.forward_bench import Bench, Run, workers
 from tests.unit.dataplane.scripted_worker import Asked
 from tests.unit.dataplane.test_fleet import TestFleet, table, with_fleet, worker
@@ -61,9 +62,9 @@ def test_it_is_taken_out_and_nothing_else() -> None:
 
 
 def test_only_where_vllm_answers_and_the_client_has_not_asked() -> None:
-    assert may_ask("/v1/chat/completions", {})
-    assert not may_ask("/v1/embeddings", {})
-    assert not may_ask("/v1/completions", {ASKED: b"JSON"})
+    assert may_ask(route_of("/v1/chat/completions"), {})
+    assert not may_ask(route_of("/v1/embeddings"), {})
+    assert not may_ask(route_of("/v1/completions"), {ASKED: b"JSON"})
 
 
 def test_an_answer_tells_of_the_queue_and_the_last_reading_of_what_runs() -> None:

@@ -17,8 +17,8 @@ from dataplane.fleet import Fleet
 from dataplane.fleet_view import FleetView
 from dataplane.forward import Forwarder
 from dataplane.own_routes import OWN_ROUTES, health, liveness, models, readiness
-from shared.catalog import KNOWN_ROUTES
 from shared.log_output import LogOutput
+from shared.routes import ROUTES
 from shared.table import ModelCard, Role, Settings, Worker, WorkerState, make_table
 from tests.unit.dataplane.fake_granian import FakeTransaction
 
@@ -104,8 +104,8 @@ def test_models_in_openais_shape_each_byte_for_byte() -> None:
     assert json.loads(models(view()).body) == {"object": "list", "data": []}
 
 
-def test_each_own_route_has_a_label_of_its_own() -> None:
-    assert set(OWN_ROUTES) <= KNOWN_ROUTES
+def test_each_route_that_a_plane_answers_has_an_answer() -> None:
+    assert set(OWN_ROUTES) == {route.path for route in ROUTES if route.owner == "plane"}
 
 
 @pytest.mark.parametrize(("method", "is_logged"), [("GET", False), ("POST", True)])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,32 +11,12 @@ from shared.catalog import (
     COUNTERS,
     HISTOGRAMS,
     KNOWN_METHODS,
-    KNOWN_ROUTES,
     LATENCY_BUCKETS,
     OTHER,
     method_label,
-    route_label,
 )
 
 METRICS = (*COUNTERS, *HISTOGRAMS)
-
-
-@given(st.text() | st.from_regex(r"/v1/[a-z/]{0,20}", fullmatch=True))
-def test_any_path_has_one_of_a_few_labels(path: str) -> None:
-    label = route_label(path)
-    assert label in KNOWN_ROUTES | {OTHER}
-    assert label == path or path not in KNOWN_ROUTES
-
-
-@pytest.mark.parametrize("path", ["", "/", "/V1/models", "/v1/models/", "/v1/models/x", "//health", "other"])
-def test_what_only_looks_like_a_route_is_another(path: str) -> None:
-    assert route_label(path) == OTHER
-
-
-def test_known_routes_are_their_own_labels() -> None:
-    assert {route_label(path) for path in KNOWN_ROUTES} == KNOWN_ROUTES
-    assert OTHER not in KNOWN_ROUTES
-    assert len(KNOWN_ROUTES) < 50
 
 
 @given(st.text())

@@ -16,6 +16,7 @@ from shared.errors import (
     bad_answer,
     bad_request,
     error_body,
+    error_event,
     internal,
     method_not_allowed,
     model_not_found,
@@ -53,6 +54,21 @@ def test_status_code_and_side_are_stable(error: RouterError, status: int, code: 
         }
     }
     assert str(error) == error.message
+
+
+@pytest.mark.parametrize(("error", "status", "code", "side"), EVERY)
+def test_anthropics_clients_get_their_own_shape(error: RouterError, status: int, code: str, side: str) -> None:
+    body = json.loads(error_body(error, "req-1", "anthropic"))
+    kind = body["error"].pop("type")
+    assert body == {
+        "type": "error",
+        "error": {"message": f"{error.message} (request id: req-1)"},
+        "request_id": "req-1",
+    }
+    assert (kind == "api_error") == (status in (500, 502))
+    assert error_event(error, "req-1", "anthropic") == b"event: error\ndata: %b\n\n" % error_body(
+        error, "req-1", "anthropic"
+    )
 
 
 def test_codes_are_different() -> None:

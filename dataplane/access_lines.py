@@ -63,6 +63,7 @@ class AccessLine(msgspec.Struct, omit_defaults=True):
     table: str = ""
     attempts: tuple[_Attempt, ...] = ()
     body: str | None = None
+    trace: str = ""
 
 
 _LEVELS = {number: name.lower() for name, number in logging.getLevelNamesMapping().items() if name != "WARN"}
@@ -84,7 +85,7 @@ def level_of(outcome: str, status: int, success: int) -> int:
 def access_line(ended: Ended, process: str, ago: float) -> AccessLine:
     """Return a line; `ago` is what turns the loop's time into Unix time, in seconds."""
     level, row, cause, client, usage, body = ended
-    request_id, method, path, model, (began, first_byte, over), outcome, status, _, policy, stamp, tries = row
+    request_id, method, path, model, (began, first_byte, over), outcome, status, _, policy, stamp, tries, trace = row
     # By position, in the order of the fields: this is most of what a line costs.
     return AccessLine(
         iso_time(over + ago),
@@ -108,6 +109,7 @@ def access_line(ended: Ended, process: str, ago: float) -> AccessLine:
         _table(stamp.epoch, stamp.version),
         tuple([_Attempt(one.worker, one.pool, round(one.began - began, 3), one.failed) for one in tries]),
         body[:MOST_PROMPT].decode("utf-8", "backslashreplace") if body else None,
+        trace,
     )
 
 
@@ -146,6 +148,8 @@ def as_text(line: AccessLine, ended: Ended, ago: float) -> bytes:
     if line.client:
         parts.append(f"client={line.client}")
     parts.append(f"id={plain(line.id)}")
+    if line.trace:
+        parts.append(f"trace={line.trace}")
     if line.body is not None:
         parts.append(f"body={plain(line.body)}")
     return " ".join(parts).encode() + b"\n"

@@ -46,14 +46,13 @@ class Attempts:
 
     __slots__ = (
         "_asks",
-        "_dial",
         "_forwarder",
         "_held",
         "_is_over",
         "_leg",
         "_message",
         "_number",
-        "_pause",
+        "_pending",
         "_request",
         "_try",
         "_waited",
@@ -75,9 +74,9 @@ class Attempts:
         self.silent: list[Slot] = []
         self._number = number
         self._waited = 0.0
-        self._pause: asyncio.TimerHandle | None = None
+        # The connection that is being made, or the pause before another attempt.
+        self._pending: Dial | asyncio.TimerHandle | None = None
         self._held: Held | None = None
-        self._dial: Dial | None = None
         self._asks = False
         self._is_over = False
         self.exchange: Exchange | None = None
@@ -105,27 +104,23 @@ class Attempts:
         """Give back what is held, in whatever phase; the worker's connection is closed at once."""
         self._is_over = True
         self._abandon()
-        if self._dial is not None or self._pause is not None:
-            self._stop()
+        self._stop()
 
-    def stalled(self) -> None:
+    def stalled(self, what: str = "the answer stands still", *, gave_up: bool = True) -> None:
         """Know that the answer has stood still for too long."""
         if self._held is not None:
             self._held.blame("stalled")
-        self.tell("the answer stands still", gave_up=True)
+        self.tell(what, gave_up=gave_up)
 
     def forsake(self) -> None:
         """Know the same, and let the worker go: another attempt follows."""
-        if self._held is not None:
-            self._held.blame("stalled")
-        self.tell("nothing of the answer came", gave_up=False)
+        self.stalled("nothing of the answer came", gave_up=False)
         self._stop()
         self._abandon()
 
     def tell(self, what: str, *, gave_up: bool) -> None:
         """Log a failure of the worker at hand; one that the client does not notice is worth less."""
-        level = logging.WARNING if gave_up else logging.INFO
-        text = what if gave_up else f"{what}; another attempt follows"
+        level, text = (logging.WARNING, what) if gave_up else (logging.INFO, f"{what}; another attempt follows")
         worker = self._held.slot.id if self._held is not None else ""
         if self._try is not None:
             self._try.failed = what
@@ -208,7 +203,7 @@ class Attempts:
 
     def reroute(self) -> None:
         """Choose again at once if the worker that the request waits for has left."""
-        if self._dial is None or self._held is None or not self._held.slot.has_left:
+        if self._pending is None or self._held is None or not self._held.slot.has_left:
             return
         # Nothing was asked of it, so this was no attempt.
         self.withdraw("left before the request was sent to it")
@@ -219,15 +214,17 @@ class Attempts:
     def _hold(self, slot: Slot, attempt: Try, *, probing: bool = False, expected: int = 0) -> None:
         self._try = attempt
         self.tries.append(attempt)
+        if self._request.trace is not None:
+            attempt.span = self._request.trace.attempt()
         self._held = Held(self._forwarder, self._leg, slot, probing=probing, expected=expected)
         self._number += 1
 
     def _connect(self, slot: Slot) -> None:
         forwarder = self._forwarder
-        self._dial = Dial(forwarder.loop, slot.pool, forwarder.fleet.view.settings.connect_timeout, self._connected)
+        self._pending = Dial(forwarder.loop, slot.pool, forwarder.fleet.view.settings.connect_timeout, self._connected)
 
     def _connected(self, connection: UpstreamConnection | None, error: BaseException | None) -> None:
-        self._dial = None
+        self._pending = None
         if connection is not None and self._held is not None:
             self._forwarder.accounting.connect.observe(self._forwarder.loop.time() - self.tries[-1].began)
             self._send(self._held.slot, connection)
@@ -253,6 +250,8 @@ class Attempts:
         exchange.holds_preamble = self._leg.pool == "decode"
         self._asks = request.may_ask_for_load and slot.asks_for_load(self._forwarder.loop.time())
         asking = ASKING if self._asks else b""
+        if self._try is not None and self._try.span is not None:
+            asking += self._try.span.line
         assert self._message is not None  # noqa: S101 - made when the worker was chosen
         line, fields, body = self._message
         exchange.send(connection, b"%b%b\r\n%b%b%b" % (line, slot.authority, slot.rank_line, asking, fields), body)
@@ -323,6 +322,8 @@ class Attempts:
     def _abandon(self) -> None:
         # The exchange refers back to us; taking it out lets both go without the garbage collector.
         exchange, self.exchange = self.exchange, None
+        if self._try is not None and self._try.span is not None:
+            self._try.span.end(exchange, self._forwarder.loop.time())
         if exchange is not None:
             exchange.abandon()
         held, self._held = self._held, None
@@ -330,12 +331,9 @@ class Attempts:
             held.let_go()
 
     def _stop(self) -> None:
-        dial, self._dial = self._dial, None
-        if dial is not None:
-            dial.cancel()
-        if self._pause is not None:
-            self._pause.cancel()
-            self._pause = None
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.cancel()
 
     # --- what comes after it ---------------------------------------------------------------------------
 
@@ -381,12 +379,12 @@ class Attempts:
             return
         if step is Step.ANY_WORKER_LATER:
             self._waited += wait
-            self._pause = self._forwarder.loop.call_later(wait, self._after_pause)
+            self._pending = self._forwarder.loop.call_later(wait, self._after_pause)
         else:
             self._choose_again()
 
     def _after_pause(self) -> None:
-        self._pause = None
+        self._pending = None
         # Everybody was tried: begin anew, but not with the one that failed last if there is another.
         self.tried = self.tried[-1:]
         if not self.finds_somebody():

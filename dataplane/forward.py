@@ -20,6 +20,7 @@ from dataplane.request import Request
 from dataplane.request_lines import ended_lines, open_line
 from dataplane.retry import Attempt, RetryBudget, Step, backoff, denied, next_step
 from dataplane.slot import Slot
+from dataplane.tracing.tracing import Tracing
 from shared.breaker import ProbeNewsKind
 from shared.errors import RouterError
 from shared.messages import EvidenceKind
@@ -59,6 +60,7 @@ class Forwarder:
         cut_off: CutOff = _let_be,
         probe_news: ReportProbe = _tell_nobody,
         access: AccessLog | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         """Begin without requests; `cut_off` resets the connection of a client that takes nothing."""
         self.cut_off = cut_off
@@ -81,6 +83,7 @@ class Forwarder:
         self.failures = FailureLog(self.loop.time())
         self.receipts = Receipts(fleet.view.settings.receipts)
         self.access = access or AccessLog(self.loop)
+        self.tracing = tracing or Tracing(rng, self.loop.time)
 
     def drain(self, *, ready: bool) -> None:
         """From now on each answer is its connection's last: the plane is about to stop.
@@ -187,6 +190,7 @@ class Forwarder:
                 "",
                 view.table.stamp,
                 (),
+                "",
             )
             access.note(Ended(level, row, error.message, client.peer))
 

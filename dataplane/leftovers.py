@@ -60,14 +60,18 @@ def leave_behind(
     if tries:
         accounting.worker_seconds[model] += now - tries[0].began
     times = (arrived, first_byte, now)
-    view, keep = forwarder.fleet.view, forwarder.receipts.keep
-    row = keep(request.id, method, client.path, request.model, times, outcome, status, view, tries)
+    view, keep, trace = forwarder.fleet.view, forwarder.receipts.keep, request.trace
+    name = trace.name if trace is not None else ""
+    row = keep(request.id, method, client.path, request.model, times, outcome, status, view, tries, name)
     access = forwarder.access
     level = access.success if ended is None and status < 400 else level_of(outcome, status, access.success)
     if level >= access.least:
         cause = _cause_of(ended, tries, is_unreadable=is_unreadable)
         body = bytes(request.body[:MOST_PROMPT]) if access.shows_prompts else b""
         access.note(Ended(level, row, cause, client.peer, usage, body))
+    if trace is not None:
+        cause = _cause_of(ended, tries, is_unreadable=is_unreadable)
+        forwarder.tracing.note(Ended(level, row, cause, client.peer, usage), trace)
 
 
 def _account_for_answer(forwarder: Forwarder, exchange: Exchange, arrived: float, model: str) -> Usage | None:

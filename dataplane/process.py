@@ -9,6 +9,7 @@ import logging
 import random
 import signal
 import time
+from collections.abc import Iterator
 
 import msgspec
 import setproctitle
@@ -35,6 +36,8 @@ from dataplane.server import HttpServer
 from dataplane.status_socket import StatusSocket
 from dataplane.subscriber.client import SubscriberClient, load_last_known_good
 from dataplane.subscriber.link import Link, LocalLink
+from dataplane.tracing.exporter import Exporter
+from dataplane.tracing.tracing import Telling, Tracing
 from shared import catalog
 from shared.clock import SystemClock
 from shared.config import StartConfig, plane_fingerprint
@@ -48,6 +51,7 @@ from shared.receipt import Receipt
 from shared.request_lines import MAX_LINES, RequestLines
 from shared.runtime_dir import PlaneRecord, RuntimeDir, write_record
 from shared.table import RoutingTable
+from shared.traces_config import endpoint_url
 from shared.uplink import Uplink, remote_fingerprint
 
 logger = logging.getLogger(__name__)
@@ -123,6 +127,7 @@ class Plane:
             self._clients.cut_off,
             self._subscriber.report_probe,
             access,
+            Tracing(rng, self._fleet.now, self._tell_traces),
         )
         self._arrivals = Arrivals(PlaneApplication(self._forwarder, self._commands).handle)
         self._server = HttpServer(self._arrivals.announce, connections=shares.clients)
@@ -142,9 +147,13 @@ class Plane:
         settings = table.settings
         set_level(settings.log_level)
         self._access.use(settings.access_log, settings.log_level, prompts=settings.log_prompts)
+        self._forwarder.tracing.use(settings.otlp_traces_endpoint, settings.otel_sampling_ratio)
         self._fleet.adopt(table)
         self._forwarder.reroute()
         self._first_table.set()
+
+    def _tell_traces(self, endpoint: str) -> Telling:
+        return Exporter(endpoint_url(endpoint), f"plane {self._identity.label}", time.time() - self._fleet.now())
 
     def _take_fleet_answer(self, answer: FleetAnswer) -> None:
         self._commands.take(answer)
@@ -197,14 +206,17 @@ class Plane:
             kv_resyncs=self._kv.replica.resyncs,
             load_age=None if heard is None else now - heard,
             retry_budget=self._forwarder.budget.left(now),
-            counters=(*self._accounting.counter_series(), self._dropped()),
+            counters=(*self._accounting.counter_series(), *self._counted_elsewhere()),
             histograms=self._accounting.histogram_series(),
             outcomes=self._fleet.outcomes(),
             lacks=self._fleet.policy.lacks(),
         )
 
-    def _dropped(self) -> CounterSeries:
-        return CounterSeries(catalog.LOG_LINES_DROPPED.name, (), self._log.dropped + self._access.dropped)
+    def _counted_elsewhere(self) -> Iterator[CounterSeries]:
+        yield CounterSeries(catalog.LOG_LINES_DROPPED.name, (), self._log.dropped + self._access.dropped)
+        for outcome, count in self._forwarder.tracing.counts.items():
+            if count:
+                yield CounterSeries(catalog.TRACES.name, (outcome,), count)
 
     def _status(self) -> PlaneStatus:
         table = self._subscriber.table
@@ -262,6 +274,7 @@ class Plane:
                 for task in tasks:
                     task.cancel()
         finally:
+            self._forwarder.tracing.close()
             self._fleet.close()
             self._kv.close()
             context.destroy(linger=100)

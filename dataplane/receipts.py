@@ -21,6 +21,7 @@ from dataplane.load import Figures
 from dataplane.pd.pools import roles_of
 from dataplane.policies import Why
 from dataplane.slot import Slot
+from dataplane.tracing.context import AttemptSpan
 from shared.errors import OWN_HEADERS, WORKER_HEADER
 from shared.receipt import AttemptReceipt, ChoiceReceipt, LeftOut, LoadReceipt, Receipt
 from shared.table import Role, Stamp, Worker
@@ -52,7 +53,7 @@ class Detail:
 class Try:
     """One attempt: the worker, what for, when it began (the loop's time in seconds), and why it failed."""
 
-    __slots__ = ("began", "detail", "failed", "policy", "pool", "withdrawn", "worker")
+    __slots__ = ("began", "detail", "failed", "policy", "pool", "span", "withdrawn", "worker")
 
     def __init__(
         self, worker: str, began: float, detail: Detail | None, pool: PoolName = "plain", policy: str = ""
@@ -66,6 +67,8 @@ class Try:
         self.pool: PoolName = pool
         # It did not fail: what it was chosen for has come to nothing.
         self.withdrawn = False
+        # Of a request that is traced.
+        self.span: AttemptSpan | None = None
 
     def again(self, began: float) -> Try:
         """Return another one at the same worker, for which nobody had to choose."""
@@ -90,6 +93,7 @@ class Record(NamedTuple):
     policy: str
     stamp: Stamp
     tries: Sequence[Try]
+    trace: str
 
 
 Row = tuple[
@@ -104,8 +108,9 @@ Row = tuple[
     str,
     Stamp,
     Sequence[Try],
+    str,
 ]
-"""The fields of `Record`, in their order."""
+"""The fields of `Record`, in their order; the last is the trace's id, empty for none."""
 _NOBODY = frozenset({"rejected no_worker_available", "rejected model_not_found"})
 """Outcomes without an attempt for which the workers' states are the reason. All others had none to do with them."""
 
@@ -152,6 +157,7 @@ class Receipts:
         status: int,
         view: FleetView,
         tries: Sequence[Try],
+        trace: str = "",
     ) -> Row:
         """Remember a request that has ended under `view`; return what is remembered."""
         is_nobody = not tries and outcome in _NOBODY
@@ -170,6 +176,7 @@ class Receipts:
             tries[-1].policy if tries else view.policy_of(model).name,
             view.table.stamp,
             tries,
+            trace,
         )
         self._last.append(row)
         if outcome != "answered" or status >= 500 or (len(tries) > 1 and any(one.failed for one in tries)):
@@ -228,6 +235,7 @@ def receipt(record: Record, *, plane: str, arrived: float) -> Receipt:
         epoch=record.stamp.epoch,
         version=record.stamp.version,
         model=record.model,
+        trace=record.trace,
         first_byte=first_byte - began if first_byte else None,
         attempts=tuple(_attempt(one, record, record.tries[:number]) for number, one in enumerate(record.tries)),
         left_out=tuple(_left_out(view, record.model, frozenset(), (), {})) if view is not None else (),

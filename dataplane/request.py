@@ -30,6 +30,7 @@ from dataplane.preparing import Preparing, prepare
 from dataplane.retry import NOT_RUN_STATUSES
 from dataplane.splice import without_members
 from dataplane.timeouts import Phase, Place, Progress, limit_of
+from dataplane.tracing.context import REPLACED as TRACEPARENT_FIELD
 from dataplane.upstream.head import Headers, field_lines, request_line
 from shared.errors import (
     RouterError,
@@ -78,6 +79,7 @@ class Request:
         "prepared",
         "rank",
         "to_first",
+        "trace",
     )
 
     def __init__(self, forwarder: Forwarder, client: Client, request_id: bytes, *, to_first: bool = False) -> None:
@@ -97,6 +99,7 @@ class Request:
         self._ended = False
         self.may_ask_for_load = False
         self.rank: int | None = None
+        self.trace = forwarder.tracing.begin(client.fields) if forwarder.tracing.is_on else None
 
     # --- what a policy sees ----------------------------------------------------------------------------
 
@@ -206,6 +209,9 @@ class Request:
         line = request_line(client.method, client.scope["raw_path"], client.scope["query_string"])
         authorization = self._forwarder.fleet.worker_key.authorization
         replaced = OWN_RANK if self._forwarder.fleet.view.ranks else frozenset()
+        if self.trace is not None:
+            # Each attempt has its own.
+            replaced |= TRACEPARENT_FIELD
         request_id = self.id
         headers = client.headers
         if fields or without:

@@ -139,6 +139,12 @@ WORKER_FAILURES = Metric(
 )
 CONNECTIONS_OPENED = Metric("worker_connections_opened", "Connections opened to a worker.", ("worker",))
 LOG_LINES_DROPPED = Metric("log_lines_dropped", "Lines of planes' logs for which there was no room.")
+TRACES = Metric(
+    "traces",
+    "Traces of requests (--otlp-traces-endpoint): exported, failed at the collector, dropped for want of room, or "
+    "passed_over as there were more than a plane traces in a second.",
+    ("outcome",),
+)
 PLANE_RESYNCS = Metric("plane_resyncs", "Times a plane had to ask for the whole table.", ("plane",))
 PLANE_KV_RESYNCS = Metric("plane_kv_resyncs", "Times a plane had to ask for all that an engine holds.", ("plane",))
 
@@ -166,6 +172,7 @@ COUNTERS = (
     WORKER_FAILURES,
     CONNECTIONS_OPENED,
     LOG_LINES_DROPPED,
+    TRACES,
     PLANE_RESYNCS,
     PLANE_KV_RESYNCS,
 )

@@ -221,6 +221,10 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     access_log: str = "errors"
     # Prompts are the users' own.
     log_prompts: bool = False
+    # None: nobody is told of requests' spans.
+    otlp_traces_endpoint: str | None = None
+    # vllm-router's; planes limit by themselves how many traces they begin.
+    otel_sampling_ratio: float = 1.0
     # Off: a file that is saved while it is worked on may be right in form and wrong in content.
     watch_config: bool = False
 
@@ -328,6 +332,8 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             log_level=self.log_level,
             access_log=self.access_log,
             log_prompts=self.log_prompts,
+            otlp_traces_endpoint=self.otlp_traces_endpoint,
+            otel_sampling_ratio=self.otel_sampling_ratio,
         )
 
     def with_absolute_paths(self) -> StartConfig:

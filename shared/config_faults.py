@@ -18,6 +18,7 @@ from shared.kv_config import kv_problems
 from shared.logs import FORMATS, LEVELS
 from shared.policy_names import policy_fault
 from shared.remote_address import RemoteAddress, parse_remote_address
+from shared.traces_config import endpoint_fault
 from shared.worker_key import read_worker_key
 from shared.worker_rank import MAX_RANKS
 from shared.worker_url import check_worker_url, origin
@@ -101,6 +102,7 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "decode_first_byte_timeout_secs": (0, 604800),
     "max_payload_size": (1, 1 << 40),
     "receipts": (0, 1_000_000),
+    "otel_sampling_ratio": (0, 1),
     "hung_plane_secs": (0, 86400),
     "drain_delay_secs": (0, 3600),
     "shutdown_grace_secs": (0, 86400),
@@ -153,6 +155,9 @@ def faults(config: StartConfig) -> Iterator[Fault]:
             if not re.fullmatch(HEADER_NAME, name):
                 text = f"{flag_of(field)} has {name!r}; write header names, such as x-request-id"
                 yield Fault((field,), text, name)
+    endpoint = config.otlp_traces_endpoint
+    if endpoint is not None and (wrong := endpoint_fault(endpoint)) is not None:
+        yield Fault(("otlp_traces_endpoint",), f"--otlp-traces-endpoint {wrong}")
     yield from _tls_faults(config)
     for fields, said, part in discovery_problems(config):
         yield Fault(fields, said, part)

@@ -61,7 +61,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
 
     `policy` is that for whole requests for the model.
     `outcome` is `answered`, `rejected CODE` or `aborted by SIDE`; `status` is what the client got, 0 when nothing.
-    `epoch` and `version` tell the table that it ended under.
+    `epoch` and `version` tell the table that it ended under. `trace` is the id of its trace, empty without one.
     """
 
     request: str
@@ -76,6 +76,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     epoch: int
     version: int
     model: str | None = None
+    trace: str = ""
     first_byte: float | None = None
     attempts: tuple[AttemptReceipt, ...] = ()
     left_out: tuple[LeftOut, ...] = ()

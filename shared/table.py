@@ -163,6 +163,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_level: str = "info"
     access_log: str = "errors"
     log_prompts: bool = False
+    otlp_traces_endpoint: str | None = None
+    otel_sampling_ratio: float = 1.0
 
     def __post_init__(self) -> None:
         _as_floats(
@@ -189,6 +191,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "kv_session_ttl",
             "prefill_timeout",
             "decode_first_byte_timeout",
+            "otel_sampling_ratio",
         )
         if any(isinstance(credit, int) for credit in self.kv_credits):
             msgspec.structs.force_setattr(self, "kv_credits", tuple(map(float, self.kv_credits)))

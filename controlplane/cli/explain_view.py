@@ -19,6 +19,8 @@ def lines(receipt: Receipt) -> Iterator[str]:
         f"  {when:%Y-%m-%d %H:%M:%S}.{when.microsecond // 1000:03d}, plane {receipt.plane}, "
         f"table {receipt.epoch}.{receipt.version}, policy {receipt.policy}"
     )
+    if receipt.trace:
+        yield f"  trace {receipt.trace}"
     for number, attempt in enumerate(receipt.attempts, 1):
         yield from _attempt(number, attempt)
     if receipt.left_out:

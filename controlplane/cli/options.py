@@ -298,6 +298,14 @@ HELP: dict[str, tuple[str, str]] = {
         "",
         "Show the beginning of requests' bodies in these lines, with the prompts.",
     ),
+    "otlp_traces_endpoint": (
+        "URL",
+        "Send traces of requests to this OpenTelemetry collector, such as http://host:4318/v1/traces (OTLP over HTTP).",
+    ),
+    "otel_sampling_ratio": (
+        "SHARE",
+        "Share of requests, from 0 to 1, that begin a trace; those whose caller has decided go by that.",
+    ),
     "watch_config": (
         "",
         "Take the file named by --config up by itself when it has changed, as `routerctl reload` does.",

@@ -138,6 +138,8 @@ def start(
     log_dir: Annotated[Text, option("log_dir")] = None,
     access_log: Annotated[Text, option("access_log")] = None,
     log_prompts: Annotated[Text, option("log_prompts")] = None,
+    otlp_traces_endpoint: Annotated[Text, option("otlp_traces_endpoint")] = None,
+    otel_sampling_ratio: Annotated[Text, option("otel_sampling_ratio")] = None,
     watch_config: Annotated[Text, option("watch_config")] = None,
 ) -> int:
     """Start a router: a control plane and N data planes on one port.

@@ -16,6 +16,7 @@ from typing import Any
 from dataplane.accounting import Accounting
 from dataplane.attempts import Attempts
 from dataplane.client import Client
+from dataplane.dial import Dial
 from dataplane.fleet import Fleet
 from dataplane.forward import Forwarder
 from dataplane.pd.transaction import Disaggregated
@@ -100,7 +101,8 @@ class Bench:
     def pausing(self) -> bool:
         """Whether some request waits for its next attempt."""
         all_attempts = (request._attempts for request in self.forwarder._requests)
-        return any(isinstance(attempts, Attempts) and attempts._pause is not None for attempts in all_attempts)
+        waiting = [attempts._pending for attempts in all_attempts if isinstance(attempts, Attempts)]
+        return any(pending is not None and not isinstance(pending, Dial) for pending in waiting)
 
     def idle(self) -> int:
         return sum(slot.pool.idle for slot in self._slots)

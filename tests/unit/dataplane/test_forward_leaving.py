@@ -8,6 +8,7 @@ import pytest
 
 from dataplane import forward
 from dataplane.client import Client
+from dataplane.dial import Dial
 from dataplane.upstream.connection import UpstreamConnection
 from tests.unit.dataplane.fake_granian import FakeTransaction
 from tests.unit.dataplane.forward_bench import (
@@ -63,8 +64,8 @@ def test_the_client_leaves_while_a_connection_is_made(run: Run) -> None:
             assert bench.inflight() == 1
             attempts = bench.attempts()
             assert attempts is not None
-            assert attempts._dial is not None
-            connecting = attempts._dial._task
+            assert isinstance(attempts._pending, Dial)
+            connecting = attempts._pending._task
             transaction.leave()
             await bench.ended(transaction)
             assert bench.inflight() == 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 import pytest
 
 from dataplane import retry
+from dataplane.dial import Dial
 from dataplane.retry import RETRYABLE_STATUSES
 from dataplane.slot import Slot
 from tests.unit.dataplane.forward_bench import BODY, Bench, Run, error_of, well, workers
@@ -172,8 +173,9 @@ def test_a_request_ends_in_its_pause(run: Run, by: str, refused: bool) -> None:
                 await until(bench.pausing)
                 attempts = bench.attempts()
                 assert attempts is not None
-                pause = attempts._pause
+                pause = attempts._pending
                 assert pause is not None
+                assert not isinstance(pause, Dial)
                 # Nobody works on it now.
                 assert bench.inflight() == 0
                 if by == "client":

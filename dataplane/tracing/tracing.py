@@ -1,0 +1,118 @@
+"""A plane's traces: which requests are traced, and what waits to be told. All of it runs in the event loop."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from dataplane.access_lines import Ended
+from dataplane.token_bucket import TokenBucket
+from dataplane.tracing.context import Trace, begin
+
+BEGUN_PER_SECOND = 100.0
+"""Traces that a plane begins by itself. Telling of one costs about 0.3 ms, in a thread that the loop waits for."""
+CONTINUED_PER_SECOND = 500.0
+"""Those that callers have begun: they chose these requests, and a trace without its middle is of little use."""
+
+
+class Telling(Protocol):
+    """What takes ended requests; `dataplane.tracing.exporter`."""
+
+    exported: int
+    failed: int
+
+    def put(self, request: Ended, trace: Trace) -> bool:
+        """Take one; False when there is no room."""
+        ...
+
+    def close(self) -> None:
+        """Tell what is left, within a bounded time."""
+        ...
+
+
+Open = Callable[[str], Telling]
+"""Makes one for an endpoint."""
+
+
+class Tracing:
+    """`is_on` is all that a request asks while nobody wants traces."""
+
+    def __init__(self, rng: random.Random, now: Callable[[], float], opening: Open | None = None) -> None:
+        """`now` is the loop's time in seconds; without `opening` there are no traces."""
+        self._rng = rng
+        self._now = now
+        self._opening = opening
+        self._telling: Telling | None = None
+        self._endpoint: str | None = None
+        self._ratio = 1.0
+        self._begun = _bucket(now(), BEGUN_PER_SECOND)
+        self._continued = _bucket(now(), CONTINUED_PER_SECOND)
+        self._closed_exported = self._closed_failed = 0
+        self.is_on = False
+        self.passed_over = 0
+        """Requests that would have been traced but for the limits."""
+        self.dropped = 0
+        """Traces for which there was no room."""
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Traces by what became of them; see `shared.catalog.TRACES`."""
+        return {
+            "exported": self.exported,
+            "failed": self.failed,
+            "dropped": self.dropped,
+            "passed_over": self.passed_over,
+        }
+
+    @property
+    def exported(self) -> int:
+        """Traces that the collector took."""
+        return self._closed_exported + (self._telling.exported if self._telling is not None else 0)
+
+    @property
+    def failed(self) -> int:
+        """Traces that it did not take."""
+        return self._closed_failed + (self._telling.failed if self._telling is not None else 0)
+
+    def use(self, endpoint: str | None, ratio: float) -> None:
+        """Tell a collector from now on (None: nobody), of this share of the requests whose callers trace nothing."""
+        self._ratio = ratio
+        if endpoint == self._endpoint or self._opening is None:
+            return
+        self.close()
+        self._endpoint = endpoint
+        if endpoint is not None:
+            self._telling = self._opening(endpoint)
+            self.is_on = True
+
+    def begin(self, fields: Mapping[bytes, bytes]) -> Trace | None:
+        """Return the trace of a request with these fields; None when it has none."""
+        trace = begin(fields, self._ratio, self._rng)
+        if trace is None:
+            return None
+        bucket = self._continued if trace.parent_id else self._begun
+        if not bucket.has_token(self._now()):
+            self.passed_over += 1
+            return None
+        bucket.take()
+        return trace
+
+    def note(self, request: Ended, trace: Trace) -> None:
+        """Have a request told of that has ended."""
+        if self._telling is None or not self._telling.put(request, trace):
+            self.dropped += 1
+
+    def close(self) -> None:
+        """Tell what is left, and nothing more."""
+        telling, self._telling = self._telling, None
+        self.is_on = False
+        self._endpoint = None
+        if telling is not None:
+            telling.close()
+            self._closed_exported += telling.exported
+            self._closed_failed += telling.failed
+
+
+def _bucket(now: float, per_second: float) -> TokenBucket:
+    return TokenBucket(now, tokens=per_second, per_second=per_second, most=per_second)

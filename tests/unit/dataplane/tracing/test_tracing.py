@@ -1,0 +1,185 @@
+"""Which requests of a plane are traced, what is told of them, and that it is bounded."""
+
+from __future__ import annotations
+
+import random
+
+from dataplane.access_lines import Ended
+from dataplane.tracing.context import Trace
+from dataplane.tracing.spans import Span, spans_of
+from dataplane.tracing.tracing import BEGUN_PER_SECOND, CONTINUED_PER_SECOND, Tracing
+from tests.unit.dataplane.forward_bench import Bench, Run, hang, well, workers
+from tests.unit.dataplane.listening import refusing_port, until
+from tests.unit.dataplane.scripted_worker import Asked
+
+PARENT = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+class Kept:
+    """Keeps what it is told."""
+
+    def __init__(self, room: int = 1000) -> None:
+        self.exported = 0
+        self.failed = 0
+        self.told: list[tuple[Ended, Trace]] = []
+        self.is_closed = False
+        self._room = room
+
+    def put(self, request: Ended, trace: Trace) -> bool:
+        if len(self.told) >= self._room:
+            return False
+        self.told.append((request, trace))
+        self.exported += 1
+        return True
+
+    def close(self) -> None:
+        self.is_closed = True
+
+    def spans(self) -> dict[str, Span]:
+        ((request, trace),) = self.told
+        return {span.name: span for span in spans_of(request, trace)}
+
+
+def listen(bench: Bench, ratio: float = 1.0, room: int = 1000) -> Kept:
+    kept = Kept(room)
+    bench.forwarder.tracing = Tracing(random.Random(3), bench.forwarder.loop.time, lambda endpoint: kept)
+    bench.forwarder.tracing.use("http://collector", ratio)
+    return kept
+
+
+async def spoken(asked: Asked) -> None:
+    usage = b'"usage":{"prompt_tokens":7,"completion_tokens":3}'
+    await asked.answer(b'{"id":"x",%b,"traceparent":"%b"}' % (usage, asked.field(b"traceparent") or b""))
+
+
+async def sorry(asked: Asked) -> None:
+    await asked.answer(b"not now", status=503)
+
+
+def test_without_a_collector_a_callers_field_passes_as_it_came(run: Run) -> None:
+    async def test(bench: Bench) -> None:
+        async with workers(spoken) as (one,):
+            bench.serve(one.url)
+            answer = await bench.answer(headers=[(b"traceparent", PARENT)])
+            assert b'"traceparent":"%b"' % PARENT in answer.body
+            assert bench.forwarder.tracing.counts == dict.fromkeys(("exported", "failed", "dropped", "passed_over"), 0)
+
+    run(test)
+
+
+def test_the_worker_continues_the_attempts_span(run: Run) -> None:
+    async def test(bench: Bench) -> None:
+        async with workers(spoken) as (one,):
+            bench.serve(one.url)
+            kept = listen(bench)
+            answer = await bench.answer(headers=[(b"traceparent", PARENT)])
+            spans = kept.spans()
+            root, attempt = spans["POST /v1/completions"], spans["text_completion m"]
+            assert (root.kind, attempt.kind) == ("server", "client")
+            assert root.parent_id == 0xB7AD6B7169203331
+            assert attempt.parent_id == root.span_id
+            told = f"00-0af7651916cd43dd8448eb211c80319c-{attempt.span_id:016x}-01"
+            assert told.encode() in answer.body
+            assert root.attributes["http.response.status_code"] == 200
+            assert root.attributes["gen_ai.usage.input_tokens"] == 7
+            assert attempt.attributes["gen_ai.usage.output_tokens"] == 3
+            assert attempt.attributes["vllm.request_phase"] == "inference"
+            assert attempt.attributes["routerctl.worker"] == "a"
+            phases = [spans[name] for name in ("receive", "connect", "wait", "stream")]
+            assert [phase.parent_id for phase in phases] == [root.span_id, *[attempt.span_id] * 3]
+            moments = [moment for phase in phases for moment in (phase.began, phase.ended)]
+            assert moments == sorted(moments)
+            assert root.began <= moments[0]
+            assert moments[-1] <= root.ended
+            assert not any(span.error for span in spans.values())
+
+    run(test)
+
+
+def test_each_attempt_has_a_span_and_a_failed_one_says_why(run: Run) -> None:
+    async def test(bench: Bench) -> None:
+        with refusing_port() as port:
+            async with workers(sorry) as (one,):
+                bench.configure(retry_initial_backoff=0.001, max_attempts=2)
+                bench.serve(f"http://127.0.0.1:{port}", one.url)
+                kept = listen(bench)
+                assert (await bench.answer()).status == 503
+        ((request, trace),) = kept.told
+        root, *others = spans_of(request, trace)
+        assert root.error == "status 503"
+        attempts = [span for span in others if span.kind == "client"]
+        assert all(span.error for span in attempts)
+        assert len({span.span_id for span in attempts}) == 2
+        assert [span.attributes.get("http.response.status_code") for span in attempts] == [None, 503]
+
+    run(test)
+
+
+def test_a_client_that_leaves_is_no_error(run: Run) -> None:
+    async def test(bench: Bench) -> None:
+        async with workers(hang) as (one,):
+            bench.serve(one.url)
+            kept = listen(bench)
+            transaction = bench.ask()
+            await until(lambda: bool(one.asked) and transaction.listening)
+            transaction.leave()
+            await bench.ended(transaction)
+            root = kept.spans()["POST /v1/completions"]
+            assert root.attributes["routerctl.outcome"] == "aborted by client"
+            assert not root.error
+
+    run(test)
+
+
+def test_what_the_router_refuses_is_an_error_of_the_servers(run: Run) -> None:
+    async def test(bench: Bench) -> None:
+        bench.serve()
+        kept = listen(bench)
+        assert (await bench.answer()).status == 503
+        root = kept.spans()["POST /v1/completions"]
+        assert root.error
+        assert root.attributes["error.type"] == "no_worker_available"
+
+    run(test)
+
+
+def test_a_trace_is_named_in_the_receipt(run: Run) -> None:
+    async def test(bench: Bench) -> None:
+        async with workers(well) as (one,):
+            bench.serve(one.url)
+            listen(bench)
+            await bench.answer(headers=[(b"traceparent", PARENT)])
+            record = bench.forwarder.receipts.find(b"mine")
+            assert record is not None
+            assert record.trace == "0af7651916cd43dd8448eb211c80319c"
+
+    run(test)
+
+
+def test_no_more_are_traced_in_a_second_than_there_may_be() -> None:
+    now = 0.0
+    tracing = Tracing(random.Random(1), lambda: now, lambda endpoint: Kept())
+    tracing.use("http://collector", 1.0)
+    begun = sum(tracing.begin({}) is not None for _ in range(1000))
+    assert begun == BEGUN_PER_SECOND
+    continued = sum(tracing.begin({b"traceparent": PARENT}) is not None for _ in range(1000))
+    assert continued == CONTINUED_PER_SECOND
+    assert tracing.counts["passed_over"] == 2000 - begun - continued
+    now = 0.5
+    assert sum(tracing.begin({}) is not None for _ in range(1000)) == BEGUN_PER_SECOND / 2
+
+
+def test_what_finds_no_room_is_counted(run: Run) -> None:
+    async def test(bench: Bench) -> None:
+        async with workers(well, well) as (one, _):
+            bench.serve(one.url)
+            kept = listen(bench, room=1)
+            await bench.answer()
+            await bench.answer()
+            assert bench.forwarder.tracing.counts == {"exported": 1, "failed": 0, "dropped": 1, "passed_over": 0}
+            bench.forwarder.tracing.use(None, 1.0)
+            assert kept.is_closed
+            assert not bench.forwarder.tracing.is_on
+            assert bench.forwarder.tracing.counts["exported"] == 1
+
+    run(test)

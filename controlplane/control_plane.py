@@ -26,6 +26,7 @@ from controlplane.loads import Loads
 from controlplane.members_store import MembersStore, read_members
 from controlplane.membership import Membership
 from controlplane.outliers import OutlierRules
+from controlplane.pairs import watch_pairs
 from controlplane.planes import Plane, Planes
 from controlplane.publication import Publication
 from controlplane.publisher import Publisher
@@ -164,6 +165,7 @@ class ControlPlane:
                 turning = turn_breakers(self._breakers, self._breaker_moved, self._planes, self._clock)
                 tasks.append(group.create_task(turning))
                 tasks.append(group.create_task(self._ejector.run()))
+                tasks.append(group.create_task(watch_pairs(self._planes, self._clock)))
                 self._writer.note(self._publication.table)
                 tasks.append(group.create_task(self._ledger.run()))
                 tasks.append(group.create_task(self._membership.run()))

@@ -19,13 +19,15 @@ from dataclasses import dataclass, field
 from controlplane.totals import Totals
 from shared.messages import Ack, Goodbye, InflightReport, Nack
 from shared.plane_identity import PlaneIdentity
-from shared.plane_report import CounterReport
+from shared.plane_report import CounterReport, PairReport
 from shared.table import Stamp
 
 SUSPICIOUS_AFTER = 2.0
 """Seconds of silence (a plane reports each second) after which it is checked whether the process still runs."""
 FOLDED_AFTER = 10.0
 """Seconds of silence after which a plane is folded, whether its process runs or not."""
+SILENT_AFTER = 3.0
+"""Seconds without a word (a plane reports each second) after which its figures are no longer called present."""
 LOST_AFTER = 300.0
 """Seconds of silence after which a plane on another host counts as dead: nobody can look there, and links heal."""
 MAX_PLANES = 1024
@@ -213,6 +215,11 @@ class Planes:
                 self._planes[report.plane.id] = Plane(report.plane, now, report=report, reported=now, since=now)
             else:
                 self._base.add(report, lost=True)
+
+    def pair_reports(self, now: float) -> tuple[PairReport, ...]:
+        """Return what the planes have told lately of prefill and decode workers; nothing where there are none."""
+        reports = (plane.report for plane in self._planes.values() if now - plane.reported <= SILENT_AFTER)
+        return tuple(report.pairs for report in reports if report is not None and report.pairs is not None)
 
     def inflight_by_worker(self) -> dict[str, int]:
         """Return the requests in flight, over all planes that are not known to be dead."""

@@ -13,11 +13,12 @@ from controlplane.discovery.discovered import Source
 from controlplane.figures.traffic import Figures, WorkerTraffic
 from controlplane.kv_events.feed import SourceReport
 from controlplane.namesakes import namesakes
-from controlplane.planes import Plane, Planes
+from controlplane.pairs import PairStatus, pair_status
+from controlplane.planes import SILENT_AFTER, Plane, Planes
 from controlplane.policy_status import PolicyStatus, policy_statuses
 from controlplane.registry import Member
 from controlplane.supervision import HUNG_AFTER
-from shared.messages import STALE_AFTER, WorkerLoad
+from shared.messages import WorkerLoad
 from shared.plane_report import PolicyLack
 from shared.runtime_dir import ProcessRecord, SupervisorRecord
 from shared.table import (
@@ -32,8 +33,6 @@ from shared.table import (
 from shared.transfer import Transfer
 
 PlaneState = Literal["starting", "serving", "draining", "refusing", "stale", "silent", "hung"]
-SILENT_AFTER = 3 * STALE_AFTER
-"""Seconds without a word (a plane reports each second) after which its figures are no longer called present."""
 
 
 _NO_FILE = ConfigStatus()
@@ -168,7 +167,7 @@ class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
     """The whole answer. `supervisor` is None when the runtime folder knows of none.
 
     There should be `data_planes` planes beside the control plane. `removed` are workers that the configuration names
-    and an operator has removed.
+    and an operator has removed. `pairs` is null where there is no prefill/decode.
     """
 
     supervisor: SupervisorStatus | None
@@ -179,6 +178,7 @@ class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
     removed: tuple[str, ...] = ()
     config: ConfigStatus = _NO_FILE
     policies: tuple[PolicyStatus, ...] = ()
+    pairs: PairStatus | None = None
 
 
 def build_report(
@@ -241,6 +241,7 @@ def build_report(
         removed=removed,
         config=config,
         policies=policy_statuses(table, _lacks(planes.present(), now)),
+        pairs=pair_status(told) if (told := planes.pair_reports(now)) else None,
     )
 
 

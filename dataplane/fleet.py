@@ -149,14 +149,7 @@ class Fleet:
             self.now(),
         )
         self.view = self._compile(table)
-        self.pairs.adopt(self._fits())
-
-    def _fits(self) -> Fits | None:
-        halves = self.view.pools
-        if not halves:
-            return None
-        connector = connector_of(self.view.settings.kv_connector)
-        return Fits(connector, halves["prefill"].ready, halves["decode"].ready)
+        self.pairs.adopt(self.view.fits)
 
     def _make_slot(self, worker: Worker) -> Slot:
         parts = urlsplit(worker.url)
@@ -189,6 +182,12 @@ class Fleet:
         pools: tuple[PoolName, ...] = ("prefill", "decode") if is_disaggregated(table) else ()
         return self._compile_pool(table, "plain", {pool: self._compile_pool(table, pool, {}) for pool in pools})
 
+    @staticmethod
+    def _fits(table: RoutingTable, halves: Mapping[PoolName, FleetView]) -> Fits | None:
+        if not halves:
+            return None
+        return Fits(connector_of(table.settings.kv_connector), halves["prefill"].ready, halves["decode"].ready)
+
     def _compile_pool(self, table: RoutingTable, pool: PoolName, pools: Mapping[PoolName, FleetView]) -> FleetView:
         roles = roles_of(pool, table.settings)
         ready = tuple(
@@ -218,6 +217,7 @@ class Fleet:
             pool=pool,
             kind=kind_of(pool, table),
             pools=pools,
+            fits=self._fits(table, pools),
             table=table,
             settings=table.settings,
             request_id_headers=tuple(name.encode() for name in table.settings.request_id_headers),

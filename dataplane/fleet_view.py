@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from dataplane.pd.pairs import Fits
 from dataplane.policies import Policy
 from dataplane.slot import Slot
 from shared.errors import RouterError, model_not_found, no_worker
@@ -30,12 +31,14 @@ class FleetView:
     policy of the view or of its pools has something to do before it chooses. `names_worker`: answers' heads tell
     clients of the choice.
 
-    `pools` has a view of the prefill workers and one of the decode workers, where there is prefill/decode at all.
+    `pools` has a view of the prefill workers and one of the decode workers, where there is prefill/decode at all, and
+    then `fits` tells which of them can be a pair.
     """
 
     pool: PoolName
     kind: str
     pools: Mapping[PoolName, FleetView]
+    fits: Fits | None
     table: RoutingTable
     settings: Settings
     request_id_headers: tuple[bytes, ...]

@@ -57,6 +57,9 @@ def _readiness_of_pools(view: FleetView) -> Answer:
     for role in view.pools:
         states = [worker.state for worker in workers if worker.role == role]
         body[role] = {"healthy": states.count("ready"), "total": len(states)}
+    if view.fits is not None and view.fits.why_none and all(pool.ready for pool in view.pools.values()):
+        # The reason names workers.
+        body["no_pair"] = view.fits.why_none if view.settings.expose_worker else "no two of them can be a pair"
     return Answer(200 if view.serves else 503, JSON, msgspec.json.encode(body))
 
 

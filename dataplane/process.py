@@ -210,6 +210,7 @@ class Plane:
             histograms=self._accounting.histogram_series(),
             outcomes=self._fleet.outcomes(),
             lacks=self._fleet.policy.lacks(),
+            pairs=self._fleet.pairs.report(now),
         )
 
     def _counted_elsewhere(self) -> Iterator[CounterSeries]:
@@ -234,6 +235,7 @@ class Plane:
             client_connections=self._clients.open,
             client_connection_limit=self._clients.limit,
             lacks=self._fleet.policy.lacks(),
+            pairs=self._fleet.pairs.report(self._fleet.now()),
         )
 
     def _retire(self) -> None:

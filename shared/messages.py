@@ -21,7 +21,7 @@ from shared.breaker import ProbeNewsKind
 from shared.decoding import DECODE_ERRORS
 from shared.kv_messages import KvPage, KvRequest, KvStanding, KvUpdate
 from shared.plane_identity import PlaneIdentity
-from shared.plane_report import CounterReport, PolicyLack
+from shared.plane_report import CounterReport, PairReport, PolicyLack
 from shared.policy_places import PolicyPlace
 from shared.receipt import Receipt
 from shared.request_lines import RequestLines
@@ -329,8 +329,8 @@ class PlaneRetire(msgspec.Struct, frozen=True, tag="plane-retire"):
 class PlaneStatus(msgspec.Struct, frozen=True, tag="plane-status", kw_only=True):
     """How a plane is, told by itself. `listening` is false while it drains. Ages in seconds.
 
-    `heard_age` is that of the last word of the control plane; None before the first one. `lacks` is as in
-    `CounterReport`.
+    `heard_age` is that of the last word of the control plane; None before the first one. `lacks` and
+    `pairs` are as in `CounterReport`.
     """
 
     plane: PlaneIdentity
@@ -346,6 +346,7 @@ class PlaneStatus(msgspec.Struct, frozen=True, tag="plane-status", kw_only=True)
     client_connection_limit: int
     heard_age: float | None
     lacks: tuple[PolicyLack, ...]
+    pairs: PairReport | None
 
 
 Published = Heartbeat | TableUpdate | LoadReport | PlaneInflight | PlaneLearnt | KvUpdate | KvStanding

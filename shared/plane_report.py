@@ -58,6 +58,29 @@ class PolicyLack(msgspec.Struct, frozen=True, array_like=True):
     count: int
 
 
+MAX_OPEN_PAIRS = 32
+"""Pairs with an open breaker that a plane tells of."""
+
+
+class OpenPair(msgspec.Struct, frozen=True, array_like=True):
+    """A prefill and a decode worker (ids) that a plane leaves out for each other, tried again in `seconds`."""
+
+    prefill: str
+    decode: str
+    seconds: float
+
+
+class PairReport(msgspec.Struct, frozen=True, array_like=True):
+    """Whether a plane finds a prefill and a decode worker for a request: `missing` says why not, empty when it does.
+
+    `opened` counts the pairs that are `open`, of which only some are told.
+    """
+
+    missing: str = ""
+    open: tuple[OpenPair, ...] = ()
+    opened: int = 0
+
+
 class CounterReport(msgspec.Struct, frozen=True, tag="counters", kw_only=True):
     """A plane's figures since it started, whole each time so that a lost report costs nothing.
 
@@ -65,7 +88,8 @@ class CounterReport(msgspec.Struct, frozen=True, tag="counters", kw_only=True):
     counters, so accepted = finished + aborted + rejected + active holds in every report. Ages in seconds.
     Connections are those that are open, idle ones included. Keys of `outcomes` are worker ids. `kv_blocks` are those in
     the plane's copy of the KV index. `load_age` is that of the last load report, None before the first one.
-    `retry_budget` is how many retries the plane could make at once. `lacks` tells what policies lacked.
+    `retry_budget` is how many retries the plane could make at once. `lacks` tells what policies lacked, `pairs` of
+    prefill and decode workers, where there are such.
     """
 
     plane: PlaneIdentity
@@ -88,3 +112,4 @@ class CounterReport(msgspec.Struct, frozen=True, tag="counters", kw_only=True):
     histograms: tuple[HistogramSeries, ...]
     outcomes: dict[str, WorkerOutcomes]
     lacks: tuple[PolicyLack, ...]
+    pairs: PairReport | None

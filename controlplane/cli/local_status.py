@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from controlplane.cli.pairs_view import PairView
 from controlplane.cli.policies_view import PolicyView
 from controlplane.cli.status_view import (
     BreakerView,
@@ -18,6 +19,7 @@ from controlplane.cli.status_view import (
     WorkerView,
 )
 from controlplane.inquiry import control_status, plane_status
+from controlplane.pairs import pair_status
 from controlplane.policy_status import policy_statuses
 from shared.clock import Clock, SystemClock
 from shared.config import StartConfig
@@ -71,6 +73,7 @@ async def local_status(runtime: RuntimeDir, clock: Clock) -> RouterView | None:
         workers=_workers(table, clock) if table is not None else [],
         data_planes=config.data_planes if config is not None else 0,
         policies=_policies(table, statuses) if table is not None else (),
+        pairs=_pairs(statuses),
         uplink=msgspec.UNSET if uplink is None or control_plane.pid is not None else uplink_view(uplink, statuses),
     )
 
@@ -134,6 +137,11 @@ def _table_kept(runtime: RuntimeDir) -> RoutingTable | None:
 def _policies(table: RoutingTable, statuses: Iterable[PlaneStatus | None]) -> list[PolicyView]:
     told = (lack for status in statuses if status is not None for lack in status.lacks)
     return msgspec.convert(policy_statuses(table, told), list[PolicyView], from_attributes=True)
+
+
+def _pairs(statuses: Iterable[PlaneStatus | None]) -> PairView | None:
+    told = [status.pairs for status in statuses if status is not None and status.pairs is not None]
+    return msgspec.convert(pair_status(told), PairView, from_attributes=True) if told else None
 
 
 def _workers(table: RoutingTable, clock: Clock) -> list[WorkerView]:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from controlplane.cli.pairs_view import PairView, pair_lines
 from controlplane.cli.policies_view import PolicyView, policy_lines
 
 
@@ -122,6 +123,7 @@ class RouterView(msgspec.Struct, kw_only=True):
     removed: Sequence[str] = ()
     config: ConfigView = ConfigView()
     policies: Sequence[PolicyView] = ()
+    pairs: PairView | None = None
     uplink: UplinkView | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -173,7 +175,7 @@ def as_text(report: RouterView, width: int | None = None) -> str:
         lines.append("no workers; the control plane names them")
     else:
         lines.append("no workers; `routerctl workers add URL` adds one, --worker-urls gives some")
-    more = (*policy_lines(report.policies), *_config_lines(report.config))
+    more = (*pair_lines(report.pairs), *policy_lines(report.policies), *_config_lines(report.config))
     return "\n".join([*(line[:width].rstrip() for line in lines), *more])
 
 

@@ -12,7 +12,7 @@ A pure machine. Times are in seconds on any one clock.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -89,6 +89,13 @@ class PairBreakers(Generic[K]):
         if state.trying is not None:
             return now - state.trying < PATIENCE
         return now < state.until
+
+    def opened(self, now: float) -> Iterator[tuple[K, float]]:
+        """Yield the pairs that are not closed, and after how many seconds the next request tries each."""
+        for pair, state in self._states.items():
+            if state.pause:
+                ready = state.until if state.trying is None else state.trying + PATIENCE
+                yield pair, max(0.0, ready - now)
 
     def begun(self, pair: K, now: float) -> bool:
         """Know that a request goes to the pair; whether it is the one try of a pair that was open."""

@@ -6,11 +6,13 @@ Workers that are alike fit the same ones, so the connector is asked once for eac
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Sequence, Set
+from collections.abc import Collection, Iterable, Iterator, Sequence, Set
+from itertools import product
 from typing import TYPE_CHECKING
 
 from dataplane.pd.connector import Connector, Peer
 from dataplane.pd.pair_breaker import PairBreakers
+from shared.plane_report import MAX_OPEN_PAIRS, OpenPair, PairReport
 
 if TYPE_CHECKING:
     from dataplane.slot import Slot
@@ -55,18 +57,34 @@ class Fits:
         self._connector = connector
         self._kinds: dict[Slot, _Kind] = {}
         self._known: dict[tuple[_Kind, _Kind], bool] = {}
-        ours, theirs = self._one_of_each(prefill), self._one_of_each(decode)
-        self.all_do = len(ours) * len(theirs) <= MOST_KINDS and all(
-            self.fit(one, other) for one in ours for other in theirs
-        )
-        """Whether any two do, as far as that could be looked into."""
+        ours, theirs = self._by_kind(prefill), self._by_kind(decode)
+        self.are_known = len(ours) * len(theirs) <= MOST_KINDS
+        """Whether all could be looked into; what follows is of those that were."""
+        kinds = [(some, others) for some in ours for others in theirs] if self.are_known else []
+        self._fitting = [(some, others) for some, others in kinds if self.fit(some[0], others[0])]
+        self.all_do = self.are_known and len(self._fitting) == len(kinds)
+        """Whether any two do."""
+        self.why_none = self._why_none(ours, theirs)
+        """Why no two do, in words; empty when some may."""
 
-    def _one_of_each(self, slots: Iterable[Slot]) -> Collection[Slot]:
-        found: dict[_Kind, Slot] = {}
+    def _by_kind(self, slots: Iterable[Slot]) -> list[list[Slot]]:
+        found: dict[_Kind, list[Slot]] = {}
         for slot in slots:
             kind = self._kinds[slot] = kind_of(slot.peer)
-            found.setdefault(kind, slot)
-        return found.values()
+            found.setdefault(kind, []).append(slot)
+        return list(found.values())
+
+    def _why_none(self, ours: Sequence[Sequence[Slot]], theirs: Sequence[Sequence[Slot]]) -> str:
+        if not ours or not theirs:
+            return f"no {'decode' if ours else 'prefill'} worker is ready"
+        if self._fitting or not self.are_known:
+            return ""
+        return self.why_not(ours[0][0], theirs[0][0]) or ""
+
+    def fitting(self) -> Iterator[Pair]:
+        """Yield pairs that do."""
+        for some, others in self._fitting:
+            yield from product(some, others)
 
     def fit(self, prefill: Slot, decode: Slot) -> bool:
         """Whether the two do. A worker that the table does not have is another life's, and fits nobody."""
@@ -100,6 +118,25 @@ class Pairs:
         self._fits = fits
         self.full = {slot for slot in self.full if not slot.has_left}
         self.breakers.forget(lambda pair: pair[0].has_left or pair[1].has_left)
+
+    def report(self, now: float) -> PairReport | None:
+        """Return what is told of the pairs; None where there is no prefill/decode."""
+        if self._fits is None:
+            return None
+        opened = list(self.breakers.opened(now))
+        told = opened[-MAX_OPEN_PAIRS:]
+        return PairReport(
+            missing=self._fits.why_none or self._why_all_out(now),
+            open=tuple(OpenPair(pair[0].id, pair[1].id, round(seconds, 1)) for pair, seconds in told),
+            opened=len(opened),
+        )
+
+    def _why_all_out(self, now: float) -> str:
+        if not self.breakers or self._fits is None or not self._fits.are_known:
+            return ""
+        # There are few open ones, so one that is not soon comes.
+        are_out = all(self.breakers.is_out(pair, now) for pair in self._fits.fitting())
+        return "the breakers of all pairs are open" if are_out else ""
 
     def know_room(self, slot: Slot, kv_usage: float) -> None:
         """Keep in mind who is full; `kv_usage` is from 0 to 1."""

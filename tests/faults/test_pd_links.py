@@ -69,6 +69,10 @@ def changes(router: Router, change: str) -> float:
     )
 
 
+def pairs(client: httpx.Client, router: Router) -> Any:
+    return client.get(f"http://127.0.0.1:{router.admin_port}/status").json()["pairs"]
+
+
 def cut(ends: Ends) -> dict[str, str]:
     return {"name": "cut", "peer": urlsplit(ends.prefill[0]).netloc}
 
@@ -86,6 +90,11 @@ def test_g_pd_2_a_cut_link_takes_out_the_pair_and_neither_worker(ends: Ends, cli
         eventually(opened, "the pair to be left out")
         forty_of_forty(client, router, alone)
     assert [(one["state"], one["breaker"]["state"]) for one in workers(router)] == [("ready", "closed")] * 4
+    left_out = (ends.prefill[0], ends.decode[0])
+    eventually(
+        lambda: left_out in [(one["prefill"], one["decode"]) for one in pairs(client, router)["open"]],
+        "the plane to tell of it",
+    )
     client.delete(f"{ends.decode[0]}/sim/faults")
 
 

@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from controlplane.sim import SimConfig, serve
-from tests.integration.routers import Router, eventually
+from tests.integration.routers import Router, eventually, simulated_fleet
 from tests.integration.test_prefill_decode import text_of
 
 PROMPTS = ("Tell me of the things that there are, all of them, one after the other.", "Short.")
@@ -122,13 +122,20 @@ def router(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Router]:
         router.close()
 
 
+def reload(router: Router, folder: Path, text: str) -> None:
+    (folder / "routerctl.toml").write_text(text)
+    answer = httpx.post(f"{admin(router)}/reload", trust_env=False, timeout=30)
+    assert answer.status_code == 200, answer.text
+
+
+def admin(router: Router) -> str:
+    return f"http://127.0.0.1:{router.admin_port}"
+
+
 def configure(router: Router, folder: Path, of: Case, prefill: list[str], decode: list[str]) -> None:
     lines = [f'kv_connector = "{of.connector}"', "vllm_pd_disaggregation = true", "pd_fallback = false"]
     text = "\n".join((*lines, *tables(of, prefill, "prefill"), *tables(of, decode, "decode")))
-    (folder / "routerctl.toml").write_text(text)
-    admin = f"http://127.0.0.1:{router.admin_port}"
-    answer = httpx.post(f"{admin}/reload", trust_env=False, timeout=30)
-    assert answer.status_code == 200, answer.text
+    reload(router, folder, text)
 
     # From here on the plane knows no other workers.
     def is_served() -> bool:
@@ -181,3 +188,29 @@ def test_a_prefill_worker_of_mooncake_is_found_again_after_a_restart(router: Rou
             return bool(state(prefill[0])["finished"] > asked)
 
         eventually(is_used, "the worker to be in a pair again")
+
+
+@pytest.mark.slow
+def test_a_fleet_without_a_pair_says_so_by_itself(router: Router, tmp_path: Path) -> None:
+    """In its status and readiness, and once in its log and events when it begins and when it ends."""
+
+    def said() -> list[str]:
+        events = httpx.get(f"{admin(router)}/events", params={"limit": 1000}, trust_env=False).json()["events"]
+        return [event["text"] for event in events if "hand over to a decode worker" in event["text"]]
+
+    def status() -> str:
+        told = httpx.get(f"{admin(router)}/status", trust_env=False).json()["pairs"]
+        return "" if told is None else str(told["missing"])
+
+    before = len(said())
+    with simulated_fleet(tmp_path, 4, "--time-scale=0", "--kv-connector=nixl") as urls:
+        prefill, decode = urls[:2], urls[2:]
+        lines = ['kv_connector = "nixl"', f"prefill = {[*prefill]}", "[[workers]]", f'url = "{decode[0]}"']
+        tables = 'role = "decode"\ntransfer = { connector = "lmcache" }\n'
+        reload(router, router.folder, "\n".join((*lines, tables)))
+        why = f"{decode[0]} moves KV cache by lmcache, not by nixl"
+        eventually(lambda: status() == why, "the status to say so")
+        assert httpx.get(f"{router.url}/readiness", trust_env=False).json()["no_pair"] == "no two of them can be a pair"
+        eventually(lambda: any(why in text for text in said()[before:]), "the event")
+        configure(router, router.folder, case("nixl"), prefill, decode)
+        eventually(lambda: "again" in said()[-1], "the event of its end")

@@ -244,6 +244,7 @@ def test_status_and_metrics(runtime: RuntimeDir) -> None:
                 histograms=(),
                 outcomes={},
                 lacks=(),
+                pairs=None,
             )
         )
         report = await control.status(

@@ -179,6 +179,7 @@ class World:
             histograms=(),
             outcomes={},
             lacks=(),
+            pairs=None,
         )
 
     @contextlib.asynccontextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shared import catalog
 from shared.plane_identity import PlaneIdentity
-from shared.plane_report import CounterReport, CounterSeries, HistogramSeries, PolicyLack, WorkerOutcomes
+from shared.plane_report import CounterReport, CounterSeries, HistogramSeries, PairReport, PolicyLack, WorkerOutcomes
 from shared.table import Stamp
 
 STAMP = Stamp(1, 3, 77)
@@ -26,6 +26,7 @@ def report(
     stale: bool = False,
     outcomes: dict[str, WorkerOutcomes] | None = None,
     lacks: tuple[PolicyLack, ...] = (),
+    pairs: PairReport | None = None,
 ) -> CounterReport:
     """A report in which accepted = finished + active, and each finished request took 1.5 s."""
     counts = [0] * BUCKETS
@@ -42,6 +43,7 @@ def report(
         inflight=inflight or {},
         outcomes=outcomes or {},
         lacks=lacks,
+        pairs=pairs,
         client_connections=12,
         client_connection_limit=400,
         worker_connections=7,

@@ -33,6 +33,7 @@ def report(plane: PlaneIdentity, table: Stamp, inflight: dict[str, int]) -> Coun
         histograms=(),
         outcomes={},
         lacks=(),
+        pairs=None,
     )
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from controlplane.cli.policies_view import LackView, PolicyView, policy_lines
-from controlplane.planes import Planes
+from controlplane.planes import SILENT_AFTER, Planes
 from controlplane.policy_status import LackStatus, PolicyStatus, policy_statuses
-from controlplane.status_report import SILENT_AFTER
 from shared.plane_report import PolicyLack
 from shared.policy_places import PolicyPlace
 from shared.table import ModelCard, RoutingTable, Settings, make_table

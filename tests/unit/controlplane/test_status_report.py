@@ -1,9 +1,9 @@
 import msgspec
 import pytest
 
-from controlplane.planes import Planes
+from controlplane.planes import SILENT_AFTER, Planes
 from controlplane.registry import Member
-from controlplane.status_report import SILENT_AFTER, PlaneState, StatusReport, build_report
+from controlplane.status_report import PlaneState, StatusReport, build_report
 from controlplane.supervision import HUNG_AFTER
 from shared.messages import Ack, Nack, WorkerLoad
 from shared.runtime_dir import ProcessRecord, SupervisorRecord

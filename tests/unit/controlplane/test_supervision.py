@@ -47,6 +47,7 @@ def plane(*, listening: bool = True, table: Stamp | None = TABLE, ready_workers:
         ready_workers=ready_workers,
         heard_age=None,
         lacks=(),
+        pairs=None,
         stale=False,
         active=0,
         client_connections=0,

@@ -20,6 +20,7 @@ from dataplane.own_routes import OWN_ROUTES, health, liveness, models, readiness
 from shared.log_output import LogOutput
 from shared.routes import ROUTES
 from shared.table import ModelCard, Role, Settings, Worker, WorkerState, make_table
+from shared.transfer import Transfer
 from tests.unit.dataplane.fake_granian import FakeTransaction
 
 
@@ -178,3 +179,16 @@ def test_any_other_path_goes_to_a_worker(path: str) -> None:
         assert accounting.rejected == {"no_worker_available": 1}
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("exposed", [True, False])
+def test_readiness_says_that_no_two_workers_can_be_a_pair(exposed: bool) -> None:
+    def answer(connector: str, state: WorkerState = "ready") -> object:
+        decode = Worker(id="d", url="http://d:8000", state=state, role="decode", transfer=Transfer(connector=connector))
+        answer = readiness(view([worker("p", role="prefill"), decode], expose_worker=exposed))
+        return json.loads(answer.body).get("no_pair")
+
+    assert answer("nixl") is None
+    assert answer("nccl") == ("d moves KV cache by nccl, not by nixl" if exposed else "no two of them can be a pair")
+    # The counts say that.
+    assert answer("nccl", "unhealthy") is None

@@ -53,7 +53,15 @@ from shared.messages import (
     encode,
 )
 from shared.plane_identity import PlaneIdentity
-from shared.plane_report import CounterReport, CounterSeries, HistogramSeries, PolicyLack, WorkerOutcomes
+from shared.plane_report import (
+    CounterReport,
+    CounterSeries,
+    HistogramSeries,
+    OpenPair,
+    PairReport,
+    PolicyLack,
+    WorkerOutcomes,
+)
 from shared.policy_places import PolicyPlace
 from shared.receipt import AttemptReceipt, ChoiceReceipt, LeftOut, LoadReceipt, Receipt
 from shared.request_lines import RequestLine, RequestLines
@@ -145,6 +153,7 @@ UPWARD: list[Upward] = [
         histograms=(HistogramSeries("x", ("r",), (0, 1, 2), 3.5),),
         outcomes={"w": WorkerOutcomes(2, 10, 7, 1, 3, 0.25)},
         lacks=(PolicyLack(PLACE, "kv_aware", "no_events", "by cache_aware", 4),),
+        pairs=PairReport("no prefill worker is ready", (OpenPair("p", "d", 3.5),), 1),
     ),
     Goodbye(PLANE),
     ControlStatusRequest(),
@@ -166,6 +175,7 @@ PLANE_SOCKET: list[PlaneSocket] = [
         ready_workers=1,
         heard_age=None,
         lacks=(),
+        pairs=None,
         stale=False,
         active=0,
         client_connections=0,

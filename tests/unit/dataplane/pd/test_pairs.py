@@ -11,6 +11,8 @@ import pytest
 from dataplane.pd.pair_breaker import FAILURES, FIRST_PAUSE
 from dataplane.receipts import receipt
 from shared.messages import LoadReport, WorkerLoad
+from shared.plane_report import MAX_OPEN_PAIRS, OpenPair, PairReport
+from shared.table import Worker
 from tests.unit.dataplane.forward_bench import Bench, Run, begin_and_hang, error_of, hang, stream, well
 from tests.unit.dataplane.listening import until
 from tests.unit.dataplane.pd.two import BODY, Pair, answers, first, hands_over, pair
@@ -292,5 +294,63 @@ def test_an_answer_that_is_not_streamed_may_take_its_time(run: Run) -> None:
             await until(lambda: transaction.listening)
             transaction.leave()
             await until(lambda: not two.decode[0].open)
+
+    run(test)
+
+
+def test_a_plane_tells_why_it_has_no_pair_and_whom_it_leaves_out(run: Run) -> None:
+    async def test(bench: Bench) -> None:
+        pairs = bench.fleet.pairs
+        assert pairs.report(0.0) is None
+
+        def serve(*names: str, version: str = "1") -> None:
+            bench.serve_workers(
+                *(
+                    Worker(
+                        id=name,
+                        url=f"http://{name}:1",
+                        role="prefill" if name[0] == "p" else "decode",
+                        state="ready",
+                        version=version if name == "d0" else "1",
+                    )
+                    for name in names
+                )
+            )
+
+        serve("d0")
+        assert pairs.report(0.0) == PairReport("no prefill worker is ready")
+        serve("p0")
+        assert pairs.report(0.0) == PairReport("no decode worker is ready")
+        serve("p0", "d0", version="2")
+        assert pairs.report(0.0) == PairReport("p0 runs version 1, d0 runs 2")
+        serve("p0", "d0", "d1", version="2")
+        assert pairs.report(0.0) == PairReport()
+        slots = {slot.id: slot for slot in bench.fleet._slots.values()}
+        for _ in range(FAILURES):
+            pairs.breakers.failed((slots["p0"], slots["d1"]), 10.0)
+        # The one that is left does not fit.
+        left_out = (OpenPair("p0", "d1", FIRST_PAUSE - 1),)
+        assert pairs.report(11.0) == PairReport("the breakers of all pairs are open", left_out, 1)
+        assert pairs.report(10.0 + FIRST_PAUSE) == PairReport("", (OpenPair("p0", "d1", 0.0),), 1)
+
+    run(test)
+
+
+def test_it_tells_of_the_newest_ones_only(run: Run) -> None:
+    async def test(bench: Bench) -> None:
+        count = MAX_OPEN_PAIRS + 3
+        bench.serve_workers(
+            Worker(id="p", url="http://p:1", role="prefill", state="ready"),
+            *(Worker(id=f"d{n}", url=f"http://d{n}:1", role="decode", state="ready") for n in range(count)),
+        )
+        pairs = bench.fleet.pairs
+        slots = {slot.id: slot for slot in bench.fleet._slots.values()}
+        for number in range(count):
+            for _ in range(FAILURES):
+                pairs.breakers.failed((slots["p"], slots[f"d{number}"]), float(number))
+        told = pairs.report(0.0)
+        assert told is not None
+        assert [one.decode for one in told.open] == [f"d{number}" for number in range(3, count)]
+        assert told.opened == count
 
     run(test)

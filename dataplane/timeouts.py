@@ -8,7 +8,8 @@ stream nothing while it flows.
     ----------  -------------------------------------  --------------------------------  ------
     receiving   bytes of the request's body            --client-body-timeout-secs        client
     prefilling  the answer of a prefill worker         --prefill-timeout-secs            worker
-    fetching    the same of a decode worker's stream   --decode-first-byte-timeout-secs  worker
+    fetching    the first part, due, of an answer by   --decode-first-byte-timeout-secs  worker
+                a decode worker that took over
     waiting     the first part of the worker's answer  --response-header-timeout-secs    worker
     answering   parts of the worker's answer           --stream-idle-timeout-secs        worker
     blocked     room for the next part at the client   --client-write-timeout-secs       client

@@ -69,6 +69,8 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     prefill_timeout_secs: float = 300.0
     # Above vLLM's own limits on a transfer (30 s), and above any queue that is worth waiting in.
     decode_first_byte_timeout_secs: float = 120.0
+    # Slower than any engine that people wait for, also a full one: what takes longer does not come.
+    decode_token_timeout_secs: float = 1.0
     # What was computed before is not computed again; without prompts in common it balances by load.
     policy: str = "cache_aware"
     # None: as for whole requests, which is vllm-router's default.
@@ -313,6 +315,7 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             pd_bypass_tokens=self.pd_bypass_tokens,
             prefill_timeout=float(self.prefill_timeout_secs),
             decode_first_byte_timeout=float(self.decode_first_byte_timeout_secs),
+            decode_token_timeout=float(self.decode_token_timeout_secs),
             max_payload_size=self.max_payload_size,
             strict_paths=self.strict_paths,
             refuse_client_rank=self.refuse_client_rank,

@@ -100,6 +100,7 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "pd_bypass_tokens": (0, 1_000_000),
     "prefill_timeout_secs": (0, 604800),
     "decode_first_byte_timeout_secs": (0, 604800),
+    "decode_token_timeout_secs": (0, 3600),
     "max_payload_size": (1, 1 << 40),
     "receipts": (0, 1_000_000),
     "otel_sampling_ratio": (0, 1),

@@ -145,6 +145,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     pd_bypass_tokens: int = 0
     prefill_timeout: float = 300.0
     decode_first_byte_timeout: float = 120.0
+    decode_token_timeout: float = 1.0
     max_payload_size: int = 536_870_912
     strict_paths: bool = False
     refuse_client_rank: bool = False
@@ -192,6 +193,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "prefill_timeout",
             "decode_first_byte_timeout",
             "otel_sampling_ratio",
+            "decode_token_timeout",
         )
         if any(isinstance(credit, int) for credit in self.kv_credits):
             msgspec.structs.force_setattr(self, "kv_credits", tuple(map(float, self.kv_credits)))

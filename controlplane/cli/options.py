@@ -69,6 +69,11 @@ HELP: dict[str, tuple[str, str]] = {
         "SECONDS",
         "Longest wait for the first part of a decode worker's stream; 0 is no limit.",
     ),
+    "decode_token_timeout_secs": (
+        "SECONDS",
+        "Added to that for each token that the answer may have, where it is not streamed; 0: only "
+        "--request-timeout-secs limits such answers.",
+    ),
     "intra_node_data_parallel_size": (
         "N",
         "Data-parallel ranks behind each worker's URL, each a worker of its own (URL@0 to URL@N-1) that is chosen by "

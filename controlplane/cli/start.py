@@ -37,6 +37,7 @@ def start(
     pd_bypass_tokens: Annotated[Text, option("pd_bypass_tokens")] = None,
     prefill_timeout_secs: Annotated[Text, option("prefill_timeout_secs")] = None,
     decode_first_byte_timeout_secs: Annotated[Text, option("decode_first_byte_timeout_secs")] = None,
+    decode_token_timeout_secs: Annotated[Text, option("decode_token_timeout_secs")] = None,
     intra_node_data_parallel_size: Annotated[Text, option("intra_node_data_parallel_size")] = None,
     refuse_client_rank: Annotated[Text, option("refuse_client_rank")] = None,
     policy: Annotated[Text, option("policy")] = None,

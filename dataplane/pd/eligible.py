@@ -28,19 +28,29 @@ class _Body(msgspec.Struct, frozen=True):
 _decode = msgspec.json.Decoder(_Body).decode
 
 
-class _Stream(msgspec.Struct, frozen=True):
+class _Wanted(msgspec.Struct, frozen=True):
     stream: bool | None = None
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    max_output_tokens: int | None = None
 
 
-_read_stream = msgspec.json.Decoder(_Stream).decode
+_read_wanted = msgspec.json.Decoder(_Wanted).decode
 
 
-def is_stream(body: bytes | bytearray) -> bool:
-    """Whether a body asks for a stream; False when that can not be read for sure."""
+def tokens_before_first_byte(body: bytes | bytearray) -> int | None:
+    """Return how many tokens are made before anything of an answer comes: 0 for a stream, else the most it may have.
+
+    None when that is not limited, or can not be read for sure.
+    """
     try:
-        return bool(_read_stream(body).stream)
+        wanted = _read_wanted(body)
     except DECODE_ERRORS:
-        return False
+        return None
+    if wanted.stream:
+        return 0
+    limits = (wanted.max_tokens, wanted.max_completion_tokens, wanted.max_output_tokens)
+    return max((limit for limit in limits if limit is not None), default=None)
 
 
 def can_be_disaggregated(method: str, path: str, body: bytes | bytearray, *, several: bool = False) -> bool:

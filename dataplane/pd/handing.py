@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dataplane.exchange import Exchange
 from dataplane.leg import Message
 from dataplane.pd.answer import Answer
 from dataplane.pd.connector import Ask, Connector, Order, Pairing, Peer
+from dataplane.pd.eligible import tokens_before_first_byte
 from dataplane.pd.handover import must_renew
 from dataplane.pd.usage import cached_tokens
 from dataplane.upstream.head import Headers, with_length
@@ -89,10 +91,18 @@ class Handing:
         if handoff is not None and self._connector.serves_once:
             self._given_at = self._forwarder.loop.time()
 
-    @property
-    def has_handed_over(self) -> bool:
-        """Whether the decode worker goes on from another's work."""
-        return self._handoff is not None
+    def is_first_byte_due(self, decode: Exchange | None) -> bool:
+        """Whether a decode worker that goes on from another's work could have begun its answer.
+
+        Of a stream that is at once, but for queues and the transfer; of another answer when all its tokens are made.
+        """
+        if self._handoff is None or decode is None:
+            return False
+        tokens = tokens_before_first_byte(self._request.body)
+        if not tokens:
+            return tokens == 0
+        each = self._forwarder.fleet.view.settings.decode_token_timeout
+        return each > 0 and self._forwarder.loop.time() - decode.sent_at > each * tokens
 
     @property
     def serves_once(self) -> bool:

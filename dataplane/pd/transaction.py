@@ -21,7 +21,6 @@ from dataplane.leg import Leg, Message
 from dataplane.pd.bypass import note, why_bypassed
 from dataplane.pd.collector import Collector
 from dataplane.pd.connector import Connector, Order
-from dataplane.pd.eligible import is_stream
 from dataplane.pd.handing import Handing
 from dataplane.pd.handover import AfterPrefill, after_prefill, may_begin_anew, may_go_elsewhere, not_run
 from dataplane.pd.legs import DecodeLeg, PrefillLeg
@@ -128,8 +127,7 @@ class Disaggregated:
         if front is None or front is self._prefill:
             return Place(Phase.PREFILLING, len(self.tries))
         phase, mark = front.place()
-        is_fetching = phase is Phase.WAITING and front is self._decode and self._handing.has_handed_over
-        if is_fetching and is_stream(self._request.body):
+        if phase is Phase.WAITING and front is self._decode and self._handing.is_first_byte_due(front.exchange):
             phase = Phase.FETCHING
         return Place(phase, mark + _PLACES_OF_A_LEG * len(self.tries))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dataplane.pd.eligible import can_be_disaggregated
+from dataplane.pd.eligible import can_be_disaggregated, tokens_before_first_byte
 
 CHAT = "/v1/chat/completions"
 COMPLETIONS = "/v1/completions"
@@ -55,3 +55,20 @@ def test_all_else_is_not(path: str, body: bytes) -> None:
 
 def test_nor_what_only_reads() -> None:
     assert not can_be_disaggregated("GET", CHAT, b'{"messages": []}')
+
+
+@pytest.mark.parametrize(
+    ("body", "tokens"),
+    [
+        (b'{"stream":true,"max_tokens":7}', 0),
+        (b'{"max_tokens":7}', 7),
+        (b'{"stream":false,"max_tokens":7,"max_completion_tokens":9}', 9),
+        (b'{"max_output_tokens":5}', 5),
+        (b'{"max_tokens":null}', None),
+        (b"{}", None),
+        (b'{"max_tokens":"7"}', None),
+        (b"[]", None),
+    ],
+)
+def test_how_many_tokens_come_before_the_first_byte(body: bytes, tokens: int | None) -> None:
+    assert tokens_before_first_byte(body) == tokens

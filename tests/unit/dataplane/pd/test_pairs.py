@@ -282,18 +282,38 @@ def test_what_is_given_up_is_said(run: Run) -> None:
     run(test)
 
 
-def test_an_answer_that_is_not_streamed_may_take_its_time(run: Run) -> None:
+@pytest.mark.parametrize(
+    ("per_token", "limit"), [(1000.0, {}), (0.0, {}), (1e-6, {"max_tokens": None}), (1e-6, {"max_tokens": 1 << 60})]
+)
+def test_an_answer_that_is_not_streamed_may_take_its_time(run: Run, per_token: float, limit: dict[str, Any]) -> None:
     async def test(bench: Bench) -> None:
-        bench.configure(decode_first_byte_timeout=5.0)
+        bench.configure(decode_first_byte_timeout=5.0, decode_token_timeout=per_token)
         async with pair([hands_over], [hang]) as two:
             two.serve(bench)
-            transaction = bench.ask(json.dumps({**json.loads(BODY), "stream": False}).encode())
+            transaction = bench.ask(json.dumps({**json.loads(BODY), "stream": False, **limit}).encode())
             await until(lambda: bool(two.decode[0].asked))
             stand_still(bench, 600.0)
             assert transaction.done_calls == 0
             await until(lambda: transaction.listening)
             transaction.leave()
             await until(lambda: not two.decode[0].open)
+
+    run(test)
+
+
+def test_one_of_which_all_tokens_could_have_come_is_asked_of_another_pair(run: Run) -> None:
+    async def test(bench: Bench) -> None:
+        bench.configure(decode_first_byte_timeout=5.0, decode_token_timeout=1e-6)
+        async with pair([hands_over], [hang, well]) as two:
+            two.serve(bench)
+            transaction = bench.ask(json.dumps({**json.loads(BODY), "stream": False}).encode())
+            await until(lambda: bool(two.decode[0].asked))
+            stand_still(bench, 4.0)
+            assert transaction.done_calls == 0
+            stand_still(bench, 6.0)
+            await bench.ended(transaction)
+            assert (transaction.status, transaction.body) == (200, b"well")
+            assert bench.accounting.retries == {"decode-first-byte": 1}
 
     run(test)
 

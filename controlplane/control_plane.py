@@ -35,6 +35,7 @@ from controlplane.table_builder import build, resolved
 from shared.breaker import BreakerRules
 from shared.clock import Clock
 from shared.config import StartConfig
+from shared.config_pd import worker_fault
 from shared.config_roles import described
 from shared.logs import set_level
 from shared.messages import Evidence, FleetVerb, ProbeNews
@@ -237,6 +238,10 @@ class ControlPlane:
     async def served(self, order: tuple[int, int], patience: float) -> bool:
         """Wait until every plane serves from the table of that order."""
         return self._publisher is not None and await self._publisher.served(order, patience)
+
+    def refuses(self, said: WorkerAttributes) -> str | None:
+        """Return why such a worker can not serve by the configuration in use."""
+        return worker_fault(self._config, said)
 
     def is_idle(self, worker_id: str, order: tuple[int, int]) -> bool:
         """Whether no plane has had a request at the worker since that table."""

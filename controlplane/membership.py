@@ -78,6 +78,10 @@ class Fleet(Protocol):
         """Wait until every plane serves from that table or a later one."""
         ...
 
+    def refuses(self, said: WorkerAttributes) -> str | None:
+        """Return why a worker of which so much is said can not serve by the configuration; None when it can."""
+        ...
+
     def is_idle(self, worker_id: str, order: Order) -> bool:
         """Whether no plane has had a request at the worker since it serves from that table."""
         ...
@@ -161,6 +165,8 @@ class Membership:
         except ConfigError as error:
             raise MembershipError(400, "bad_worker_url", f"{error}.") from None
         _check(said)
+        if (fault := self._fleet.refuses(said)) is not None:
+            raise MembershipError(400, "bad_attribute", fault)
         known = self.find(url)
         there = {worker.id for worker in known if worker.id not in self._state.leaving}
         ids = rank_ids(known[0].url if known else url.rstrip("/"), self._state.ranks)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -114,8 +115,10 @@ def register(
     """
     from setproctitle import setproctitle
 
+    from controlplane.register.facts import CONNECTORS
     from controlplane.register.given import Given
     from controlplane.register.service import Plan, run
+    from shared.config_pd import KV_CONNECTORS, misspelt_connector
     from shared.logs import LEVELS, configure_logging
     from shared.tls import TlsConfig
 
@@ -123,6 +126,11 @@ def register(
         raise ConfigError(f"--log-level is {log_level!r}; choose one of: {', '.join(LEVELS)}")
     if mode not in (None, *MODES):
         raise ConfigError(f"--mode is {mode!r}; write read or write")
+    if (meant := CONNECTORS.get(connector) or misspelt_connector(connector)) is not None:
+        raise ConfigError(
+            f"--connector is {connector!r}; did you mean {meant}? There are {', '.join(KV_CONNECTORS)}, and those that "
+            "the routers have of others"
+        )
     said = Given(
         interval=interval,
         role=role_of(role),
@@ -154,6 +162,12 @@ def register(
     _check_files(plan)
     setproctitle(f"routerctl: registers {plan.url}")
     configure_logging("register", log_level)
+    if connector and connector not in KV_CONNECTORS:
+        logging.getLogger("register").warning(
+            "--connector %s is none of routerctl's own (%s): the routers must have it as --kv-connector",
+            connector,
+            ", ".join(KV_CONNECTORS),
+        )
     return run(plan)
 
 

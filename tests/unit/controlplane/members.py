@@ -7,6 +7,7 @@ from controlplane.health import HealthRules
 from controlplane.membership import Membership
 from controlplane.registry import Change, Registry
 from shared.clock import SystemClock
+from shared.worker_attributes import WorkerAttributes
 
 A = "http://a:1"
 
@@ -20,6 +21,7 @@ class Setting:
         self.serves = True
         self.idle = False
         self.has_room = True
+        self.refusal: str | None = None
         self.asked: set[tuple[str, tuple[int, int]]] = set()
         self.membership = Membership(
             self.registry,
@@ -45,6 +47,9 @@ class Setting:
 
     async def served(self, order: tuple[int, int], patience: float) -> bool:
         return self.serves
+
+    def refuses(self, said: WorkerAttributes) -> str | None:
+        return self.refusal
 
     def is_idle(self, worker_id: str, order: tuple[int, int]) -> bool:
         self.asked.add((worker_id, order))

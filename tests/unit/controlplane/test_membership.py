@@ -285,3 +285,14 @@ def test_verbs_mean_one_rank_or_all_of_a_url() -> None:
         assert setting.ids() == [f"{B}@{rank}" for rank in range(3)]
 
     asyncio.run(run())
+
+
+def test_what_can_not_serve_by_the_configuration_is_refused() -> None:
+    async def run() -> None:
+        setting = Setting(A)
+        setting.refusal = "It has no address."
+        with pytest.raises(MembershipError, match="It has no address") as caught:
+            await setting.membership.add("http://b:1")
+        assert (caught.value.status, setting.ids()) == (400, [A])
+
+    asyncio.run(run())

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from shared.config import StartConfig
 from shared.config_faults import faults
+from shared.config_pd import misspelt_connector, worker_fault
 from shared.config_roles import described
 from shared.config_sources import resolve
+from shared.table import Role
 from shared.transfer_attributes import TransferAttributes
-from shared.worker_attributes import ConfiguredWorker
+from shared.worker_attributes import ConfiguredWorker, WorkerAttributes
 
 P, D = "http://p:1", "http://d:1"
 
@@ -66,3 +70,39 @@ def test_moriio_needs_the_addresses_of_workers_that_do_not_register() -> None:
     assert texts(StartConfig(vllm_pd_disaggregation=True, kv_connector="moriio")) == []
     registering = StartConfig(prefill=(P,), kv_connector="moriio", vllm_discovery_address="127.0.0.1:30001")
     assert texts(registering) == []
+
+
+@pytest.mark.parametrize(
+    ("connector", "role", "transfer", "complaint"),
+    [
+        ("nixl", "decode", None, None),
+        ("nixl", "prefill", {"bootstrap_port": 8998}, "--kv-connector is nixl; leave the port out, or use mooncake"),
+        ("auto", "prefill", {"bootstrap_port": 8998}, "--kv-connector is auto; leave the port out, or use mooncake"),
+        ("mooncake", "prefill", {"bootstrap_port": 8998}, None),
+        ("own:Class", "prefill", {"bootstrap_port": 8998}, None),
+        ("nccl", "decode", None, "(`routerctl workers add` has --transfer-address)"),
+        ("nccl", "regular", None, None),
+        ("nccl", None, None, None),
+        ("nccl", "decode", {"address": "h:1"}, None),
+        ("nccl", "decode", {"address": "host:h,handshake:1,notify:2"}, "its address for KV transfers must be known"),
+        ("moriio", "prefill", {"address": "host:h,handshake:1,notify:2"}, "--transfer-address and --transfer-mode"),
+        ("moriio", "prefill", {"address": "host:h,handshake:1,notify:2", "mode": "read"}, None),
+    ],
+)
+def test_what_is_added_later_is_held_to_the_same(
+    connector: str, role: Role | None, transfer: dict[str, Any] | None, complaint: str | None
+) -> None:
+    said = WorkerAttributes(role=role, transfer=None if transfer is None else TransferAttributes(**transfer))
+    fault = worker_fault(StartConfig(kv_connector=connector), said)
+    assert fault is None if complaint is None else fault is not None and complaint in fault
+
+
+def test_who_registers_tells_its_address_later() -> None:
+    config = StartConfig(kv_connector="nccl", vllm_discovery_address="127.0.0.1:30001")
+    assert worker_fault(config, WorkerAttributes(role="decode")) is None
+
+
+def test_only_a_name_that_is_nearly_one_of_the_routers_own_is_taken_for_a_slip() -> None:
+    meant = {"nixle": "nixl", "Nixl": "nixl", "nixl-push": "nixl_push", "mooncacke": "mooncake"}
+    assert {name: misspelt_connector(name) for name in meant} == meant
+    assert not any(map(misspelt_connector, ["", "nixl", "tagged", "nixl:Class", "my.nixl"]))

@@ -25,6 +25,8 @@ ROUTER = "--router=tcp://127.0.0.1:1"
         ((ROUTER, "--role=both"), "--role is 'both'"),
         ((ROUTER, "--mode=READ"), "--mode is 'READ'; write read or write"),
         ((ROUTER, "--connector=a b"), "transfer.connector is 'a b'"),
+        ((ROUTER, "--connector=nixle"), "--connector is 'nixle'; did you mean nixl? There are nixl, "),
+        ((ROUTER, "--connector=NixlPushConnector"), "did you mean nixl_push?"),
         ((ROUTER, "--bootstrap-port=0"), "transfer.bootstrap_port is 0"),
         ((ROUTER, "--ranks=0"), "ranks is 0"),
         ((ROUTER, "--label=zone"), "label is 'zone'; write NAME=TEXT"),

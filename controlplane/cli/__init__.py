@@ -28,6 +28,7 @@ class _Command(NamedTuple):
 _COMMANDS = {
     "start": _Command("controlplane.cli.start", "Start a router in front of workers.", switches=frozenset()),
     "status": _Command("controlplane.cli.status", "Show a running router's processes and workers."),
+    "top": _Command("controlplane.cli.top", "Watch a running router on a whole screen."),
     "workers": _Command("controlplane.cli.workers", "Show and change the workers of a running router."),
     "planes": _Command("controlplane.cli.planes", "Show and restart the planes of a running router."),
     "reload": _Command("controlplane.cli.reload", "Have a running router read its configuration again."),

@@ -108,6 +108,12 @@ def find(admin: str | None, folder: str | None) -> Target:
     return Target(runtime, url, is_folder_meant=True)
 
 
+def may_come_back(admin: str | None, folder: str | None) -> bool:
+    """Whether parts of a router run on the folder that is meant, which only lacks its control plane."""
+    target = find(admin, folder)
+    return target.url is None and _some_of_it_runs(target.runtime)
+
+
 def _some_of_it_runs(runtime: RuntimeDir) -> bool:
     supervisor = read_record(runtime.supervisor, ProcessRecord)
     return (supervisor is not None and is_alive(supervisor)) or bool(living_planes(runtime))

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import termios
+from contextlib import AbstractContextManager
 from typing import Any
 
 import httpx
 
-from tests.integration.routers import Router, eventually
+from tests.integration.routers import PATIENCE, Router, eventually
+from tests.integration.terminals import Terminal, terminal
 
 
 def admin(router: Router, path: str) -> Any:
@@ -38,3 +45,70 @@ def test_rates_and_times_come_with_requests(router: Router, client: httpx.Client
     eventually(has_figures, "figures of the whole and of each worker")
     glance = admin(router, "/summary")
     assert (glance["workers"], glance["planes"], glance["data_planes"]) == ({"ready": len(fleet)}, 2, 2)
+
+
+def top(router: Router, *arguments: str) -> AbstractContextManager[Terminal]:
+    command = (sys.executable, "-m", "controlplane.cli", "top", f"--runtime-dir={router.runtime.path}", *arguments)
+    return terminal(*command)
+
+
+def test_a_worker_is_drained_and_taken_back_by_keys(router: Router, fleet: list[str]) -> None:
+    last = max(fleet, key=lambda url: int(url.rpartition(":")[2]))
+    short = last.removeprefix("http://")
+    with top(router, "--interval=0.2") as screen:
+        assert f">{short}" not in screen.until("3 of 3 ready")
+        screen.type("\x1b[F")
+        screen.until(f">{short}")
+        screen.type("d")
+        screen.until(f"drain {last}? no new requests, 0 open ones go on")
+        screen.type("n")
+        screen.until("nothing was changed")
+        screen.type("dy")
+        screen.until(f"worker {last} gets no more requests")
+        screen.until("workers 2 of 3 ready, 1 draining")
+        assert admin(router, "/workers")["workers"][fleet.index(last)]["state"] == "draining"
+        # Smaller, and in another form.
+        screen.resize(40, 10)
+        screen.type("/drained")
+        screen.until("list only: drained_")
+        screen.type("\r")
+        screen.until(f">{short[:10]}")
+        screen.resize(80, 24)
+        screen.type("uy")
+        screen.until("3 of 3 ready")
+        screen.type("q")
+        assert screen.process.wait(PATIENCE) == 0
+        screen.read()
+        assert screen.raw.endswith(b"\x1b[?7h\x1b[?25h\x1b[?1049l")
+        assert termios.tcgetattr(screen.other) == screen.before
+
+
+def test_it_goes_on_when_the_control_plane_is_back(router: Router) -> None:
+    with top(router, "--interval=0.2") as screen:
+        screen.until("3 of 3 ready")
+        control_plane = router.control_plane_pid()
+        assert control_plane is not None
+        # A supervisor that is stopped starts no other one.
+        router.process.send_signal(signal.SIGSTOP)
+        os.kill(control_plane, signal.SIGKILL)
+        screen.until("NOT REACHED")
+        # Keys work meanwhile.
+        screen.type("?")
+        screen.until("any key goes back")
+        screen.type("x")
+        router.process.send_signal(signal.SIGCONT)
+        eventually(lambda: router.control_plane_pid() not in (None, control_plane), "a new control plane")
+        eventually(lambda: "NOT REACHED" not in screen.read(), "the monitor to reach it")
+        screen.until("3 of 3 ready")
+        screen.type("\x03")
+        assert screen.process.wait(PATIENCE) == 0
+
+
+def test_without_a_terminal_it_is_one_frame(router: Router, fleet: list[str]) -> None:
+    command = (sys.executable, "-m", "controlplane.cli", "top", "--runtime-dir", str(router.runtime.path))
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60, stdin=subprocess.DEVNULL)
+    assert all(url.removeprefix("http://") in done.stdout for url in fleet)
+    assert "\x1b" not in done.stdout
+    nobody = subprocess.run((*command[:-1], "/nonexistent"), capture_output=True, text=True, check=False, timeout=60)
+    assert nobody.returncode == 1
+    assert "routerctl: error:" in nobody.stderr

@@ -1,0 +1,277 @@
+"""A frame: lines of text for a screen of some size, out of what was seen and what its user chose. Pure."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from rich.text import Text
+
+from controlplane.cli.status_view import duration
+from controlplane.top.columns import NAME_LEAST, Row, fitting, heading, line, short_name
+from controlplane.top.snapshot import Event, Plane, Seen, Snapshot, Status, Summary, Worker
+from controlplane.top.texts import amount, clean, fitted, short_time
+from controlplane.top.turns import KEYS
+from controlplane.top.view import View, busyness, place_of, shown, state_of
+
+_STATES = {"ready": "", "draining": "yellow", "drained": "yellow", "starting": "yellow", "brk half": "yellow"}
+_LEGEND = (
+    "LOAD is full at a worker's capacity, else at what the busiest of its role",
+    "has. RUN, WAIT, KV: what its engine says. OPEN: what this router has there.",
+    "REQ/S, FAIL/S: of the last 10 s. TTFT, P95: half and 95 % of the times to",
+    "first byte in the last 60 s. In the head, ttft and e2e are p50/p95 as well.",
+    "brk open: its breaker leaves it out; brk half: one request tries it.",
+    "Planes: the version of their table, how old it is, requests per second.",
+)
+_LEVELS = {"warning": "yellow", "error": "red"}
+
+
+class Screen(NamedTuple):
+    """How many columns and lines there are, and whether letters beyond ASCII can be shown."""
+
+    width: int
+    height: int
+    is_ascii: bool = False
+
+
+def frame(seen: Seen, view: View, screen: Screen) -> list[Text]:
+    """Return the lines of a whole screen, none longer than it is wide."""
+    lines = _lines(seen, view, screen)
+    shown_lines = [*lines[: screen.height - 1], _footer(seen, view)] if screen.height > 1 else lines[:1]
+    for one in shown_lines:
+        one.truncate(screen.width)
+        one.no_wrap = True
+    return shown_lines
+
+
+def _lines(seen: Seen, view: View, screen: Screen) -> list[Text]:
+    if view.mode == "help":
+        return _padded(_help(screen), screen.height - 1)
+    head = _head(seen, screen)
+    if seen.snapshot is None:
+        return _padded(head, screen.height - 1)
+    snapshot = seen.snapshot
+    room = screen.height - 1 - len(head)
+    planes = _planes(snapshot.status, screen.width, most=max(1, room // 8)) if room >= 10 else []
+    detail = [_detail(snapshot, view)] if room >= 8 else []
+    room -= len(planes) + len(detail)
+    table = _workers(snapshot, view, screen)
+    # What the table does not need is the events'.
+    most = max(room // 4, room - len(table.lines) - 2)
+    events = _events(snapshot.events, most) if room >= 10 else []
+    table_lines = _padded(table.seen(room - len(events)), room - len(events))
+    return [*head, *planes, *table_lines, *detail, *events]
+
+
+def _padded(lines: list[Text], count: int) -> list[Text]:
+    return [*lines[:count], *(Text() for _ in range(count - len(lines)))]
+
+
+# --- the head ----------------------------------------------------------------------------------------------------
+
+
+def _head(seen: Seen, screen: Screen) -> list[Text]:
+    first = Text("routerctl top", "bold").append(f"  {clean(seen.where)}", "not bold")
+    if seen.snapshot is not None:
+        control = seen.snapshot.status.control_plane
+        told = f"  up {duration(control.age)}  table {control.table.version}  {_clock(seen.snapshot.time)}"
+        first.append(told, "not bold")
+    lines = [first]
+    if seen.problem:
+        lines.append(Text(_problem(seen), "bold red"))
+    if seen.snapshot is not None:
+        glance = _glance(seen.snapshot.summary)
+        lines += glance if screen.height >= 10 else [] if seen.problem else glance[:1]
+    return lines
+
+
+def _problem(seen: Seen) -> str:
+    since = f"figures are {duration(seen.age)} old" if seen.snapshot is not None else "nothing is known yet"
+    return f"NOT REACHED, {since}, trying again: {clean(seen.problem)}"
+
+
+def _glance(summary: Summary) -> list[Text]:
+    count, ready = sum(summary.workers.values()), summary.workers.get("ready", 0)
+    first = Text("workers ").append(f"{ready} of {count} ready", "green" if ready == count else "yellow")
+    for state, number in sorted(summary.workers.items()):
+        if state != "ready":
+            first.append(f", {number} {clean(state)}", "yellow")
+    if summary.broken:
+        first.append(f", {summary.broken} breaker{'s' if summary.broken > 1 else ''} not closed", "red")
+    first.append("  planes ")
+    first.append(f"{summary.planes} of {summary.data_planes}", "green" if _has_planes(summary) else "red")
+    first.append(f"  open {summary.active}")
+    traffic = summary.traffic
+    if traffic is None:
+        return [first, Text("rates and times come in a few seconds", "dim")]
+    second = Text(f"{amount(traffic.requests)} req/s  ").append(
+        f"{amount(traffic.failures)} failed/s", "red" if traffic.failures else ""
+    )
+    tokens = f"  tok/s {amount(traffic.prompt_tokens)} in {amount(traffic.output_tokens)} out"
+    for name, times in (("ttft", traffic.first_token), ("e2e", traffic.duration)):
+        if times is not None:
+            tokens += f"  {name} {short_time(times.p50)}/{short_time(times.p95)}"
+    return [first, second.append(tokens)]
+
+
+def _has_planes(summary: Summary) -> bool:
+    return summary.planes >= summary.data_planes
+
+
+def _planes(status: Status, width: int, most: int) -> list[Text]:
+    """Return the planes in as many columns as fit; where there is no room for all, those that serve come last."""
+    version = status.control_plane.version
+    told = [(_plane(plane, version), plane.state) for plane in status.planes]
+    cell = max((len(text) for text, _ in told), default=0) + 3
+    in_line = max(1, (width - 1) // cell)
+    if len(told) > most * in_line:
+        told.sort(key=lambda plane: plane[1] == "serving")
+    lines = []
+    for start in range(0, min(len(told), most * in_line), in_line):
+        lines.append(Text())
+        for text, state in told[start : start + in_line]:
+            lines[-1].append(fitted(text, cell), "" if state == "serving" else "red")
+    left = len(told) - most * in_line
+    if left > 0:
+        lines[-1] = Text(f"and {left + in_line} planes more, of which {_serving(told[-left - in_line :])} serve")
+    return lines
+
+
+def _serving(planes: Sequence[tuple[str, str]]) -> int:
+    return sum(state == "serving" for _, state in planes)
+
+
+def _plane(plane: Plane, usual_version: str) -> str:
+    table = f"v{plane.table.version}" if plane.table is not None else "no table"
+    age = f" {duration(plane.table_age)}" if plane.table_age is not None else ""
+    rate = f"  {amount(plane.request_rate)}/s" if plane.request_rate is not None else ""
+    version = f"  is {plane.version}" if plane.version != usual_version else ""
+    return clean(f"plane {plane.place} {plane.state}  {table}{age}{rate}{version}")
+
+
+# --- workers -----------------------------------------------------------------------------------------------------
+
+
+class _Table(NamedTuple):
+    """The title and the lines below it, of which the one at `at` must be seen."""
+
+    title: Text
+    lines: list[Text]
+    at: int = 0
+
+    def seen(self, rows: int) -> list[Text]:
+        """Return the part that so many rows show."""
+        if rows < 2:
+            return self.lines[self.at : self.at + max(0, rows)]
+        # In the middle: it stays in sight whatever the screen's size is.
+        start = min(max(0, self.at - (rows - 1) // 2), max(0, len(self.lines) - (rows - 1)))
+        return [self.title, *self.lines[start : start + rows - 1]]
+
+
+def _workers(snapshot: Snapshot, view: View, screen: Screen) -> _Table:
+    workers = shown(snapshot, view)
+    longest = max((len(short_name(worker)) for worker in workers), default=NAME_LEAST)
+    name, columns = fitting(screen.width, longest)
+    title = Text(heading(name, columns), "bold underline")
+    if not workers:
+        return _Table(title, [Text("no worker has this text; Esc lists all" if view.filter else "no workers")])
+    place = place_of(workers, view.chosen)
+    lines: list[Text] = []
+    at = 0
+    fulls = _fulls(workers)
+    has_roles = len(fulls) > 1
+    before = ""
+    for number, worker in enumerate(workers):
+        if has_roles and worker.role != before:
+            lines.append(Text(_role(worker.role, workers), "bold"))
+            before = worker.role
+        is_chosen = number == place
+        if is_chosen:
+            at = len(lines)
+        text = line(Row(worker, worker.capacity or fulls[worker.role], screen.is_ascii), name, columns, is_chosen)
+        lines.append(Text(text, "reverse" if is_chosen else _STATES.get(state_of(worker), "red")))
+    return _Table(title, lines, at)
+
+
+def _fulls(workers: Iterable[Worker]) -> dict[str, float]:
+    """Return what the busiest worker of each role has: what a full bar is where no capacity is known."""
+    fulls: dict[str, float] = {}
+    for worker in workers:
+        fulls[worker.role] = max(fulls.get(worker.role, 0.0), busyness(worker))
+    return fulls
+
+
+def _role(role: str, workers: Iterable[Worker]) -> str:
+    own = [worker for worker in workers if worker.role == role]
+    ready = sum(state_of(worker) == "ready" for worker in own)
+    rate = sum(worker.traffic.requests for worker in own if worker.traffic is not None)
+    busy = sum(busyness(worker) for worker in own)
+    return f"{clean(role)}: {ready} of {len(own)} ready, {busy:.0f} requests, {amount(rate)} req/s"
+
+
+def _detail(snapshot: Snapshot, view: View) -> Text:
+    workers = shown(snapshot, view)
+    if not workers:
+        return Text()
+    worker = workers[place_of(workers, view.chosen)]
+    broken = worker.breaker if worker.state == "ready" and worker.breaker.state != "closed" else None
+    state = f"breaker {broken.state}" if broken is not None else state_of(worker)
+    age = broken.age if broken is not None else worker.age
+    reason = broken.reason if broken is not None else worker.reason
+    parts = [
+        f"{worker.id} {state} for {duration(age)}",
+        reason,
+        f"version {worker.version}" if worker.version else "",
+        f"life {worker.epoch}" if worker.epoch > 1 else "",
+        ", ".join(worker.models or ()),
+    ]
+    return Text(clean("; ".join(part for part in parts if part)), "italic")
+
+
+# --- events, help, footer ----------------------------------------------------------------------------------------
+
+
+def _events(events: Sequence[Event], most: int) -> list[Text]:
+    if not events:
+        return []
+    lines = [Text("EVENTS", "bold underline")]
+    for event in events[-most:]:
+        level = "" if event.level == "info" else f"{event.level}: "
+        lines.append(Text(f"{_clock(event.time)} {level}{clean(event.text)}", _LEVELS.get(event.level, "")))
+    return lines
+
+
+def _clock(when: float) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(when))
+
+
+def _help(screen: Screen) -> list[Text]:
+    lines = [Text("routerctl top: keys", "bold"), Text()]
+    lines += [Text(f"  {keys:<14} {what}") for keys, what in KEYS]
+    lines += [Text(), *(Text(f"  {text}") for text in _LEGEND)]
+    return lines[: screen.height - 1]
+
+
+def _footer(seen: Seen, view: View) -> Text:
+    if view.mode == "help":
+        return Text("any key goes back", "bold")
+    if view.mode == "filter":
+        return Text(f"list only: {clean(view.filter)}_   Enter keeps it, Esc lists all", "bold")
+    if view.mode == "confirm" and view.asked is not None:
+        return Text(f"{view.asked.verb} {clean(view.asked.worker)}? {_effect(seen, view)}  y yes, n no", "bold yellow")
+    if view.message:
+        return Text(clean(view.message), "bold")
+    order = f"{view.order}{' reversed' if view.is_reversed else ''}"
+    told = f"q quit  ? help  s sort: {order}  / filter{f': {clean(view.filter)}' if view.filter else ''}  d drain"
+    return Text(f"{told}  u undrain{'  PAUSED (p goes on)' if view.is_paused else ''}", "dim")
+
+
+def _effect(seen: Seen, view: View) -> str:
+    workers = seen.snapshot.status.workers if seen.snapshot is not None else ()
+    worker = next((one for one in workers if view.asked is not None and one.id == view.asked.worker), None)
+    if worker is None:
+        return "it is not there any more"
+    if view.asked is not None and view.asked.verb == "undrain":
+        return "it gets requests again"
+    return f"no new requests, {worker.inflight} open ones go on"

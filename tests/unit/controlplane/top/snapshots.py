@@ -1,0 +1,107 @@
+"""Snapshots of routers, as tests of frames and keys need them."""
+
+from __future__ import annotations
+
+from controlplane.cli.status_view import BreakerView
+from controlplane.top.snapshot import (
+    ControlPlane,
+    Event,
+    Load,
+    Plane,
+    Seen,
+    Snapshot,
+    Status,
+    Summary,
+    Table,
+    Times,
+    Traffic,
+    Worker,
+    WorkerTraffic,
+)
+
+WHERE = "http://127.0.0.1:30080"
+NOON = 1_795_262_400.0
+
+
+def worker(number: int, *, role: str = "regular", state: str = "ready", **more: object) -> Worker:
+    """A worker that is busier the higher its number is."""
+    times = Times(p50=0.08 * number, p95=0.21 * number) if number else None
+    usual: dict[str, object] = {
+        "id": f"http://10.0.0.{number}:8000",
+        "load": Load(running=3.0 * number, waiting=float(number // 2), kv_usage=min(1.0, 0.11 * number)),
+        "traffic": WorkerTraffic(requests=1.7 * number, failures=0.0, first_byte=times),
+        "inflight": 3 * number,
+        "models": ("llama-70b",),
+        "age": 3723.0,
+    }
+    return Worker(role=role, state=state, **{**usual, **more})  # type: ignore[arg-type]
+
+
+def snapshot(*workers: Worker, planes: int = 2, traffic: bool = True) -> Snapshot:
+    """What a router with these workers tells."""
+    states = [one.state for one in workers]
+    return Snapshot(
+        time=NOON,
+        summary=Summary(
+            workers={state: states.count(state) for state in dict.fromkeys(states)},
+            broken=sum(one.breaker.state != "closed" for one in workers),
+            planes=planes,
+            data_planes=2,
+            active=57,
+            traffic=Traffic(
+                requests=123.4,
+                failures=0.2,
+                prompt_tokens=48_200.0,
+                output_tokens=5600.0,
+                duration=Times(p50=1.31, p95=4.2),
+                first_token=Times(p50=0.081, p95=0.21),
+            )
+            if traffic
+            else None,
+        ),
+        status=Status(
+            control_plane=ControlPlane(version="0.1.0", age=7384.0, table=Table(version=17)),
+            planes=[
+                Plane(
+                    slot=slot,
+                    state="serving",
+                    version="0.1.0",
+                    table=Table(version=17),
+                    table_age=0.2,
+                    request_rate=61.7,
+                )
+                for slot in range(planes)
+            ],
+            workers=workers,
+        ),
+        events=[
+            Event(time=NOON - 300, level="info", text="worker http://10.0.0.1:8000 is ready (was starting)"),
+            Event(time=NOON - 60, level="warning", text="breaker of worker http://10.0.0.4:8000 is open: 10 failed"),
+            Event(time=NOON - 30, level="info", text="worker http://10.0.0.5:8000 is draining (was ready)"),
+        ],
+    )
+
+
+OPEN = BreakerView(state="open", reason="10 of 12 requests failed: no connection", age=60.0)
+
+
+def fleet() -> Snapshot:
+    """Two prefill and four decode workers, of which one is broken and one drains."""
+    return snapshot(
+        worker(1, role="prefill"),
+        worker(2, role="prefill"),
+        worker(3, role="decode"),
+        worker(4, role="decode", breaker=OPEN, traffic=WorkerTraffic(requests=0.3, failures=0.3)),
+        worker(5, role="decode", state="draining", reason="drained by an operator"),
+        worker(6, role="decode", capacity=48.0),
+    )
+
+
+def large(count: int = 500) -> Snapshot:
+    """As many workers as a large fleet has."""
+    return snapshot(*(worker(number) for number in range(count)))
+
+
+def seen(of: Snapshot | None, **more: object) -> Seen:
+    """What is known now."""
+    return Seen(where=WHERE, snapshot=of, **more)  # type: ignore[arg-type]

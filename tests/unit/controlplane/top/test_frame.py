@@ -1,0 +1,174 @@
+"""Frames of `routerctl top`, held against files in `golden/`; run as a module it writes them anew."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+from rich.cells import cell_len
+
+from controlplane.top.frame import Screen, frame
+from controlplane.top.snapshot import Event, Seen, Snapshot
+from controlplane.top.terminal import styled
+from controlplane.top.turns import PAGE
+from controlplane.top.view import ORDERS, View, Wish
+from tests.unit.controlplane.top.snapshots import fleet, large, seen, snapshot, worker
+
+GOLDEN = Path(__file__).parent / "golden"
+DOCS = Path(__file__).parents[4] / "docs" / "monitor.md"
+W4 = "http://10.0.0.4:8000"
+WIDE = Screen(80, 24)
+ANY = View()
+
+CASES: dict[str, tuple[Seen, View, Screen]] = {
+    "80x24": (seen(fleet()), View(chosen=W4), WIDE),
+    "80x24-letters": (seen(fleet()), View(order="load"), Screen(80, 24)),
+    "80x24-large": (seen(large()), View(chosen="http://10.0.0.250:8000"), WIDE),
+    "80x24-confirm": (seen(fleet()), View(mode="confirm", chosen=W4, asked=Wish("drain", W4)), WIDE),
+    "80x24-filter": (seen(fleet()), View(mode="filter", filter="prefill"), WIDE),
+    "80x24-help": (seen(fleet()), View(mode="help"), WIDE),
+    "80x24-gone": (seen(fleet(), problem="Connection refused", age=12.0), View(), WIDE),
+    "80x24-never": (seen(None, problem="Connection refused"), View(), WIDE),
+    "120x40": (seen(fleet()), View(), Screen(120, 40)),
+    "40x12": (seen(fleet()), View(chosen=W4), Screen(40, 12)),
+    "20x5": (seen(fleet()), View(chosen=W4), Screen(20, 5)),
+}
+
+
+@pytest.fixture(autouse=True)
+def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+def text(of: Seen, view: View = ANY, screen: Screen = WIDE) -> str:
+    return "\n".join(line.plain.rstrip() for line in frame(of, view, screen)) + "\n"
+
+
+def drawn(name: str) -> str:
+    of, view, screen = CASES[name]
+    return text(of, view, screen if name == "80x24-letters" else screen._replace(is_ascii=True))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_frame_is_as_it_was(name: str) -> None:
+    assert drawn(name) == (GOLDEN / f"{name}.txt").read_text()
+
+
+def test_the_picture_in_the_documents_is_a_frame() -> None:
+    assert drawn("80x24-letters") in DOCS.read_text()
+
+
+@given(
+    of=st.sampled_from(
+        [seen(fleet()), seen(large(40)), seen(None, problem="x"), seen(snapshot()), seen(fleet(), problem="x" * 200)]
+    ),
+    view=st.builds(
+        View,
+        mode=st.sampled_from(["list", "help", "filter", "confirm"]),
+        order=st.sampled_from(list(ORDERS)),
+        is_reversed=st.booleans(),
+        filter=st.sampled_from(["", "10.0.0.2", "nothing"]),
+        chosen=st.sampled_from(["", W4, "http://gone"]),
+        asked=st.just(Wish("undrain", W4)),
+        is_paused=st.booleans(),
+    ),
+    width=st.integers(1, 200),
+    height=st.integers(1, 60),
+)
+@settings(max_examples=150, deadline=None)
+def test_a_frame_fits_every_screen(of: Seen, view: View, width: int, height: int) -> None:
+    lines = frame(of, view, Screen(width, height))
+    assert len(lines) <= height
+    assert all(cell_len(line.plain) <= width for line in lines)
+    if height > 4:
+        assert len(lines) == height
+
+
+@pytest.mark.parametrize("height", [6, 10, 24, 60])
+@pytest.mark.parametrize("chosen", [0, 1, 137, 498, 499])
+def test_the_chosen_worker_is_in_sight(height: int, chosen: int) -> None:
+    lines = text(seen(large()), View(chosen=f"http://10.0.0.{chosen}:8000"), Screen(80, height)).splitlines()
+    (marked,) = [line for line in lines if line.startswith(">")]
+    assert marked.split()[0] == f">10.0.0.{chosen}:8000"
+
+
+def test_a_workers_load_is_drawn_against_its_capacity_or_the_busiest_of_its_role() -> None:
+    told = text(seen(snapshot(worker(2), worker(4), worker(1, capacity=4.0), worker(3, role="decode"))))
+    bars = {
+        line.split()[0].lstrip(">"): line.split()[2] for line in told.splitlines() if line[1:].startswith("10.0.0.")
+    }
+    assert bars == {
+        "10.0.0.3:8000": "████████",
+        "10.0.0.1:8000": "██████░░",
+        "10.0.0.2:8000": "████░░░░",
+        "10.0.0.4:8000": "████████",
+    }
+
+
+def test_names_are_in_the_order_of_their_numbers() -> None:
+    told = text(seen(snapshot(*(worker(number) for number in (10, 9, 100)))))
+    names = [line[1:].split()[0] for line in told.splitlines() if line[1:].startswith("10.0.0.")]
+    assert names == ["10.0.0.9:8000", "10.0.0.10:8000", "10.0.0.100:8000"]
+
+
+def test_nothing_that_others_wrote_reaches_the_terminal_as_an_order() -> None:
+    evil = "\x1b]0;x\x07\x1b[2J\n"
+    of = snapshot(worker(1, id=f"http://a{evil}", reason=evil, models=(evil,), state="unhealthy"))
+    of = replace(of, events=[Event(time=0.0, level="error", text=evil)])
+    lines = frame(seen(of, problem=evil), View(chosen="http://a" + evil, message=evil), Screen(200, 40))
+    assert not any("\x1b" in line.plain or "\n" in line.plain or "\x07" in line.plain for line in lines)
+
+
+def test_without_colour_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = frame(seen(fleet()), View(), WIDE)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert any("\x1b[33m" in line or "\x1b[31m" in line for line in styled(lines, 80))
+    monkeypatch.setenv("NO_COLOR", "1")
+    uncoloured = "".join(styled(lines, 80))
+    assert "\x1b[3" not in uncoloured.replace("\x1b[3m", "")
+    monkeypatch.setenv("TERM", "dumb")
+    assert not any("\x1b" in line for line in styled(lines, 80))
+
+
+def test_planes_that_do_not_serve_are_seen_among_many() -> None:
+    of = snapshot(worker(1), planes=40)
+    planes = list(of.status.planes)
+    planes[33] = replace(planes[33], state="stale", table_age=75.0, version="0.0.9")
+    of = replace(of, status=replace(of.status, planes=planes))
+    told = text(seen(of))
+    assert "plane 33 stale  v17 1m15s" in told
+    assert "is 0.0.9" in told
+    assert "planes more, of which" in told
+
+
+def test_a_page_is_less_than_a_screen() -> None:
+    assert PAGE < 24
+
+
+def test_rates_that_are_not_known_yet() -> None:
+    assert "rates and times come in a few seconds" in text(seen(snapshot(worker(1), traffic=False)))
+    nothing: Snapshot = snapshot()
+    assert "no workers" in text(seen(nothing))
+
+
+def write() -> None:
+    os.environ["TZ"] = "UTC"
+    time.tzset()
+    GOLDEN.mkdir(exist_ok=True)
+    for name in CASES:
+        (GOLDEN / f"{name}.txt").write_text(drawn(name))
+
+
+if __name__ == "__main__":
+    write()

@@ -11,6 +11,7 @@ from hashlib import blake2b
 import msgspec
 
 _encode = msgspec.json.encode
+DONE = b"data: [DONE]\n\n"
 
 
 def fingerprint(models: tuple[str, ...]) -> str:
@@ -59,10 +60,17 @@ class Part(msgspec.Struct, frozen=True):
 class Chat:
     """Writes one chat completion."""
 
-    prefix = "chatcmpl-"
+    tail: tuple[bytes, ...] = (DONE,)
+    """What ends a stream."""
+    tells_usage = False
+    """Whether a stream's last event before that is `usage`, asked for or not."""
+    has_several = False
+    """Whether a token may have several events."""
 
     def __init__(self, identity: str, created: int, model: str, system_fingerprint: str) -> None:
         self.identity = identity
+        self.prompt_tokens = 0
+        """How many the first prompt has."""
         self._id = _encode(identity)
         self._created = b"%d" % created
         self._model = _encode(model)
@@ -137,8 +145,6 @@ class Chat:
 class Completion(Chat):
     """Writes one text completion."""
 
-    prefix = "cmpl-"
-
     def __init__(self, identity: str, created: int, model: str, system_fingerprint: str) -> None:
         super().__init__(identity, created, model, system_fingerprint)
         self._opening = b'data: {"id":%b,"object":"text_completion","created":%b,"model":%b,"choices":[' % (
@@ -203,6 +209,3 @@ class Completion(Chat):
             + (b',"system_fingerprint":' + self._fingerprint if stamped else b"")
             + b"}\n\n"
         )  # fmt: skip
-
-
-DONE = b"data: [DONE]\n\n"

@@ -81,6 +81,12 @@ def sim(
         float, typer.Option(help="Seconds between registrations; vLLM's are 3.")
     ] = _DEFAULT.ping_seconds,
     vllm_version: Annotated[str, typer.Option(help="What GET /version tells.")] = _DEFAULT.version,
+    enable_lora: Annotated[
+        bool, typer.Option("--enable-lora", help="Let LoRA adapters be loaded and unloaded.")
+    ] = False,
+    responses_store: Annotated[
+        bool, typer.Option("--responses-store", help="Keep what /v1/responses made, to be asked for again.")
+    ] = False,
     enable_prompt_tokens_details: Annotated[
         bool, typer.Option("--enable-prompt-tokens-details", help="Tell cached tokens in usage.")
     ] = False,
@@ -107,6 +113,8 @@ def sim(
                 data_parallel_size=data_parallel_size,
                 models=tuple(model) if model else _DEFAULT.models,
                 api_key=api_key,
+                enable_lora=enable_lora,
+                responses_store=responses_store,
                 prefill_tokens_per_second=prefill_tokens_per_second,
                 decode_ms=decode_ms,
                 decode_growth=decode_growth,

@@ -37,6 +37,10 @@ class SimConfig(msgspec.Struct, frozen=True, kw_only=True):
     models: tuple[str, ...] = ("sim-model",)
     """Names the one model answers to; the first is the one in `/metrics`."""
     api_key: str | None = None
+    enable_lora: bool = False
+    """Whether LoRA adapters can be loaded while it runs (VLLM_ALLOW_RUNTIME_LORA_UPDATING)."""
+    responses_store: bool = False
+    """Whether responses can be asked for again (VLLM_ENABLE_RESPONSES_API_STORE)."""
     prefill_tokens_per_second: float = 20_000.0
     """Prompt tokens that were not cached, per second: about an 8B model on one large GPU."""
     decode_ms: float = 10.0

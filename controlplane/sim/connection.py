@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 import httptools
 
 from . import wire
-from .exchange import Exchange, Request
+from .exchange import Exchange, Request, Tunnel
 from .recorder import Record
 from .routes import ROUTES, Routes
 
@@ -35,6 +35,8 @@ class Connection(asyncio.Protocol):
         self.worker = worker
         self.routes = routes
         self.write_paused = False
+        self.tunnel: Tunnel | None = None
+        """Who speaks here since the client has asked for another protocol."""
         self._loop = worker.loop
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpRequestParser(self)
@@ -96,18 +98,29 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what came."""
+        if self.tunnel is not None:
+            self.tunnel.feed(data)
+            return
         if self._refused:
             return
         self._idle_since = None
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            # No upgrade is spoken here; the request was dispatched as a plain one, nothing may follow it.
+        except httptools.HttpParserUpgrade as upgrade:
+            if self._has_switched(data[upgrade.args[0] :]):
+                return
+            # This one is not spoken here; the request was dispatched as a plain one, nothing may follow it.
             self._refused = True
             if self.idle:
                 self.close()
         except httptools.HttpParserError:
             self._refuse(400, b"Invalid HTTP request received.")
+
+    def _has_switched(self, rest: bytes) -> bool:
+        """Whether another protocol was agreed on, which the rest is of."""
+        if self.tunnel is not None:
+            self.tunnel.feed(rest)
+        return self.tunnel is not None
 
     # -- parser
 

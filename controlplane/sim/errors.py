@@ -27,6 +27,14 @@ class ApiError(Exception):
         self.body = body(status, message, kind, param)
 
 
+class PlainError(ApiError):
+    """FastAPI's own answers, which vLLM leaves in their form."""
+
+    def __init__(self, status: int, detail: str, headers: bytes = b"") -> None:
+        super().__init__(status, detail, headers=headers)
+        self.body = b'{"detail":"%b"}' % detail.encode()
+
+
 def body(status: int, message: str, kind: str, param: str | None = None) -> bytes:
     """Return `{"error":{...}}` as vLLM writes it."""
     return msgspec.json.encode({"error": {"message": message, "type": kind, "param": param, "code": status}})

@@ -37,6 +37,13 @@ class Source(Protocol):
         """Let go of everything: nobody reads any more."""
 
 
+class Tunnel(Source, Protocol):
+    """Who takes what comes on a connection that speaks another protocol."""
+
+    def feed(self, data: bytes) -> None:
+        """Take what came."""
+
+
 class Request:
     """A request as it came; `body` is complete when a handler sees it."""
 
@@ -115,6 +122,21 @@ class Exchange:
             self._finish()
         else:
             self.wake()
+
+    def switch(self, lines: bytes, tunnel: Tunnel) -> None:
+        """Answer 101 with these header lines; what comes from now on is the tunnel's, which writes by itself."""
+        self.status = 101
+        if self.record is not None:
+            self.record.status = 101
+        self.request.keep_alive = False
+        self._source = tunnel
+        self.connection.tunnel = tunnel
+        self._write(wire.status_line(101) + lines + self.connection.date(time.time()) + b"\r\n")
+
+    def hang_up(self) -> None:
+        """Close a connection that was switched: the last frame is written."""
+        self._source = None
+        self._finish()
 
     def watch(self, source: Source) -> None:
         """Have `source.cancel` called if the client goes before the answer is sent."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from . import answers, text, wire
@@ -12,7 +14,7 @@ from .errors import ApiError, too_long
 from .exchange import Exchange, Pull
 from .kv_transfer.base import NO_HANDOFF, EngineDeadError, Fetched, Leg
 from .loader import Loader
-from .requests import Chat, Completion, chat_prompt, check_sampling, prompts, read
+from .requests import Batch, Chat, Completion, Generate, chat_prompt, check_sampling, prompts, read
 from .stats import Arrival
 
 if TYPE_CHECKING:
@@ -30,7 +32,23 @@ def chat(worker: Worker, exchange: Exchange) -> None:
     check_sampling(body, limit)
     model = worker.model(body.model)
     messages = body.messages if isinstance(body.messages, list) else []
-    _run(worker, exchange, body, answers.Chat, model, [chat_prompt(messages)], limit)
+    run(worker, exchange, body, answers.Chat, model, [chat_prompt(messages)], limit, identity_of(exchange, "chatcmpl-"))
+
+
+def batch(worker: Worker, exchange: Exchange) -> None:
+    """Answer `POST /v1/chat/completions/batch`: a choice for each conversation."""
+    request = exchange.request
+    body = read(Batch, request.body, request.header(b"content-type"), "messages")
+    limit = body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens
+    if body.stream:
+        raise ApiError(400, "Streaming is not supported for batch requests.", param="stream")
+    check_sampling(body, limit)
+    model = worker.model(body.model)
+    conversations = body.messages if isinstance(body.messages, list) else []
+    all_prompts = [chat_prompt(messages) for messages in conversations]
+    if not all_prompts:
+        raise ApiError(400, "messages must not be empty", param="messages")
+    run(worker, exchange, body, answers.Chat, model, all_prompts, limit, identity_of(exchange, "chatcmpl-"))
 
 
 def completion(worker: Worker, exchange: Exchange) -> None:
@@ -42,7 +60,13 @@ def completion(worker: Worker, exchange: Exchange) -> None:
     model = worker.model(body.model)
     if not isinstance(body.prompt, str | list) or not body.prompt:
         raise ApiError(400, "Either prompt or prompt_embeds must be provided and non-empty.", param="prompt")
-    _run(worker, exchange, body, answers.Completion, model, prompts(body.prompt), limit)
+    run(worker, exchange, body, answers.Completion, model, prompts(body.prompt), limit, identity_of(exchange, "cmpl-"))
+
+
+def identity_of(exchange: Exchange, prefix: str) -> str:
+    """Return the id of an answer: the request's own, or a new one, behind the prefix of its kind."""
+    given = exchange.request.header(b"x-request-id")
+    return prefix + (given.decode("latin-1") if given else f"{random.getrandbits(64):016x}")
 
 
 class Choice:
@@ -68,25 +92,26 @@ class Choice:
         return words[: max(0, self.text_limit - start * text.WIDTH)]
 
 
-def _run(
+def run(
     worker: Worker,
     exchange: Exchange,
-    body: Chat | Completion,
-    writer: type[answers.Chat],
+    body: Generate,
+    writer: Callable[[str, int, str, str], answers.Chat],
     model: str,
     all_prompts: list[list[int]],
     limit: int | None,
+    identity: str,
 ) -> None:
+    """Generate an answer for each prompt, up to `limit` tokens, in the writer's shape; `identity` is its id."""
     rank, longest = worker.rank(exchange.request.header(b"x-data-parallel-rank")), worker.config.max_model_len
-    given = exchange.request.header(b"x-request-id")
-    identity = writer.prefix + (given.decode("latin-1") if given else f"{random.getrandbits(64):016x}")
     answer = writer(identity, int(worker.wall()), model, worker.fingerprint)
+    answer.prompt_tokens = len(all_prompts[0])
     # As vLLM names it inside; a text completion has several prompts.
-    name = f"{identity}{'-0' if writer is answers.Completion else ''}-{random.getrandbits(32):08x}"
+    name = f"{identity}{'-0' if isinstance(answer, answers.Completion) else ''}-{random.getrandbits(32):08x}"
     leg = Leg(name, body.kv_transfer_params or {}, all_prompts[0])
 
     def generate(fetched: Fetched | None) -> None:
-        choices = _choices(rank, longest, body, all_prompts, limit, fetched)
+        choices = choices_of(rank, longest, body, all_prompts, limit, fetched)
         if body.stream:
             events = Events(worker, rank, exchange, body, answer, choices, leg)
             exchange.stream(200, wire.EVENTS, events)
@@ -107,13 +132,13 @@ def _run(
         Loader(worker, exchange, loading, generate, answer.opening(0, None, None)).start()
 
 
-def _choices(
+def choices_of(
     rank: Rank,
     longest: int,
-    body: Chat | Completion,
+    body: Generate,
     all_prompts: list[list[int]],
     limit: int | None,
-    fetched: Fetched | None,
+    fetched: Fetched | None = None,
 ) -> list[Choice]:
     """Return what is to be generated; `fetched` is KV cache that came for it."""
     count = body.n or 1
@@ -166,7 +191,7 @@ class _Generation:
         worker: Worker,
         rank: Rank,
         exchange: Exchange,
-        body: Chat | Completion,
+        body: Generate,
         answer: answers.Chat,
         choices: list[Choice],
         leg: Leg,
@@ -261,16 +286,17 @@ class Events(_Generation):
         worker: Worker,
         rank: Rank,
         exchange: Exchange,
-        body: Chat | Completion,
+        body: Generate,
         answer: answers.Chat,
         choices: list[Choice],
         leg: Leg,
     ) -> None:
         super().__init__(worker, rank, exchange, body, answer, choices, leg)
         options = body.stream_options
-        self._usage = options is not None and bool(options.include_usage)
+        self._usage = answer.tells_usage or (options is not None and bool(options.include_usage))
         self._running = self._usage and options is not None and bool(options.continuous_usage_stats)
-        self._tail = [answers.DONE]
+        self._tail = list(answer.tail)
+        self._events: deque[bytes] = deque()
         self._current = 0
         self._handed_over = False
 
@@ -279,7 +305,19 @@ class Events(_Generation):
         self._exchange.wake()
 
     def pull(self) -> bytes | Pull:
-        """Return the next event: choices take turns, a token each."""
+        """Return the next event."""
+        if not self._answer.has_several:
+            return self._pull()
+        if not self._events:
+            pulled = self._pull()
+            if isinstance(pulled, Pull):
+                return pulled
+            # Each event is written by itself, also where a token has several.
+            self._events.extend(part + b"\n\n" for part in pulled.split(b"\n\n")[:-1])
+        return self._events.popleft()
+
+    def _pull(self) -> bytes | Pull:
+        """Return the events of a token: choices take turns, a token each."""
         choices = self._choices
         for _ in range(len(choices)):
             choice = choices[self._current]

@@ -1,23 +1,19 @@
-"""Every endpoint but the generating ones: models, tokens, embeddings, health and figures."""
+"""The endpoints that no model works for: models, tokens, health and figures."""
 
 from __future__ import annotations
 
 import random
-from base64 import b64encode
-from struct import pack
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from . import metrics as exposition
-from . import requests, text, tokenizer, wire
-from .errors import ApiError, too_long
+from . import requests, tokenizer, wire
+from .errors import ApiError
 from .exchange import Exchange
 
 if TYPE_CHECKING:
     from .worker import Worker
-
-_DIMENSIONS = 32
 
 
 def _json(exchange: Exchange, answer: Any) -> None:
@@ -73,8 +69,8 @@ def models(worker: Worker, exchange: Exchange) -> None:
             "object": "model",
             "created": created,
             "owned_by": "vllm",
-            "root": root,
-            "parent": None,
+            "root": worker.adapters.get(name, root),
+            "parent": root if name in worker.adapters else None,
             "max_model_len": worker.config.max_model_len,
             "permission": [
                 {
@@ -93,7 +89,7 @@ def models(worker: Worker, exchange: Exchange) -> None:
                 }
             ],
         }
-        for name in worker.config.models
+        for name in (*worker.config.models, *worker.adapters)
     ]
     _json(exchange, {"object": "list", "data": data})
 
@@ -130,49 +126,3 @@ def detokenize(worker: Worker, exchange: Exchange) -> None:
     except ValueError as error:
         raise ApiError(400, str(error)) from error
     _json(exchange, {"prompt": prompt})
-
-
-def embeddings(worker: Worker, exchange: Exchange) -> None:
-    """Answer `/v1/embeddings`: vectors that are a pure function of each input. No engine time is spent."""
-    request = exchange.request
-    body = requests.read(requests.Embeddings, request.body, request.header(b"content-type"), "input")
-    model = worker.model(body.model)
-    if not isinstance(body.input, str | list) or not body.input:
-        raise ApiError(400, "input must not be empty", param="input")
-    prompts = requests.prompts(body.input)
-    data = []
-    for index, prompt in enumerate(prompts):
-        if len(prompt) > worker.config.max_model_len:
-            raise too_long(worker.config.max_model_len)
-        vector = _vector(prompt, body.dimensions or _DIMENSIONS)
-        shown: Any = vector
-        if body.encoding_format == "base64":
-            shown = b64encode(pack(f"<{len(vector)}f", *vector)).decode()
-        data.append({"index": index, "object": "embedding", "embedding": shown})
-    count = sum(map(len, prompts))
-    given = request.header(b"x-request-id")
-    _json(
-        exchange,
-        {
-            "id": "embd-" + (given.decode("latin-1") if given else f"{random.getrandbits(64):016x}"),
-            "object": "list",
-            "created": int(worker.wall()),
-            "model": model,
-            "data": data,
-            "usage": {
-                "prompt_tokens": count,
-                "total_tokens": count,
-                "completion_tokens": 0,
-                "prompt_tokens_details": None,
-                "completion_tokens_details": None,
-            },
-        },
-    )
-
-
-def _vector(prompt: list[int], dimensions: int) -> list[float]:
-    """Return a vector of length 1."""
-    seed = text.seed_of(prompt)
-    values = [rank - 31.5 for rank in text.ranks(seed, 0, dimensions)]
-    norm = sum(value * value for value in values) ** 0.5
-    return [value / norm for value in values]

@@ -64,6 +64,99 @@ class Chat(Generate):
     max_completion_tokens: int | None = None
 
 
+class Batch(Generate):
+    """`POST /v1/chat/completions/batch`."""
+
+    messages: list[list[Message]] | UnsetType = UNSET
+    max_completion_tokens: int | None = None
+
+
+class Messages(msgspec.Struct):
+    """`POST /v1/messages` and what counts its tokens."""
+
+    messages: list[Message] | UnsetType = UNSET
+    model: str | None = None
+    system: str | list[Part] | None = None
+    max_tokens: int | None = None
+    stop_sequences: list[str] | None = None
+    stream: bool | None = None
+    kv_transfer_params: dict[str, Any] | None = None
+
+
+class Responses(msgspec.Struct):
+    """`POST /v1/responses`."""
+
+    input: str | list[Message] | UnsetType = UNSET
+    model: str | None = None
+    instructions: str | None = None
+    max_output_tokens: int | None = None
+    stream: bool | None = None
+    background: bool | None = None
+    store: bool | None = True
+    previous_response_id: str | None = None
+    request_id: str | None = None
+    temperature: float | None = None
+    kv_transfer_params: dict[str, Any] | None = None
+
+
+class SamplingParams(msgspec.Struct):
+    """What `/inference/v1/generate` takes of vLLM's sampling parameters."""
+
+    max_tokens: int | None = 16
+    min_tokens: int = 0
+    n: int = 1
+    ignore_eos: bool = False
+    temperature: float = 1.0
+
+
+class Tokens(msgspec.Struct):
+    """`POST /inference/v1/generate`."""
+
+    token_ids: list[int] | UnsetType = UNSET
+    sampling_params: SamplingParams = msgspec.field(default_factory=SamplingParams)
+    model: str | None = None
+    stream: bool | None = None
+    request_id: str | None = None
+    kv_transfer_params: dict[str, Any] | None = None
+
+
+class Pooled(msgspec.Struct):
+    """`POST /pooling` and `/classify`."""
+
+    input: str | list[int | str | list[int]] | UnsetType = UNSET
+    model: str | None = None
+
+
+class Score(msgspec.Struct):
+    """`POST /score`, by any of the names that its two sides have."""
+
+    model: str | None = None
+    queries: str | list[str] | None = None
+    documents: str | list[str] | None = None
+    items: str | list[str] | None = None
+    data_1: str | list[str] | None = None
+    data_2: str | list[str] | None = None
+    text_1: str | list[str] | None = None
+    text_2: str | list[str] | None = None
+
+
+class Rerank(msgspec.Struct):
+    """`POST /rerank`."""
+
+    query: str | UnsetType = UNSET
+    documents: list[str] | UnsetType = UNSET
+    model: str | None = None
+    top_n: int = 0
+
+
+class Adapter(msgspec.Struct):
+    """`POST /v1/load_lora_adapter` and `/v1/unload_lora_adapter`."""
+
+    lora_name: str | UnsetType = UNSET
+    lora_path: str = ""
+    load_inplace: bool = False
+
+
 class Completion(Generate):
     """`POST /v1/completions`."""
 
@@ -95,11 +188,14 @@ class Detokenize(msgspec.Struct):
     model: str | None = None
 
 
-Body = TypeVar("Body", Chat, Completion, Embeddings, Tokenize, Detokenize)
+Body = TypeVar("Body", bound=msgspec.Struct)
 
 _DECODERS: dict[type[Any], msgspec.json.Decoder[Any]] = {
     kind: msgspec.json.Decoder(kind)
-    for kind in (Chat, Completion, Embeddings, Tokenize, Detokenize)
+    for kind in (
+        Chat, Batch, Completion, Messages, Responses, Tokens, Embeddings, Pooled, Score, Rerank, Adapter, Tokenize,
+        Detokenize,
+    )
 }  # fmt: skip
 
 
@@ -130,7 +226,7 @@ def _mismatch(message: str, raw: bytes) -> ApiError:
     return invalid("value_error", where, reason, given if isinstance(given, dict) else str(given))
 
 
-def check_sampling(body: Chat | Completion, limit: int | None) -> None:
+def check_sampling(body: Generate, limit: int | None) -> None:
     """Refuse what vLLM's sampling parameters refuse; `limit` is the max_tokens that counts."""
     if body.stream_options is not None and not body.stream:
         raise ApiError(400, "Stream options can only be defined when `stream=True`.", param="stream_options")

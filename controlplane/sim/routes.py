@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from . import control, echo, generate, pages
-from .errors import ApiError
+from . import control, echo, generate, lora, messages, pages, pooling, realtime, responses, speech, tokens
+from .errors import PlainError
 from .exchange import Exchange
 from .kv_transfer import handoffs, mooncake
 
@@ -18,8 +18,24 @@ Routes = dict[bytes, dict[bytes, Handler]]
 
 ROUTES: Routes = {
     b"/v1/chat/completions": {b"POST": generate.chat},
+    b"/v1/chat/completions/batch": {b"POST": generate.batch},
     b"/v1/completions": {b"POST": generate.completion},
-    b"/v1/embeddings": {b"POST": pages.embeddings},
+    b"/v1/responses": {b"POST": responses.create},
+    b"/v1/messages": {b"POST": messages.create},
+    b"/v1/messages/count_tokens": {b"POST": messages.count_tokens},
+    b"/inference/v1/generate": {b"POST": tokens.create},
+    b"/invocations": {b"POST": tokens.invocations},
+    b"/v1/audio/transcriptions": {b"POST": speech.transcribe},
+    b"/v1/audio/translations": {b"POST": speech.transcribe},
+    b"/v1/realtime": {b"GET": realtime.realtime},
+    b"/v1/embeddings": {b"POST": pooling.embeddings},
+    b"/pooling": {b"POST": pooling.pooling},
+    b"/classify": {b"POST": pooling.classify},
+    b"/score": {b"POST": pooling.score},
+    b"/v1/score": {b"POST": pooling.score},
+    b"/rerank": {b"POST": pooling.rerank},
+    b"/v1/rerank": {b"POST": pooling.rerank},
+    b"/v2/rerank": {b"POST": pooling.rerank},
     b"/v1/models": {b"GET": pages.models},
     b"/tokenize": {b"POST": pages.tokenize},
     b"/detokenize": {b"POST": pages.detokenize},
@@ -39,27 +55,39 @@ BOOTSTRAP: Routes = {b"/query": {b"GET": mooncake.query}}
 """Those of Mooncake's bootstrap server."""
 
 
-class _PlainError(ApiError):
-    """FastAPI's own answers, which vLLM leaves in their form."""
+_LORA: Routes = {
+    b"/v1/load_lora_adapter": {b"POST": lora.load},
+    b"/v1/unload_lora_adapter": {b"POST": lora.unload},
+}
+_RESPONSE = b"/v1/responses/"
 
-    def __init__(self, status: int, detail: str, headers: bytes = b"") -> None:
-        super().__init__(status, detail, headers=headers)
-        self.body = b'{"detail":"%b"}' % detail.encode()
 
-
-def route(path: bytes, method: bytes, routes: Routes = ROUTES) -> Handler:
-    """Return the handler, or raise the 404 or 405."""
+def route(path: bytes, method: bytes, routes: Routes = ROUTES, *, has_lora: bool = False) -> Handler:
+    """Return the handler, or raise the 404 or 405; `has_lora`: adapters can be loaded."""
     methods = routes.get(path)
+    if methods is None and routes is ROUTES:
+        methods = _of_a_response(path) or (_LORA.get(path) if has_lora else None)
     if methods is None and routes is BOOTSTRAP:
-        raise _PlainError(404, "Not Found")
+        raise PlainError(404, "Not Found")
     if methods is None:
+        if path == b"/sim/echo/socket":
+            return realtime.echo
         if path == b"/sim/echo" or path.startswith(b"/sim/echo/"):
             return echo.echo
         if path.startswith(b"/sim/workers/"):
             return control.other_worker
-        raise _PlainError(404, "Not Found")
+        raise PlainError(404, "Not Found")
     handler = methods.get(method)
     if handler is None:
         # FastAPI names the methods of the first route with that path only.
-        raise _PlainError(405, "Method Not Allowed", b"allow: %b\r\n" % next(iter(methods)))
+        raise PlainError(405, "Method Not Allowed", b"allow: %b\r\n" % next(iter(methods)))
     return handler
+
+
+def _of_a_response(path: bytes) -> dict[bytes, Handler] | None:
+    if not path.startswith(_RESPONSE):
+        return None
+    identity, _, verb = path.removeprefix(_RESPONSE).partition(b"/")
+    if not identity or verb not in (b"", b"cancel"):
+        return None
+    return {b"POST": responses.cancel} if verb else {b"GET": responses.retrieve}

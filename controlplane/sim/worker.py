@@ -7,7 +7,7 @@ import time
 import uuid
 from typing import TYPE_CHECKING
 
-from . import answers, errors, faults, wire
+from . import answers, errors, faults, responses, wire
 from .config import SimConfig
 from .connection import Connection
 from .exchange import Exchange
@@ -51,6 +51,9 @@ class Worker:
         self.kv_transfer: EngineSide | None = CONNECTORS[connector](self) if connector is not None else None
         self.bootstrap_port: int | None = None
         self.fetches: set[asyncio.Task[None]] = set()
+        self.responses: responses.Store = responses.Store()
+        self.adapters: dict[str, str] = {}
+        """LoRA adapters' paths by their names."""
 
     def _new_engine_ids(self) -> tuple[str, ...]:
         """Return what the engines of a life are called, by rank."""
@@ -65,7 +68,7 @@ class Worker:
         """Return the model's name for the answer, or raise the 404."""
         if not name:
             return self.config.models[0]
-        if name not in self.config.models:
+        if name not in self.config.models and name not in self.adapters:
             raise errors.unknown_model(name, self.config.models)
         return name
 
@@ -123,13 +126,14 @@ class Worker:
             exchange.send(401, wire.JSON, b'{"error":"Unauthorized"}', vary=False)
             return
         try:
-            route(request.path, request.method, exchange.connection.routes)(self, exchange)
+            handler = route(request.path, request.method, exchange.connection.routes, has_lora=self.config.enable_lora)
+            handler(self, exchange)
         except errors.ApiError as error:
             exchange.send(error.status, error.headers + wire.JSON, error.body)
 
     def _unauthorized(self, exchange: Exchange) -> bool:
         key, request = self.config.api_key, exchange.request
-        if key is None or not request.path.startswith((b"/v1", b"/v2")) or request.method == b"OPTIONS":
+        if key is None or not request.path.startswith((b"/v1", b"/v2", b"/inference")) or request.method == b"OPTIONS":
             return False
         scheme, _, token = (request.header(b"authorization") or b"").partition(b" ")
         return scheme.lower() != b"bearer" or token != key.encode()
@@ -149,6 +153,8 @@ class Worker:
         """Be dead: no listener, and every connection reset, but for the one that asked for it."""
         self.faults.add(faults.Die(worker=True))
         self.handoffs.clear()
+        self.responses.clear()
+        self.adapters.clear()
         self.engine_ids = self._new_engine_ids()
         self.service.apply(self)
         for connection in list(self.connections):

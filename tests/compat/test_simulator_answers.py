@@ -110,6 +110,8 @@ def test_answers_that_are_the_same_to_the_byte(name: str, method: str, target: s
         ("chat", "POST", "/v1/chat/completions", {**CHAT, "max_tokens": 8}, {}),
         ("completion", "POST", "/v1/completions", {**COMPLETION, "max_tokens": 8}, {}),
         ("completion_load_header", "POST", "/v1/completions", {**COMPLETION, "max_tokens": 2}, LOAD),
+        ("responses", "POST", "/v1/responses", {"model": "tiny", "input": "Hi there", "max_output_tokens": 8}, {}),
+        ("messages", "POST", "/v1/messages", {**CHAT, "max_tokens": 8}, {}),
         ("get_models", "GET", "/v1/models", b"", {}),
         ("tokenize", "POST", "/tokenize", {"model": "tiny", "prompt": "a b c"}, {}),
     ],
@@ -152,6 +154,39 @@ def test_streams(name: str, target: str, body: Any, headers: dict[str, str]) -> 
         assert events_of(ours) == events_of(theirs)
         if name == "completion_stream_rid":
             assert b'"id":"cmpl-my-id-1"' in chunks_of(ours)[0]
+
+    run(main())
+
+
+def named_events_of(raw: bytes) -> list[Any]:
+    """Name and shape of each event; each chunk holds exactly one."""
+    events: list[Any] = []
+    for chunk in chunks_of(raw):
+        found = re.fullmatch(rb"event: ([^\n]+)\ndata: ([^\n]+)\n\n", chunk)
+        assert found is not None
+        assert found[2] == compact(json.loads(found[2]))
+        events.append((found[1], shape(json.loads(found[2]))))
+    return events
+
+
+def test_a_stream_of_messages() -> None:
+    async def main() -> None:
+        ours = await simulated("POST", "/v1/messages", {**CHAT, "stream": True, "max_tokens": 2})
+        theirs = recorded("messages_stream")
+        assert head_of(ours) == head_of(theirs)
+        assert named_events_of(ours) == named_events_of(theirs)
+
+    run(main())
+
+
+def test_a_stream_of_a_response_begins_as_vllms() -> None:
+    async def main() -> None:
+        asked = {"model": "tiny", "input": "Hi", "stream": True, "max_output_tokens": 4, "temperature": 0}
+        ours = await simulated("POST", "/v1/responses", asked)
+        theirs = recorded("not_fetched_responses_stream").replace(b"connection: close\r\n", b"", 1) + b"0\r\n\r\n"
+        assert head_of(ours) == head_of(theirs)
+        assert named_events_of(ours)[:2] == named_events_of(theirs)
+        assert named_events_of(ours)[-1][0] == b"response.completed"
 
     run(main())
 

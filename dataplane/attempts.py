@@ -13,6 +13,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from dataplane.candidates import candidates_of
@@ -280,7 +281,7 @@ class Attempts:
         if status < 400 or not may_be_sent_again(status, self._request.retried_as, self._leg.not_run):
             if status >= 500:
                 self.tell(f"status {status}", gave_up=True)
-            return True
+            return not (status == HTTPStatus.NOT_FOUND and self._request.wanted and self._looks_elsewhere())
         asked = max((retry_after(value) for name, value in headers if name == b"retry-after"), default=0.0)
         step, wait = self._next_step(Outcome.STATUS, status=status, asked=asked)
         self.tell(f"status {status}", gave_up=step is Step.GIVE_UP)
@@ -290,6 +291,16 @@ class Attempts:
         self._abandon()
         self._again(step, wait, f"status-{status}")
         return False
+
+    def _looks_elsewhere(self) -> bool:
+        """Ask the next one for what this worker does not know of; whether there is one."""
+        if not self.finds_somebody():
+            return False
+        if self._try is not None:
+            self._try.failed = "does not know that response"
+        self._abandon()
+        self._choose_again()
+        return True
 
     def _attempt_ended(self, outcome: Outcome, why: str = "", evidence: EvidenceKind | None = None) -> None:
         held = self._held

@@ -18,6 +18,8 @@ def candidates_of(
     fleet: Fleet, view: FleetView, request: Request, tried: Collection[Slot], now: float
 ) -> tuple[Slot, ...]:
     """Return the candidates; empty when nobody is left. `now` is the loop's time in seconds."""
+    if request.wanted and (home := fleet.homes.home(request.wanted, view.ready, tried)) is not None:
+        return (home,)
     model, rank = request.model, request.rank
     candidates = view.candidates(model, rank)
     if tried:

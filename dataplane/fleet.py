@@ -31,6 +31,7 @@ from dataplane.pd.pools import kind_of, roles_of
 from dataplane.policies import PlaneView, refusal
 from dataplane.pool_policies import PoolPolicies
 from dataplane.priority import in_groups
+from dataplane.response_homes import ResponseHomes
 from dataplane.slot import Slot
 from dataplane.slow_start import SlowStart
 from dataplane.upstream.connection import UpstreamConnection
@@ -67,6 +68,7 @@ class Fleet:
         self._accounting = accounting
         self._loop = asyncio.get_running_loop()
         self.allowance: Allowance[UpstreamConnection] = Allowance(connections, self._close_an_idle_connection)
+        self.homes = ResponseHomes()
         self._slots: dict[str, Slot] = {}
         # Data-parallel ranks share a URL.
         self._at: dict[str, list[Slot]] = {}

@@ -10,6 +10,7 @@ from dataplane.access_lines import MOST_PROMPT, Ended, level_of
 from dataplane.accounting import AbortedBy
 from dataplane.exchange import Exchange
 from dataplane.receipts import Try
+from dataplane.response_homes import FAMILY as RESPONSES
 from dataplane.usage import Usage, usage_of
 from shared.errors import RouterError
 
@@ -47,6 +48,8 @@ def leave_behind(
         accounting.finish(route, method, status, now - arrived, first_byte - arrived, model)
         usage = _account_for_answer(forwarder, exchange, arrived, model) if status == _OK else None
         outcome = "answered"
+        if client.route.family == RESPONSES and tries:
+            forwarder.fleet.homes.learn(request.wanted, exchange, tries[-1].worker)
     elif isinstance(ended, RouterError):
         accounting.reject(route, method, ended, model)
         outcome, status = f"rejected {ended.code}", ended.status

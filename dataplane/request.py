@@ -27,6 +27,8 @@ from dataplane.pd.transaction import Disaggregated
 from dataplane.peek import KV_TRANSFER, peek
 from dataplane.policies import Policy
 from dataplane.preparing import Preparing, prepare
+from dataplane.response_homes import FAMILY as RESPONSES
+from dataplane.response_homes import wanted_response
 from dataplane.retry import NOT_RUN_STATUSES
 from dataplane.splice import without_members
 from dataplane.timeouts import Phase, Place, Progress, limit_of
@@ -80,6 +82,7 @@ class Request:
         "rank",
         "to_first",
         "trace",
+        "wanted",
     )
 
     def __init__(self, forwarder: Forwarder, client: Client, request_id: bytes, *, to_first: bool = False) -> None:
@@ -87,6 +90,8 @@ class Request:
         self.client = client
         self.id = request_id
         self.to_first = to_first
+        self.wanted = ""
+        """The response that only the worker which made it knows of."""
         self.arrived = forwarder.loop.time()
         self.body: bytes | bytearray = b""
         self.prepared: object = None
@@ -152,6 +157,9 @@ class Request:
                     raise unreadable_body() from None
                 self._forwarder.accounting.spliced["kv_transfer_params"] += 1
             self.body = body
+            if client.route.family == RESPONSES:
+                self.wanted = wanted_response(client.path, client.route, body)
+                self.to_first = bool(self.wanted)
             self.may_ask_for_load = settings.load_header and may_ask(client.route, client.fields)
             attempts = self._attempts = self._attempts_in(view)
             preparing = None

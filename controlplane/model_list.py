@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -56,12 +58,58 @@ def merge_known(known: Mapping[str, bytes], told: Mapping[str, bytes]) -> dict[s
     }
 
 
+class Facts(NamedTuple):
+    """What an entry says of the model itself, and what workers may differ in."""
+
+    root: Any
+    parent: Any
+    max_model_len: Any
+
+
+def facts(card: bytes) -> Facts:
+    """Return the facts of an entry; equal ones are the same object, as they are compared for each new table."""
+    entry = _entry(card)
+    return _one(Facts(*(_hashable(entry.get(name)) for name in Facts._fields)))
+
+
+@lru_cache(4096)
+def _one(told: Facts) -> Facts:
+    return told
+
+
+def _hashable(value: Any) -> Any:
+    return value if isinstance(value, str | int | float | None) else None
+
+
+def agreed(card: bytes, told: Iterable[Facts]) -> bytes:
+    """Return an entry with what it and the others `told` agree in.
+
+    Of different context lengths it has the least, which all of them take; a root or parent that is not the same for all
+    is null.
+    """
+    first, others = facts(card), tuple(told)
+    changed: dict[str, Any] = {
+        name: None for name in ("root", "parent") if any(getattr(one, name) != getattr(first, name) for one in others)
+    }
+    lengths = [one.max_model_len for one in (first, *others) if isinstance(one.max_model_len, int)]
+    if any(one.max_model_len != first.max_model_len for one in others) and lengths:
+        changed["max_model_len"] = min(lengths)
+    return msgspec.json.encode({**_entry(card), **changed}) if changed and _entry(card) else card
+
+
 def _lasting(card: bytes) -> bytes:
-    try:
-        entry = _read_any(card)
-    except DECODE_ERRORS:
-        # From the table of an earlier version that took anything.
+    entry = _entry(card)
+    if not entry:
         return card
     entry.pop("created", None)
     entry.pop("permission", None)
     return _encode_sorted(entry)
+
+
+def _entry(card: bytes) -> dict[str, Any]:
+    """Return an entry; an empty one for what is none: tables of earlier versions had anything."""
+    try:
+        found = _read_any(card)
+    except DECODE_ERRORS:
+        return {}
+    return found if isinstance(found, dict) else {}

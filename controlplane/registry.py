@@ -19,7 +19,7 @@ import msgspec
 
 from controlplane.discovery.discovered import Discovered, Source
 from controlplane.health import Health, HealthRules, Outcome, forget_checks, judge, suspect
-from controlplane.model_list import merge_known
+from controlplane.model_list import Facts, facts, merge_known
 from shared.table import RoutingTable, Worker, WorkerState
 from shared.transfer import Transfer
 from shared.transfer_attributes import told_and_said
@@ -57,12 +57,14 @@ class Change(NamedTuple):
 class Member(NamedTuple):
     """A worker with what its server said of itself (its models' entries by id, its version) and who told of it.
 
-    `changed` names the attributes that operators have changed while the router runs.
+    `facts` are what the entries say of the models, `changed` names the attributes that operators have changed while the
+    router runs.
     """
 
     worker: Worker
     cards: Mapping[str, bytes]
     version: str | None
+    facts: Mapping[str, Facts]
     source: Source = "static"
     changed: tuple[str, ...] = ()
 
@@ -83,6 +85,15 @@ class _Entry:
     in_doubt: bool = False
     # It was refused, and its process has told of its new life before the prober saw it.
     is_renewed: bool = False
+    _read: dict[str, bytes] | None = None
+    _facts: dict[str, Facts] = field(default_factory=dict)
+
+    @property
+    def facts(self) -> Mapping[str, Facts]:
+        """What the entries of its models say, read when they are others."""
+        if self._read is not self.cards:
+            self._read, self._facts = self.cards, {model: facts(card) for model, card in self.cards.items()}
+        return self._facts
 
 
 class Registry:
@@ -287,7 +298,14 @@ class Registry:
     def members(self) -> tuple[Member, ...]:
         """Return all members, in the order in which they were found."""
         return tuple(
-            Member(entry.worker, entry.cards, entry.worker.version, entry.found.source, said_names(entry.found.said))
+            Member(
+                entry.worker,
+                entry.cards,
+                entry.worker.version,
+                entry.facts,
+                entry.found.source,
+                said_names(entry.found.said),
+            )
             for entry in self._entries.values()
         )
 

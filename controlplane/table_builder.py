@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
+from controlplane.model_list import Facts, agreed
 from controlplane.registry import Member
 from shared.config_pd import KV_CONNECTORS
 from shared.table import Breaker, ModelCard, Settings, Worker
@@ -40,10 +41,13 @@ def build(
     """Return the workers with their breakers, and the models that they serve.
 
     The first worker that has a model gives its card, whatever that worker's state, so that the card does not
-    change each time a worker fails. Models stand in the order of the workers, then in each worker's own.
+    change each time a worker fails; where others tell something else, the card has what all agree in. Models stand in
+    the order of the workers, then in each worker's own.
     """
     workers: list[Worker] = []
     models: dict[str, ModelCard] = {}
+    first: dict[str, Facts] = {}
+    others: dict[str, set[Facts]] = {}
     for member in members:
         if member.worker.state == "gone":
             continue
@@ -52,4 +56,9 @@ def build(
         for model, card in member.cards.items():
             if model not in models:
                 models[model] = ModelCard(id=model, card=card)
+                first[model] = member.facts[model]
+            elif (told := member.facts[model]) is not first[model]:
+                others.setdefault(model, set()).add(told)
+    for model, several in others.items():
+        models[model] = ModelCard(id=model, card=agreed(models[model].card, several))
     return tuple(workers), tuple(models.values())

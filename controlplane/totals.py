@@ -20,6 +20,7 @@ _MODEL_AT = {
     for metric in (*catalog.COUNTERS, *catalog.HISTOGRAMS)
     if "model" in metric.labels
 }
+_OF_ARMS = frozenset(metric.name for metric in (catalog.ARM_REQUESTS, catalog.ARM_DURATION))
 
 
 @dataclass(slots=True)
@@ -34,13 +35,15 @@ class HistogramTotal:
 class Totals:
     """Sums by family name and labels; `active` is the number of client requests that are not ended.
 
-    `models` are the values of the `model` label. They are bounded here too: planes come and go, each with its own.
+    `models` are the values of the `model` label, and `arms` those of `name` and `arm`. They are bounded here too:
+    planes come and go, each with its own.
     """
 
     active: int = 0
     counters: dict[str, dict[Labels, float]] = field(default_factory=dict)
     histograms: dict[str, dict[Labels, HistogramTotal]] = field(default_factory=dict)
     models: set[str] = field(default_factory=set)
+    arms: set[tuple[str, str]] = field(default_factory=set)
 
     def add(self, report: CounterReport, *, lost: bool) -> None:
         """Add a plane's figures. With `lost`, its active requests ended with it, and count as aborted.
@@ -106,6 +109,7 @@ class Totals:
                 if name in _HISTOGRAMS
             },
             self.models,
+            self.arms,
         )
 
     def copy(self) -> Totals:
@@ -119,9 +123,12 @@ class Totals:
                 for name, family in self.histograms.items()
             },
             set(self.models),
+            set(self.arms),
         )
 
     def _bounded(self, name: str, labels: Labels) -> Labels:
+        if name in _OF_ARMS:
+            return self._bounded_arm(labels)
         at = _MODEL_AT.get(name)
         if at is None or (model := labels[at]) in self.models or model in ("", catalog.OTHER):
             return labels
@@ -129,6 +136,15 @@ class Totals:
             self.models.add(model)
             return labels
         return (*labels[:at], catalog.OTHER, *labels[at + 1 :])
+
+    def _bounded_arm(self, labels: Labels) -> Labels:
+        pair = (labels[0], labels[1])
+        if pair in self.arms or pair[0] == catalog.OTHER:
+            return labels
+        if len(self.arms) < catalog.MAX_ARMS:
+            self.arms.add(pair)
+            return labels
+        return (catalog.OTHER, catalog.OTHER, *labels[2:])
 
     def _count(self, name: str, labels: Labels, value: float) -> None:
         family = self.counters.setdefault(name, {})

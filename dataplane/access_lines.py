@@ -54,6 +54,7 @@ class AccessLine(msgspec.Struct, omit_defaults=True):
     seconds: float
     first_byte: float | None = None
     model: str | None = None
+    arm: str = ""
     cause: str = ""
     client: str = ""
     prompt_tokens: int | None = None
@@ -85,7 +86,9 @@ def level_of(outcome: str, status: int, success: int) -> int:
 def access_line(ended: Ended, process: str, ago: float) -> AccessLine:
     """Return a line; `ago` is what turns the loop's time into Unix time, in seconds."""
     level, row, cause, client, usage, body = ended
-    request_id, method, path, model, (began, first_byte, over), outcome, status, _, policy, stamp, tries, trace = row
+    request_id, method, path, model, (began, first_byte, over), outcome, status, _, policy, stamp, tries, trace, arm = (
+        row
+    )
     # By position, in the order of the fields: this is most of what a line costs.
     return AccessLine(
         iso_time(over + ago),
@@ -100,6 +103,7 @@ def access_line(ended: Ended, process: str, ago: float) -> AccessLine:
         round(over - began, 3),
         round(first_byte - began, 3) if first_byte else None,
         model,
+        f"{arm.arm.served}" if arm is not None else "",
         cause,
         f"{client[0]}:{client[1]}" if client is not None else "",
         usage.prompt if usage is not None else None,
@@ -139,6 +143,8 @@ def as_text(line: AccessLine, ended: Ended, ago: float) -> bytes:
         parts.append(f"first_byte={line.first_byte:.3f}s")
     if line.model is not None:
         parts.append(f"model={_of_few(line.model)}")
+    if line.arm:
+        parts.append(f"arm={_of_few(line.arm)}")
     if line.attempts:
         parts.append("worker=" + ">".join(_attempt(one) for one in line.attempts))
     if line.prompt_tokens is not None:

@@ -60,6 +60,9 @@ class Accounting:
         self.retries: Counter[str] = Counter()
         self.retries_denied: Counter[str] = Counter()
         self.spliced: Counter[str] = Counter()
+        self.arm_requests: Counter[tuple[str, str, str]] = Counter()
+        self.arm_duration: dict[tuple[str, str], Histogram] = {}
+        self._arms: set[tuple[str, str]] = set()
         self.policy_outcomes: Counter[tuple[str, str, str, str]] = Counter()
         self.disaggregated: Counter[str] = Counter()
         self.pair_breakers: Counter[str] = Counter()
@@ -162,6 +165,21 @@ class Accounting:
         if usage.cached:
             self.cached_tokens[model] += usage.cached
 
+    def arm(self, name: str, arm: str, status: int, duration: float | None) -> None:
+        """Count a request for a name of `[models]` that has ended; `status` 0: no answer; `duration` of a whole one."""
+        key = (name, arm)
+        if key not in self._arms:
+            if len(self._arms) < catalog.MAX_ARMS:
+                self._arms.add(key)
+            else:
+                key = (catalog.OTHER, catalog.OTHER)
+        self.arm_requests[(*key, f"{status // 100}xx" if status else "none")] += 1
+        if duration is not None:
+            histogram = self.arm_duration.get(key)
+            if histogram is None:
+                histogram = self.arm_duration[key] = Histogram(catalog.ARM_DURATION.buckets)
+            histogram.observe(duration)
+
     def leg(self, name: str, seconds: float) -> None:
         """Count one half of a disaggregated request."""
         _of(self.legs, name, catalog.LEG).observe(seconds)
@@ -221,6 +239,7 @@ class Accounting:
         for metric, pairs in (
             (catalog.ABORTED, self.aborted_in),
             (catalog.POLICY_OUTCOMES, self.policy_outcomes),
+            (catalog.ARM_REQUESTS, self.arm_requests),
             (catalog.ERRORS, self.errors),
             (catalog.WORKER_FAILURES, self.worker_failures),
         ):
@@ -236,8 +255,9 @@ class Accounting:
         return tuple(self._histograms())
 
     def _histograms(self) -> Iterator[HistogramSeries]:
-        for key, latency in self.latency.items():
-            yield HistogramSeries(catalog.LATENCY.name, key, tuple(latency.counts), latency.sum)
+        for metric, pairs in ((catalog.LATENCY, self.latency), (catalog.ARM_DURATION, self.arm_duration)):
+            for key, latency in pairs.items():
+                yield HistogramSeries(metric.name, key, tuple(latency.counts), latency.sum)
         for metric, family in (
             (catalog.FIRST_BYTE, self.first_byte),
             (catalog.FIRST_TOKEN, self.first_token),

@@ -12,7 +12,7 @@ from dataplane.client import Client
 from dataplane.fleet_commands import FleetCommands
 from dataplane.fleet_routes import FleetRequest
 from dataplane.forward import Forwarder
-from dataplane.own_routes import NOT_READY, OWN_ROUTES, Answer, draining
+from dataplane.own_routes import NOT_READY, Answer, draining, own_answer
 from shared.errors import RouterError, admin_not_on_main, method_not_allowed, unknown_path
 from shared.routes import UNKNOWN
 
@@ -43,8 +43,7 @@ class PlaneApplication:
             else:
                 forwarder.forward(client)
         elif route.owner == "plane":
-            is_ending = forwarder.draining and not forwarder.ready and client.path in NOT_READY
-            self._answer_itself(client, (draining if is_ending else OWN_ROUTES[client.path])(forwarder.fleet.view))
+            self._answer_itself(client)
         elif route.owner == "fleet":
             FleetRequest(forwarder, self._commands, client).begin()
         elif forwarder.fleet.view.settings.admin_on_main:
@@ -61,18 +60,24 @@ class PlaneApplication:
         self._forwarder.refused(client, request_id, error)
         client.close()
 
-    def _answer_itself(self, client: Client, answer: Answer) -> None:
+    def _answer_itself(self, client: Client) -> None:
         arrived = self._loop.time()
+        try:
+            answer = self._own_answer(client)
+        except RouterError as error:
+            self._refuse(client, error)
+            return
         accounting = self._forwarder.accounting
         accounting.accept()
-        if client.method not in ("GET", "HEAD"):
-            error = method_not_allowed(client.path, "GET, HEAD")
-            request_id = self._forwarder.request_id(client)
-            client.answer_error(error, request_id)
-            accounting.reject(client.route.path, client.method, error)
-            self._forwarder.refused(client, request_id, error)
-        else:
-            client.answer_plainly(answer.status, answer.content_type, answer.body, self._forwarder.request_id(client))
-            duration = self._loop.time() - arrived
-            accounting.finish(client.route.path, client.method, answer.status, duration, duration)
+        client.answer_plainly(answer.status, answer.content_type, answer.body, self._forwarder.request_id(client))
+        duration = self._loop.time() - arrived
+        accounting.finish(client.route.path, client.method, answer.status, duration, duration)
         client.close()
+
+    def _own_answer(self, client: Client) -> Answer:
+        if client.method not in ("GET", "HEAD"):
+            raise method_not_allowed(client.path, "GET, HEAD")
+        forwarder = self._forwarder
+        if forwarder.draining and not forwarder.ready and client.path in NOT_READY:
+            return draining(forwarder.fleet.view)
+        return own_answer(forwarder.fleet.view, client.path, client.route)

@@ -142,7 +142,7 @@ class Attempts:
         if chosen is None:
             candidates = self._candidates(view, now)
             if not candidates:
-                raise view.refusal(request.model, request.rank)
+                raise view.refusal(request.served, request.rank)
             chosen = choose(forwarder, view, request, candidates, now)
         slot, probing, expected, detail, policy = chosen
         if detail is not None:

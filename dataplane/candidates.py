@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from dataplane.fleet_view import FleetView
 from dataplane.priority import first_usable
 from dataplane.slot import Slot
+from dataplane.subsets import Served
 
 if TYPE_CHECKING:
     from dataplane.fleet import Fleet
@@ -20,20 +21,20 @@ def candidates_of(
     """Return the candidates; empty when nobody is left. `now` is the loop's time in seconds."""
     if request.wanted and (home := fleet.homes.home(request.wanted, view.ready, tried)) is not None:
         return (home,)
-    model, rank = request.model, request.rank
-    candidates = view.candidates(model, rank)
+    served, rank = request.served, request.rank
+    candidates = view.candidates(served, rank)
     if tried:
         candidates = tuple(slot for slot in candidates if slot not in tried)
     if view.has_priorities:
-        left = (tuple(slot for slot in group if slot not in tried) for group in view.groups(model, rank))
+        left = (tuple(slot for slot in group if slot not in tried) for group in view.groups(served, rank))
         candidates = first_usable(left, lambda slot: fleet.avoidance.avoids(slot, now))
     if fleet.avoidance.until or fleet.slow_start.warming:
         return fleet.preferred(candidates, now)
     return candidates
 
 
-def is_reachable(fleet: Fleet, view: FleetView, model: str | None, now: float) -> bool:
+def is_reachable(fleet: Fleet, view: FleetView, served: Served | None, now: float) -> bool:
     """Whether some worker of the view could be reached when it was last tried."""
     if not fleet.avoidance:
-        return bool(view.candidates(model))
-    return any(not fleet.avoidance.avoids(slot, now) for group in view.groups(model) for slot in group)
+        return bool(view.candidates(served))
+    return any(not fleet.avoidance.avoids(slot, now) for group in view.groups(served) for slot in group)

@@ -21,7 +21,7 @@ the name of the policy that chose, or would have. A plain tuple: one is made for
 
 def probe(forwarder: Forwarder, view: FleetView, request: Request, tried: Sequence[Slot], now: float) -> Chosen | None:
     """Return a worker that the request is to probe; None, as a rule."""
-    slot = forwarder.take_probe(view, request.model, tried, request.rank)
+    slot = forwarder.take_probe(view, request.served, tried, request.rank)
     if slot is None:
         return None
     detail = None

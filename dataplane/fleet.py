@@ -22,8 +22,9 @@ from dataplane.accounting import Accounting
 from dataplane.avoidance import Avoidance
 from dataplane.breaker import Blame, Breakers
 from dataplane.descriptors import Allowance
-from dataplane.fleet_view import FleetView, Groups, PoolName
+from dataplane.fleet_view import FleetView, PoolName
 from dataplane.kv.caches import KvCaches
+from dataplane.model_routes import routes_of
 from dataplane.pd import connectors
 from dataplane.pd.connectors import connector_of
 from dataplane.pd.pairs import Fits, Pairs
@@ -34,6 +35,7 @@ from dataplane.priority import in_groups
 from dataplane.response_homes import ResponseHomes
 from dataplane.slot import Slot
 from dataplane.slow_start import SlowStart
+from dataplane.subsets import Groups, Served, by_served
 from dataplane.upstream.connection import UpstreamConnection
 from dataplane.upstream.pool import Pool
 from shared.breaker import BreakerRules, ProbeNewsKind
@@ -198,15 +200,6 @@ class Fleet:
             if worker.state in ("ready", "ejected") and worker.role in roles
         )
         ejected = {slot: worker.since for slot in ready if (worker := table.workers[slot.id]).state == "ejected"}
-        serving = {slot.id: table.workers[slot.id].models for slot in ready}
-        by_model: dict[str, list[Slot]] = {
-            model: [] for model in {*table.models, *chain.from_iterable(told or () for told in serving.values())}
-        }
-        # By worker, not by model: workers have few models, and a fleet may have many of both.
-        for slot in ready:
-            told = serving[slot.id]
-            for model in by_model if told is None else told:
-                by_model[model].append(slot)
         out = self.breakers.out() | ejected
         percent = table.settings.max_ejection_percent
 
@@ -215,6 +208,14 @@ class Fleet:
 
         any_request = usable(ready)
         policy, model_policies = self.policy.of(pool), self.policy.by_model(pool)
+        by_model = by_served(ready, table, usable)
+        untold = (slot for slot in ready if table.workers[slot.id].models is None)
+        any_model = any_request if table.settings.forward_unknown_models else usable(untold)
+
+        def is_ready(served: Served) -> bool:
+            whole = any(by_model.get(served, any_model))
+            return whole or (bool(pools) and all(any(half.groups(served)) for half in pools.values()))
+
         return FleetView(
             pool=pool,
             kind=kind_of(pool, table),
@@ -223,6 +224,7 @@ class Fleet:
             table=table,
             settings=table.settings,
             request_id_headers=tuple(name.encode() for name in table.settings.request_id_headers),
+            session_headers=tuple(name.encode() for name in table.settings.session_headers),
             policy=policy,
             model_policies=model_policies,
             prepares=any(one.has_preparations for one in (policy, *model_policies.values()))
@@ -230,15 +232,16 @@ class Fleet:
             names_worker=table.settings.expose_worker or table.settings.explain,
             ready=ready,
             any_request=any_request,
-            by_model={model: usable(slots) for model, slots in by_model.items()},
-            any_model=usable(slot for slot in ready if serving[slot.id] is None),
-            recovering=tuple(slot for slot in self.breakers.recovering() if slot.id in serving and slot not in ejected),
-            has_priorities=len(any_request) > 1,
+            by_model=by_model,
+            any_model=any_model,
+            recovering=tuple(slot for slot in self.breakers.recovering() if slot in ready and slot not in ejected),
+            has_priorities=len(any_request) > 1 or any(len(groups) > 1 for groups in by_model.values()),
             ranks=frozenset(
                 worker.rank
                 for worker in table.workers.values()
                 if worker.rank is not None and (pool == "plain" or worker.role in roles)
             ),
+            routes=routes_of(table.settings.models, is_ready) if pool == "plain" else {},
         )
 
     def _close_an_idle_connection(self) -> bool:
@@ -275,14 +278,13 @@ class Fleet:
         return blame
 
     def wanting_probe(
-        self, view: FleetView, model: str | None, tried: Collection[Slot], rank: int | None = None
+        self, view: FleetView, served: Served | None, tried: Collection[Slot], rank: int | None = None
     ) -> tuple[Slot, Literal["wanted", "sent"]] | None:
-        """Return a worker for which a request for `model` can do something, and what; see `Breakers.probe`."""
+        """Return a worker for which a request for `served` can do something, and what; see `Breakers.probe`."""
         for slot in view.recovering:
-            models = view.table.workers[slot.id].models
             if rank is not None and slot.data_parallel_rank != rank:
                 continue
-            if slot not in tried and (model is None or models is None or model in models):
+            if slot not in tried and view.may_serve(view.table.workers[slot.id], served):
                 todo = self.breakers.probe(slot, self.now(), alone=self.stale)
                 if todo is not None:
                     return slot, todo

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
+from dataplane.model_routes import Route
+from dataplane.models_page import ModelsPage
 from dataplane.pd.pairs import Fits
 from dataplane.policies import Policy
 from dataplane.slot import Slot
+from dataplane.subsets import Groups, Served, may_serve
 from shared.errors import RouterError, model_not_found, no_worker
-from shared.table import RoutingTable, Settings
+from shared.table import RoutingTable, Settings, Worker
 
-Groups = tuple[tuple[Slot, ...], ...]
 PoolName = Literal["plain", "prefill", "decode"]
 """Who may take what: a whole request, or one half of one that is disaggregated."""
 
 
 @dataclass(frozen=True)
 class FleetView:
-    """What one table version offers: `ready` in the table's order, `by_model` those that serve each model.
+    """What one table version offers: `ready` in the table's order, `by_model` those that serve each model or subset.
 
     `ready` has the ejected ones, too: they are used when nobody else is left. In `any_request`, `by_model` and
     `any_model` workers are in groups by priority, best first, and there is at least one group. Ejected ones and those
@@ -29,7 +32,8 @@ class FleetView:
     `kind` is what its workers are called in texts.
     `policy` chooses for all models but those of `model_policies`, which few fleets have. `prepares` tells whether some
     policy of the view or of its pools has something to do before it chooses. `names_worker`: answers' heads tell
-    clients of the choice.
+    clients of the choice. `routes` are for the names of `[models]`, which are no models. `has_priorities`: there are
+    requests with several groups.
 
     `pools` has a view of the prefill workers and one of the decode workers, where there is prefill/decode at all, and
     then `fits` tells which of them can be a pair.
@@ -42,17 +46,19 @@ class FleetView:
     table: RoutingTable
     settings: Settings
     request_id_headers: tuple[bytes, ...]
+    session_headers: tuple[bytes, ...]
     policy: Policy
     model_policies: Mapping[str | None, Policy]
     prepares: bool
     names_worker: bool
     ready: tuple[Slot, ...]
     any_request: Groups
-    by_model: Mapping[str, Groups]
+    by_model: Mapping[Served, Groups]
     any_model: Groups
     recovering: tuple[Slot, ...]
     has_priorities: bool
     ranks: frozenset[int]
+    routes: Mapping[str, Route]
 
     def of(self, pool: PoolName) -> FleetView:
         """Return what is offered to one kind of request."""
@@ -67,32 +73,45 @@ class FleetView:
         """Whether a request would find a worker."""
         return bool(self.ready) or (bool(self.pools) and all(pool.ready for pool in self.pools.values()))
 
-    def groups(self, model: str | None, rank: int | None = None) -> Groups:
+    def groups(self, served: Served | None, rank: int | None = None) -> Groups:
         """Return the ready workers for a model (None: for any request), of one data-parallel rank if that is given.
 
         A rank says nothing about a pool whose workers are none.
         """
-        groups = self.any_request if model is None else self.by_model.get(model, self.any_model)
+        groups = self.any_request if served is None else self.by_model.get(served, self.any_model)
         if rank is None or not self.ranks:
             return groups
         of_rank = (tuple(slot for slot in group if slot.data_parallel_rank == rank) for group in groups)
         return tuple(group for group in of_rank if group) or ((),)
 
-    def candidates(self, model: str | None, rank: int | None = None) -> tuple[Slot, ...]:
+    def candidates(self, served: Served | None, rank: int | None = None) -> tuple[Slot, ...]:
         """Return those of the best group; empty when nobody can."""
         if rank is not None:
-            return self.groups(model, rank)[0]
+            return self.groups(served, rank)[0]
         # As `groups` does it, without the call: this is done for each request.
-        return (self.any_request if model is None else self.by_model.get(model, self.any_model))[0]
+        return (self.any_request if served is None else self.by_model.get(served, self.any_model))[0]
 
-    def knows(self, model: str) -> bool:
-        """Whether some worker, ready or not, has told that it serves the model."""
-        return model in self.table.models
+    def knows(self, served: Served) -> bool:
+        """Whether some worker, ready or not, has told that it serves the model, or the operator named it."""
+        return not isinstance(served, str) or served in self.table.models or served in self.settings.models
 
-    def refusal(self, model: str | None, rank: int | None = None) -> RouterError:
+    def may_serve(self, worker: Worker, served: Served | None) -> bool:
+        """Whether a worker may take a request for it, in whatever state it is; for a name, for one of its arms."""
+        rules = self.settings.models
+        if served is None or may_serve(worker, served, rules):
+            return True
+        route = self.routes.get(served) if isinstance(served, str) else None
+        return route is not None and any(may_serve(worker, arm.served, rules) for arm in route.arms)
+
+    @cached_property
+    def models_page(self) -> ModelsPage:
+        """What `/v1/models` answers."""
+        return ModelsPage(self.table.models, self.settings.models)
+
+    def refusal(self, model: Served | None, rank: int | None = None) -> RouterError:
         """Return why no worker can take a request: an unknown model, or nobody ready for it."""
-        if model is not None and self.ready and not self.knows(model):
-            return model_not_found(model, tuple(self.table.models))
+        if isinstance(model, str) and self.ready and not self.knows(model):
+            return model_not_found(model, tuple(self.models_page.entries))
         if not self.table.workers:
             return no_worker("No workers are configured (--worker-urls, `routerctl workers add`).", blamed="router")
         if rank is not None and self.ready:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from itertools import islice
 
 from dataplane.access_lines import Ended, level_of
@@ -14,12 +14,14 @@ from dataplane.client import Client
 from dataplane.failure_log import FailureLog
 from dataplane.fleet import Fleet
 from dataplane.fleet_view import FleetView
+from dataplane.model_routes import Route, Taken
 from dataplane.peek import request_id
 from dataplane.receipts import MAX_TEXT, Receipts
 from dataplane.request import Request
 from dataplane.request_lines import ended_lines, open_line
 from dataplane.retry import Attempt, RetryBudget, Step, backoff, denied, next_step
 from dataplane.slot import Slot
+from dataplane.subsets import Served
 from dataplane.tracing.tracing import Tracing
 from shared.breaker import ProbeNewsKind
 from shared.errors import RouterError
@@ -148,11 +150,15 @@ class Forwarder:
         if blame.counted or kind != "error-status":
             self._evidence(slot.id, slot.epoch, kind, blame.requests, blame.tripped, status)
 
+    def take(self, route: Route, fields: Mapping[bytes, bytes]) -> Taken | None:
+        """Return the arm that a request with these fields takes; None when none has a worker that is ready."""
+        return route.take(fields, self.fleet.view.session_headers, self._rng)
+
     def take_probe(
-        self, view: FleetView, model: str | None, tried: Collection[Slot], rank: int | None = None
+        self, view: FleetView, served: Served | None, tried: Collection[Slot], rank: int | None = None
     ) -> Slot | None:
-        """Return a worker of the view that a request for `model` is to probe; None, as a rule."""
-        found = self.fleet.wanting_probe(view, model, tried, rank)
+        """Return a worker of the view that a request for `served` is to probe; None, as a rule."""
+        found = self.fleet.wanting_probe(view, served, tried, rank)
         if found is None:
             return None
         slot, todo = found
@@ -191,6 +197,7 @@ class Forwarder:
                 view.table.stamp,
                 (),
                 "",
+                None,
             )
             access.note(Ended(level, row, error.message, client.peer))
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from dataplane.accounting import AbortedBy
 from dataplane.fleet_view import PoolName
+from dataplane.retry import NOT_RUN_STATUSES
 from dataplane.server import FutureLike
 from shared.errors import RouterError
 from shared.messages import EvidenceKind
@@ -109,3 +110,38 @@ class Leg(Protocol):
 
     def truncate(self, error: RouterError, by: AbortedBy) -> None:
         """Know that the answer broke off in its middle."""
+
+
+class WholeRequest:
+    """What attempts at all of a request have in common: whoever fails has failed alone, and may be followed by any."""
+
+    __slots__ = ()
+
+    pool: Final = "plain"
+    renews: Final = False
+    not_run: Final = NOT_RUN_STATUSES
+
+    def sent(self) -> None:
+        """Do nothing: nobody else waits for it."""
+
+    def broke(self) -> None:
+        """Do nothing, likewise."""
+
+    def unsuited(self) -> tuple[Slot, ...]:
+        """Return nobody: any worker of the pool can do it."""
+        return ()
+
+    def why_unsuited(self) -> Mapping[str, str]:
+        """Return nothing."""
+        return {}
+
+    def is_of_worker(self, kind: EvidenceKind, status: int) -> bool:
+        """Whoever fails has failed alone."""
+        return True
+
+    def renew(self) -> None:
+        """Do nothing: a request can be sent again as it is."""
+
+    def leave(self) -> bool:
+        """Return that there is nowhere else to go."""
+        return False

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import msgspec
 
 from dataplane.fleet_view import FleetView
+from shared.errors import model_not_found
+from shared.routes import Route, named_in
 
 JSON = b"application/json"
 TEXT = b"text/plain; charset=utf-8"
@@ -76,9 +78,16 @@ def health(view: FleetView) -> Answer:
 
 
 def models(view: FleetView) -> Answer:
-    """Every model of the fleet, in OpenAI's shape, each as its first worker describes it."""
-    cards = b",".join(card.card for card in view.table.models.values())
-    return Answer(200, JSON, b'{"object":"list","data":[%b]}' % cards)
+    """Every model of the fleet, and the names that stand for some, in OpenAI's shape."""
+    return Answer(200, JSON, view.models_page.body)
+
+
+def one_model(view: FleetView, name: str) -> Answer:
+    """The entry of one model. Raises RouterError when there is none of that name."""
+    entry = view.models_page.entries.get(name)
+    if entry is None:
+        raise model_not_found(name, tuple(view.models_page.entries))
+    return Answer(200, JSON, entry)
 
 
 OWN_ROUTES = {
@@ -87,3 +96,9 @@ OWN_ROUTES = {
     "/health": health,
     "/v1/models": models,
 }
+
+
+def own_answer(view: FleetView, path: str, route: Route) -> Answer:
+    """Return the answer to GET for a path of one of the plane's own rows. Raises RouterError."""
+    own = OWN_ROUTES.get(path)
+    return own(view) if own is not None else one_model(view, named_in(path, route))

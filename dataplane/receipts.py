@@ -18,12 +18,14 @@ from typing import NamedTuple
 
 from dataplane.fleet_view import FleetView, PoolName
 from dataplane.load import Figures
+from dataplane.model_routes import Taken
 from dataplane.pd.pools import roles_of
 from dataplane.policies import Why
 from dataplane.slot import Slot
+from dataplane.subsets import Served, Subset
 from dataplane.tracing.context import AttemptSpan
 from shared.errors import OWN_HEADERS, WORKER_HEADER
-from shared.receipt import AttemptReceipt, ChoiceReceipt, LeftOut, LoadReceipt, Receipt
+from shared.receipt import ArmReceipt, AttemptReceipt, ChoiceReceipt, LeftOut, LoadReceipt, Receipt
 from shared.table import Role, Stamp, Worker
 
 DETAILED_PER_SECOND = 50
@@ -80,7 +82,10 @@ Times = tuple[float, float, float]
 
 
 class Record(NamedTuple):
-    """A request that has ended. `view` is there when none of its workers could take the request."""
+    """A request that has ended. `view` is there when none of its workers could take the request.
+
+    `model` is the name that the client sent, `arm` what it stood for where it is one of `[models]`.
+    """
 
     request_id: bytes
     method: str
@@ -94,6 +99,12 @@ class Record(NamedTuple):
     stamp: Stamp
     tries: Sequence[Try]
     trace: str
+    arm: Taken | None
+
+    @property
+    def served(self) -> Served | None:
+        """What its candidates were looked up by."""
+        return self.arm.arm.served if self.arm is not None else self.model
 
 
 Row = tuple[
@@ -109,6 +120,7 @@ Row = tuple[
     Stamp,
     Sequence[Try],
     str,
+    Taken | None,
 ]
 """The fields of `Record`, in their order; the last is the trace's id, empty for none."""
 _NOBODY = frozenset({"rejected no_worker_available", "rejected model_not_found"})
@@ -158,6 +170,7 @@ class Receipts:
         view: FleetView,
         tries: Sequence[Try],
         trace: str = "",
+        arm: Taken | None = None,
     ) -> Row:
         """Remember a request that has ended under `view`; return what is remembered."""
         is_nobody = not tries and outcome in _NOBODY
@@ -173,10 +186,11 @@ class Receipts:
             outcome,
             status,
             weakref.ref(view) if is_nobody else None,
-            tries[-1].policy if tries else view.policy_of(model).name,
+            tries[-1].policy if tries else view.policy_of(model if arm is None else arm.arm.model).name,
             view.table.stamp,
             tries,
             trace,
+            arm,
         )
         self._last.append(row)
         if outcome != "answered" or status >= 500 or (len(tries) > 1 and any(one.failed for one in tries)):
@@ -236,9 +250,20 @@ def receipt(record: Record, *, plane: str, arrived: float) -> Receipt:
         version=record.stamp.version,
         model=record.model,
         trace=record.trace,
+        arm=_arm(record.arm) if record.arm is not None else None,
         first_byte=first_byte - began if first_byte else None,
         attempts=tuple(_attempt(one, record, record.tries[:number]) for number, one in enumerate(record.tries)),
-        left_out=tuple(_left_out(view, record.model, frozenset(), (), {})) if view is not None else (),
+        left_out=tuple(_left_out(view, record.served, frozenset(), (), {})) if view is not None else (),
+    )
+
+
+def _arm(taken: Taken) -> ArmReceipt:
+    arm = taken.arm
+    return ArmReceipt(
+        to=arm.model,
+        labels=dict(arm.served.labels) if isinstance(arm.served, Subset) else {},
+        by=taken.by,
+        rewritten=arm.rewrite is not None,
     )
 
 
@@ -265,7 +290,7 @@ def _attempt(one: Try, record: Record, earlier: Sequence[Try]) -> AttemptReceipt
             )
             for choice in detail.why.choices[:MAX_LISTED]
         ),
-        left_out=tuple(_left_out(view, record.model, detail.offered, earlier, detail.unsuited))
+        left_out=tuple(_left_out(view, record.served, detail.offered, earlier, detail.unsuited))
         if view is not None
         else (),
     )
@@ -284,10 +309,10 @@ def _load(figures: Figures, age: float) -> LoadReceipt:
 
 
 def _left_out(
-    view: FleetView, model: str | None, offered: frozenset[str], earlier: Sequence[Try], unsuited: Mapping[str, str]
+    view: FleetView, served: Served | None, offered: frozenset[str], earlier: Sequence[Try], unsuited: Mapping[str, str]
 ) -> Iterable[LeftOut]:
     """Yield the workers that were not offered, up to a bound, with the reason."""
-    groups = [{slot.id for slot in group} for group in view.groups(model)]
+    groups = [{slot.id for slot in group} for group in view.groups(served)]
     tried = {one.worker for one in earlier if one.pool == view.pool}
     roles = roles_of(view.pool, view.settings)
     listed = 0
@@ -297,11 +322,11 @@ def _left_out(
         if listed == MAX_LISTED:
             return
         listed += 1
-        reason = unsuited.get(worker.id) or _reason(worker, model, groups, tried, roles)
+        reason = unsuited.get(worker.id) or _reason(worker, groups, tried, roles, serves=view.may_serve(worker, served))
         yield LeftOut(worker=worker.id, reason=reason)
 
 
-def _reason(worker: Worker, model: str | None, groups: Sequence[set[str]], tried: set[str], roles: Set[Role]) -> str:
+def _reason(worker: Worker, groups: Sequence[set[str]], tried: set[str], roles: Set[Role], *, serves: bool) -> str:
     if worker.id in tried:
         return "was tried before"
     if worker.id in groups[0]:
@@ -310,8 +335,8 @@ def _reason(worker: Worker, model: str | None, groups: Sequence[set[str]], tried
         return f"{worker.state}: {worker.reason}" if worker.reason else worker.state
     if worker.role not in roles:
         return f"is a {worker.role} worker"
-    if model is not None and worker.models is not None and model not in worker.models:
-        return "does not serve the model"
+    if not serves:
+        return "does not serve the model, or has not the labels of the arm"
     if worker.breaker is not None:
         return f"its breaker is {worker.breaker.state}: {worker.breaker.reason}"
     if any(worker.id in group for group in groups):

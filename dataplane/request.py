@@ -12,15 +12,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Literal
 
 from dataplane.accounting import AbortedBy
 from dataplane.attempts import Attempts
 from dataplane.client import Client
 from dataplane.client_rank import OWN_RANK, client_rank
 from dataplane.leftovers import leave_behind
-from dataplane.leg import Message
+from dataplane.leg import Message, WholeRequest
 from dataplane.load_header import may_ask
+from dataplane.model_routes import Taken
 from dataplane.pd.connectors import connector_of
 from dataplane.pd.eligible import can_be_disaggregated
 from dataplane.pd.transaction import Disaggregated
@@ -29,8 +30,9 @@ from dataplane.policies import Policy
 from dataplane.preparing import Preparing, prepare
 from dataplane.response_homes import FAMILY as RESPONSES
 from dataplane.response_homes import wanted_response
-from dataplane.retry import NOT_RUN_STATUSES
 from dataplane.splice import without_members
+from dataplane.subsets import Served
+from dataplane.take_arm import take_arm
 from dataplane.timeouts import Phase, Place, Progress, limit_of
 from dataplane.tracing.context import REPLACED as TRACEPARENT_FIELD
 from dataplane.upstream.head import Headers, field_lines, request_line
@@ -45,7 +47,6 @@ from shared.errors import (
     worker_stalled,
     worker_timeout,
 )
-from shared.messages import EvidenceKind
 
 if TYPE_CHECKING:
     from dataplane.fleet_view import FleetView
@@ -58,12 +59,8 @@ Interruption = Literal["client", "timeout", "shutdown"]
 _NOTHING: Mapping[type[Policy], object] = MappingProxyType({})
 
 
-class Request:
+class Request(WholeRequest):
     """One request on its way. It is the `RequestView` of the policies, and the `Leg` of attempts at all of it."""
-
-    pool: Final = "plain"
-    renews: Final = False
-    not_run: Final = NOT_RUN_STATUSES
 
     __slots__ = (
         "_attempts",
@@ -71,6 +68,7 @@ class Request:
         "_forwarder",
         "_message",
         "_progress",
+        "arm",
         "arrived",
         "body",
         "client",
@@ -80,6 +78,7 @@ class Request:
         "preparations",
         "prepared",
         "rank",
+        "served",
         "to_first",
         "trace",
         "wanted",
@@ -97,16 +96,24 @@ class Request:
         self.prepared: object = None
         self.preparations: Mapping[type[Policy], object] = _NOTHING
         self.model: str | None = None
-        """What the body names."""
+        """What the body names, or what that stands for."""
         self._progress: Progress | None = None
         self._attempts: Attempts | Disaggregated | None = None
         self._message: Message | None = None
         self._ended = False
         self.may_ask_for_load = False
         self.rank: int | None = None
+        # What candidates are looked up by: the model, or what the arm has of its workers.
+        self.served: Served | None = None
+        self.arm: Taken | None = None
         self.trace = forwarder.tracing.begin(client.fields) if forwarder.tracing.is_on else None
 
     # --- what a policy sees ----------------------------------------------------------------------------
+
+    @property
+    def requested(self) -> str | None:
+        """The model's name as the client sent it; `model` is what that stands for."""
+        return self.model if self.arm is None else self.arm.arm.name
 
     @property
     def path(self) -> str:
@@ -149,7 +156,7 @@ class Request:
             if view.ranks:
                 self.rank = client_rank(client.headers, view.ranks, refused=settings.refuse_client_rank)
             found = peek(body)
-            self.model = found.model
+            self.model = self.served = found.model
             if found.hands_over and not settings.trust_kv_transfer_params:
                 try:
                     body = without_members(body, KV_TRANSFER)
@@ -160,6 +167,8 @@ class Request:
             if client.route.family == RESPONSES:
                 self.wanted = wanted_response(client.path, client.route, body)
                 self.to_first = bool(self.wanted)
+            if view.routes:
+                take_arm(self._forwarder, view, self)
             self.may_ask_for_load = settings.load_header and may_ask(client.route, client.fields)
             attempts = self._attempts = self._attempts_in(view)
             preparing = None
@@ -229,31 +238,6 @@ class Request:
             replaced -= names
         lines = field_lines(headers, request_id, client.method, len(body), authorization, replaced)
         return Message(line, lines, body)
-
-    def sent(self) -> None:
-        """Do nothing: nobody else waits for it."""
-
-    def broke(self) -> None:
-        """Do nothing, likewise."""
-
-    def unsuited(self) -> tuple[Slot, ...]:
-        """Return nobody: any worker of the pool can do it."""
-        return ()
-
-    def why_unsuited(self) -> Mapping[str, str]:
-        """Return nothing."""
-        return {}
-
-    def is_of_worker(self, kind: EvidenceKind, status: int) -> bool:
-        """Whoever fails has failed alone."""
-        return True
-
-    def renew(self) -> None:
-        """Do nothing: a request can be sent again as it is."""
-
-    def leave(self) -> bool:
-        """Return that there is nowhere else to go."""
-        return False
 
     def reroute(self) -> None:
         """Choose again at once if the worker that the request waits for has left."""

@@ -86,9 +86,15 @@ ERRORS = Metric(
 )
 SPLICED = Metric(
     "spliced_requests",
-    "Requests out of whose body a member was taken before a worker got it.",
+    "Requests in whose body a member was taken out (kv_transfer_params) or replaced (model) before a worker got it.",
     ("member",),
-    (("kv_transfer_params",),),
+    (("kv_transfer_params",), ("model",)),
+)
+ARM_REQUESTS = Metric(
+    "model_arm_requests",
+    "Requests for a name of [models] that have ended, by the arm that took them and the class of the status that the "
+    "client got (none: it got no answer).",
+    ("name", "arm", "status"),
 )
 DISAGGREGATED = Metric(
     "disaggregated_requests",
@@ -156,6 +162,7 @@ COUNTERS = (
     REQUESTS,
     ERRORS,
     SPLICED,
+    ARM_REQUESTS,
     DISAGGREGATED,
     PAIR_BREAKERS,
     RETRIES,
@@ -214,6 +221,12 @@ LEG = Metric(
     ("leg",),
     buckets=LATENCY_BUCKETS,
 )
+ARM_DURATION = Metric(
+    "model_arm_duration_seconds",
+    "From the arrival of a request for a name of [models] to its answer's last byte, by the arm that took it.",
+    ("name", "arm"),
+    buckets=LATENCY_BUCKETS,
+)
 WORKER_DURATION = Metric(
     "worker_request_duration_seconds", "From sending a request to a worker to its answer's last byte.", ("worker",)
 )
@@ -232,12 +245,15 @@ HISTOGRAMS = (
     STREAM_PAUSE,
     CONNECT,
     LEG,
+    ARM_DURATION,
     WORKER_DURATION,
     WORKER_FIRST_BYTE,
 )
 
 MAX_MODELS = 100
 """Values of the `model` label besides `other` that one plane gives out, and that sums over planes have."""
+MAX_ARMS = 100
+"""Pairs of the labels `name` and `arm` besides `other`, likewise."""
 
 KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 OTHER = "other"

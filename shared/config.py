@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from shared.model_rules import ModelRule
 from shared.table import Settings
 from shared.transfer import AUTO, BOOTSTRAP_PORT
 from shared.version import __version__
@@ -78,6 +79,12 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     decode_policy: str | None = None
     # Empty: most fleets serve models that are alike.
     policies: dict[str, str] = {}
+    # Empty: clients name models as workers do.
+    models: dict[str, ModelRule] = {}
+    # Off: a worker would answer 404 after a way through the fleet, and the router can say which models there are.
+    forward_unknown_models: bool = False
+    # Off, as there. Models are told apart in any case.
+    enable_igw: bool = False
     # vLLM's own: the only one of them that is in requests, and that sees a full KV cache.
     load_formula: str = "vllm"
     # Not x-request-id and the like: clients make a new one for each request.
@@ -274,6 +281,9 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             prefill_policy=self.prefill_policy,
             decode_policy=self.decode_policy,
             model_policies=self.policies,
+            models=self.models,
+            # In vllm-router's gateway mode a model that no worker has told goes to any worker.
+            forward_unknown_models=self.forward_unknown_models or self.enable_igw,
             load_formula=self.load_formula,
             session_headers=tuple(name.lower() for name in self.session_headers),
             session_max_load=float(self.session_max_load),

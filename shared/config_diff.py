@@ -86,7 +86,9 @@ def change_text(change: ConfigChange) -> str:
 
 def _listed(value: Any) -> Any:
     """Return a table as a list of what its lines are; any other value as it is."""
-    return [f"{_key(key)} = {_toml(one)}" for key, one in value.items()] if isinstance(value, dict) else value
+    if not isinstance(value, dict):
+        return value
+    return [f"{_key(key)} = {_toml(one)}" for key, one in msgspec.to_builtins(value).items()]
 
 
 def value_text(value: Any) -> str:

@@ -11,7 +11,7 @@ import msgspec
 from shared.config import StartConfig
 
 FIELDS = {field.name: field for field in msgspec.structs.fields(StartConfig)}
-TABLES = frozenset({"workers", "policies"})
+TABLES = frozenset({"workers", "policies", "models"})
 """Those that a file alone gives: tables fit into no flag and no variable."""
 FLAGS = tuple(name for name in FIELDS if name not in TABLES)
 LISTS = frozenset(name for name, field in FIELDS.items() if field.type == tuple[str, ...])

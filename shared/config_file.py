@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from shared.config import ConfigError
 from shared.config_fields import FIELDS, Given, Place, Problem, nearest
 from shared.config_lines import key_lines
+from shared.config_models import read_models
 from shared.config_mvllm import is_mvllm, read_mvllm
 from shared.config_policies import read_policies
 from shared.config_workers import read_tables, urls_of
@@ -70,6 +71,10 @@ def read_config(file: ConfigFile) -> Content:
             policies = read_policies(file.name, value, lines)
             problems += policies.problems
             given[key] = Given(policies.by_model, Place("file", file.name, line, key))
+        elif key == "models":
+            models = read_models(file.name, value, lines)
+            problems += models.problems
+            given[key] = Given(models.rules, Place("file", file.name, line, key))
         elif key in FIELDS:
             given[key] = Given(value, Place("file", file.name, line, key))
         else:

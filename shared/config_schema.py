@@ -23,6 +23,7 @@ from shared.config_faults import (
     URL_LISTS,
 )
 from shared.config_fields import FIELDS, LISTS
+from shared.config_models import MAX_ARMS, MAX_NAME, MAX_NAMES
 from shared.config_pd import KV_CONNECTORS
 from shared.config_policies import MAX_MODEL, MAX_MODELS
 from shared.connector_plugins import connector_names
@@ -69,18 +70,41 @@ _PATTERNS = {
 }
 
 _ADDRESS = {"type": "string", "minLength": 1, "maxLength": MAX_ADDRESS}
+_LABELS = {
+    "type": "object",
+    "propertyNames": {"pattern": f"^{LABEL_KEY}$", "maxLength": MAX_LABEL_KEY},
+    "additionalProperties": {"type": "string", "maxLength": MAX_LABEL_VALUE},
+    "maxProperties": MAX_LABELS,
+}
+_WEIGHT = {"type": "number", "minimum": 0, "maximum": MAX_WEIGHT}
+_MODEL = {"type": "string", "minLength": 1, "maxLength": MAX_NAME}
+_MODEL_RULE = {
+    "type": "object",
+    "properties": {
+        "to": _MODEL,
+        "labels": _LABELS,
+        "rewrite": {"type": "boolean"},
+        "parent": _MODEL,
+        "split": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {"to": _MODEL, "labels": _LABELS, "weight": _WEIGHT},
+                "additionalProperties": False,
+            },
+            "minItems": 1,
+            "maxItems": MAX_ARMS,
+        },
+    },
+    "additionalProperties": False,
+}
 _WORKER = {
     "type": "object",
     "properties": {
         "url": {"type": "string", "pattern": _WORKER_URL},
         "role": {"type": "string", "enum": list(get_args(Role))},
-        "labels": {
-            "type": "object",
-            "propertyNames": {"pattern": f"^{LABEL_KEY}$", "maxLength": MAX_LABEL_KEY},
-            "additionalProperties": {"type": "string", "maxLength": MAX_LABEL_VALUE},
-            "maxProperties": MAX_LABELS,
-        },
-        "weight": {"type": "number", "minimum": 0, "maximum": MAX_WEIGHT},
+        "labels": _LABELS,
+        "weight": _WEIGHT,
         "capacity": {"type": "number", "minimum": CAPACITIES[0], "maximum": CAPACITIES[1]},
         "priority": {"type": "integer", "minimum": 0, "maximum": MAX_PRIORITY},
         "transfer": {
@@ -121,6 +145,13 @@ def _property(field: str) -> dict[str, Any]:
 def _type(field: str) -> dict[str, Any]:
     if field == "workers":
         return {"type": "array", "items": _WORKER}
+    if field == "models":
+        return {
+            "type": "object",
+            "propertyNames": {"minLength": 1, "maxLength": MAX_NAME},
+            "additionalProperties": {"anyOf": [_MODEL, _MODEL_RULE]},
+            "maxProperties": MAX_NAMES,
+        }
     if field == "policies":
         return {
             "type": "object",

@@ -56,10 +56,24 @@ class AttemptReceipt(msgspec.Struct, frozen=True, kw_only=True):
     left_out: tuple[LeftOut, ...] = ()
 
 
+class ArmReceipt(msgspec.Struct, frozen=True, kw_only=True):
+    """What a name of `[models]` stood for: the model, and the labels that its workers had to have.
+
+    `by` is `only` (there was no other arm), `session` or `draw`; `rewritten`: the worker got the model's name in the
+    body.
+    """
+
+    to: str
+    labels: dict[str, str] = {}
+    by: str = "only"
+    rewritten: bool = False
+
+
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """One request. `arrived` is Unix time; `first_byte` and `ended` are in seconds after it.
 
-    `policy` is that for whole requests for the model.
+    `policy` is that for whole requests for the model. `model` is the name that the client sent; `arm` tells what it
+    stood for, where it is one of `[models]`.
     `outcome` is `answered`, `rejected CODE` or `aborted by SIDE`; `status` is what the client got, 0 when nothing.
     `epoch` and `version` tell the table that it ended under. `trace` is the id of its trace, empty without one.
     """
@@ -77,6 +91,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     model: str | None = None
     trace: str = ""
+    arm: ArmReceipt | None = None
     first_byte: float | None = None
     attempts: tuple[AttemptReceipt, ...] = ()
     left_out: tuple[LeftOut, ...] = ()

@@ -153,6 +153,7 @@ ROUTES: tuple[Route, ...] = (
     _own("/readiness"),
     _own("/health"),
     _own("/v1/models"),
+    _own("/v1/models/{id...}"),
     _fleet("/list_workers", *_GET),
     _fleet("/get_loads", *_GET),
     _fleet("/workers", *_GET_POST),

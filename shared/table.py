@@ -14,6 +14,7 @@ from typing import Literal
 
 import msgspec
 
+from shared.model_rules import ModelRule
 from shared.transfer import Transfer
 
 Role = Literal["regular", "prefill", "decode"]
@@ -102,6 +103,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     decode_policy: str | None = None
     """None, as above: that for all requests."""
     model_policies: dict[str, str] = {}
+    models: dict[str, ModelRule] = {}
+    forward_unknown_models: bool = False
     load_formula: str = "vllm"
     session_headers: tuple[str, ...] = ("x-session-id", "x-user-id", "x-tenant-id")
     session_max_load: float = 1.25

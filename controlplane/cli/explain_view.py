@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from shared.receipt import AttemptReceipt, ChoiceReceipt, LeftOut, Receipt
+from shared.model_rules import labels_text
+from shared.receipt import ArmReceipt, AttemptReceipt, ChoiceReceipt, LeftOut, Receipt
 
 _HEAD: tuple[str, ...] = ("candidate", "score", "in flight", "running", "waiting", "kv", "age", "why")
 
@@ -21,6 +22,8 @@ def lines(receipt: Receipt) -> Iterator[str]:
     )
     if receipt.trace:
         yield f"  trace {receipt.trace}"
+    if receipt.arm is not None:
+        yield f"  {_arm(receipt.arm)}"
     for number, attempt in enumerate(receipt.attempts, 1):
         yield from _attempt(number, attempt)
     if receipt.left_out:
@@ -29,6 +32,15 @@ def lines(receipt: Receipt) -> Iterator[str]:
     first = f"first byte after {_ms(receipt.first_byte)}, " if receipt.first_byte is not None else ""
     status = f" with {receipt.status}" if receipt.status else ""
     yield f"  {receipt.outcome}{status}: {first}the end after {_ms(receipt.ended)}"
+
+
+_CHOSEN_BY = {"only": "the only arm that is ready", "session": "by its session", "draw": "drawn by weight"}
+
+
+def _arm(arm: ArmReceipt) -> str:
+    labels = "".join(f", {text}" for text in labels_text(arm.labels))
+    rewritten = "; the worker gets that name" if arm.rewritten else ""
+    return f"stands for {_plain(arm.to)}{labels} ({_CHOSEN_BY.get(arm.by, arm.by)}){rewritten}"
 
 
 def _attempt(number: int, attempt: AttemptReceipt) -> Iterator[str]:

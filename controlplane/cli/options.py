@@ -91,6 +91,21 @@ HELP: dict[str, tuple[str, str]] = {
     "prefill_policy": ("NAME", "The same among prefill workers; by default that of --policy."),
     "decode_policy": ("NAME", "The same among decode workers; by default that of --policy."),
     "policies": ("", "A table of policies by model, each in place of `policy` for requests that name that model."),
+    "models": (
+        "",
+        "A table of names that clients may ask for beside the workers' models: aliases, splits by weight between "
+        "models or groups of workers, LoRA adapters that workers load by themselves.",
+    ),
+    "forward_unknown_models": (
+        "",
+        "Send requests for a model that no worker has told to any worker, which may load it or answer 404, instead of "
+        "answering 404.",
+    ),
+    "enable_igw": (
+        "",
+        "vllm-router's gateway mode: a model that no worker has told goes to any worker. Requests go by their model in "
+        "any case.",
+    ),
     "load_formula": (
         "NAME",
         "What least_load calls load: vllm, mvllm ((running * 3 + waiting) / capacity) or mvllm-half "

@@ -90,6 +90,8 @@ def start(
     load_interval_ms: Annotated[Text, option("load_interval_ms")] = None,
     load_cpu_percent: Annotated[Text, option("load_cpu_percent")] = None,
     no_load_header: Annotated[Text, option("no_load_header")] = None,
+    forward_unknown_models: Annotated[Text, option("forward_unknown_models")] = None,
+    enable_igw: Annotated[Text, option("enable_igw")] = None,
     connect_timeout_secs: Annotated[Text, option("connect_timeout_secs")] = None,
     worker_ca_file: Annotated[Text, option("worker_ca_file")] = None,
     worker_client_cert: Annotated[Text, option("worker_client_cert")] = None,

@@ -45,7 +45,6 @@ SECRETS: Mapping[str, str] = {
 """Those that have a secret for a value, and what to write instead."""
 NOT_YET = frozenset(
     {
-        "--enable-igw",
         "--max-concurrent-requests", "--queue-size", "--queue-timeout-secs", "--rate-limit-tokens-per-second",
         "--cors-allowed-origins",
     }

@@ -36,7 +36,7 @@ class Link:
 
     def _ready(self, pool: PoolName, tried: Collection[Slot] = ()) -> Sequence[Slot]:
         request = self._request
-        groups = self._forwarder.fleet.view.of(pool).groups(request.model, request.rank)
+        groups = self._forwarder.fleet.view.of(pool).groups(request.served, request.rank)
         return [slot for slot in chain.from_iterable(groups) if slot not in tried]
 
     def unsuited_prefill(self, tried: Collection[Slot]) -> Collection[Slot]:

@@ -167,8 +167,8 @@ class Disaggregated:
 
     def _has_pair(self) -> bool:
         fleet = self._forwarder.fleet
-        model, now = self._request.model, self._forwarder.loop.time()
-        return all(is_reachable(fleet, half, model, now) for half in fleet.view.pools.values())
+        served, now = self._request.served, self._forwarder.loop.time()
+        return all(is_reachable(fleet, half, served, now) for half in fleet.view.pools.values())
 
     def _bypass(self) -> bool:
         """Have a decode worker do the whole request, if that is little work for it."""
@@ -190,7 +190,7 @@ class Disaggregated:
         self._drop_prefill()
         self.link.prefill = None
         if not self._decode.finds_somebody():
-            return self._forwarder.fleet.view.of("decode").refusal(self._request.model)
+            return self._forwarder.fleet.view.of("decode").refusal(self._request.served)
         self._open = self._prefill = self._attempts(PrefillLeg(self, self._request.client.method))
         try:
             self._prefill.next()

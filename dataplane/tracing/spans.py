@@ -53,7 +53,9 @@ class Span(NamedTuple):
 
 def spans_of(request: Ended, trace: Trace) -> Iterator[Span]:
     """Yield the request's own span, then those below it."""
-    request_id, method, path, model, (began, first_byte, ended), outcome, status, _, _, stamp, tries, _ = request.row
+    request_id, method, path, model, (began, first_byte, ended), outcome, status, _, _, stamp, tries, _, arm = (
+        request.row
+    )
     route = route_of(path)
     operation = OPERATIONS.get(route.family, "")
     attributes: Attributes = {
@@ -74,6 +76,8 @@ def spans_of(request: Ended, trace: Trace) -> Iterator[Span]:
         attributes["gen_ai.operation.name"] = operation
     if model is not None:
         attributes["gen_ai.request.model"] = model
+    if arm is not None:
+        attributes["routerctl.model"] = arm.arm.model
     if first_byte:
         attributes["gen_ai.latency.time_to_first_token"] = first_byte - began
     _add_usage(attributes, request)

@@ -23,7 +23,7 @@ def build(
         supervisor_runs=supervisor_runs,
         own=OWN,
         table=make_table(epoch=8, version=3, workers=[WORKER]),
-        members=(Member(WORKER, {}, "0.32.0"),),
+        members=(Member(WORKER, {}, "0.32.0", {}),),
         planes=planes,
         data_planes=1,
         loads={"http://a": WorkerLoad(1.0, 2.0, 0.3, 0.45678)},

@@ -1,6 +1,7 @@
 import msgspec
 import pytest
 
+from controlplane.model_list import facts
 from controlplane.registry import Member
 from controlplane.table_builder import build, resolved
 from shared.table import ModelCard, Role, Settings, Worker, WorkerState
@@ -9,7 +10,7 @@ from shared.transfer import Transfer
 
 def member(worker_id: str, cards: dict[str, bytes], state: WorkerState = "ready") -> Member:
     worker = Worker(id=worker_id, url=f"http://{worker_id}", state=state, models=tuple(cards))
-    return Member(worker, cards, None)
+    return Member(worker, cards, None, {model: facts(card) for model, card in cards.items()})
 
 
 def test_models_are_merged_and_the_first_worker_gives_the_card() -> None:
@@ -30,9 +31,32 @@ def test_the_same_view_gives_the_same_bytes() -> None:
     assert msgspec.msgpack.encode(build(view)) == msgspec.msgpack.encode(build(tuple(view)))
 
 
+def card_of(model: str, **told: object) -> bytes:
+    return msgspec.json.encode({"id": model, "created": 1, "root": "/m", "parent": None, **told})
+
+
+def test_a_card_has_what_workers_agree_in() -> None:
+    same = member("c", {"x": card_of("x", created=9, max_model_len=4096)})
+    a, b = member("a", {"x": card_of("x", max_model_len=4096)}), member("b", {"x": card_of("x", max_model_len=1024)})
+    assert build([a, same])[1] == (ModelCard(id="x", card=a.cards["x"]),)
+    for members in ([a, b], [b, a, same]):
+        [model] = build(members)[1]
+        told = msgspec.json.decode(model.card)
+        assert (told["max_model_len"], told["root"]) == (1024, "/m")
+    [model] = build([a, member("d", {"x": card_of("x", root="/n", max_model_len=8192)})])[1]
+    assert msgspec.json.decode(model.card) | {"created": 1} == msgspec.json.decode(a.cards["x"]) | {"root": None}
+    # One that tells no length says nothing against those that do.
+    [model] = build([member("e", {"x": card_of("x")}), b])[1]
+    assert msgspec.json.decode(model.card)["max_model_len"] == 1024
+
+
+def test_a_card_that_is_no_json_stays() -> None:
+    assert build([member("a", {"x": b"no"}), member("b", {"x": card_of("x", max_model_len=4)})])[1][0].card == b"no"
+
+
 def announcing(number: int, role: Role, connector: str) -> Member:
     transfer = Transfer(connector=connector)
-    return Member(Worker(id=str(number), url=f"http://{number}", role=role, transfer=transfer), {}, None)
+    return Member(Worker(id=str(number), url=f"http://{number}", role=role, transfer=transfer), {}, None, {})
 
 
 @pytest.mark.parametrize(

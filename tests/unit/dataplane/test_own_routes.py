@@ -18,6 +18,7 @@ from dataplane.fleet_view import FleetView
 from dataplane.forward import Forwarder
 from dataplane.own_routes import OWN_ROUTES, health, liveness, models, readiness
 from shared.log_output import LogOutput
+from shared.model_rules import ModelRule
 from shared.routes import ROUTES
 from shared.table import ModelCard, Role, Settings, Worker, WorkerState, make_table
 from shared.transfer import Transfer
@@ -106,7 +107,7 @@ def test_models_in_openais_shape_each_byte_for_byte() -> None:
 
 
 def test_each_route_that_a_plane_answers_has_an_answer() -> None:
-    assert set(OWN_ROUTES) == {route.path for route in ROUTES if route.owner == "plane"}
+    assert {*OWN_ROUTES, "/v1/models/{id...}"} == {route.path for route in ROUTES if route.owner == "plane"}
 
 
 @pytest.mark.parametrize(("method", "is_logged"), [("GET", False), ("POST", True)])
@@ -163,7 +164,36 @@ def test_an_own_route_is_answered_and_counted_once(path: str, method: str) -> No
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("path", ["/health/", "/Health", "/v1/models/x", "//health", "/"])
+@pytest.mark.parametrize(
+    ("method", "model", "status"),
+    [("GET", "m", 200), ("HEAD", "org/m", 200), ("GET", "alias", 200), ("GET", "org", 404), ("DELETE", "m", 405)],
+)
+def test_one_models_entry(method: str, model: str, status: int) -> None:
+    async def run() -> None:
+        accounting = Accounting()
+        fleet = Fleet(accounting, plane_slot=0, rng=random.Random(1))
+        cards = [ModelCard(id=name, card=b'{"id":"%b"}' % name.encode()) for name in ("m", "org/m")]
+        settings = Settings(models={"alias": ModelRule(to="m")})
+        fleet.adopt(make_table(epoch=1, version=1, workers=[worker("a")], models=cards, settings=settings))
+        application = PlaneApplication(Forwarder(fleet, accounting, lambda *_: None, random.Random(1)))
+        transaction = FakeTransaction(method=method, path=f"/v1/models/{model}")
+        application.handle(Client(transaction))
+        assert transaction.done_calls == 1
+        assert transaction.status == status
+        cause = {200: "", 404: "model_not_found", 405: "method_not_allowed"}[status]
+        assert accounting.requests == {("/v1/models/{id...}", method, "", status, cause): 1}
+        told = json.loads(transaction.body) if transaction.body else {}
+        if status == 404:
+            said = "The model `org` does not exist. Models served here: m, org/m, alias. "
+            assert told["error"]["message"].startswith(said)
+        elif status == 200:
+            assert method == "HEAD" or told["id"] == model
+            assert fleet.view.models_page.entries[model] in fleet.view.models_page.body
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("path", ["/health/", "/Health", "/v1/model", "//health", "/"])
 def test_any_other_path_goes_to_a_worker(path: str) -> None:
     async def run() -> None:
         accounting = Accounting()

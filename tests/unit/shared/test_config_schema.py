@@ -45,7 +45,9 @@ def is_valid(value: Any, rules: dict[str, Any]) -> bool:
                 fits = len(value) >= rule
             case "maxLength":
                 fits = len(value) <= rule
-            case "maxProperties":
+            case "minItems":
+                fits = len(value) >= rule
+            case "maxItems" | "maxProperties":
                 fits = len(value) <= rule
             case "required":
                 fits = set(rule) <= set(value)
@@ -120,6 +122,14 @@ def test_the_defaults_are_valid_and_in_it() -> None:
         ('[[workers]]\nurl = "http://a:1"\nlabels = {"-a" = "b"}', False),
         ('[[workers]]\nurl = "http://a:1"\nlabels = {a = 1}', False),
         ('workers = "http://a:1"', False),
+        ('[models]\na = "b"\n[models."c.d"]\nlabels = {x = "y"}\nrewrite = false\nto = "b"', True),
+        ('[models.a]\nsplit = [{to = "b", weight = 9}, {labels = {x = "y"}, weight = 0.5}]', True),
+        ('[models.a]\nparent = "b"', True),
+        ("[models]\na = 1", False),
+        ('[models]\na = ""', False),
+        ("[models.a]\nsplit = []", False),
+        ('[models.a]\nsplit = [{to = "b", weight = -1}]', False),
+        ('[models.a]\ntoo = "b"', False),
     ],
 )
 def test_files(text: str, fits: bool) -> None:

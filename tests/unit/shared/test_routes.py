@@ -12,7 +12,7 @@ from shared.routes import ROUTES, UNKNOWN, Route, named_in, route_of
 PATHS = {route.path for route in ROUTES}
 
 
-@given(st.text() | st.from_regex(r"/v1/(responses|workers)?[a-z/]{0,20}", fullmatch=True))
+@given(st.text() | st.from_regex(r"/v1/(responses|workers|models)?[a-z/]{0,20}", fullmatch=True))
 def test_any_path_has_one_of_a_few_labels(path: str) -> None:
     label = route_of(path).path
     assert label in PATHS | {OTHER}
@@ -21,7 +21,7 @@ def test_any_path_has_one_of_a_few_labels(path: str) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["", "/", "/V1/models", "/v1/models/", "/v1/models/x", "//health", "other", "/v1/responses/", "/v1/responses/a/b",
+    ["", "/", "/V1/models", "/v1/modelsx", "//health", "other", "/v1/responses/", "/v1/responses/a/b",
      "/v1/responses//cancel", "/v1/responses/a/cancel/", "/workersx"],
 )  # fmt: skip
 def test_what_only_looks_like_a_route_is_unknown(path: str) -> None:
@@ -37,6 +37,8 @@ def test_what_only_looks_like_a_route_is_unknown(path: str) -> None:
         ("/workers/http://a:1", "/workers/{url...}", "http://a:1"),
         ("/workers/", "/workers/{url...}", ""),
         ("/v1/responses", "/v1/responses", ""),
+        ("/v1/models/org/m", "/v1/models/{id...}", "org/m"),
+        ("/v1/models/", "/v1/models/{id...}", ""),
     ],
 )
 def test_a_part_that_varies_is_named(path: str, row: str, name: str) -> None:

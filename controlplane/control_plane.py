@@ -11,6 +11,7 @@ import msgspec
 from controlplane.breaker import Breakers, Transition
 from controlplane.breaker_clock import turn_breakers
 from controlplane.change_log import log_change
+from controlplane.client_keys import ClientKeys
 from controlplane.configuration import Configuration
 from controlplane.discovery.discovery import Discovery
 from controlplane.discovery.runtime import RuntimeMembers, configured
@@ -31,7 +32,7 @@ from controlplane.planes import Plane, Planes
 from controlplane.publication import Publication
 from controlplane.publisher import Publisher
 from controlplane.registry import Change, Registry
-from controlplane.table_builder import build, resolved
+from controlplane.table_builder import build, resolved, unresolved
 from shared.breaker import BreakerRules
 from shared.clock import Clock
 from shared.config import StartConfig
@@ -115,6 +116,7 @@ class ControlPlane:
             self._registry.restore(earlier_table, now=now)
             self._breakers.restore(earlier_table.workers.values(), now=now, wall=clock.wall())
             self._ejections.restore(earlier_table.workers.values(), now=now, wall=clock.wall())
+        self._client_keys = ClientKeys(config.client_keys_file, earlier_table)
         # Before any plane can ask: nobody is ever told of the empty table.
         self._publication.change(*self.content())
         self._writer = TableWriter(runtime)
@@ -168,10 +170,9 @@ class ControlPlane:
                 tasks.append(group.create_task(self._ejector.run()))
                 tasks.append(group.create_task(watch_pairs(self._planes, self._clock)))
                 self._writer.note(self._publication.table)
-                tasks.append(group.create_task(self._ledger.run()))
-                tasks.append(group.create_task(self._membership.run()))
+                tasks += map(group.create_task, (self._ledger.run(), self._membership.run(), self.configuration.run()))
                 tasks.append(group.create_task(self._watch_workers(context, publisher)))
-                tasks.append(group.create_task(self.configuration.run()))
+                tasks.append(group.create_task(self._client_keys.run(publisher.changed)))
                 await stop.wait()
                 for task in tasks:
                     task.cancel()
@@ -186,7 +187,8 @@ class ControlPlane:
         """Return what the table should hold now."""
         planes = self._settings.data_planes + self._planes.elsewhere()
         members = self._registry.members()
-        settings = msgspec.structs.replace(resolved(self._settings, members), data_planes=planes)
+        settings = resolved(self._settings, members)
+        settings = msgspec.structs.replace(settings, data_planes=planes, client_keys=self._client_keys.present)
         return *build(members, self._breakers.published), settings
 
     def published(self, table: RoutingTable) -> None:
@@ -272,16 +274,14 @@ class ControlPlane:
     def publish(self, config: StartConfig) -> None:
         """Have the planes told of a configuration's settings soon."""
         self._settings = config.settings()
+        self._client_keys.use(config.client_keys_file)
         if self._publisher is not None:
             self._publisher.changed()
 
     def last_published(self) -> tuple[Settings, Stamp]:
         """Return what the planes were told last, without what only the fleet knows."""
-        table, own = self._publication.table, self._settings
-        told = msgspec.structs.replace(table.settings, data_planes=own.data_planes)
-        if told.kv_connector == resolved(own, self._registry.members()).kv_connector:
-            told = msgspec.structs.replace(told, kv_connector=own.kv_connector)
-        return told, table.stamp
+        table = self._publication.table
+        return unresolved(table.settings, self._settings, self._registry.members()), table.stamp
 
     def planes(self) -> tuple[Plane, ...]:
         """Return the planes that are heard of."""

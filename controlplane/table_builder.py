@@ -31,6 +31,14 @@ def resolved(settings: Settings, members: Iterable[Member]) -> Settings:
     return msgspec.structs.replace(settings, kv_connector=connector)
 
 
+def unresolved(told: Settings, own: Settings, members: Iterable[Member]) -> Settings:
+    """Return what planes were told without what only the fleet and files know, so that it can be held against `own`."""
+    told = msgspec.structs.replace(told, data_planes=own.data_planes, client_keys=own.client_keys)
+    if told.kv_connector == resolved(own, members).kv_connector:
+        told = msgspec.structs.replace(told, kv_connector=own.kv_connector)
+    return told
+
+
 def _closed(worker: Worker) -> None:
     """Say that a breaker is closed."""
 

@@ -62,6 +62,7 @@ class AccessLine(msgspec.Struct, omit_defaults=True):
     cached_tokens: int | None = None
     policy: str = ""
     table: str = ""
+    key: str | None = None
     attempts: tuple[_Attempt, ...] = ()
     body: str | None = None
     trace: str = ""
@@ -86,9 +87,8 @@ def level_of(outcome: str, status: int, success: int) -> int:
 def access_line(ended: Ended, process: str, ago: float) -> AccessLine:
     """Return a line; `ago` is what turns the loop's time into Unix time, in seconds."""
     level, row, cause, client, usage, body = ended
-    request_id, method, path, model, (began, first_byte, over), outcome, status, _, policy, stamp, tries, trace, arm = (
-        row
-    )
+    request_id, method, path, model, times, outcome, status, _, policy, stamp, tries, trace, arm, key = row
+    began, first_byte, over = times
     # By position, in the order of the fields: this is most of what a line costs.
     return AccessLine(
         iso_time(over + ago),
@@ -105,16 +105,24 @@ def access_line(ended: Ended, process: str, ago: float) -> AccessLine:
         model,
         f"{arm.arm.served}" if arm is not None else "",
         cause,
-        f"{client[0]}:{client[1]}" if client is not None else "",
+        _address(client),
         usage.prompt if usage is not None else None,
         usage.output if usage is not None else None,
         usage.cached if usage is not None and usage.cached else None,
         policy,
         _table(stamp.epoch, stamp.version),
+        key,
         tuple([_Attempt(one.worker, one.pool, round(one.began - began, 3), one.failed) for one in tries]),
         body[:MOST_PROMPT].decode("utf-8", "backslashreplace") if body else None,
         trace,
     )
+
+
+def _address(client: tuple[str, int] | None) -> str:
+    """Return an address; port 0 is one that is not known."""
+    if client is None:
+        return ""
+    return f"{client[0]}:{client[1]}" if client[1] else client[0]
 
 
 @lru_cache(16)
@@ -151,6 +159,8 @@ def as_text(line: AccessLine, ended: Ended, ago: float) -> bytes:
         parts.append(f"tokens={line.prompt_tokens}+{line.output_tokens}")
     if line.cause:
         parts.append(f"cause={plain(line.cause)}")
+    if line.key is not None:
+        parts.append(f"key={line.key}")
     if line.client:
         parts.append(f"client={line.client}")
     parts.append(f"id={plain(line.id)}")

@@ -71,6 +71,9 @@ class Accounting:
         self.prompt_tokens: Counter[str] = Counter()
         self.output_tokens: Counter[str] = Counter()
         self.cached_tokens: Counter[str] = Counter()
+        self.key_requests: Counter[tuple[str, str]] = Counter()
+        self.key_prompt_tokens: Counter[str] = Counter()
+        self.key_output_tokens: Counter[str] = Counter()
         self.usage_told: Counter[str] = Counter()
         self.worker_seconds: dict[str, float] = defaultdict(float)
         self.worker_requests: Counter[str] = Counter()
@@ -85,6 +88,7 @@ class Accounting:
         self.connect = Histogram(catalog.CONNECT.buckets)
         self._timings: dict[str, Timings] = {}
         self._models: dict[str | None, str] = {None: ""}
+        self._keys: set[str] = set()
 
     @property
     def aborted(self) -> Counter[str]:
@@ -165,6 +169,14 @@ class Accounting:
         if usage.cached:
             self.cached_tokens[model] += usage.cached
 
+    def used_by_key(self, name: str, status: int, usage: Usage | None) -> None:
+        """Count a request of a client's key that has ended; `status` is what the client got (0: nothing)."""
+        label = name if name in self._keys else catalog.OTHER
+        self.key_requests[(label, str(status or "none"))] += 1
+        if usage is not None:
+            self.key_prompt_tokens[label] += usage.prompt
+            self.key_output_tokens[label] += usage.output
+
     def arm(self, name: str, arm: str, status: int, duration: float | None) -> None:
         """Count a request for a name of `[models]` that has ended; `status` 0: no answer; `duration` of a whole one."""
         key = (name, arm)
@@ -192,6 +204,13 @@ class Accounting:
             if len(self._models) > catalog.MAX_MODELS:
                 return
             self._models.setdefault(model, model)
+
+    def know_keys(self, names: Iterable[str]) -> None:
+        """Give labels to clients' keys: as many as there may be, and for good."""
+        for name in names:
+            if len(self._keys) >= catalog.MAX_CLIENT_KEYS:
+                return
+            self._keys.add(name)
 
     def model_label(self, model: str | None) -> str:
         """Return the `model` label: empty for a request that names none, `other` for one that nobody serves."""
@@ -229,6 +248,8 @@ class Accounting:
             (catalog.CACHED_TOKENS, self.cached_tokens),
             (catalog.USAGE_TOLD, self.usage_told),
             (catalog.WORKER_SECONDS, self.worker_seconds),
+            (catalog.KEY_PROMPT_TOKENS, self.key_prompt_tokens),
+            (catalog.KEY_OUTPUT_TOKENS, self.key_output_tokens),
             (catalog.POLICY_PROMPT_TOKENS, self.policy_prompt_tokens),
             (catalog.POLICY_CACHED_TOKENS, self.policy_cached_tokens),
             (catalog.WORKER_REQUESTS, self.worker_requests),
@@ -238,6 +259,7 @@ class Accounting:
             series.extend(CounterSeries(metric.name, (label,), value) for label, value in family.items())
         for metric, pairs in (
             (catalog.ABORTED, self.aborted_in),
+            (catalog.KEY_REQUESTS, self.key_requests),
             (catalog.POLICY_OUTCOMES, self.policy_outcomes),
             (catalog.ARM_REQUESTS, self.arm_requests),
             (catalog.ERRORS, self.errors),

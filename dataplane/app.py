@@ -12,6 +12,7 @@ from dataplane.client import Client
 from dataplane.fleet_commands import FleetCommands
 from dataplane.fleet_routes import FleetRequest
 from dataplane.forward import Forwarder
+from dataplane.gate import Gate
 from dataplane.own_routes import NOT_READY, Answer, draining, own_answer
 from shared.errors import RouterError, admin_not_on_main, method_not_allowed, unknown_path
 from shared.routes import UNKNOWN
@@ -20,8 +21,12 @@ from shared.routes import UNKNOWN
 class PlaneApplication:
     """Called by the server once per request."""
 
-    def __init__(self, forwarder: Forwarder, commands: FleetCommands | None = None) -> None:
-        """`commands` is the way to the control plane; without one nothing of the fleet can be changed here."""
+    def __init__(self, forwarder: Forwarder, commands: FleetCommands | None = None, gate: Gate | None = None) -> None:
+        """`commands` is the way to the control plane; without one nothing of the fleet can be changed here.
+
+        `gate` is what requests have to pass; without one everybody may come in.
+        """
+        self._gate = gate or Gate()
         self._forwarder = forwarder
         self._commands = commands or FleetCommands()
         self._loop = asyncio.get_running_loop()
@@ -30,6 +35,11 @@ class PlaneApplication:
         """Take a request in."""
         try:
             client.check()
+            if b"origin" in client.fields and (told := self._gate.preflight(client)) is not None:
+                self._answer_preflight(client, told)
+                return
+            if self._gate.is_guarded:
+                self._gate.let_in(client)
         except RouterError as error:
             self._refuse(client, error)
             return
@@ -58,6 +68,15 @@ class PlaneApplication:
         client.answer_error(error, request_id)
         accounting.reject(client.route.path, client.method, error)
         self._forwarder.refused(client, request_id, error)
+        client.close()
+
+    def _answer_preflight(self, client: Client, told: list[tuple[bytes, bytes]]) -> None:
+        arrived = self._loop.time()
+        accounting = self._forwarder.accounting
+        accounting.accept()
+        client.answer(204, [*told, (b"x-request-id", self._forwarder.request_id(client))], b"")
+        duration = self._loop.time() - arrived
+        accounting.finish(client.route.path, client.method, 204, duration, duration)
         client.close()
 
     def _answer_itself(self, client: Client) -> None:

@@ -7,6 +7,9 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
+from dataplane.client_headers import Forwarded
+from dataplane.client_keys import Holder
+from dataplane.cors import with_own
 from dataplane.lingering import Lingering
 from dataplane.server import ASGIMessage, FutureLike, Scope, Transaction, waiting
 from dataplane.upstream.head import one_cookie
@@ -25,8 +28,9 @@ _is_authority = lru_cache(256)(re.compile(rb"(?:[\w\-.~!$&'()*+,;=%]+|\[[\da-fA-
 class Client:
     """Reads the request's body, watches for the client's leaving, and sends the answer.
 
-    `is_last` has the connection closed after the answer. `left` is called once, in the event loop, when the client has
-    left while its body is read or while it is watched.
+    `is_last` has the connection closed after the answer. `key` is whose key it sent, where keys are asked for;
+    `forwarded` is what a trusted proxy told of it; `added` are fields of the answer that are the router's to say.
+    `left` is called once, in the event loop, when the client has left while its body is read or while it is watched.
     """
 
     __slots__ = (
@@ -45,9 +49,12 @@ class Client:
         "_transaction",
         "_unreadable",
         "_watch",
+        "added",
         "fields",
+        "forwarded",
         "headers",
         "is_last",
+        "key",
         "method",
         "path",
         "route",
@@ -69,6 +76,9 @@ class Client:
         self.fields = dict(self.headers)
         self.started = False
         self.is_last = False
+        self.key: Holder | None = None
+        self.forwarded: Forwarded | None = None
+        self.added: Headers | None = None
         self._transaction = transaction
         self._receive: Callable[[], Any] = proto.receive
         self._send: Callable[[ASGIMessage], Any] = proto.send
@@ -92,6 +102,11 @@ class Client:
         if address is None or self.scope.get("http_version", "") not in ("1", "1.0", "1.1"):
             return None
         return str(address[0]), int(address[1])
+
+    @property
+    def told_address(self) -> tuple[str, int] | None:
+        """The address to show for the client: as a trusted proxy told it (its port is not known then), else its own."""
+        return self.peer if self.forwarded is None else (self.forwarded.client, 0)
 
     @property
     def has_promised(self) -> bool:
@@ -256,6 +271,8 @@ class Client:
     def start(self, status: int, headers: Headers) -> None:
         """Begin the answer. After this nothing can be retried."""
         self.started = True
+        if self.added is not None:
+            headers = with_own(headers, self.added)
         if self.is_last and self.scope.get("http_version") != "2":
             headers = [*headers, (b"connection", b"close")]
         self._send({"type": "http.response.start", "status": status, "headers": headers})
@@ -291,14 +308,24 @@ class Client:
             headers.append((b"retry-after", b"%d" % error.retry_after))
         if error.allow is not None:
             headers.append((b"allow", error.allow.encode()))
+        if error.challenge is not None:
+            headers.append((b"www-authenticate", error.challenge.encode()))
         if error.worker is not None:
             headers.append((WORKER_HEADER, error.worker.encode()))
         if error.close:
             self.is_last = True
         # Who asks before sending may not have begun, and reading would be the permission to.
         asks = self._size == 0 and b"expect" in self.fields
-        self._lingers = error.status == 413 and not asks
+        self._lingers = not asks and (error.status == 413 or (error.status == 401 and self._sends_more()))
         self.answer(error.status, headers, body if self.method != "HEAD" else b"")
+
+    def _sends_more(self) -> bool:
+        """Whether the body of a request that was refused by its head is still on its way."""
+        if self._early is None:
+            return False
+        declared = self.fields.get(b"content-length")
+        body, more = self._early.get("body", b""), self._early.get("more_body", False)
+        return bool(more) if declared is None else int(declared) > len(body)
 
     def close(self) -> None:
         """Let go of the request: an answer that was not ended is cut off, so that the client sees the break."""

@@ -16,7 +16,14 @@ from dataplane.fleet_commands import FleetCommands
 from dataplane.forward import Forwarder
 from dataplane.own_routes import JSON, TEXT, Answer
 from shared.decoding import DECODE_ERRORS
-from shared.errors import RouterError, admin_not_on_main, control_plane_down, method_not_allowed, payload_too_large
+from shared.errors import (
+    RouterError,
+    admin_not_on_main,
+    control_plane_down,
+    from_a_web_page,
+    method_not_allowed,
+    payload_too_large,
+)
 from shared.messages import FleetAnswer, FleetVerb
 from shared.worker_attributes import NOTHING_SAID, WorkerAttributes, wrong_attributes
 
@@ -118,6 +125,9 @@ class FleetRequest:
             self._refuse(admin_not_on_main())
         elif client.method not in methods:
             self._refuse(method_not_allowed(client.path, ", ".join(methods)))
+        elif client.method not in ("GET", "HEAD") and b"origin" in client.fields:
+            # Browsers ask nobody before a page's simple POST, and the router may be on a developer's own machine.
+            self._refuse(from_a_web_page())
         elif client.method in ("GET", "HEAD"):
             self._answer(tell(self._forwarder.fleet, client.path))
         else:

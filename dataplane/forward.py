@@ -198,8 +198,9 @@ class Forwarder:
                 (),
                 "",
                 None,
+                None if client.key is None else client.key.name,
             )
-            access.note(Ended(level, row, error.message, client.peer))
+            access.note(Ended(level, row, error.message, client.told_address))
 
     def watch_soon(self, request: Request) -> None:
         """Watch the request's client if the request is still open in a moment."""

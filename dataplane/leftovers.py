@@ -69,16 +69,20 @@ def leave_behind(
     times = (arrived, first_byte, now)
     view, keep, trace, named = forwarder.fleet.view, forwarder.receipts.keep, request.trace, request.requested
     name = trace.name if trace is not None else ""
-    row = keep(request.id, method, client.path, named, times, outcome, status, view, tries, name, request.arm)
+    key = None
+    if client.key is not None:
+        key = client.key.name
+        accounting.used_by_key(key, status, usage)
+    row = keep(request.id, method, client.path, named, times, outcome, status, view, tries, name, request.arm, key)
     access = forwarder.access
     level = access.success if ended is None and status < 400 else level_of(outcome, status, access.success)
     if level >= access.least:
         cause = _cause_of(ended, tries, is_unreadable=is_unreadable)
         body = bytes(request.body[:MOST_PROMPT]) if access.shows_prompts else b""
-        access.note(Ended(level, row, cause, client.peer, usage, body))
+        access.note(Ended(level, row, cause, client.told_address, usage, body))
     if trace is not None:
         cause = _cause_of(ended, tries, is_unreadable=is_unreadable)
-        forwarder.tracing.note(Ended(level, row, cause, client.peer, usage), trace)
+        forwarder.tracing.note(Ended(level, row, cause, client.told_address, usage), trace)
 
 
 def _account_for_answer(forwarder: Forwarder, exchange: Exchange, arrived: float, model: str) -> Usage | None:

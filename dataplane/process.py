@@ -26,6 +26,7 @@ from dataplane.draining import Draining
 from dataplane.fleet import Fleet
 from dataplane.fleet_commands import FleetCommands
 from dataplane.forward import Forwarder
+from dataplane.gate import Gate
 from dataplane.handover import Handover, take_over
 from dataplane.kv.caches import KvCaches
 from dataplane.kv.replica import Ask
@@ -129,7 +130,8 @@ class Plane:
             access,
             Tracing(rng, self._fleet.now, self._tell_traces),
         )
-        self._arrivals = Arrivals(PlaneApplication(self._forwarder, self._commands).handle)
+        self._gate = Gate()
+        self._arrivals = Arrivals(PlaneApplication(self._forwarder, self._commands, self._gate).handle)
         self._server = HttpServer(self._arrivals.announce, connections=shares.clients)
         self._is_replaced = False
         self._first_table = asyncio.Event()
@@ -149,6 +151,8 @@ class Plane:
         self._access.use(settings.access_log, settings.log_level, prompts=settings.log_prompts)
         self._forwarder.tracing.use(settings.otlp_traces_endpoint, settings.otel_sampling_ratio)
         self._fleet.adopt(table)
+        self._gate.use(settings)
+        self._accounting.know_keys(key.name for key in settings.client_keys or ())
         self._forwarder.reroute()
         self._first_table.set()
 

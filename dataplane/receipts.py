@@ -100,6 +100,7 @@ class Record(NamedTuple):
     tries: Sequence[Try]
     trace: str
     arm: Taken | None
+    key: str | None
 
     @property
     def served(self) -> Served | None:
@@ -121,6 +122,7 @@ Row = tuple[
     Sequence[Try],
     str,
     Taken | None,
+    str | None,
 ]
 """The fields of `Record`, in their order; the last is the trace's id, empty for none."""
 _NOBODY = frozenset({"rejected no_worker_available", "rejected model_not_found"})
@@ -171,8 +173,9 @@ class Receipts:
         tries: Sequence[Try],
         trace: str = "",
         arm: Taken | None = None,
+        key: str | None = None,
     ) -> Row:
-        """Remember a request that has ended under `view`; return what is remembered."""
+        """Remember a request that has ended under `view`; return what is remembered. `key` is a client key's name."""
         is_nobody = not tries and outcome in _NOBODY
         if is_nobody:
             self.refer(view)
@@ -191,6 +194,7 @@ class Receipts:
             tries,
             trace,
             arm,
+            key,
         )
         self._last.append(row)
         if outcome != "answered" or status >= 500 or (len(tries) > 1 and any(one.failed for one in tries)):
@@ -251,6 +255,7 @@ def receipt(record: Record, *, plane: str, arrived: float) -> Receipt:
         model=record.model,
         trace=record.trace,
         arm=_arm(record.arm) if record.arm is not None else None,
+        key=record.key,
         first_byte=first_byte - began if first_byte else None,
         attempts=tuple(_attempt(one, record, record.tries[:number]) for number, one in enumerate(record.tries)),
         left_out=tuple(_left_out(view, record.served, frozenset(), (), {})) if view is not None else (),

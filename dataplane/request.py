@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
+from dataplane import client_keys
 from dataplane.accounting import AbortedBy
 from dataplane.attempts import Attempts
 from dataplane.client import Client
@@ -35,7 +36,7 @@ from dataplane.subsets import Served
 from dataplane.take_arm import take_arm
 from dataplane.timeouts import Phase, Place, Progress, limit_of
 from dataplane.tracing.context import REPLACED as TRACEPARENT_FIELD
-from dataplane.upstream.head import Headers, field_lines, request_line
+from dataplane.upstream.head import Headers, added_lines, field_lines, request_line
 from shared.errors import (
     RouterError,
     body_timeout,
@@ -157,6 +158,8 @@ class Request(WholeRequest):
                 self.rank = client_rank(client.headers, view.ranks, refused=settings.refuse_client_rank)
             found = peek(body)
             self.model = self.served = found.model
+            if client.key is not None:
+                client.key.admit(found.model, client.method)
             if found.hands_over and not settings.trust_kv_transfer_params:
                 try:
                     body = without_members(body, KV_TRANSFER)
@@ -229,6 +232,9 @@ class Request(WholeRequest):
         if self.trace is not None:
             # Each attempt has its own.
             replaced |= TRACEPARENT_FIELD
+        if client.key is not None:
+            # It was for the router: no worker is told.
+            authorization, replaced = authorization or "", replaced | client_keys.FIELDS
         request_id = self.id
         headers = client.headers
         if fields or without:
@@ -237,6 +243,8 @@ class Request(WholeRequest):
             headers = [*(field for field in headers if field[0] not in names), *fields]
             replaced -= names
         lines = field_lines(headers, request_id, client.method, len(body), authorization, replaced)
+        if client.forwarded is not None:
+            lines = added_lines(client.forwarded.fields) + lines
         return Message(line, lines, body)
 
     def reroute(self) -> None:

@@ -61,6 +61,11 @@ ERRORS = Metric(
     (
         ("client", "admin_not_on_main"),
         ("client", "bad_request"),
+        ("client", "expired_api_key"),
+        ("client", "from_a_web_page"),
+        ("client", "invalid_api_key"),
+        ("client", "missing_api_key"),
+        ("client", "model_not_allowed"),
         ("client", "unreadable_body"),
         ("client", "unknown_rank"),
         ("client", "rank_refused"),
@@ -128,6 +133,13 @@ WORKER_SECONDS = Metric(
     ("model",),
 )
 USAGE_TOLD = Metric("requests_with_usage", "Answers whose `usage` was read: those the token sums are of.", ("model",))
+KEY_REQUESTS = Metric(
+    "client_key_requests",
+    "Requests of a client's key that have ended, by the status that the client got (none: it got no answer).",
+    ("key", "status"),
+)
+KEY_PROMPT_TOKENS = Metric("client_key_prompt_tokens", "Tokens of prompts of a client's key.", ("key",))
+KEY_OUTPUT_TOKENS = Metric("client_key_output_tokens", "Tokens generated for a client's key.", ("key",))
 POLICY_PROMPT_TOKENS = Metric(
     "policy_prompt_tokens", "Tokens of prompts that a policy chose a worker for by what is cached where.", ("policy",)
 )
@@ -172,6 +184,9 @@ COUNTERS = (
     CACHED_TOKENS,
     USAGE_TOLD,
     WORKER_SECONDS,
+    KEY_REQUESTS,
+    KEY_PROMPT_TOKENS,
+    KEY_OUTPUT_TOKENS,
     POLICY_OUTCOMES,
     POLICY_PROMPT_TOKENS,
     POLICY_CACHED_TOKENS,
@@ -254,6 +269,9 @@ MAX_MODELS = 100
 """Values of the `model` label besides `other` that one plane gives out, and that sums over planes have."""
 MAX_ARMS = 100
 """Pairs of the labels `name` and `arm` besides `other`, likewise."""
+
+MAX_CLIENT_KEYS = 200
+"""The same of the `key` label: a Prometheus takes some thousands of series of one router well."""
 
 KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 OTHER = "other"

@@ -20,7 +20,16 @@ from shared.version import __version__
 from shared.worker_attributes import ConfiguredWorker
 
 TLS_FILES = ("worker_ca_file", "worker_client_cert", "worker_client_key")
-PATHS = ("runtime_dir", "log_dir", "admin_token_file", "api_key_file", "control_keys", "discovery_keys", *TLS_FILES)
+PATHS = (
+    "runtime_dir",
+    "log_dir",
+    "admin_token_file",
+    "api_key_file",
+    "client_keys_file",
+    "control_keys",
+    "discovery_keys",
+    *TLS_FILES,
+)
 
 
 class ConfigError(Exception):
@@ -164,6 +173,12 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     worker_server_name: str | None = None
     # None: what a client sends as its key goes to the worker.
     api_key_file: str | None = None
+    # None: whoever reaches the port uses the workers, as with vllm-router.
+    client_keys_file: str | None = None
+    # vllm-router's: empty is any page. None of them gets cookies or client certificates of a browser.
+    cors_allowed_origins: tuple[str, ...] = ()
+    # Nobody: what a client says of where it comes from is its own word.
+    trusted_proxies: tuple[str, ...] = ()
     request_timeout_secs: float = 1800.0
     # Off: the head of an answer that is not streamed comes with its last token, as late as the request may last.
     response_header_timeout_secs: float = 0.0
@@ -336,12 +351,19 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             worker_client_key=self.worker_client_key,
             worker_server_name=self.worker_server_name,
             worker_key_file=self.api_key_file,
+            # What is in the file is put in by who reads it. Until then nobody may come in.
+            client_keys=None if self.client_keys_file is None else (),
+            trusted_proxies=self.trusted_proxies,
+            cors_allowed_origins=self.cors_allowed_origins,
             expose_worker=self.expose_worker,
             explain=self.explain,
             receipts=self.receipts,
             # Whoever gives a secret wants nobody to command the router without it.
             # Nor shall anybody who reaches the data port add a worker of his own and be sent the workers' key.
-            admin_on_main=not self.no_admin_on_main and self.admin_token_file is None and self.api_key_file is None,
+            admin_on_main=not self.no_admin_on_main
+            and self.admin_token_file is None
+            and self.api_key_file is None
+            and self.client_keys_file is None,
             log_level=self.log_level,
             access_log=self.access_log,
             log_prompts=self.log_prompts,

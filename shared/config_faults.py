@@ -10,6 +10,7 @@ from pathlib import Path
 
 from shared.admin_token import read_admin_token
 from shared.config import TLS_FILES, ConfigError, StartConfig, flag_of
+from shared.config_access import access_faults
 from shared.config_fields import nearest
 from shared.config_pd import pd_faults
 from shared.discovery_config import discovery_problems
@@ -131,6 +132,7 @@ def faults(config: StartConfig) -> Iterator[Fault]:
             read_worker_key("--api-key-file", Path(config.api_key_file))
         except ConfigError as error:
             yield Fault(("api_key_file",), str(error))
+    yield from access_faults(config)
     if config.runtime_dir == "":
         yield Fault(("runtime_dir",), "--runtime-dir is empty; write a folder's path, or leave the flag out")
     for field, choices in CHOICES.items():

@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 import msgspec
 
+from shared.config_access import ORIGIN
 from shared.config_faults import (
     ADDRESSES,
     CHOICES,
@@ -56,6 +57,8 @@ _ITEMS = {
     "tokenizer": r"^[^=]([\s\S]*[^=])?$",
     "kv_event_source": _KV_SOURCE,
     "kv_event_replay_source": _KV_SOURCE,
+    "trusted_proxies": r"^[0-9A-Fa-f.:]+(/[0-9.]+)?$",
+    "cors_allowed_origins": ORIGIN,
     **dict.fromkeys(HEADER_LISTS, f"^{HEADER_NAME}$"),
 }
 _CONNECTOR = "|".join((AUTO, *KV_CONNECTORS, *map(re.escape, connector_names()), MODULE_AND_CLASS))

@@ -45,9 +45,13 @@ class RouterError(Exception):
         retry_after: int | None = None,
         close: bool = False,
         allow: str | None = None,
+        challenge: str | None = None,
         blamed: Side | None = None,
     ) -> None:
-        """Describe the answer; `retry_after` is in whole seconds, `close` ends the client's connection."""
+        """Describe the answer; `retry_after` is in whole seconds, `close` ends the client's connection.
+
+        `challenge` says how to prove who one is (`WWW-Authenticate`).
+        """
         super().__init__(message)
         self.status = status
         self.code = code
@@ -57,6 +61,7 @@ class RouterError(Exception):
         self.retry_after = retry_after
         self.close = close
         self.allow = allow
+        self.challenge = challenge
         self.blamed: Side = blamed or _SIDES[side]
         self.worker: str | None = None
 
@@ -114,18 +119,68 @@ def error_event(error: RouterError, request_id: str, dialect: Dialect = "openai"
     return b"%bdata: %b\n\n" % (name, error_body(error, request_id, dialect))
 
 
+def shortened(model: str) -> str:
+    """Return a model's name as texts show what a client chose."""
+    return model if len(model) <= 200 else model[:200] + "..."
+
+
 def model_not_found(model: str, known: tuple[str, ...]) -> RouterError:
     """No worker serves that model."""
-    shown = model if len(model) <= 200 else model[:200] + "..."
     hint = f"Models served here: {', '.join(known[:20])}." if known else "GET /v1/models lists those served here."
     return RouterError(
-        404, "model_not_found", f"The model `{shown}` does not exist. {hint}", side=CLIENT, param="model"
+        404, "model_not_found", f"The model `{shortened(model)}` does not exist. {hint}", side=CLIENT, param="model"
     )
 
 
 def method_not_allowed(path: str, allow: str) -> RouterError:
     """The router's own path does not take that method."""
     return RouterError(405, "method_not_allowed", f"{path} takes {allow} only.", side=CLIENT, allow=allow)
+
+
+_SEND_A_KEY = "Send one that the operator gave you, as `Authorization: Bearer KEY` or `x-api-key: KEY`."
+
+
+def missing_api_key() -> RouterError:
+    """The client sends no key, and the router takes none without (`--client-keys-file`)."""
+    return RouterError(
+        401, "missing_api_key", f"This router asks for an API key. {_SEND_A_KEY}", side=CLIENT, challenge="Bearer"
+    )
+
+
+def invalid_api_key() -> RouterError:
+    """No key that the router knows; it may have been one."""
+    return RouterError(
+        401,
+        "invalid_api_key",
+        f"The API key is not known here, or was revoked. {_SEND_A_KEY}",
+        side=CLIENT,
+        challenge='Bearer error="invalid_token"',
+    )
+
+
+def expired_api_key(name: str) -> RouterError:
+    """A key whose time is over."""
+    return RouterError(
+        401,
+        "expired_api_key",
+        f"The API key called {name} has expired. Ask the operator for a new one.",
+        side=CLIENT,
+        challenge='Bearer error="invalid_token"',
+    )
+
+
+def model_not_allowed(name: str, model: str | None) -> RouterError:
+    """The key is good for other models; None is a request that names none."""
+    if model is None:
+        what = "is for some models only, and the request names none. Name one with `model`"
+    else:
+        what = f"is not for the model `{shortened(model)}`. Ask the operator which ones it is for"
+    return RouterError(403, "model_not_allowed", f"The API key called {name} {what}.", side=CLIENT, param="model")
+
+
+def from_a_web_page() -> RouterError:
+    """A browser sends a change of the fleet for a page that it shows."""
+    return RouterError(403, "from_a_web_page", "The fleet is not changed by web pages (Origin).", side=CLIENT)
 
 
 def bad_request(what: str) -> RouterError:
@@ -199,7 +254,8 @@ def admin_not_on_main() -> RouterError:
     return RouterError(
         404,
         "admin_not_on_main",
-        "The fleet is not shown or changed on this port (--no-admin-on-main, --admin-token-file, --api-key-file). "
+        "The fleet is not shown or changed on this port (--no-admin-on-main, --admin-token-file, "
+        "--api-key-file, --client-keys-file). "
         "Use the admin port.",
         side=CLIENT,
     )

@@ -72,8 +72,8 @@ class ArmReceipt(msgspec.Struct, frozen=True, kw_only=True):
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """One request. `arrived` is Unix time; `first_byte` and `ended` are in seconds after it.
 
-    `policy` is that for whole requests for the model. `model` is the name that the client sent; `arm` tells what it
-    stood for, where it is one of `[models]`.
+    `key` is the name of the client's key, where clients have one; `policy` is that for whole requests for the model.
+    `model` is the name that the client sent; `arm` tells what it stood for, where it is one of `[models]`.
     `outcome` is `answered`, `rejected CODE` or `aborted by SIDE`; `status` is what the client got, 0 when nothing.
     `epoch` and `version` tell the table that it ended under. `trace` is the id of its trace, empty without one.
     """
@@ -92,6 +92,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     model: str | None = None
     trace: str = ""
     arm: ArmReceipt | None = None
+    key: str | None = None
     first_byte: float | None = None
     attempts: tuple[AttemptReceipt, ...] = ()
     left_out: tuple[LeftOut, ...] = ()

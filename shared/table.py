@@ -14,6 +14,7 @@ from typing import Literal
 
 import msgspec
 
+from shared.client_keys import ClientKey
 from shared.model_rules import ModelRule
 from shared.transfer import Transfer
 
@@ -160,6 +161,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     worker_client_key: str | None = None
     worker_server_name: str | None = None
     worker_key_file: str | None = None
+    client_keys: tuple[ClientKey, ...] | None = None
+    """None: nobody is asked for one. Empty: nobody has one."""
+    trusted_proxies: tuple[str, ...] = ()
+    cors_allowed_origins: tuple[str, ...] = ()
     expose_worker: bool = False
     explain: bool = False
     receipts: int = 4096

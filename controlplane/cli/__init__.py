@@ -34,7 +34,7 @@ _COMMANDS = {
     "reload": _Command("controlplane.cli.reload", "Have a running router read its configuration again."),
     "events": _Command("controlplane.cli.events", "Show what changed in the fleet, and why."),
     "explain": _Command("controlplane.cli.explain", "Show why a request went where it went."),
-    "keys": _Command("controlplane.cli.keys", "Make and show the keys of planes on other hosts."),
+    "keys": _Command("controlplane.cli.keys", "Make and show keys: of clients, of other hosts' planes, of workers."),
     "plane": _Command("controlplane.cli.plane", "Run planes of a router whose control plane is on another host."),
     "register": _Command("controlplane.cli.register", "Announce an engine to routers, from beside it."),
     "config": _Command("controlplane.cli.config", "Show, check and compare configurations; change a running router's."),

@@ -15,7 +15,8 @@ def lines(receipt: Receipt) -> Iterator[str]:
     """Yield the lines, the request first, then each attempt in its order, then the end."""
     when = datetime.fromtimestamp(receipt.arrived).astimezone()
     model = f", model {_plain(receipt.model)}" if receipt.model is not None else ""
-    yield f"request {_plain(receipt.request)}: {_plain(receipt.method)} {_plain(receipt.path)}{model}"
+    key = f", key {_plain(receipt.key)}" if receipt.key is not None else ""
+    yield f"request {_plain(receipt.request)}: {_plain(receipt.method)} {_plain(receipt.path)}{model}{key}"
     yield (
         f"  {when:%Y-%m-%d %H:%M:%S}.{when.microsecond // 1000:03d}, plane {receipt.plane}, "
         f"table {receipt.epoch}.{receipt.version}, policy {receipt.policy}"

@@ -1,4 +1,7 @@
-"""`routerctl keys`: make and show the keys of the control plane, of planes elsewhere and of workers; never a secret."""
+"""`routerctl keys`: make and show the keys of the control plane, of planes elsewhere and of workers; never a secret.
+
+Those of clients are another kind, in a file of another kind: `routerctl keys client` (`keys_client.py`).
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import Annotated
 import msgspec
 import typer
 
+from controlplane.cli.keys_client import client
 from shared.config import ConfigError
 from shared.plane_keys import (
     PLANES,
@@ -25,6 +29,7 @@ from shared.plane_keys import (
 )
 
 keys = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
+keys.add_typer(client, name="client", help="Make, list, replace and revoke clients' API keys.")
 _ROLES = {PLANES: "plane", WORKERS: "worker"}
 _FOLDERS = {role: folder for folder, role in _ROLES.items()}
 _STATES = {None: "-", True: "let in", False: "not let in"}

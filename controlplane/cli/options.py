@@ -235,6 +235,21 @@ HELP: dict[str, tuple[str, str]] = {
         "FILE",
         "File with the key that workers ask for; all requests to them carry it in place of what clients send.",
     ),
+    "client_keys_file": (
+        "FILE",
+        "File of the keys by which clients may use the router, made with `routerctl keys client`; without it nobody is "
+        "asked for one. It is read again when it changes.",
+    ),
+    "cors_allowed_origins": (
+        "ORIGIN...",
+        "Web pages that may use the router from a browser, such as https://chat.example.com; none: no page may. By "
+        "default any may, without the browser's cookies or certificates.",
+    ),
+    "trusted_proxies": (
+        "NETWORK...",
+        "Addresses or networks of proxies whose X-Forwarded-* and Forwarded fields count; from all others these are "
+        "taken out.",
+    ),
     "request_timeout_secs": ("SECONDS", "Longest time that one request may take at a worker."),
     "response_header_timeout_secs": (
         "SECONDS",

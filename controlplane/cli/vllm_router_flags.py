@@ -46,7 +46,6 @@ SECRETS: Mapping[str, str] = {
 NOT_YET = frozenset(
     {
         "--max-concurrent-requests", "--queue-size", "--queue-timeout-secs", "--rate-limit-tokens-per-second",
-        "--cors-allowed-origins",
     }
 )  # fmt: skip
 """Those that this version does not have and that nothing else does the same."""

@@ -53,9 +53,8 @@ class Span(NamedTuple):
 
 def spans_of(request: Ended, trace: Trace) -> Iterator[Span]:
     """Yield the request's own span, then those below it."""
-    request_id, method, path, model, (began, first_byte, ended), outcome, status, _, _, stamp, tries, _, arm = (
-        request.row
-    )
+    request_id, method, path, model, times, outcome, status, _, _, stamp, tries, _, arm, key = request.row
+    began, first_byte, ended = times
     route = route_of(path)
     operation = OPERATIONS.get(route.family, "")
     attributes: Attributes = {
@@ -76,6 +75,8 @@ def spans_of(request: Ended, trace: Trace) -> Iterator[Span]:
         attributes["gen_ai.operation.name"] = operation
     if model is not None:
         attributes["gen_ai.request.model"] = model
+    if key is not None:
+        attributes["enduser.id"] = key
     if arm is not None:
         attributes["routerctl.model"] = arm.arm.model
     if first_byte:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from dataplane.client_headers import NOT_BELIEVED
+
 Headers = Sequence[tuple[bytes, bytes]]
 
 HOP_BY_HOP = frozenset(
@@ -27,7 +29,7 @@ HOP_BY_HOP = frozenset(
 # Set by us per request: the worker's own host, the length of the body in hand; and `expect`, which the
 # server has answered already.
 _REPLACED = frozenset({b"host", b"content-length", b"expect", b"x-request-id"})
-_NOT_FORWARDED = HOP_BY_HOP | _REPLACED
+_NOT_FORWARDED = HOP_BY_HOP | _REPLACED | NOT_BELIEVED
 
 _BODILESS = frozenset({"GET", "HEAD", "DELETE", "OPTIONS", "TRACE"})
 
@@ -82,6 +84,11 @@ def field_lines(
 def with_length(lines: bytes, body_length: int) -> bytes:
     """Return the field lines of a request that has a body, for another body."""
     return b"%b%d\r\n\r\n" % (lines[: lines.rindex(b" ") + 1], body_length)
+
+
+def added_lines(headers: Headers) -> bytes:
+    """Return field lines that stand before those of `field_lines`, with no rule applied to them."""
+    return b"".join([b"%b: %b\r\n" % field for field in headers])
 
 
 def request_line(method: str, raw_path: bytes, query: bytes) -> bytes:

@@ -11,7 +11,7 @@ from shared import catalog, errors
 from shared.errors import RouterError
 
 PAGE = (Path(__file__).parents[2] / "docs" / "requests.md").read_text()
-EXAMPLES = {"str": "x", "int": 1, "float": 1.0, "tuple[str, ...]": ("x",)}
+EXAMPLES = {"str": "x", "int": 1, "float": 1.0, "tuple[str, ...]": ("x",), "str | None": None}
 
 
 def every_error() -> Iterator[RouterError]:

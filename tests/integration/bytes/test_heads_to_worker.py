@@ -26,7 +26,7 @@ HOP_BY_HOP: list[Field] = [
 ]
 NAMES = [
     *(b"Accept", b"accept-encoding", b"AUTHORIZATION", b"Cookie", b"Content-Type", b"User-Agent", b"traceparent"),
-    *(b"X-A", b"x-a", b"X-B", b"x_under", b"Via", b"X-Forwarded-For", b"Forwarded", b"!#$%&'*+-.^_`|~9"),
+    *(b"X-A", b"x-a", b"X-B", b"x_under", b"Via", b"X-Forward", b"!#$%&'*+-.^_`|~9"),
 ]
 values = st.one_of(
     st.sampled_from(

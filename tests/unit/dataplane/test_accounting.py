@@ -87,6 +87,8 @@ def full() -> Accounting:
     accounting.leg("prefill", 0.7)
     accounting.timings_of("w").complete(3.0, 0.5)
     accounting.worker_seconds["m"] += 3.0
+    accounting.know_keys(["alice"])
+    accounting.used_by_key("alice", 200, Usage(prompt=10, output=5, cached=0))
     return accounting
 
 

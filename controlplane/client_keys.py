@@ -1,0 +1,90 @@
+"""Clients' keys in the control plane: read from their file, and read again when that was replaced.
+
+The file is looked at four times a second, so that a key that was revoked is refused by every plane within a second. A
+file that can not be used changes nothing: an editor that saves half a file must not lock everybody out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from controlplane.events.event import about
+from shared.client_key_list import read_client_keys
+from shared.client_keys import ClientKey
+from shared.config import ConfigError
+from shared.file_identity import file_identity
+from shared.table import RoutingTable
+
+LOOK_INTERVAL = 0.25
+"""Seconds between looks; one is one system call."""
+
+log = logging.getLogger(__name__)
+
+
+class ClientKeys:
+    """The present keys."""
+
+    def __init__(self, path: str | None, earlier: RoutingTable | None = None) -> None:
+        """Read the file at `path`; None: nobody is asked for a key.
+
+        Those of an `earlier` control plane's table count where the file can not be read now.
+        """
+        self._path: str | None = None
+        self._seen: tuple[int, ...] | None = None
+        self.present: tuple[ClientKey, ...] | None = None
+        """None: nobody is asked for a key."""
+        self._use(path, (earlier.settings.client_keys if earlier is not None else None) or ())
+
+    def use(self, path: str | None) -> None:
+        """Go by another file from now on."""
+        if path != self._path:
+            self._use(path, self.present or ())
+
+    def _use(self, path: str | None, earlier: tuple[ClientKey, ...]) -> None:
+        self._path = path
+        self.present = None
+        if path is not None:
+            self.present = earlier
+            self._read(path)
+
+    async def run(self, changed: Callable[[], None]) -> None:
+        """Call `changed` whenever there are other keys, until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_INTERVAL)
+            if self.look():
+                changed()
+
+    def look(self) -> bool:
+        """Read the file if it was replaced; return whether there are other keys now."""
+        path = self._path
+        return path is not None and file_identity(path) != self._seen and self._read(path)
+
+    def _read(self, path: str) -> bool:
+        # Looked at before it is read: what is replaced in between looks different the next time.
+        self._seen = file_identity(path)
+        before = self.present
+        try:
+            self.present = read_client_keys("--client-keys-file", Path(path))
+        except ConfigError as error:
+            log.error("%s; the keys before stay in use", error, extra=about("configuration"))
+            return False
+        if self.present == before:
+            return False
+        for text in _differences(before or (), self.present):
+            log.info("%s", text, extra=about("configuration"))
+        return True
+
+
+def _differences(before: tuple[ClientKey, ...], now: tuple[ClientKey, ...]) -> list[str]:
+    """Return what to log of a change; names only."""
+    came = sorted({key.name for key in now if key not in before})
+    went = sorted({key.name for key in before} - {key.name for key in now})
+    said = [("in use", came), ("refused from now on", went)]
+    return [f"clients' keys {what}: {', '.join(names[:20])}{_more(names)}" for what, names in said if names]
+
+
+def _more(names: list[str]) -> str:
+    return f" and {len(names) - 20} more" if len(names) > 20 else ""

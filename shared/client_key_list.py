@@ -1,0 +1,154 @@
+"""The file of clients' keys (`--client-keys-file`): TOML with one table a key, as `routerctl keys client` writes it.
+
+    [[keys]]
+    name = "alice"
+    sha256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+    created = 2026-11-21T12:00:00Z
+    expires = 2027-11-21T12:00:00Z
+    models = ["llama-3", "qwen-*"]
+    tenant = "research"
+    class = "batch"
+
+Only the first two must be there. Two tables may have one name: an old key and the new one, while clients change over.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections import Counter
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from shared.client_keys import MAX_KEYS, ClientKey, is_model_pattern, is_name
+from shared.config import ConfigError
+
+MAX_BYTES = 4 * 1024 * 1024
+MAX_OF_ONE_NAME = 2
+MAX_MODELS = 100
+"""Models that one key names."""
+_DIGEST_DIGITS = 64
+_HEAD = "# Clients' keys of routerctl: hashes, never keys. Written by `routerctl keys client`; comments are not kept.\n"
+
+_Time = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+class KeyEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One table of the file. `sha256` is in hex digits."""
+
+    name: str
+    sha256: str
+    created: _Time | None = None
+    expires: _Time | None = None
+    models: tuple[str, ...] | None = None
+    tenant: str = ""
+    service_class: str = msgspec.field(default="", name="class")
+
+
+class _File(msgspec.Struct, forbid_unknown_fields=True):
+    keys: tuple[KeyEntry, ...] = ()
+
+
+def read_entries(where: str, path: Path) -> tuple[KeyEntry, ...]:
+    """Return what the file holds. Raises ConfigError, which begins with `where` and the path, and tells no hash."""
+    what = f"{where} {path}"
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        hint = "make one with `routerctl keys client create NAME --file FILE`"
+        raise ConfigError(f"{what}: {error.strerror}; {hint}") from None
+    if len(content) > MAX_BYTES:
+        raise ConfigError(f"{what}: it has more than {MAX_BYTES >> 20} MB; give the path of a file of clients' keys")
+    try:
+        read = msgspec.convert(tomllib.loads(content.decode("utf-8")), type=_File)
+    except UnicodeDecodeError:
+        raise ConfigError(f"{what}: it is not UTF-8 text; give the path of a file of clients' keys") from None
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigError(f"{what}: this is no TOML: {error}; docs/client-keys.md shows the form") from None
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{what}: {error}; docs/client-keys.md shows the form") from None
+    for number, entry in enumerate(read.keys, 1):
+        if fault := entry_fault(entry):
+            raise ConfigError(f"{what}: key {number} {fault}")
+    if fault := list_fault(read.keys):
+        raise ConfigError(f"{what}: {fault}")
+    return read.keys
+
+
+def entry_fault(entry: KeyEntry) -> str | None:
+    """Return what is wrong with one key, as the end of a sentence."""
+    if not is_name(entry.name):
+        return f"has name {entry.name!r}; write 1 to 63 letters, digits, dots, @, - or _"
+    if len(entry.sha256) != _DIGEST_DIGITS or set(entry.sha256.lower()) - set("0123456789abcdef"):
+        return f"({entry.name}) has no SHA-256 in its sha256; write 64 hex digits (printf %s KEY | sha256sum)"
+    for field, text in (("tenant", entry.tenant), ("class", entry.service_class)):
+        if text and not is_name(text):
+            return f"({entry.name}) has {field} {text!r}; write 1 to 63 letters, digits, dots, @, - or _"
+    if entry.models is not None and not 0 < len(entry.models) <= MAX_MODELS:
+        return f"({entry.name}) has {len(entry.models)} models; write 1 to {MAX_MODELS}, or leave models out for all"
+    for model in entry.models or ():
+        if not is_model_pattern(model):
+            return f"({entry.name}) has model {model!r}; write a model's name, or the beginning of some with a * behind"
+    return None
+
+
+def list_fault(entries: tuple[KeyEntry, ...]) -> str | None:
+    """Return what is wrong with the keys together."""
+    if len(entries) > MAX_KEYS:
+        return f"it has {len(entries)} keys; a router takes {MAX_KEYS}"
+    name, count = (Counter(entry.name for entry in entries).most_common(1) or [("", 0)])[0]
+    if count > MAX_OF_ONE_NAME:
+        return f"{count} keys are called {name}; {MAX_OF_ONE_NAME} may be, an old one and a new one"
+    digests = Counter(entry.sha256.lower() for entry in entries)
+    for entry in entries:
+        if digests[entry.sha256.lower()] > 1:
+            return f"the key called {entry.name} is there twice; take one of the two out"
+    return None
+
+
+def as_keys(entries: Iterable[KeyEntry]) -> tuple[ClientKey, ...]:
+    """Return them as they travel in the table."""
+    return tuple(
+        ClientKey(
+            name=entry.name,
+            digest=bytes.fromhex(entry.sha256),
+            models=entry.models,
+            expires=None if entry.expires is None else entry.expires.timestamp(),
+            tenant=entry.tenant,
+            service_class=entry.service_class,
+        )
+        for entry in entries
+    )
+
+
+def read_client_keys(where: str, path: Path) -> tuple[ClientKey, ...]:
+    """Return the keys in a file. Raises ConfigError."""
+    return as_keys(read_entries(where, path))
+
+
+def file_text(entries: Iterable[KeyEntry]) -> str:
+    """Return the text of a file that holds these."""
+    return "\n".join([_HEAD, *(_table(entry) for entry in entries)])
+
+
+def _table(entry: KeyEntry) -> str:
+    # JSON's texts and lists of texts are TOML's, too.
+    lines = ["[[keys]]", f"name = {json.dumps(entry.name)}", f"sha256 = {json.dumps(entry.sha256)}"]
+    lines += [
+        f"{field} = {when.astimezone(UTC).strftime('%Y-%m-%dT%H:%M:%SZ')}"
+        for field, when in (("created", entry.created), ("expires", entry.expires))
+        if when is not None
+    ]
+    if entry.models is not None:
+        lines.append(f"models = {json.dumps(entry.models, ensure_ascii=False)}")
+    lines += [
+        f"{field} = {json.dumps(text)}"
+        for field, text in (("tenant", entry.tenant), ("class", entry.service_class))
+        if text
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,85 @@
+"""The control plane's look at the file of clients' keys."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from controlplane.client_keys import ClientKeys
+from controlplane.client_keys_file import KeysFile
+from shared.client_key_list import KeyEntry
+from shared.table import RoutingTable, Settings, make_table
+
+
+def file_of(folder: Path, *names: str) -> str:
+    file = KeysFile(folder / "keys.toml")
+    file.path.unlink(missing_ok=True)
+    for number, name in enumerate(names):
+        file.add(KeyEntry(name=name, sha256=f"{number:064x}"))
+    return str(file.path)
+
+
+def names(keys: ClientKeys) -> list[str] | None:
+    return None if keys.present is None else [key.name for key in keys.present]
+
+
+def table(keys: ClientKeys) -> RoutingTable:
+    return make_table(epoch=1, version=1, settings=Settings(client_keys=keys.present))
+
+
+def test_without_a_file_nobody_is_asked() -> None:
+    assert names(ClientKeys(None)) is None
+
+
+def test_another_file_counts_at_once(tmp_path: Path) -> None:
+    keys = ClientKeys(None)
+    keys.use(file_of(tmp_path, "a"))
+    assert names(keys) == ["a"]
+    keys.use(None)
+    assert names(keys) is None
+
+
+def test_a_file_that_can_not_be_read_locks_nobody_out_and_lets_nobody_in(tmp_path: Path) -> None:
+    path = file_of(tmp_path, "a")
+    earlier = ClientKeys(path)
+    Path(path).write_text("[[keys")
+    assert names(ClientKeys(path, table(earlier))) == ["a"]
+    assert names(ClientKeys(path)) == []
+    keys = ClientKeys(None)
+    keys.use(path)
+    assert names(keys) == []
+
+
+def test_changes_are_told_and_broken_ones_pass(tmp_path: Path) -> None:
+    file = Path(file_of(tmp_path, "a", "b"))
+    whole = file.read_text()
+    keys = ClientKeys(str(file))
+    assert not keys.look()
+    KeysFile(file).remove("a")
+    assert keys.look()
+    assert names(keys) == ["b"]
+    file.write_text("[[keys")
+    assert not keys.look()
+    file.unlink()
+    assert not keys.look()
+    assert names(keys) == ["b"]
+    file.write_text(whole)
+    assert keys.look()
+    assert names(keys) == ["a", "b"]
+    file.write_text(whole + "# The same keys.\n")
+    assert not keys.look()
+
+
+def test_they_are_looked_for_again_and_again(tmp_path: Path) -> None:
+    file = file_of(tmp_path, "a")
+
+    async def main() -> None:
+        keys, changed = ClientKeys(file), asyncio.Event()
+        task = asyncio.create_task(keys.run(changed.set))
+        try:
+            await asyncio.to_thread(KeysFile(Path(file)).remove, "a")
+            await asyncio.wait_for(changed.wait(), 30)
+        finally:
+            task.cancel()
+
+    asyncio.run(main())

@@ -1,0 +1,84 @@
+"""The file of clients' keys: what is written is read, and what is wrong is told without a hash."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shared.client_key_list import KeyEntry, as_keys, file_text, read_client_keys, read_entries
+from shared.client_keys import ClientKey
+from shared.config import ConfigError
+
+HASH = "ab" * 32
+NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,62}", fullmatch=True)
+TIMES = st.datetimes(datetime(2000, 1, 1), datetime(2999, 1, 1)).map(lambda t: t.replace(tzinfo=UTC, microsecond=0))
+MODELS = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Z")), min_size=1, max_size=20).map(
+    lambda text: text.replace("*", "x")
+)
+ENTRIES = st.builds(
+    KeyEntry,
+    name=NAMES,
+    sha256=st.from_regex(r"[0-9a-f]{64}", fullmatch=True),
+    created=st.none() | TIMES,
+    expires=st.none() | TIMES,
+    models=st.none() | st.lists(MODELS | MODELS.map(lambda text: text + "*"), min_size=1, max_size=3).map(tuple),
+    tenant=st.just("") | NAMES,
+    service_class=st.just("") | NAMES,
+)
+
+
+def fault(folder: Path, text: str) -> str:
+    file = folder / "keys.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as raised:
+        read_client_keys("--client-keys-file", file)
+    assert HASH not in str(raised.value)
+    assert str(file) in str(raised.value)
+    return str(raised.value)
+
+
+@given(st.lists(ENTRIES, max_size=4, unique_by=(lambda e: e.name, lambda e: e.sha256)))
+@settings(max_examples=60, deadline=None)
+def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, entries: list[KeyEntry]) -> None:
+    file = tmp_path_factory.mktemp("keys") / "keys.toml"
+    file.write_text(file_text(entries), encoding="utf-8")
+    assert read_entries("", file) == tuple(entries)
+
+
+def test_a_key_as_the_table_has_it(tmp_path: Path) -> None:
+    file = tmp_path / "keys.toml"
+    file.write_text(
+        f'[[keys]]\nname = "a"\nsha256 = "{HASH.upper()}"\nexpires = 1970-01-01T01:00:00+01:00\nmodels = ["m"]\n'
+        'tenant = "t"\nclass = "batch"\n'
+    )
+    (key,) = read_client_keys("", file)
+    assert key == ClientKey(
+        name="a", digest=bytes.fromhex(HASH), models=("m",), expires=0.0, tenant="t", service_class="batch"
+    )
+
+
+def test_an_empty_file_is_a_list_of_none(tmp_path: Path) -> None:
+    file = tmp_path / "keys.toml"
+    file.write_text(file_text(()))
+    assert as_keys(read_entries("", file)) == ()
+
+
+def test_wrong_files_are_told(tmp_path: Path) -> None:
+    table = f'[[keys]]\nname = "a"\nsha256 = "{HASH}"\n'
+    with pytest.raises(ConfigError, match="routerctl keys client create"):
+        read_entries("", tmp_path / "none")
+    assert "no TOML" in fault(tmp_path, "[[keys")
+    assert "unknown field `model`" in fault(tmp_path, table + 'model = "m"')
+    assert "missing required field `sha256`" in fault(tmp_path, '[[keys]]\nname = "a"')
+    assert "64 hex digits" in fault(tmp_path, '[[keys]]\nname = "a"\nsha256 = "the key itself"')
+    assert "name 'a b'" in fault(tmp_path, table.replace('"a"', '"a b"'))
+    assert "0 models" in fault(tmp_path, table + "models = []")
+    assert "model 'a*b'" in fault(tmp_path, table + 'models = ["a*b"]')
+    assert "twice" in fault(tmp_path, table + table.replace('"a"', '"b"'))
+    assert "timezone" in fault(tmp_path, table + "expires = 2027-01-01T00:00:00")
+    three = "".join(table.replace(HASH, f"{number:064x}") for number in range(3))
+    assert "3 keys are called a" in fault(tmp_path, three)

@@ -26,6 +26,8 @@ from shared.tls import WorkerTls
 from shared.worker_key import WorkerKey
 from shared.worker_rank import split_rank
 
+RANK_PATIENCE = 60.0
+"""Seconds in which the ranks of a server may begin to tell their load, each in its time."""
 MAX_PAGE_BYTES = 16 * 1024 * 1024
 _LONGEST_FAILURE_PAUSE = 5.0
 _LONGEST_NO_LOAD_PAUSE = 30.0
@@ -87,7 +89,9 @@ class Scraper:
         self._inflight_at = inflight_at
         self._tls = tls
         self._key = key
-        self._silent: set[str] = set()
+        # Since when a worker tells no load (monotonic), and of whom that was said.
+        self._silent: dict[str, float] = {}
+        self._lamented: set[str] = set()
         self._following = Following(registry, self._watch)
 
     def use(self, *, interval: float) -> None:
@@ -107,7 +111,8 @@ class Scraper:
             async with WorkerClient(url, keep_alive=True, tls=self._tls, key=self._key) as client:
                 await self._keep_reading(client, url)
         finally:
-            self._silent = {worker for worker in self._silent if split_rank(worker)[0] != url}
+            self._silent = {one: since for one, since in self._silent.items() if split_rank(one)[0] != url}
+            self._lamented = {one for one in self._lamented if split_rank(one)[0] != url}
 
     async def _keep_reading(self, client: WorkerClient, url: str) -> None:
         watched = _Watched()
@@ -187,7 +192,8 @@ class Scraper:
             self._refused(worker.id, worker.epoch)
 
     def _note(self, worker: Worker, load: EngineLoad, began: float) -> None:
-        self._silent.discard(worker.id)
+        self._silent.pop(worker.id, None)
+        self._lamented.discard(worker.id)
         # An answer that was on its way when the worker's life changed may be of either life.
         current = self._registry.worker(worker.id)
         if current is not None and current.epoch == worker.epoch:
@@ -195,8 +201,11 @@ class Scraper:
             self._loaded()
 
     def _tell_silence(self, worker: Worker) -> None:
-        if worker.id not in self._silent:
-            self._silent.add(worker.id)
+        now = self._clock.monotonic()
+        silence = now - self._silent.setdefault(worker.id, now)
+        # The ranks of a server do not all begin at once.
+        if worker.id not in self._lamented and silence >= (RANK_PATIENCE if worker.rank is not None else 0.0):
+            self._lamented.add(worker.id)
             lack = (
                 "no vLLM gauges in /metrics, no count in /load: has it --enable-server-load-tracking?"
                 if worker.rank is None

@@ -41,7 +41,10 @@ def discovery_problems(config: StartConfig) -> Iterator[tuple[tuple[str, ...], s
             said = f"--discovery-allow has {text!r} ({error}); write networks, such as 10.0.0.0/8"
             yield ("discovery_allow",), said, text
     if config.discovery_allow and not config.takes_registrations:
-        said = "--discovery-allow has no effect without --vllm-discovery-address; give both or leave it out"
+        said = (
+            "--discovery-allow has no effect without --vllm-discovery-address or --discovery-curve-address; "
+            "give one of them, or leave it out"
+        )
         yield ("discovery_allow",), said, None
     yield from _key_problems(config)
     found: dict[str, tuple[str, int]] = {}
@@ -94,4 +97,5 @@ def _key_problems(config: StartConfig) -> Iterator[tuple[tuple[str, ...], str, s
         try:
             read_pair(secret_file(Path(keys), SERVER))
         except KeyFileError as error:
-            yield ("discovery_keys",), f"--discovery-keys: {error}", None
+            hint = f"a new folder is made by: routerctl keys new --workers --dir {keys}"
+            yield ("discovery_keys",), f"--discovery-keys: {error}; {hint}", None

@@ -104,7 +104,10 @@ def register(
             help="The routers' public key (server.key), or a folder of several.",
         ),
     ] = None,
-    api_key_file: Annotated[Text, option("api_key_file")] = None,
+    api_key_file: Annotated[
+        Text,
+        typer.Option(metavar="FILE", help="File with the key that the engine asks for, to find out what it tells."),
+    ] = None,
     worker_ca_file: Annotated[Text, option("worker_ca_file")] = None,
     log_level: Annotated[str, option("log_level")] = "info",
 ) -> int:

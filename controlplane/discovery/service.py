@@ -221,8 +221,9 @@ class DiscoveryService:
                 self._look(key)
             if swept.gone:
                 log.warning(
-                    "%d workers have neither pinged nor been healthy for long enough and are gone: %s",
-                    len(swept.gone),
+                    "%s neither pinged nor been healthy for long enough and %s gone: %s",
+                    "1 worker has" if len(swept.gone) == 1 else f"{len(swept.gone)} workers have",
+                    "is" if len(swept.gone) == 1 else "are",
                     _few(swept.gone),
                 )
                 self._changed.set()

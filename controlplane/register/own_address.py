@@ -1,4 +1,7 @@
-"""By which address a router reaches an engine that listens beside us: the one that we would reach the router from."""
+"""By which address a router reaches an engine. Routers know those that register by IP addresses only.
+
+For an engine that listens beside us it is the one that we would reach the router from; a name is looked up, once.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import socket
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
+from controlplane.discovery.networks import read_address
 from controlplane.register.announcing import is_loopback
 from shared.config import join_address
 from shared.remote_address import TcpAddress
@@ -20,8 +24,9 @@ class NoAddressError(Exception):
 def advertised(url: str, routers: Iterable[TcpAddress]) -> str:
     """Return the engine's URL as routers reach it: its own, unless it is loopback and a router is elsewhere.
 
-    Resolves the router's name. Raises NoAddressError.
+    Resolves the engine's name, and the router's. Raises NoAddressError.
     """
+    url = with_address(url)
     parts = urlsplit(url)
     host = parts.hostname or ""
     elsewhere = [router for router in routers if not is_loopback(router.host)]
@@ -29,6 +34,29 @@ def advertised(url: str, routers: Iterable[TcpAddress]) -> str:
         return url
     port = parts.port or (443 if parts.scheme == "https" else 80)
     return f"{parts.scheme}://{join_address(_towards(elsewhere[0]), port)}"
+
+
+def with_address(url: str) -> str:
+    """Return a URL with the address of the host that it names."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if read_address(host) is not None or is_loopback(host):
+        return url
+    if parts.scheme == "https":
+        # Its certificate is for the name.
+        raise NoAddressError(
+            f"{url} names a host, and routers know workers by IP addresses; give --advertise-url "
+            "https://ADDRESS:PORT, and the routers --worker-server-name for the name in its certificate"
+        )
+    try:
+        found = socket.getaddrinfo(host, parts.port or 80, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise NoAddressError(
+            f"{host} does not resolve ({error.strerror}), and routers know workers by IP addresses; give "
+            "--advertise-url http://ADDRESS:PORT"
+        ) from None
+    address = str(found[0][4][0])
+    return f"http://{join_address(address, parts.port or 80)}"
 
 
 def _towards(router: TcpAddress) -> str:

@@ -14,7 +14,7 @@ from controlplane.register.agent import Agent
 from controlplane.register.announcing import is_loopback
 from controlplane.register.engine import Engine
 from controlplane.register.given import Given
-from controlplane.register.own_address import NoAddressError, advertised
+from controlplane.register.own_address import NoAddressError, advertised, with_address
 from shared.client_key_files import ClientKeyFiles
 from shared.clock import SystemClock
 from shared.remote_address import TcpAddress
@@ -45,7 +45,7 @@ class Plan:
 def run(plan: Plan) -> int:
     """Announce until a signal; return the exit code."""
     try:
-        url = plan.advertise or advertised(plan.url, plan.routers)
+        url = advertised(plan.url, plan.routers) if plan.advertise is None else with_address(plan.advertise)
     except NoAddressError as error:
         print(f"routerctl: error: {error}", file=sys.stderr)
         return 1

@@ -3,6 +3,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+import controlplane.scraper
 from controlplane.discovery.static import static_workers
 from controlplane.health import HealthRules
 from controlplane.loads import Loads
@@ -125,6 +126,28 @@ def test_a_worker_that_tells_its_load_a_little_later_is_soon_heard() -> None:
         await until(lambda: setting.load(worker) is not None)
 
     play(scene)
+
+
+@pytest.mark.parametrize("patience", [60.0, 0.0])
+def test_ranks_that_begin_to_tell_later_are_no_news_at_first(
+    patience: float, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(controlplane.scraper, "RANK_PATIENCE", patience)
+
+    async def scene(setting: Setting) -> None:
+        (worker,) = setting.workers
+        worker.answers["/metrics"] = (200, b"# nothing yet")
+        ids = [f"{worker.url}@{rank}" for rank in range(2)]
+        setting.registry.sync(static_workers(ids), now=0.0, wall=0.0)
+        for one in ids:
+            setting.registry.probed(one, ProbeResult("ok"), now=1.0, wall=1.0)
+        setting.scraper.follow()
+        before = worker.seen["/metrics"]
+        await until(lambda: worker.seen["/metrics"] >= before + 3)
+
+    play(scene)
+    told = [record.getMessage() for record in caplog.records if "has it so many ranks?" in record.getMessage()]
+    assert len(told) == (0 if patience else 2)
 
 
 def test_another_process_start_after_a_failure_is_a_new_life() -> None:

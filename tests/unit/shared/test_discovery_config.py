@@ -62,6 +62,7 @@ def test_keys_and_their_address_go_together(tmp_path: Path) -> None:
     assert "has no effect without --discovery-curve-address" in said
     (said,) = texts(discovery_curve_address=bind, discovery_keys=keys)
     assert said.startswith("--discovery-keys: ")
+    assert said.endswith(f"routerctl keys new --workers --dir {keys}")
     assert "server.key_secret" in said
     write_new_pair(tmp_path, "server")
     # By its key a worker is known wherever it comes from.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
 import controlplane.register.own_address
-from controlplane.register.own_address import NoAddressError, advertised
+from controlplane.register.own_address import NoAddressError, advertised, with_address
 from shared.remote_address import TcpAddress
 
 NEAR = TcpAddress("127.0.0.1", 30001)
@@ -53,3 +55,23 @@ def test_the_system_says_which_address_that_is() -> None:
 def test_what_can_not_be_found_out_is_said_with_what_to_do() -> None:
     with pytest.raises(NoAddressError, match=r"towards tcp://no-such-host.invalid:1 .* give --advertise-url"):
         advertised("http://127.0.0.1:1", [TcpAddress("no-such-host.invalid", 1)])
+
+
+def test_a_name_is_announced_as_its_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {"engine": "10.0.0.7", "six": "fd00::7"}
+
+    def look_up(host: str, port: int, **_: object) -> list[tuple[object, ...]]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (found[host], port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    assert with_address("http://engine:8000") == "http://10.0.0.7:8000"
+    assert with_address("http://six") == "http://[fd00::7]:80"
+    assert advertised("http://engine:8000", [TcpAddress("10.0.0.1", 30001)]) == "http://10.0.0.7:8000"
+
+
+def test_a_name_that_can_not_be_is_refused_with_what_to_do() -> None:
+    with pytest.raises(NoAddressError, match=r"does not resolve .* give --advertise-url http://ADDRESS:PORT"):
+        with_address("http://no-such-host.invalid:8000")
+    # An address would not be in its certificate.
+    with pytest.raises(NoAddressError, match="--worker-server-name"):
+        with_address("https://engine:8000")

@@ -24,6 +24,7 @@ from controlplane.admin_config import config_routes
 from controlplane.admin_events import event_routes
 from controlplane.admin_monitor import monitor_routes
 from controlplane.admin_planes import RestartPlanes, plane_routes
+from controlplane.admin_report import report_routes
 from controlplane.admin_requests import Asking, request_routes
 from controlplane.admin_token import TokenFile
 from controlplane.admin_workers import worker_routes
@@ -68,6 +69,7 @@ def admin_application(
             *config_routes(configuration),
             *event_routes(runtime),
             *monitor_routes(status, figures, runtime),
+            *report_routes(runtime),
             *plane_routes(status, restart_planes),
             *request_routes(questions),
             *worker_routes(status, membership),

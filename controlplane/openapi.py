@@ -9,6 +9,7 @@ import msgspec
 from controlplane.admin_config import Apply, Reload, Rollback
 from controlplane.admin_monitor import MOST_EVENTS, USUAL_EVENTS
 from controlplane.admin_planes import PlaneList
+from controlplane.admin_report import USUAL_SECONDS
 from controlplane.admin_title import ADMIN_TITLE
 from controlplane.admin_workers import Changed, WorkerList
 from controlplane.cache_flush import Flushed
@@ -17,6 +18,7 @@ from controlplane.configuration import ConfigView, HistoryView
 from controlplane.events.reading import MAX_EVENTS, Events
 from controlplane.figures.monitor import Monitor, Summary
 from controlplane.reload_rules import Reloaded
+from controlplane.reports.shapes import Report
 from controlplane.status_report import PlaneStatus, StatusReport, WorkerStatus
 from controlplane.supervisor_socket import PlanesRestarted
 from shared.receipt import Receipt
@@ -47,6 +49,7 @@ _SHAPES = (
     Events,
     Monitor,
     Summary,
+    Report,
 )
 _ID = {
     "name": "id",
@@ -105,6 +108,12 @@ _TROUBLED = {
     "description": "Of the last ones only those in which something went wrong; they are remembered for longer.",
     "schema": {"type": "boolean"},
 }
+_SECONDS = {
+    "name": "seconds",
+    "in": "query",
+    "description": "How far to go back; 0 for all that is kept.",
+    "schema": {"type": "number", "minimum": 0, "default": USUAL_SECONDS},
+}
 _NUMBER = {"name": "number", "in": "path", "required": True, "schema": {"type": "integer"}}
 
 
@@ -158,6 +167,7 @@ def document() -> dict[str, Any]:
                 },
             },
             "/summary": {"get": _does("The fleet at a glance.", "Summary")},
+            "/report": {"get": {**_does("What the router did over hours.", "Report"), "parameters": [_SECONDS]}},
             "/explain/{request}": {
                 "parameters": [_REQUEST],
                 "get": _does("Why a request went where it went; 404 when no plane knows of it.", "Receipt"),

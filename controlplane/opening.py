@@ -63,6 +63,7 @@ def open_router(config: StartConfig, runtime: RuntimeDir, found: Survey, spawner
         runtime.table.unlink(missing_ok=True)
         runtime.members.unlink(missing_ok=True)
         runtime.totals.unlink(missing_ok=True)
+        runtime.history_sums.unlink(missing_ok=True)
     control_plane = spawner.control_plane() if found.control_plane is None else None
     planes = {slot: spawner.plane(slot) for slot in plan.start}
     planes.update({slot: by_id[record.identity.id] for slot, record in plan.adopt.items()})

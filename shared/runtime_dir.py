@@ -186,6 +186,16 @@ class RuntimeDir:
         """What the planes have counted, for the next control plane (`controlplane.totals_store`)."""
         return self.path / "totals.msgpack"
 
+    @property
+    def history_rows(self) -> Path:
+        """What the router did, a line of JSON for each 15 s (`controlplane.reports`). It outlives a stop."""
+        return self.path / "history.jsonl"
+
+    @property
+    def history_sums(self) -> Path:
+        """The sums up to which all is in the history, for the next control plane."""
+        return self.path / "history-sums.msgpack"
+
     def events(self, teller: str) -> Path:
         """The events that one of the processes has kept, as lines of JSON. They outlive a stop."""
         return self.path / f"events-{teller.replace(' ', '-')}.jsonl"

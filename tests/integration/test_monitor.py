@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import termios
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import httpx
 
-from tests.integration.routers import PATIENCE, Router, eventually
+from tests.integration.routers import PATIENCE, Router, eventually, samples
 from tests.integration.terminals import Terminal, terminal
 
 
@@ -45,6 +47,13 @@ def test_rates_and_times_come_with_requests(router: Router, client: httpx.Client
     eventually(has_figures, "figures of the whole and of each worker")
     glance = admin(router, "/summary")
     assert (glance["workers"], glance["planes"], glance["data_planes"]) == ({"ready": len(fleet)}, 2, 2)
+
+
+def is_complete(router: Router) -> bool:
+    try:
+        return "routerctl_requests_total" in samples(router)
+    except httpx.HTTPError:
+        return False
 
 
 def top(router: Router, *arguments: str) -> AbstractContextManager[Terminal]:
@@ -112,3 +121,31 @@ def test_without_a_terminal_it_is_one_frame(router: Router, fleet: list[str]) ->
     nobody = subprocess.run((*command[:-1], "/nonexistent"), capture_output=True, text=True, check=False, timeout=60)
     assert nobody.returncode == 1
     assert "routerctl: error:" in nobody.stderr
+
+
+def test_a_report_has_every_request_also_over_a_restart_and_without_the_router(
+    router: Router, client: httpx.Client, fleet: list[str], tmp_path: Path
+) -> None:
+    def told(*arguments: str) -> Any:
+        folder = f"--runtime-dir={router.runtime.path}"
+        command = (sys.executable, "-m", "controlplane.cli", "report", folder, "--since=0", *arguments)
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+        return json.loads(done.stdout) if "--json" in arguments else done.stdout
+
+    stream(client)
+    before = router.control_plane_pid()
+    assert before is not None
+    # It writes a row at its end.
+    os.kill(before, signal.SIGTERM)
+    eventually(lambda: router.control_plane_pid() not in (None, before), "a new control plane")
+    # Sums are shown, and rows written, once all planes have told theirs.
+    eventually(lambda: is_complete(router), "all planes' sums")
+    stream(client)
+    assert router.stop() == 0
+    report = told("--json", f"--html={tmp_path / 'report.html'}")
+    assert report["traffic"]["requests"] == report["traffic"]["answered"] >= 2
+    assert sum(worker["requests"] for worker in report["workers"]) == report["traffic"]["requests"]
+    assert {worker["worker"] for worker in report["workers"]} <= set(fleet)
+    assert report["models"][0]["output_tokens"] >= 8
+    assert "<svg" in (tmp_path / "report.html").read_text()
+    assert "sim-model" in told()

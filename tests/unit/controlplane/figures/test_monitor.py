@@ -1,12 +1,16 @@
 """The admin API's answers for monitors."""
 
 import logging
+import time
 from pathlib import Path
+
+import msgspec
 
 from controlplane.events.event import about
 from controlplane.events.reading import TAIL, newest_events, read_events
 from controlplane.events.recorder import recorded_events
 from controlplane.figures.traffic import Figures, Sample, figures
+from controlplane.reports.rows import Row
 from shared.runtime_dir import RuntimeDir
 from tests.unit.controlplane.figures.sums import sums
 from tests.unit.controlplane.members import A
@@ -60,3 +64,17 @@ def test_the_newest_events_come_from_the_end_of_large_files(tmp_path: Path) -> N
     assert told == read_events(runtime, limit=100).events
     assert newest_events(runtime, 0) == ()
     assert 100 < len(newest_events(runtime, 600)) < 600
+
+
+def test_a_report_is_of_the_time_that_is_asked_for(tmp_path: Path) -> None:
+    admin = Admin(tmp_path)
+    rows = admin.router.runtime.history_rows
+    now = time.time()
+    old, new = Row(time=now - 7200.0, seconds=15.0), Row(time=now - 60.0, seconds=15.0)
+    rows.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in (old, new)))
+    assert admin("GET", "/report").json()["known_seconds"] == 15.0
+    assert admin("GET", "/report?seconds=0").json()["known_seconds"] == 30.0
+    assert admin("GET", "/report?seconds=10").json()["points"] == []
+    for text in ("-1", "nan", "inf", "soon"):
+        refused = admin("GET", f"/report?seconds={text}")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (400, "bad_query")

@@ -1,0 +1,89 @@
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from controlplane.reports.report import MAX_MODELS, MAX_POINTS, make_report
+from tests.unit.controlplane.reporting.reporting_rows import NOON, events, hour, row
+
+
+def test_every_request_is_in_one_of_the_sums() -> None:
+    traffic = hour().traffic
+    assert (traffic.answered, traffic.refused, traffic.failed, traffic.left) == (120, 12, 6, 12)
+    assert traffic.requests == traffic.answered + traffic.refused + traffic.failed + traffic.left
+    assert (traffic.rate, traffic.most_active, traffic.retries) == (2.5, 3, {"connect-failed": 6})
+    assert (traffic.prompt_tokens, traffic.output_tokens) == (12_000, 1320)
+
+
+def test_times_tokens_and_costs() -> None:
+    report = hour()
+    assert report.known_seconds == 60.0
+    duration = report.latency.duration
+    assert duration is not None
+    assert duration.count == 120
+    assert duration.mean == pytest.approx(0.9)
+    assert 0.8 < duration.p50 <= 1.0
+    (model,) = report.models
+    assert (model.requests, model.failed, model.worker_seconds, model.cached_tokens) == (150, 6, 108.0, 2400)
+    assert report.cached_part == 0.2
+
+
+def test_errors_are_by_cause_the_most_frequent_first() -> None:
+    assert [(one.cause, one.status, one.count) for one in hour().errors] == [
+        ("client_left", "200", 12),
+        ("model_not_found", "404", 8),
+        ("workers_unreachable", "502", 6),
+        ("", "400", 4),
+    ]
+
+
+def test_balance_and_what_breakers_did() -> None:
+    report = hour()
+    first, second = report.workers
+    assert (first.worker, first.share, first.failures, first.breaker_opened, first.ejected) == (
+        "http://a:8000", 0.6667, 6, 1, 0,
+    )  # fmt: skip
+    assert (first.mean_seconds, first.mean_first_byte, first.busy_seconds) == (0.9, 0.08, 72.0)
+    assert (second.mean_first_byte, second.ejected) == (None, 1)
+    (balance,) = report.balance
+    assert (balance.workers, balance.requests, balance.most_over_mean) == (2, 120, 1.333)
+    assert [event.text[:7] for event in report.events] == ["breaker"]
+
+
+def test_policies() -> None:
+    (policy,) = hour().policies
+    assert policy.choices == {"prefix_hit": 80, "prefix_miss": 40}
+    assert (policy.prompt_tokens, policy.cached_tokens) == (12_000, 3600)
+
+
+def test_a_report_of_all_begins_with_the_first_row() -> None:
+    report = make_report([row(0), row(1)], events(), 0.0, NOON + 60.0)
+    assert (report.since, report.known_seconds) == (NOON, 30.0)
+
+
+def test_rows_out_of_its_time_are_left_out() -> None:
+    report = make_report([row(number) for number in range(10)], events(), NOON + 15.0, NOON + 45.0)
+    assert report.known_seconds == 30.0
+    assert [point.time for point in report.points] == [NOON + 30.0, NOON + 45.0]
+
+
+def test_nothing_is_a_report_too() -> None:
+    report = make_report([], [], NOON, NOON + 60.0)
+    assert (report.traffic.requests, report.traffic.rate, report.points, report.cached_part) == (0, 0.0, (), None)
+    assert report.latency.duration is None
+
+
+@given(st.integers(1, 300))
+@settings(max_examples=8, deadline=None)
+def test_points_are_bounded_and_lose_no_request(count: int) -> None:
+    report = make_report((row(number) for number in range(count)), [], 0.0, NOON + 15.0 * count)
+    assert len(report.points) <= MAX_POINTS
+    assert report.traffic.requests == 36 * count
+    assert sum(round(point.requests * point.seconds) for point in report.points) == 36 * count
+    assert [point.time for point in report.points] == sorted(point.time for point in report.points)
+
+
+def test_models_are_bounded() -> None:
+    rows = [row(number, name=f"m{number}") for number in range(MAX_MODELS + 5)]
+    report = make_report(rows, [], 0.0, NOON + 1e6)
+    assert len(report.models) == MAX_MODELS
+    assert report.traffic.requests == 36 * len(rows)

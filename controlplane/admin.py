@@ -1,7 +1,7 @@
 """What the control plane serves over HTTP: the admin API on its port, `/metrics` on the Prometheus port.
 
-Whoever reaches the admin port commands the router. So with a token nobody gets in without it, and a request that a
-web page made its visitor's browser send is refused: browsers name the page in `Origin`.
+Whoever reaches the admin port commands the router. So with a token nobody gets in without it, and a change that another
+web page than ours made its visitor's browser send is refused: browsers name the page in `Origin`.
 """
 
 from __future__ import annotations
@@ -34,6 +34,10 @@ from controlplane.exposition import page
 from controlplane.figures.traffic import Figures
 from controlplane.membership import Membership, MembershipError
 from controlplane.openapi import document
+from controlplane.page.files import is_page_file
+from controlplane.page.live import Live
+from controlplane.page.origin import is_own_page
+from controlplane.page.routes import page_routes
 from controlplane.status_report import StatusReport
 from shared.runtime_dir import RuntimeDir
 
@@ -47,6 +51,7 @@ def admin_application(
     flush_caches: Callable[[], Awaitable[Flushed]],
     runtime: RuntimeDir,
     figures: Callable[[], Figures],
+    live: Live,
     token: TokenFile | None = None,
 ) -> Starlette:
     """Return the application of the admin port."""
@@ -72,6 +77,7 @@ def admin_application(
             *report_routes(runtime),
             *plane_routes(status, restart_planes),
             *request_routes(questions),
+            *page_routes(live),
             *worker_routes(status, membership),
         ],
         middleware=[Middleware(_Guard, token=token)],
@@ -90,14 +96,20 @@ class _Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request = Request(scope)
-        refusal: Response | None = None
-        if self._token is not None and not self._token.matches(request.headers.get("authorization", "")):
+        # By the path that the routes see: that of the request's URL is put together with what `Host` says.
+        refusal = None if is_page_file(scope["path"]) else self._refusal(Request(scope))
+        await (refusal or self._app)(scope, receive, send)
+
+    def _refusal(self, request: Request) -> Response | None:
+        token = self._token
+        if token is not None and not token.matches(request.headers.get("authorization", "")):
             refusal = problem(401, "bad_token", "Send the admin token as `Authorization: Bearer TOKEN`.")
             refusal.headers["www-authenticate"] = "Bearer"
-        elif request.method not in ("GET", "HEAD") and "origin" in request.headers:
-            refusal = problem(403, "from_a_web_page", "The admin API takes no changes from web pages (Origin).")
-        await (refusal or self._app)(scope, receive, send)
+            return refusal
+        if request.method not in ("GET", "HEAD") and not is_own_page(request.headers, has_token=token is not None):
+            message = "The admin API takes no changes from other web pages (Origin)."
+            return problem(403, "from_a_web_page", message)
+        return None
 
 
 async def _http_problem(_request: Request, error: Exception) -> Response:

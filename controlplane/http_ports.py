@@ -13,11 +13,13 @@ from controlplane.cache_flush import Flushed
 from controlplane.configuration import Configuration
 from controlplane.discovery.discovery import Discovery
 from controlplane.figures.ledger import Ledger
+from controlplane.figures.traffic import Figures
 from controlplane.kv_events.index import KvIndex
 from controlplane.listener import Listener
 from controlplane.loads import Loads
 from controlplane.membership import Membership
 from controlplane.metrics import RouterCollector
+from controlplane.page.live import Live
 from controlplane.planes import Planes
 from controlplane.publication import Publication
 from controlplane.publisher import Publisher
@@ -67,16 +69,25 @@ async def serve(parts: Parts, config: StartConfig, *, is_first_start: bool) -> N
         parts.discovery,
         compat=config.metrics_compat,
     )
+
+    def figures() -> Figures:
+        return parts.ledger.watch.figures
+
+    def status() -> StatusReport:
+        return _status(parts, config.data_planes)
+
+    live = Live(status, figures, parts.runtime, parts.clock)
     admin = Listener(
         admin_application(
-            lambda: _status(parts, config.data_planes),
+            status,
             parts.membership,
             parts.configuration,
             parts.publisher.questions,
             restart_through(parts.context, parts.runtime, config.data_planes),
             parts.flush_caches,
             parts.runtime,
-            lambda: parts.ledger.watch.figures,
+            figures,
+            live,
             TokenFile(config.admin_token_file) if config.admin_token_file else None,
         ),
         flag="--admin-port",
@@ -92,6 +103,7 @@ async def serve(parts: Parts, config: StartConfig, *, is_first_start: bool) -> N
         required=is_first_start,
     )
     async with asyncio.TaskGroup() as group:
+        group.create_task(live.run())
         group.create_task(admin.run())
         group.create_task(prometheus.run())
         await admin.settled.wait()

@@ -17,6 +17,7 @@ from controlplane.config_history import Entry
 from controlplane.configuration import ConfigView, HistoryView
 from controlplane.events.reading import MAX_EVENTS, Events
 from controlplane.figures.monitor import Monitor, Summary
+from controlplane.page.history import History
 from controlplane.reload_rules import Reloaded
 from controlplane.reports.shapes import Report
 from controlplane.status_report import PlaneStatus, StatusReport, WorkerStatus
@@ -50,6 +51,7 @@ _SHAPES = (
     Monitor,
     Summary,
     Report,
+    History,
 )
 _ID = {
     "name": "id",
@@ -190,6 +192,13 @@ def document() -> dict[str, Any]:
                 }
             },
             "/flush_cache": {"post": _does("Empty all workers' prefix caches; 502 when one did not.", "Flushed")},
+            "/live": {
+                "get": {
+                    "summary": "What the page follows, as server-sent events: `change` with the records that changed, "
+                    "`events` with what happened.",
+                    "responses": {"200": {"description": "It goes on.", "content": {"text/event-stream": {}}}},
+                }
+            },
             "/openapi.json": {"get": _does("This document.", None)},
             "/workers": {
                 "get": {
@@ -212,6 +221,10 @@ def document() -> dict[str, Any]:
                     **_does("Remove a worker: no new requests; gone once the open ones have ended.", "Changed"),
                     "parameters": [_FORCE],
                 },
+            },
+            "/workers/{id}/history": {
+                "parameters": [_ID],
+                "get": _does("A worker's figures of the last ten minutes.", "History"),
             },
             "/workers/{id}/drain": {
                 "parameters": [_ID],

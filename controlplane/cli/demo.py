@@ -112,7 +112,7 @@ def _introduce(config: StartConfig) -> None:
     print(f"\n> {request['messages'][0]['content']}\n{answer['choices'][0]['message']['content']}\n")
     print(f"workers   {' '.join(config.worker_urls)}")
     print(f"clients   {url}/v1")
-    print(f"admin     {_reachable(config.admin_host, config.admin_port)}")
+    print(f"admin     {_reachable(config.admin_host, config.admin_port)} (a page for your browser, too)")
     print(f"metrics   {_reachable(config.prometheus_host, config.prometheus_port)}/metrics")
     print(f"\ncurl {url}/v1/chat/completions -H 'content-type: application/json' -d {shlex.quote(body)}\n", flush=True)
 

@@ -17,6 +17,7 @@ from controlplane.configuration import Configuration
 from controlplane.events.event import about
 from controlplane.events.recorder import recorded_events
 from controlplane.figures.traffic import Figures
+from controlplane.page.live import Live
 from controlplane.planes import Planes
 from controlplane.status_report import StatusReport, build_report
 from controlplane.supervisor_socket import NoSupervisorError, PlaneRestart, PlanesRestarted
@@ -62,6 +63,7 @@ class Admin:
         self.asked: list[tuple[int, bool]] = []
         self.wishes: list[tuple[int, ...]] = []
         self.figures = Figures()
+        self.live = Live(self._status, lambda: self.figures, self.router.runtime, SystemClock())
         self.restarted: PlanesRestarted | None = PlanesRestarted(outcome="restarted")
         self.application = admin_application(
             self._status,
@@ -72,6 +74,7 @@ class Admin:
             flush_caches,
             self.router.runtime,
             lambda: self.figures,
+            self.live,
             token,
         )
 
@@ -243,6 +246,39 @@ def test_with_a_token_nobody_gets_in_without_it(tmp_path: Path) -> None:
     assert admin("GET", "/workers", headers={"authorization": "Bearer another-token-by-now"}).status_code == 401
 
 
+def test_the_page_comes_without_the_token_and_brings_it(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text(f"{TOKEN}\n")
+    admin = Admin(tmp_path, TokenFile(str(file)))
+    for path in ("/", "/page/main.js", "/page/page.css"):
+        assert admin("GET", path).status_code == 200
+    assert admin("GET", "/page/nothing").status_code == 404
+    for path in ("/live", "/requests", path_of(A, "/history"), "/page"):
+        assert admin("GET", path).status_code == 401
+    for host in ("admin/page/", "admin/page/x?", "admin/page/#"):
+        assert admin("GET", "/status", headers={"host": host}).status_code == 401
+    own = {"authorization": f"Bearer {TOKEN}", "origin": "http://admin"}
+    assert admin("POST", path_of(A, "/drain"), headers=own).status_code == 200
+    assert admin("POST", path_of(A, "/drain"), headers=own | {"origin": "http://elsewhere"}).status_code == 403
+
+
+def test_without_a_token_only_a_page_at_an_address_may_change_anything(tmp_path: Path) -> None:
+    admin = Admin(tmp_path)
+    at_an_address = {"host": "127.0.0.1:30080", "origin": "http://127.0.0.1:30080"}
+    assert admin("POST", path_of(A, "/drain"), headers=at_an_address).status_code == 200
+    # A name may be another's, who has it lead to us.
+    refused = admin("POST", path_of(A, "/drain"), headers={"host": "evil.example", "origin": "http://evil.example"})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (403, "from_a_web_page")
+
+
+def test_a_workers_history_is_that_of_one_that_is_there(tmp_path: Path) -> None:
+    admin = Admin(tmp_path)
+    asyncio.run(admin.live.look())
+    assert admin("GET", path_of(A, "/history")).json()["figures"]["inflight"] == [0.0]
+    answer = admin("GET", path_of("http://nobody:1", "/history"))
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "worker_not_found")
+
+
 def test_a_reload_that_is_refused_says_why(tmp_path: Path) -> None:
     admin = Admin(tmp_path)
     admin.router.file.write_text("request_timeout_secs = 0")
@@ -339,7 +375,8 @@ def test_the_document_names_every_path_and_method(tmp_path: Path) -> None:
         for method in route.methods or ()  # type: ignore[attr-defined]
         if method != "HEAD"
     }
-    assert told == routes
+    # The page is for browsers.
+    assert told == routes - {("/", "get"), ("/page/{name}", "get")}
     assert "WorkerStatus" in document["components"]["schemas"]
 
 

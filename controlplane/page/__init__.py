@@ -1,0 +1,1 @@
+"""The page on the admin port: its files, and what it follows."""

@@ -13,7 +13,7 @@ from dataplane.fleet_commands import FleetCommands
 from dataplane.fleet_routes import FleetRequest
 from dataplane.forward import Forwarder
 from dataplane.gate import Gate
-from dataplane.own_routes import NOT_READY, Answer, draining, own_answer
+from dataplane.own_routes import NOT_READY, Answer, draining, is_answered, own_answer
 from shared.errors import RouterError, admin_not_on_main, method_not_allowed, unknown_path
 from shared.routes import UNKNOWN
 
@@ -48,18 +48,24 @@ class PlaneApplication:
             client.is_last = True
         route = client.route
         if route.owner == "worker":
-            if route is UNKNOWN and forwarder.fleet.view.settings.strict_paths:
-                self._refuse(client, unknown_path())
-            else:
-                forwarder.forward(client)
+            self._pass_on(client, is_known=route is not UNKNOWN)
         elif route.owner == "plane":
-            self._answer_itself(client)
+            if is_answered(forwarder.fleet.view, client.path):
+                self._answer_itself(client)
+            else:
+                self._pass_on(client, is_known=False)
         elif route.owner == "fleet":
             FleetRequest(forwarder, self._commands, client).begin()
         elif forwarder.fleet.view.settings.admin_on_main:
             forwarder.forward(client)
         else:
             self._refuse(client, admin_not_on_main())
+
+    def _pass_on(self, client: Client, *, is_known: bool) -> None:
+        if not is_known and self._forwarder.fleet.view.settings.strict_paths:
+            self._refuse(client, unknown_path())
+        else:
+            self._forwarder.forward(client)
 
     def _refuse(self, client: Client, error: RouterError) -> None:
         accounting = self._forwarder.accounting

@@ -24,6 +24,7 @@ from dataplane.breaker import Blame, Breakers
 from dataplane.descriptors import Allowance
 from dataplane.fleet_view import FleetView, PoolName
 from dataplane.kv.caches import KvCaches
+from dataplane.load import Figures
 from dataplane.model_routes import routes_of
 from dataplane.pd import connectors
 from dataplane.pd.connectors import connector_of
@@ -341,6 +342,10 @@ class Fleet:
         now = self.now()
         known = {slot.id: slot.engine_requests(now) for slot in self._slots.values()}
         return {key: count for key, count in known.items() if count is not None}
+
+    def figures(self) -> dict[str, Figures]:
+        """Return what is known of each worker's load."""
+        return {slot.id: slot.figures() for slot in self._slots.values()}
 
     def inflight(self) -> dict[str, int]:
         """This plane's requests per worker; workers without any are left out."""

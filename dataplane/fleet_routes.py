@@ -1,4 +1,4 @@
-"""vllm-router's endpoints about the fleet, on the main port and with its shapes.
+"""vllm-router's and mvllm's endpoints about the fleet, on the main port and with their shapes.
 
 What they tell comes from this plane's table and loads; what they change is passed on to the control plane.
 """
@@ -14,6 +14,7 @@ from dataplane.client import Client
 from dataplane.fleet import Fleet
 from dataplane.fleet_commands import FleetCommands
 from dataplane.forward import Forwarder
+from dataplane.mvllm_answers import load_stats, server_models
 from dataplane.own_routes import JSON, TEXT, Answer
 from shared.decoding import DECODE_ERRORS
 from shared.errors import (
@@ -25,6 +26,7 @@ from shared.errors import (
     payload_too_large,
 )
 from shared.messages import FleetAnswer, FleetVerb
+from shared.table import Worker
 from shared.worker_attributes import NOTHING_SAID, WorkerAttributes, wrong_attributes
 
 MAX_BODY = 64 * 1024
@@ -55,6 +57,12 @@ def tell(fleet: Fleet, path: str) -> Answer:
     """Return the answer to GET."""
     workers = fleet.view.table.workers.values()
     loads = fleet.engine_loads()
+    if path == "/load-stats":
+        return _json(load_stats(workers, fleet.figures()))
+    if path == "/server-models":
+        return _json(server_models(workers))
+    if path == "/scheduling/diagnostics":
+        return _json({"enabled": False, "error": "This router does not schedule programs"}, 404)
     if path == "/list_workers":
         return _json({"urls": [worker.id for worker in workers]})
     if path == "/get_loads":
@@ -70,6 +78,7 @@ def tell(fleet: Fleet, path: str) -> Answer:
                 "connection_mode": "Http",
                 "priority": worker.priority,
                 "cost": 1.0,
+                **_bootstrap_port(worker),
             }
             for worker in workers
         ]
@@ -81,6 +90,11 @@ def tell(fleet: Fleet, path: str) -> Answer:
         return _json({"error": f"Worker {path.removeprefix(_ONE)} not found", "code": "WORKER_NOT_FOUND"}, 404)
     model = worker.models[0] if worker.models else "unknown"
     return _json({"url": worker.id, "model_id": model, "is_healthy": worker.state == "ready"})
+
+
+def _bootstrap_port(worker: Worker) -> dict[str, int]:
+    port = worker.transfer.bootstrap_port if worker.transfer is not None else None
+    return {} if port is None else {"bootstrap_port": port}
 
 
 def outcome(path: str, url: str, answer: FleetAnswer) -> Answer:

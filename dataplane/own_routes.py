@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from dataplane import mvllm_answers
 from dataplane.fleet_view import FleetView
 from shared.errors import model_not_found
 from shared.routes import Route, named_in
@@ -73,8 +74,8 @@ def health(view: FleetView) -> Answer:
     unhealthy = [worker.id for worker in view.table.workers.values() if worker.state != "ready"]
     if not unhealthy:
         return Answer(200, TEXT, b"All servers healthy")
-    told = unhealthy if view.settings.expose_worker else f"{len(unhealthy)} of {len(view.table.workers)}"
-    return Answer(200 if view.ready else 503, TEXT, f"Unhealthy servers: {told}".encode())
+    named = unhealthy if view.settings.expose_worker else f"{len(unhealthy)} of {len(view.table.workers)}"
+    return Answer(200 if view.ready else 503, TEXT, f"Unhealthy servers: {named}".encode())
 
 
 def models(view: FleetView) -> Answer:
@@ -90,15 +91,34 @@ def one_model(view: FleetView, name: str) -> Answer:
     return Answer(200, JSON, entry)
 
 
+def mvllm_health(view: FleetView) -> Answer:
+    """Tell of the same in mvllm's shape."""
+    with_urls = view.settings.expose_worker or view.settings.admin_on_main
+    told = mvllm_answers.health(view.table.workers.values(), with_urls=with_urls)
+    return Answer(200 if view.ready or not told["total_servers"] else 503, JSON, msgspec.json.encode(told))
+
+
+def mvllm_service(_view: FleetView) -> Answer:
+    """What this is."""
+    return Answer(200, JSON, msgspec.json.encode(mvllm_answers.service()))
+
+
 OWN_ROUTES = {
     "/liveness": liveness,
     "/readiness": readiness,
     "/health": health,
     "/v1/models": models,
 }
+MVLLM_ROUTES = {**OWN_ROUTES, "/": mvllm_service, "/health": mvllm_health}
+"""Those with `--mvllm-compat`."""
+
+
+def is_answered(view: FleetView, path: str) -> bool:
+    """Whether the plane answers a path of one of its own rows; else it is a worker's, as a path without a row is."""
+    return path != "/" or view.settings.mvllm_compat
 
 
 def own_answer(view: FleetView, path: str, route: Route) -> Answer:
     """Return the answer to GET for a path of one of the plane's own rows. Raises RouterError."""
-    own = OWN_ROUTES.get(path)
+    own = (MVLLM_ROUTES if view.settings.mvllm_compat else OWN_ROUTES).get(path)
     return own(view) if own is not None else one_model(view, named_in(path, route))

@@ -223,6 +223,8 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     request_id_headers: tuple[str, ...] = ("x-request-id", "x-correlation-id", "x-trace-id", "request-id")
     # Off: where the workers are is no business of a client's.
     expose_worker: bool = False
+    # Off: /health is vllm-router's, and vLLM's. mvllm's file turns it on.
+    mvllm_compat: bool = False
     # Off, as it says more about the fleet.
     explain: bool = False
     # About 3 MB a plane; the request that somebody complains of a minute later is among them up to 70 a second.
@@ -356,6 +358,7 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             trusted_proxies=self.trusted_proxies,
             cors_allowed_origins=self.cors_allowed_origins,
             expose_worker=self.expose_worker,
+            mvllm_compat=self.mvllm_compat,
             explain=self.explain,
             receipts=self.receipts,
             # Whoever gives a secret wants nobody to command the router without it.

@@ -33,6 +33,7 @@ class Content(NamedTuple):
     given: Mapping[str, Given]
     problems: tuple[Problem, ...] = ()
     warnings: tuple[str, ...] = ()
+    is_mvllms: bool = False
 
 
 def load_config_file(path: str, where: str = "--config ") -> ConfigFile:
@@ -58,7 +59,7 @@ def read_config(file: ConfigFile) -> Content:
         return Content({}, (_no_toml(file, error),))
     lines = key_lines(text)
     if is_mvllm(content):
-        return Content(*read_mvllm(file.name, text, content, lines))
+        return Content(*read_mvllm(file.name, text, content, lines), is_mvllms=True)
     given: dict[str, Given] = {}
     problems: list[Problem] = []
     for key, value in content.items():

@@ -17,6 +17,8 @@ from shared.worker_attributes import CAPACITIES, ConfiguredWorker
 POLICY = "least_load"
 LOAD_FORMULA = "mvllm"
 """mvllm sends each request to the server with the least load for its capacity."""
+CAPACITY = 3
+"""What mvllm takes a server's `max_concurrent_requests` to be that does not say."""
 
 
 class _Counterpart(NamedTuple):
@@ -38,6 +40,15 @@ _COUNTERPARTS = {
     # The file is looked at each second, whatever the interval.
     "config_reload_interval": _Counterpart("watch_config", lambda value: value > 0),
 }
+_VARIABLES = {
+    "HOST": _Counterpart("host"),
+    "PORT": _Counterpart("port"),
+    "LOG_LEVEL": _Counterpart("log_level", str.lower),
+    "HEALTH_CHECK_INTERVAL": _Counterpart("health_check_interval_secs"),
+    "REQUEST_TIMEOUT": _Counterpart("request_timeout_secs"),
+    "CONFIG_RELOAD_INTERVAL": _Counterpart("watch_config", lambda text: "false" if text.strip() == "0" else "true"),
+}
+"""mvllm's environment variables. They have names that others use too, so they count with its file only."""
 _WITHOUT = {
     "failure_threshold": "a worker that a request could not reach is avoided and looked at at once",
     "auto_recovery_threshold": "a worker is back after its second good check",
@@ -76,6 +87,15 @@ def read_mvllm(name: str, text: str, content: Mapping[str, Any], lines: Mapping[
     return MvllmContent(reader.given, tuple(reader.problems), tuple(reader.warnings))
 
 
+def variables(environment: Mapping[str, str]) -> dict[str, Given]:
+    """Return what mvllm's environment variables give, by field; an empty one is not set."""
+    return {
+        counterpart.field: Given(counterpart.convert(environment[name]), Place("environment", name))
+        for name, counterpart in _VARIABLES.items()
+        if environment.get(name)
+    }
+
+
 class _Reader:
     def __init__(self, name: str, text: str, lines: Mapping[Path, int]) -> None:
         self._name = name
@@ -103,6 +123,7 @@ class _Reader:
             self.refuse(self.line((name,)), f"unknown table [{name}]; did you mean [servers]?")
         self._give("policy", POLICY, line, "[servers] (policy)")
         self._give("load_formula", LOAD_FORMULA, line, "[servers] (load_formula)")
+        self._give("mvllm_compat", True, line, "[servers] (mvllm_compat)")
         for key in table:
             if key != "servers":
                 self._unknown(self.line((name, key)), key, ("servers",))
@@ -118,11 +139,11 @@ class _Reader:
                 self.refuse(line, f'server {number} has no url; write {{ url = "http://host:8000" }}')
                 continue
             urls.append(url)
-            capacity = server.get("max_concurrent_requests")
+            capacity = server.get("max_concurrent_requests", CAPACITY)
             at = line_of_text(self._text, url, line)
-            if capacity is not None and (type(capacity) is not int or not 1 <= capacity <= CAPACITIES[1]):
+            if type(capacity) is not int or not 1 <= capacity <= CAPACITIES[1]:
                 self.refuse(at, f"max_concurrent_requests is {capacity!r}; write a whole number from 1")
-            elif capacity is not None:
+            else:
                 workers.append(ConfiguredWorker(url=url, capacity=capacity))
             for key in server:
                 if key not in _SERVER_KEYS:

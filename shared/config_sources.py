@@ -17,6 +17,7 @@ from shared.config_faults import ADDRESSES, URL_LISTS, faults
 from shared.config_fields import BOOLEANS, FIELDS, FLAGS, LISTS, TABLES, Given, Place, Problem
 from shared.config_file import ConfigFile, Content, read_config
 from shared.config_lines import line_of_text
+from shared.config_mvllm import variables
 from shared.fault import Fault
 
 ENVIRONMENT_PREFIX = "ROUTERCTL_"
@@ -78,7 +79,8 @@ def gather(
     """
     content = read_config(file) if file is not None else Content({})
     given = dict(content.given)
-    given.update({field: one for field, one in _from_environment(environment).items() if field in only})
+    told = {**(variables(environment) if content.is_mvllms else {}), **_from_environment(environment)}
+    given.update({field: one for field, one in told.items() if field in only})
     given.update({field: Given(value, Place("flag", flag_of(field))) for field, value in flags.items()})
     values: dict[str, Any] = {}
     problems = list(content.problems)
@@ -105,8 +107,9 @@ def gather(
 
 
 def relevant(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that `gather` looks at."""
-    return {given.place.name: given.value for given in _from_environment(environment).values()}
+    """Return the variables that `gather` may look at."""
+    told = (*_from_environment(environment).values(), *variables(environment).values())
+    return {given.place.name: environment[given.place.name] for given in told}
 
 
 def _placed(fault: Fault, given: Mapping[str, Given], file: ConfigFile | None) -> Problem:

@@ -154,6 +154,8 @@ ROUTES: tuple[Route, ...] = (
     _own("/health"),
     _own("/v1/models"),
     _own("/v1/models/{id...}"),
+    # With --mvllm-compat; else it is a worker's, as a path without a row is.
+    _own("/"),
     _fleet("/list_workers", *_GET),
     _fleet("/get_loads", *_GET),
     _fleet("/workers", *_GET_POST),
@@ -165,6 +167,9 @@ ROUTES: tuple[Route, ...] = (
     _fleet("/get_server_info", *_GET),
     _fleet("/get_model_info", *_GET),
     _fleet("/health_generate", *_GET),
+    _fleet("/scheduling/diagnostics", *_GET),
+    _fleet("/load-stats", *_GET),
+    _fleet("/server-models", *_GET),
 )
 
 UNKNOWN = Route(OTHER, (), OTHER, model="body")

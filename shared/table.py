@@ -166,6 +166,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     trusted_proxies: tuple[str, ...] = ()
     cors_allowed_origins: tuple[str, ...] = ()
     expose_worker: bool = False
+    mvllm_compat: bool = False
     explain: bool = False
     receipts: int = 4096
     admin_on_main: bool = True

@@ -303,6 +303,7 @@ HELP: dict[str, tuple[str, str]] = {
         "",
         "Tell clients which worker answered (header x-routerctl-worker), or failed.",
     ),
+    "mvllm_compat": ("", "Answer GET / and GET /health as mvllm does, in JSON; see docs/from-mvllm.md."),
     "explain": ("", "Say in each answer's header fields why its worker was chosen (x-routerctl-...)."),
     "receipts": ("N", "Last requests that each plane can tell of (routerctl explain)."),
     "drain_delay_secs": (

@@ -12,10 +12,12 @@ import typer
 from controlplane.cli.options import CONFIG, option
 from shared.config import StartConfig
 from shared.config_fields import FIELDS
-from shared.config_file import ConfigFile, load_config_file
+from shared.config_file import ConfigFile, load_config_file, read_config
 from shared.config_sources import Gathered, Sources, gather, relevant
 
 CONFIG_VARIABLE = "ROUTERCTL_CONFIG"
+MVLLM_CONFIG_VARIABLE = "CONFIG_PATH"
+"""mvllm's; it counts where it names a file in mvllm's form."""
 Text = str | None
 Texts = list[str] | None
 
@@ -133,6 +135,7 @@ def start(
     trust_kv_transfer_params: Annotated[Text, option("trust_kv_transfer_params")] = None,
     request_id_headers: Annotated[Texts, option("request_id_headers")] = None,
     expose_worker: Annotated[Text, option("expose_worker")] = None,
+    mvllm_compat: Annotated[Text, option("mvllm_compat")] = None,
     explain: Annotated[Text, option("explain")] = None,
     receipts: Annotated[Text, option("receipts")] = None,
     drain_delay_secs: Annotated[Text, option("drain_delay_secs")] = None,
@@ -168,11 +171,17 @@ def start(
 
 
 def given_config_file(path: str | None) -> ConfigFile | None:
-    """Read the file named by `--config`, which is `path`, else by ROUTERCTL_CONFIG, if any. Raises ConfigError."""
+    """Read the file named by `--config`, which is `path`, else by a variable, if any. Raises ConfigError."""
     if path:
         return load_config_file(path)
-    path = os.environ.get(CONFIG_VARIABLE)
-    return load_config_file(path, f"{CONFIG_VARIABLE}=") if path else None
+    if path := os.environ.get(CONFIG_VARIABLE):
+        return load_config_file(path, f"{CONFIG_VARIABLE}=")
+    path = os.environ.get(MVLLM_CONFIG_VARIABLE)
+    # Others use a variable of that name, too, for files that are no concern of ours.
+    if not path or not path.endswith(".toml"):
+        return None
+    file = load_config_file(path, f"{MVLLM_CONFIG_VARIABLE}=")
+    return file if read_config(file).is_mvllms else None
 
 
 def warn(gathered: Gathered) -> None:

@@ -82,6 +82,19 @@ def play(scene: Callable[[], Coroutine[None, None, None]]) -> None:
         ("/get_loads", 200, {"workers": [{"worker": A, "load": 5}, {"worker": B, "load": -1}]}),
         (f"/workers/{A}", 200, {"url": A, "model_id": "m", "is_healthy": True}),
         (f"/workers/{B}", 200, {"url": B, "model_id": "unknown", "is_healthy": False}),
+        (
+            "/server-models",
+            200,
+            {
+                "servers": {
+                    A: {"supported_models": ["m", "n"], "healthy": True},
+                    B: {"supported_models": [], "healthy": False},
+                },
+                "total_servers": 2,
+                "healthy_servers": 1,
+            },
+        ),
+        ("/scheduling/diagnostics", 404, {"enabled": False, "error": "This router does not schedule programs"}),
         ("/workers/http://c:1", 404, {"error": "Worker http://c:1 not found", "code": "WORKER_NOT_FOUND"}),
     ],
 )
@@ -91,6 +104,17 @@ def test_what_is_told(path: str, status: int, expected: dict[str, Any]) -> None:
         port.fleet.take_load(LoadReport(STAMP, 1, {A: WorkerLoad(3, 2, 0.5, 0.1), B: WorkerLoad(9, 9, 0.5, 60.0)}))
         answer = await port.ask("GET", path)
         assert (answer.status, json.loads(answer.body)) == (status, expected)
+
+    play(scene)
+
+
+def test_loads_are_told_with_mvllms_shape() -> None:
+    async def scene() -> None:
+        port = Port()
+        port.fleet.take_load(LoadReport(STAMP, 1, {A: WorkerLoad(3, 2, 0.5, 0.1), B: WorkerLoad(9, 9, 0.5, 60.0)}))
+        told = json.loads((await port.ask("GET", "/load-stats")).body)
+        assert [(server["url"], server["current_load"]) for server in told["servers"]] == [(A, 5), (B, 0)]
+        assert told["summary"]["total_active_load"] == 5
 
     play(scene)
 

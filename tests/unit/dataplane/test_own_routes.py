@@ -16,7 +16,7 @@ from dataplane.client import Client
 from dataplane.fleet import Fleet
 from dataplane.fleet_view import FleetView
 from dataplane.forward import Forwarder
-from dataplane.own_routes import OWN_ROUTES, health, liveness, models, readiness
+from dataplane.own_routes import MVLLM_ROUTES, OWN_ROUTES, health, liveness, models, mvllm_health, readiness
 from shared.log_output import LogOutput
 from shared.model_rules import ModelRule
 from shared.routes import ROUTES
@@ -29,10 +29,16 @@ def worker(name: str, state: WorkerState = "ready", role: Role = "regular") -> W
     return Worker(id=name, url=f"http://{name}:8000", state=state, role=role)
 
 
-def view(workers: Sequence[Worker] = (), cards: Sequence[ModelCard] = (), *, expose_worker: bool = False) -> FleetView:
+def view(
+    workers: Sequence[Worker] = (),
+    cards: Sequence[ModelCard] = (),
+    *,
+    expose_worker: bool = False,
+    admin_on_main: bool = True,
+) -> FleetView:
     async def make() -> FleetView:
         fleet = Fleet(Accounting(), plane_slot=0, rng=random.Random(1))
-        settings = Settings(expose_worker=expose_worker)
+        settings = Settings(expose_worker=expose_worker, admin_on_main=admin_on_main)
         fleet.adopt(make_table(epoch=1, version=1, workers=workers, models=cards, settings=settings))
         return fleet.view
 
@@ -87,6 +93,22 @@ def test_one_dead_worker_does_not_take_the_router_down() -> None:
     assert (hidden.status, hidden.body) == (200, b"Unhealthy servers: 2 of 3")
 
 
+def test_health_in_mvllms_shape() -> None:
+    workers = [worker("a"), worker("b", "unhealthy")]
+    answer = mvllm_health(view(workers))
+    told = json.loads(answer.body)
+    assert (answer.status, answer.content_type) == (200, b"application/json")
+    assert (told["status"], told["total_servers"], [one["url"] for one in told["servers"]]) == (
+        "degraded",
+        2,
+        ["a", "b"],
+    )
+    hidden = json.loads(mvllm_health(view(workers, admin_on_main=False)).body)
+    assert (hidden["total_servers"], hidden["servers"]) == (2, [])
+    assert mvllm_health(view(workers[1:])).status == 503
+    assert json.loads(mvllm_health(view()).body)["status"] == "no_servers"
+
+
 def test_unhealthy_when_none_is_ready() -> None:
     assert health(view([worker("a", "unhealthy"), worker("b", "starting")])).status == 503
 
@@ -107,7 +129,7 @@ def test_models_in_openais_shape_each_byte_for_byte() -> None:
 
 
 def test_each_route_that_a_plane_answers_has_an_answer() -> None:
-    assert {*OWN_ROUTES, "/v1/models/{id...}"} == {route.path for route in ROUTES if route.owner == "plane"}
+    assert {*MVLLM_ROUTES, "/v1/models/{id...}"} == {route.path for route in ROUTES if route.owner == "plane"}
 
 
 @pytest.mark.parametrize(("method", "is_logged"), [("GET", False), ("POST", True)])
@@ -132,13 +154,15 @@ def test_an_own_route_leaves_a_line_only_where_it_refuses(method: str, is_logged
     assert all(line.endswith("id=mine") for line in lines)
 
 
-@pytest.mark.parametrize("path", OWN_ROUTES)
+@pytest.mark.parametrize(
+    ("path", "mvllm_compat"), [*((path, False) for path in OWN_ROUTES), ("/", True), ("/health", True)]
+)
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "DELETE"])
-def test_an_own_route_is_answered_and_counted_once(path: str, method: str) -> None:
+def test_an_own_route_is_answered_and_counted_once(path: str, mvllm_compat: bool, method: str) -> None:
     async def run() -> None:
         accounting = Accounting()
         fleet = Fleet(accounting, plane_slot=0, rng=random.Random(1))
-        fleet.adopt(make_table(epoch=1, version=1, workers=[worker("a")]))
+        fleet.adopt(make_table(epoch=1, version=1, workers=[worker("a")], settings=Settings(mvllm_compat=mvllm_compat)))
         application = PlaneApplication(Forwarder(fleet, accounting, lambda *_: None, random.Random(1)))
         transaction = FakeTransaction(method=method, path=path, headers=[(b"x-request-id", b"mine")])
         application.handle(Client(transaction))
@@ -153,7 +177,7 @@ def test_an_own_route_is_answered_and_counted_once(path: str, method: str) -> No
         assert accounting.requests == {(path, method, "", transaction.status, cause): 1}
         assert accounting.finished == int(taken)
         if taken:
-            expected = OWN_ROUTES[path](fleet.view)
+            expected = (MVLLM_ROUTES if mvllm_compat else OWN_ROUTES)[path](fleet.view)
             assert transaction.body == (expected.body if method == "GET" else b"")
             assert transaction.header(b"content-length") == b"%d" % len(expected.body)
             assert transaction.header(b"content-type") == expected.content_type

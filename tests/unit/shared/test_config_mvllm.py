@@ -6,7 +6,7 @@ import pytest
 
 from shared.config import StartConfig
 from shared.config_file import ConfigFile
-from shared.config_sources import Gathered, gather
+from shared.config_sources import Gathered, gather, relevant
 from shared.worker_attributes import ConfiguredWorker
 
 README = """\
@@ -79,6 +79,7 @@ def test_every_key_is_mapped_or_named() -> None:
         workers=(ConfiguredWorker(url="http://gpu-server-1:8081", capacity=3),),
         policy="least_load",
         load_formula="mvllm",
+        mvllm_compat=True,
         health_check_interval_secs=10,
         health_check_timeout_secs=5,
         health_min_success_rate=0.8,
@@ -98,7 +99,40 @@ def test_every_key_is_mapped_or_named() -> None:
 
 def test_what_is_left_out_has_our_own_default() -> None:
     config = read('[servers]\nservers = [{ url = "http://a" }]').checked()
-    assert config == StartConfig(worker_urls=("http://a",), policy="least_load", load_formula="mvllm")
+    assert config == StartConfig(
+        worker_urls=("http://a",),
+        workers=(ConfiguredWorker(url="http://a", capacity=3),),
+        policy="least_load",
+        load_formula="mvllm",
+        mvllm_compat=True,
+    )
+
+
+def test_its_variables_count_with_its_file_only() -> None:
+    environment = {
+        "HOST": "0.0.0.0",
+        "PORT": "8888",
+        "LOG_LEVEL": "WARNING",
+        "HEALTH_CHECK_INTERVAL": "7",
+        "REQUEST_TIMEOUT": "90",
+        "CONFIG_RELOAD_INTERVAL": "30",
+        "LOG_TO_CONSOLE": "true",
+    }
+    file = ConfigFile("servers.toml", "[servers]\n[config]\nrequest_timeout = 1\nhealth_check_interval = 1")
+    gathered = gather({"port": "9999"}, {**environment, "ROUTERCTL_LOG_LEVEL": "error"}, file)
+    config = gathered.checked()
+    assert (config.host, config.port, config.log_level) == ("0.0.0.0", 9999, "error")
+    assert (config.health_check_interval_secs, config.request_timeout_secs, config.watch_config) == (7, 90.0, True)
+    assert str(gathered.places["host"]) == "HOST"
+    assert gather({}, environment, ConfigFile("r.toml", "receipts = 1")).checked() == StartConfig(receipts=1)
+    assert gather({}, environment).checked() == StartConfig()
+    # A reload looks at what was recorded at the start.
+    assert gather({"port": "9999"}, relevant({**environment, "ROUTERCTL_LOG_LEVEL": "error"}), file).config == config
+
+
+def test_a_wrong_variable_of_it_is_named() -> None:
+    (problem,) = gather({}, {"HOST": "gpu"}, ConfigFile("servers.toml", "[servers]")).problems
+    assert problem.text.startswith("HOST is 'gpu'; write an IP address")
 
 
 def test_active_checks_can_be_off() -> None:

@@ -15,6 +15,9 @@ from shared.config import ConfigError
 from shared.config_fields import nearest
 from shared.version import __version__
 
+VARIABLE = "_ROUTERCTL_COMPLETE"
+"""Set by the shell's script when it asks for completions."""
+
 
 class _Command(NamedTuple):
     module: str
@@ -72,6 +75,8 @@ def main() -> None:
 def run(argv: Sequence[str]) -> int:
     """Run one command line; return its exit code: 0 done, 1 could not be done, 2 wrong usage."""
     name = argv[0] if argv else ""
+    if VARIABLE in os.environ:
+        return _complete()
     try:
         if name and name not in _COMMANDS and not name.startswith("-"):
             near = nearest(name, _COMMANDS)
@@ -94,6 +99,15 @@ def run(argv: Sequence[str]) -> int:
     return result if isinstance(result, int) else 0
 
 
+def _complete() -> int:
+    from controlplane.cli.completion import complete, line_of
+
+    words = line_of(os.environ)
+    app = typer.main.get_command(_app(words[0] if words and words[0] in _COMMANDS else ""))
+    complete(lambda: app.main([], prog_name="routerctl", complete_var=VARIABLE, standalone_mode=False))
+    return 0
+
+
 def _for_group(argv: list[str]) -> list[str]:
     if len(argv) == 1:
         return [*argv, "--help"]
@@ -114,7 +128,7 @@ def _fail(*messages: str) -> int:
 def _app(chosen: str) -> typer.Typer:
     app = typer.Typer(
         help="One OpenAI-compatible address in front of a fleet of vLLM servers.",
-        add_completion=False,
+        add_completion=chosen not in _COMMANDS or VARIABLE in os.environ,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
     )

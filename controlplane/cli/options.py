@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import typer
 
+from controlplane.cli.completion import values_of
 from shared.config import flag_of
 from shared.config_fields import BOOLEANS, FIELDS
 
@@ -355,10 +356,15 @@ def option(field: str) -> Any:
     It takes the text as given: `shared.config_sources` converts and checks texts from all sources alike.
     """
     metavar, text = HELP[field]
+    values = values_of(field)
     if field in BOOLEANS:
-        return typer.Option(flag_of(field), help=text, show_default=False, metavar="[true|false]")
+        return typer.Option(
+            flag_of(field), help=text, show_default=False, metavar="[true|false]", autocompletion=values
+        )
     # typer would put parentheses around a default that it did not convert itself.
-    return typer.Option(flag_of(field), metavar=metavar, help=text + _default_text(field), show_default=False)
+    return typer.Option(
+        flag_of(field), metavar=metavar, help=text + _default_text(field), show_default=False, autocompletion=values
+    )
 
 
 CONFIG = typer.Option(

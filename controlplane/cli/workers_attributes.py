@@ -11,6 +11,7 @@ import typer
 
 from controlplane.cli.admin_client import Folder, TokenFile
 from controlplane.cli.admin_command import Admin, AsJson, Router, tell
+from controlplane.cli.completion import worker_urls
 from controlplane.cli.workers_view import Changed, attributes_text
 from shared.config import ConfigError
 from shared.table import Role
@@ -45,6 +46,7 @@ Url = Annotated[
         metavar="URL",
         help="The worker, as http(s)://host:port; one data-parallel rank as URL@RANK.",
         callback=_checked_url,
+        autocompletion=worker_urls,
     ),
 ]
 _OR_RESET = f" `{RESET}` goes back to what the configuration says."

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import urlsplit
 
 from shared.config import ConfigError
 
+_HOST_AND_PORT = re.compile(r"[A-Za-z0-9.-]+(:[0-9]+)?")
 MAX_WORKER_URL = 1024
 """Characters."""
 
@@ -30,7 +32,11 @@ def check_worker_url(where: str, url: str) -> None:
         cause = "it can not be read" if "@" in url else str(error)
         raise ConfigError(f"{where} has {shown!r}: {cause}; {example}") from None
     if parts.scheme not in ("http", "https"):
-        found = f"scheme {parts.scheme!r} is not http or https" if parts.scheme else "the scheme is missing"
+        # `host:8000` reads as scheme `host`.
+        is_missing = "://" not in url
+        found = "the scheme is missing" if is_missing else f"scheme {parts.scheme!r} is not http or https"
+        if is_missing and _HOST_AND_PORT.fullmatch(url):
+            example = f"write it as http://{url}"
         raise ConfigError(f"{where} has {shown!r}: {found}; {example}")
     if not parts.hostname:
         raise ConfigError(f"{where} has {shown!r}: the host is missing; {example}")
@@ -39,7 +45,9 @@ def check_worker_url(where: str, url: str) -> None:
     if parts.username is not None or parts.password is not None:
         raise ConfigError(f"{where} has a URL with user or password before {parts.hostname!r}; {example}")
     if parts.path not in ("", "/") or parts.query or parts.fragment:
-        raise ConfigError(f"{where} has {shown!r}: a worker is a server, not a path; {example}")
+        raise ConfigError(
+            f"{where} has {shown!r}: a worker is a server, not a path; write {parts.scheme}://{parts.netloc}"
+        )
 
 
 def _without_password(url: str) -> str:

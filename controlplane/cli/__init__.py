@@ -95,7 +95,8 @@ def run(argv: Sequence[str]) -> int:
     except UsageProblem as error:
         return _fail(str(error))
     except typer.TyperException as error:
-        return _fail(error.format_message())
+        message = error.format_message()
+        return _fail(message[:1].lower() + message[1:])
     return result if isinstance(result, int) else 0
 
 

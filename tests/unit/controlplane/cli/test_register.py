@@ -15,7 +15,7 @@ ROUTER = "--router=tcp://127.0.0.1:1"
 @pytest.mark.parametrize(
     ("arguments", "fault"),
     [
-        ((), "Missing option '--router'"),
+        ((), "missing option '--router'"),
         (("--router=127.0.0.1:1",), "--router is '127.0.0.1:1'; write tcp://HOST:PORT"),
         (("--router=tcp://h:0",), "--router has port 0"),
         ((ROUTER, ROUTER), "--router names tcp://127.0.0.1:1 twice"),

@@ -182,6 +182,11 @@ class RuntimeDir:
         return self.path / "members.json"
 
     @property
+    def worker_key(self) -> Path:
+        """The workers' key, where it was given as a word (`--api-key`)."""
+        return self.path / "worker-key"
+
+    @property
     def totals(self) -> Path:
         """What the planes have counted, for the next control plane (`controlplane.totals_store`)."""
         return self.path / "totals.msgpack"

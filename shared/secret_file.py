@@ -18,8 +18,13 @@ def read_secret(where: str, path: Path, least: int, most: int, hint: str) -> str
             secret = file.read(most + 2).strip()
     except OSError as error:
         raise ConfigError(f"{where} {path}: {error.strerror}; give the path of a readable file") from None
-    if not least <= len(secret) <= most or not re.fullmatch(rb"[!-~]+", secret):
+    if not is_secret(secret, least, most):
         raise ConfigError(
             f"{where} {path} must hold one line of {least} to {most} printable ASCII characters without a blank{hint}"
         )
     return secret.decode()
+
+
+def is_secret(secret: bytes, least: int, most: int) -> bool:
+    """Whether these are `least` to `most` printable ASCII characters without a blank."""
+    return least <= len(secret) <= most and re.fullmatch(rb"[!-~]+", secret) is not None

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from shared.config import ConfigError
 from shared.file_identity import file_identity
-from shared.secret_file import read_secret
+from shared.secret_file import is_secret, read_secret
 
 MAX_KEY = 4096
 """Characters; a JSON web token with many claims has 2,000."""
@@ -27,6 +27,12 @@ log = logging.getLogger(__name__)
 def read_worker_key(where: str, path: Path) -> str:
     """Return the key in a file. Raises ConfigError, which never holds any of it."""
     return read_secret(where, path, 1, MAX_KEY, ": the key that workers ask for")
+
+
+def check_worker_key(where: str, key: str) -> None:
+    """Raise ConfigError, which never holds any of it, unless that can be a key."""
+    if not is_secret(key.encode("utf-8", "surrogateescape"), 1, MAX_KEY):
+        raise ConfigError(f"{where} must be 1 to {MAX_KEY} printable ASCII characters without a blank")
 
 
 class WorkerKey:

@@ -11,6 +11,7 @@ from typing import Annotated, NamedTuple
 import typer
 
 from controlplane.cli.argv import UsageProblem, normalise
+from controlplane.cli.given_key import take_key
 from shared.config import ConfigError
 from shared.config_fields import nearest
 from shared.version import __version__
@@ -82,13 +83,15 @@ def run(argv: Sequence[str]) -> int:
             near = nearest(name, _COMMANDS)
             hint = f"did you mean {near}?" if near else "`routerctl --help` lists all"
             raise UsageProblem(f"no such command {name!r}; {hint}")
-        arguments = list(argv)
+        arguments, key = list(argv), None
+        if name == "start":
+            arguments, key = take_key(argv)
         if (command := _COMMANDS.get(name)) is not None and command.switches is not None:
-            arguments = [name, *normalise(argv[1:], command.switches)]
+            arguments = [name, *normalise(arguments[1:], command.switches)]
         if name in _GROUPS:
             arguments = _for_group(arguments)
         result = typer.main.get_command(_app(name)).main(
-            arguments or ["--help"], prog_name="routerctl", standalone_mode=False
+            arguments or ["--help"], prog_name="routerctl", standalone_mode=False, obj=key
         )
     except ConfigError as error:
         return _fail(*str(error).splitlines())

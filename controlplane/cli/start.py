@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 
+from controlplane.cli.given_key import checked_key
 from controlplane.cli.options import CONFIG, option
 from shared.config import StartConfig
 from shared.config_fields import FIELDS
@@ -160,6 +162,7 @@ def start(
     file = given_config_file(config)
     gathered = gather(given, os.environ, file)
     checked = gathered.checked()
+    key = checked_key(context.obj, gathered)
     warn(gathered)
     sources = Sources(
         flags=given,
@@ -167,7 +170,7 @@ def start(
         file=str(Path(file.name).absolute()) if file is not None else None,
         text=file.text if file is not None else None,
     )
-    return run(checked, sources)
+    return run(checked, sources, key)
 
 
 def given_config_file(path: str | None) -> ConfigFile | None:
@@ -190,14 +193,17 @@ def warn(gathered: Gathered) -> None:
         print(f"routerctl: warning: {warning}", file=sys.stderr)
 
 
-def run(config: StartConfig, sources: Sources) -> int:
-    """Run a router until it is told to stop; return the exit code. Reloads read `sources` again."""
+def run(config: StartConfig, sources: Sources, key: str | None = None) -> int:
+    """Run a router until it is told to stop; return the exit code. Reloads read `sources` again.
+
+    `key` is the workers', where it was given as a word.
+    """
     from controlplane.children import Spawner, own_commands
     from controlplane.opening import EarlySignals, open_router
     from controlplane.preflight import CanNotStart, check_log_folder, check_ports, survey, take_lock
     from shared.config import plane_fingerprint
     from shared.logs import configure_logging
-    from shared.runtime_dir import RuntimeDir, RuntimeDirError, default_runtime_dir, write_record
+    from shared.runtime_dir import RuntimeDir, RuntimeDirError, default_runtime_dir, write_atomically, write_record
 
     config = config.with_absolute_paths()
     runtime = RuntimeDir(Path(config.runtime_dir) if config.runtime_dir else default_runtime_dir(config.port))
@@ -214,6 +220,11 @@ def run(config: StartConfig, sources: Sources) -> int:
         early.install()
         spawner = Spawner(runtime, own_commands(runtime), plane_fingerprint(config))
         try:
+            if key is not None:
+                write_atomically(runtime.worker_key, key.encode())
+                path = str(runtime.worker_key)
+                config = msgspec.structs.replace(config, api_key_file=path)
+                sources = msgspec.structs.replace(sources, flags={**sources.flags, "api_key_file": path})
             write_record(runtime.sources, sources)
             opening = open_router(config, runtime, found, spawner)
         except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -55,10 +56,32 @@ def test_a_replaced_key_is_used_without_a_restart(tmp_path: Path) -> None:
         eventually(lambda: ask(router, "/v1/completions") == 200, "the other key")
 
 
-def test_a_key_on_the_command_line_is_refused() -> None:
-    command = (sys.executable, "-m", "controlplane.cli", "start", "--api-key", KEY)
-    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+def test_a_key_on_the_command_line_is_used_and_hidden(tmp_path: Path) -> None:
+    with (
+        simulated_fleet(tmp_path, 1, "--time-scale=0", f"--api-key={KEY}") as workers,
+        router_before(tmp_path, workers, "--api-key", KEY) as router,
+    ):
+        assert ask(router, "/v1/completions") == 200
+        assert "--api-key-file" in router.errors
+        processes = {router.process.pid, router.control_plane_pid(), *router.plane_pids()}
+        for pid in processes:
+            for name in ("cmdline", "environ"):
+                assert KEY.encode() not in Path(f"/proc/{pid}/{name}").read_bytes()
+        status = httpx.get(f"http://127.0.0.1:{router.admin_port}/config", trust_env=False).text
+        assert KEY not in status + router.errors
+        with_key = [
+            path for path in router.runtime.path.rglob("*") if path.is_file() and KEY in path.read_text("latin-1")
+        ]
+        assert with_key == [router.runtime.worker_key]
+        assert router.runtime.worker_key.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_key_that_is_given_twice_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text(KEY)
+    command = (sys.executable, "-m", "controlplane.cli", "start", f"--api-key-file={tmp_path / 'key'}")
+    result = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=30, env={**os.environ, "ROUTERCTL_API_KEY": KEY}
+    )
     assert result.returncode == 2
-    assert "--api-key-file" in result.stderr
-    assert "ROUTERCTL_API_KEY_FILE" in result.stderr
+    assert "ROUTERCTL_API_KEY and --api-key-file are both given" in result.stderr
     assert KEY not in result.stderr

@@ -10,6 +10,7 @@ from controlplane.admin import admin_application, prometheus_application
 from controlplane.admin_planes import restart_through
 from controlplane.admin_token import TokenFile
 from controlplane.cache_flush import Flushed
+from controlplane.certificates import Certificates
 from controlplane.configuration import Configuration
 from controlplane.discovery.discovery import Discovery
 from controlplane.figures.ledger import Ledger
@@ -27,9 +28,10 @@ from controlplane.registry import Registry
 from controlplane.remote_tally import Tally
 from controlplane.status_report import StatusReport, build_report
 from shared.clock import Clock
-from shared.config import StartConfig
-from shared.process import is_alive
+from shared.config import ADMIN_TLS_FILES, StartConfig
+from shared.process import is_alive, living_planes
 from shared.runtime_dir import ProcessRecord, RuntimeDir, SupervisorRecord, read_record
+from shared.server_tls import server_tls
 from shared.sockets import Context
 
 
@@ -69,6 +71,7 @@ async def serve(parts: Parts, config: StartConfig, *, is_first_start: bool) -> N
         parts.discovery,
         compat=config.metrics_compat,
     )
+    restart = restart_through(parts.context, parts.runtime, config.data_planes)
 
     def figures() -> Figures:
         return parts.ledger.watch.figures
@@ -83,7 +86,7 @@ async def serve(parts: Parts, config: StartConfig, *, is_first_start: bool) -> N
             parts.membership,
             parts.configuration,
             parts.publisher.questions,
-            restart_through(parts.context, parts.runtime, config.data_planes),
+            restart,
             parts.flush_caches,
             parts.runtime,
             figures,
@@ -94,6 +97,7 @@ async def serve(parts: Parts, config: StartConfig, *, is_first_start: bool) -> N
         host=config.admin_host,
         port=config.admin_port,
         required=is_first_start,
+        tls=server_tls(config, ADMIN_TLS_FILES),
     )
     prometheus = Listener(
         prometheus_application(collector),
@@ -106,9 +110,15 @@ async def serve(parts: Parts, config: StartConfig, *, is_first_start: bool) -> N
         group.create_task(live.run())
         group.create_task(admin.run())
         group.create_task(prometheus.run())
+        if (tls := server_tls(config)) is not None:
+            group.create_task(Certificates(tls, lambda: _started(parts.runtime), restart).run())
         await admin.settled.wait()
         await prometheus.settled.wait()
         parts.publisher.ports_settled = True
+
+
+def _started(runtime: RuntimeDir) -> list[float]:
+    return [record.identity.started for record in living_planes(runtime)]
 
 
 def _status(parts: Parts, data_planes: int) -> StatusReport:

@@ -11,7 +11,9 @@ from granian.constants import HTTPModes, Interfaces
 from granian.server.embed import Server
 from starlette.types import ASGIApp
 
+from controlplane.certificates import replaced
 from shared.config import ConfigError, join_address
+from shared.server_tls import ServerTls, identity, tls_options
 
 # A handful of people, scrapers and scripts; idle keep-alive connections count.
 _BACKLOG = 128
@@ -22,6 +24,8 @@ _RETRY_PAUSE = 0.1
 _LONG_RETRY_PAUSE = 2.0
 _LOOK_PAUSE = 0.005
 _END_WITHIN = 1.0
+_OVERLAP = 0.5
+"""Seconds within which a new server listens beside the one before it."""
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +33,16 @@ log = logging.getLogger(__name__)
 class Listener:
     """Serves an application on a port until cancelled."""
 
-    def __init__(self, application: ASGIApp, *, flag: str, host: str, port: int, required: bool) -> None:
+    def __init__(
+        self,
+        application: ASGIApp,
+        *,
+        flag: str,
+        host: str,
+        port: int,
+        required: bool,
+        tls: ServerTls | None = None,
+    ) -> None:
         """`flag` names the port to the operator.
 
         A port that is taken ends a `required` listener with ConfigError; any other one goes on trying, because
@@ -40,6 +53,7 @@ class Listener:
         self._host = host
         self._port = port
         self._required = required
+        self._tls = tls
         self.settled = asyncio.Event()
         """Set once the port answers, or is found to be taken."""
 
@@ -77,6 +91,25 @@ class Listener:
         return None
 
     async def _serve(self) -> None:
+        """Serve; with TLS by a new server whenever the files were replaced, begun before the one before it ends."""
+        serving = asyncio.ensure_future(self._serve_by_one())
+        try:
+            while self._tls is not None:
+                others = asyncio.ensure_future(replaced(self._tls, identity(self._tls)))
+                await asyncio.wait((serving, others), return_when=asyncio.FIRST_COMPLETED)
+                others.cancel()
+                if serving.done():
+                    break
+                log.info("%s: the certificate was replaced and is in use", self._flag)
+                following = asyncio.ensure_future(self._serve_by_one())
+                await asyncio.sleep(_OVERLAP)
+                await _ended(serving)
+                serving = following
+            await serving
+        finally:
+            await _ended(serving)
+
+    async def _serve_by_one(self) -> None:
         server = Server(
             self._application,
             address=self._host,
@@ -87,6 +120,7 @@ class Listener:
             backlog=_BACKLOG,
             backpressure=_MAX_CONNECTIONS,
             log_enabled=False,
+            **tls_options(self._tls),
         )
         settling = asyncio.ensure_future(self._settle())
         try:
@@ -108,3 +142,8 @@ class Listener:
                 writer.close()
                 self.settled.set()
                 return
+
+
+async def _ended(task: asyncio.Future[None]) -> None:
+    task.cancel()
+    await asyncio.wait((task,))

@@ -25,7 +25,7 @@ from controlplane.supervision import START_PATIENCE, has_table, missing_for_read
 from controlplane.supervisor_socket import SupervisorSocket
 from controlplane.watched import Watched
 from shared.clock import Clock, SystemClock
-from shared.config import StartConfig, join_address
+from shared.config import StartConfig, join_address, scheme
 from shared.messages import ControlStatus
 from shared.process import tell_stopping
 from shared.runtime_dir import RuntimeDir
@@ -270,7 +270,7 @@ class Supervisor:
                 complain_at += max(PATIENCE, complain_at)
             await self._pause()
         self._is_ready = True
-        url = f"http://{join_address(self._config.host, self._config.port)}"
+        url = f"{scheme(self._config.tls_cert)}://{join_address(self._config.host, self._config.port)}"
         # Whoever read our standard output may have gone.
         with suppress(OSError):
             print(ready_line(url, control, self._config.data_planes), flush=True)

@@ -30,6 +30,7 @@ from dataplane.gate import Gate
 from dataplane.handover import Handover, take_over
 from dataplane.kv.caches import KvCaches
 from dataplane.kv.replica import Ask
+from dataplane.own_certificate import usable
 from dataplane.placement import Placement
 from dataplane.receipts import receipt
 from dataplane.remote_tables import RemoteTables
@@ -51,6 +52,7 @@ from shared.process import own_record, raise_descriptor_limit
 from shared.receipt import Receipt
 from shared.request_lines import MAX_LINES, RequestLines
 from shared.runtime_dir import PlaneRecord, RuntimeDir, write_record
+from shared.server_tls import server_tls
 from shared.table import RoutingTable
 from shared.traces_config import endpoint_url
 from shared.uplink import Uplink, remote_fingerprint
@@ -132,7 +134,7 @@ class Plane:
         )
         self._gate = Gate()
         self._arrivals = Arrivals(PlaneApplication(self._forwarder, self._commands, self._gate).handle)
-        self._server = HttpServer(self._arrivals.announce, connections=shares.clients)
+        self._server = HttpServer(self._arrivals.announce, connections=shares.clients, tls=server_tls(config))
         self._is_replaced = False
         self._first_table = asyncio.Event()
         if self._subscriber.table is not None:
@@ -299,6 +301,8 @@ class Plane:
         gc.freeze()
         gc.set_threshold(*_GC_THRESHOLDS)
         before = self._runtime_dir.plane_handover(self._predecessor) if self._predecessor else None
+        if not await usable(server_tls(self._config), stop):
+            return
         listener = await take_over(before, self._config.host, self._config.port)
         serving = asyncio.create_task(self._server.serve(listener))
         handover = Handover(self._runtime_dir.plane_handover(self._identity.id), listener)

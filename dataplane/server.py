@@ -34,6 +34,7 @@ from granian.http import HTTP1Settings, HTTP2Settings
 from granian.server.embed import AsyncWorker, Server
 
 from dataplane.listening import Listener
+from shared.server_tls import ServerTls, tls_options
 
 # granian's compiled part; its type stub does not describe what the embedded server uses of it.
 _granian: Any = importlib.import_module("granian._granian")
@@ -160,7 +161,7 @@ async def _serve_directly(
 class _Server(Server):
     """granian's server on a socket that it is given."""
 
-    def __init__(self, descriptor: int, announce: Announce, connections: int) -> None:
+    def __init__(self, descriptor: int, announce: Announce, connections: int, tls: ServerTls | None) -> None:
         super().__init__(
             announce,
             interface=Interfaces.ASGINL,
@@ -169,6 +170,7 @@ class _Server(Server):
             http2_settings=HTTP2Settings(max_headers_size=_BUFFER_SIZE),
             http1_settings=HTTP1Settings(header_read_timeout=_HEADER_READ_TIMEOUT_MS, max_buffer_size=_BUFFER_SIZE),
             log_enabled=False,
+            **tls_options(tls),
         )
         self._descriptor = descriptor
 
@@ -182,17 +184,18 @@ class HttpServer:
     `announce` is called once per request, in granian's thread: see `arrivals.py`. It must not raise.
     """
 
-    def __init__(self, announce: Announce, *, connections: int) -> None:
+    def __init__(self, announce: Announce, *, connections: int, tls: ServerTls | None = None) -> None:
         """Describe the server; `connections` is the limit of open client connections."""
+        self._tls = tls
         self._announce = announce
         self._connections = connections
         self._server: _Server | None = None
         self._stopping = False
 
     async def serve(self, listener: Listener) -> None:
-        """Serve until `stop`, then until the last open request has ended."""
+        """Serve until `stop`, then until the last open request has ended. Its TLS files are read once."""
         with listener.socket:
-            self._server = _Server(listener.served(), self._announce, self._connections)
+            self._server = _Server(listener.served(), self._announce, self._connections, self._tls)
             await self._server.serve(spawn_target=_serve_directly)
 
     @property

@@ -20,6 +20,8 @@ from shared.version import __version__
 from shared.worker_attributes import ConfiguredWorker
 
 TLS_FILES = ("worker_ca_file", "worker_client_cert", "worker_client_key")
+SERVER_TLS_FILES = ("tls_cert", "tls_key", "tls_client_ca")
+ADMIN_TLS_FILES = ("admin_tls_cert", "admin_tls_key", "admin_tls_client_ca")
 PATHS = (
     "runtime_dir",
     "log_dir",
@@ -29,6 +31,8 @@ PATHS = (
     "control_keys",
     "discovery_keys",
     *TLS_FILES,
+    *SERVER_TLS_FILES,
+    *ADMIN_TLS_FILES,
 )
 
 
@@ -133,10 +137,17 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     # None: all planes are on this host, and nothing of the control plane's talk with them leaves it.
     control_bind: str | None = None
     control_keys: str | None = None
+    # None: plain HTTP, as vllm-router has it. With an authority only clients that have a certificate of it come in.
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    tls_client_ca: str | None = None
     admin_host: str = "127.0.0.1"
     admin_port: int = 30080
     # None: whoever reaches the port, which then is on loopback, commands the router.
     admin_token_file: str | None = None
+    admin_tls_cert: str | None = None
+    admin_tls_key: str | None = None
+    admin_tls_client_ca: str | None = None
     prometheus_host: str = "127.0.0.1"
     prometheus_port: int = 29000
     # Off: whoever comes without dashboards for vllm-router has no use for a second set of names.
@@ -391,16 +402,22 @@ def _absolute_folder(text: str) -> str:
 
 def plane_fingerprint(config: StartConfig) -> str:
     """Return what a plane takes only at its start. A plane is adopted when its own is equal, else replaced."""
+    tls = [getattr(config, field) for field in SERVER_TLS_FILES]
     return (
         f"{__version__} {join_address(config.host, config.port)} "
         f"drain={config.drain_delay_secs:g} grace={config.shutdown_grace_secs:g} affinity={config.plane_affinity} "
-        f"log={config.log_format},{config.log_dir or ''}"
+        f"log={config.log_format},{config.log_dir or ''}" + (f" tls={','.join(map(str, tls))}" if any(tls) else "")
     )
 
 
 def join_address(host: str, port: int) -> str:
     """Return `host:port` as URLs write it: an IPv6 address stands in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def scheme(cert: str | None) -> str:
+    """Return how URLs of a port begin that has this certificate."""
+    return "http" if cert is None else "https"
 
 
 def flag_of(field: str) -> str:

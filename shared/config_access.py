@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from shared.client_key_list import read_client_keys
-from shared.config import ConfigError, StartConfig
+from shared.config import ADMIN_TLS_FILES, SERVER_TLS_FILES, ConfigError, StartConfig, flag_of
 from shared.fault import Fault
 
 ORIGIN = r"^(\*|none|null|[a-z][a-z0-9+.-]*://[^/\s,@?#]+/?)$"
@@ -21,6 +21,7 @@ def access_faults(config: StartConfig) -> Iterator[Fault]:
             read_client_keys("--client-keys-file", Path(config.client_keys_file))
         except ConfigError as error:
             yield Fault(("client_keys_file",), str(error))
+    yield from _server_tls_faults(config)
     for origin in config.cors_allowed_origins:
         if not re.fullmatch(ORIGIN, origin.lower()):
             text = f"--cors-allowed-origins has {origin!r}; write origins, such as https://chat.example.com, * or none"
@@ -34,3 +35,26 @@ def access_faults(config: StartConfig) -> Iterator[Fault]:
         except ValueError:
             text = f"--trusted-proxies has {network!r}; write addresses or networks, such as 10.0.0.0/8"
             yield Fault(("trusted_proxies",), text, network)
+
+
+def _server_tls_faults(config: StartConfig) -> Iterator[Fault]:
+    for fields in (SERVER_TLS_FILES, ADMIN_TLS_FILES):
+        cert, key, _ = given = [getattr(config, field) for field in fields]
+        if not any(path is not None for path in given):
+            continue
+        if not cert or not key or "" in given:
+            flags = " and ".join(map(flag_of, fields[:2]))
+            text = f"{flags} belong together, and {flag_of(fields[2])} to both; give files, or none of them"
+            yield Fault(fields, text)
+            continue
+        # Only for those who use it: it takes a while to import.
+        from shared.server_tls import check, server_tls
+        from shared.tls import TlsFileError
+
+        tls = server_tls(config, fields)
+        try:
+            if tls is not None:
+                check(tls)
+        except TlsFileError as error:
+            text = str(error)
+            yield Fault(tuple(field for field in fields if flag_of(field) in text.split()), text)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from shared.config import StartConfig
+from shared.config import ADMIN_TLS_FILES, SERVER_TLS_FILES, StartConfig
 from shared.config_fields import FIELDS
 
 Need = Literal["reload", "control plane", "planes", "router"]
@@ -21,6 +21,7 @@ _MOST_SHOWN = 10
 _CONTROL_PLANE = frozenset(
     {
         "admin_token_file",
+        *ADMIN_TLS_FILES,
         "hung_plane_secs",
         "vllm_discovery_address",
         "discovery_allow",
@@ -36,7 +37,9 @@ _CONTROL_PLANE = frozenset(
         "metrics_compat",
     }
 )
-_PLANES = frozenset({"plane_affinity", "drain_delay_secs", "shutdown_grace_secs", "log_format", "log_dir"})
+_PLANES = frozenset(
+    {*SERVER_TLS_FILES, "plane_affinity", "drain_delay_secs", "shutdown_grace_secs", "log_format", "log_dir"}
+)
 _ROUTER = frozenset(
     {"host", "port", "admin_host", "admin_port", "prometheus_host", "prometheus_port", "data_planes", "runtime_dir"}
 )

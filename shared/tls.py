@@ -109,16 +109,16 @@ def load(config: TlsConfig) -> ssl.SSLContext:
         context = ssl.create_default_context()
     else:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        _trust(context, CA_FLAG, ca_file)
+        trust(context, CA_FLAG, ca_file)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     if cert is not None:
-        _load_own(context, cert, key)
+        load_pair(context, (CLIENT_CERT_FLAG, cert), (CLIENT_KEY_FLAG, key))
     return context
 
 
-def _trust(context: ssl.SSLContext, flag: str, path: str) -> bytes:
-    """Take the certificates in a file as authorities; return the file's content."""
+def trust(context: ssl.SSLContext, flag: str, path: str) -> bytes:
+    """Take the certificates in a file as authorities; return the file's content. Raises TlsFileError."""
     text = _read(flag, path)
     if not any(mark in text for mark in _CERTIFICATE):
         raise TlsFileError(_no_pem(flag, path, "certificate"))
@@ -129,15 +129,20 @@ def _trust(context: ssl.SSLContext, flag: str, path: str) -> bytes:
     return text
 
 
-def _load_own(context: ssl.SSLContext, cert: str, key: str | None) -> None:
+def load_pair(context: ssl.SSLContext, given_cert: tuple[str, str], given_key: tuple[str, str | None]) -> None:
+    """Take a certificate and its key, each as the flag and the path; a key of None is in the certificate's file.
+
+    Raises TlsFileError.
+    """
+    (cert_flag, cert), (key_flag, key) = given_cert, given_key
     # Trusts nobody: only to know whether it is this file or the key that can not be used.
-    certificates = _trust(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), CLIENT_CERT_FLAG, cert)
-    flag, path = (CLIENT_CERT_FLAG, cert) if key is None else (CLIENT_KEY_FLAG, key)
-    keys = certificates if key is None else _read(CLIENT_KEY_FLAG, key)
+    certificates = trust(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), cert_flag, cert)
+    flag, path = (cert_flag, cert) if key is None else (key_flag, key)
+    keys = certificates if key is None else _read(key_flag, key)
     if _PRIVATE_KEY not in keys:
         if key is None:
-            raise TlsFileError(f"{CLIENT_CERT_FLAG} {cert} holds no private key; give its file with {CLIENT_KEY_FLAG}")
-        raise TlsFileError(_no_pem(CLIENT_KEY_FLAG, key, "private key"))
+            raise TlsFileError(f"{cert_flag} {cert} holds no private key; give its file with {key_flag}")
+        raise TlsFileError(_no_pem(key_flag, key, "private key"))
     if any(mark in keys for mark in _ENCRYPTED):
         raise TlsFileError(_encrypted(flag, path))
     try:
@@ -145,7 +150,7 @@ def _load_own(context: ssl.SSLContext, cert: str, key: str | None) -> None:
         context.load_cert_chain(cert, key, password=lambda: b"")
     except ssl.SSLError as error:
         if error.reason in ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH"):
-            of = cert if key is None else f"{CLIENT_CERT_FLAG} {cert}"
+            of = cert if key is None else f"{cert_flag} {cert}"
             raise TlsFileError(f"{flag} {path} is not the key of {of}; give the two that belong together") from None
         raise TlsFileError(_broken(flag, path, error)) from None
     except OSError as error:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import typer
 
 from shared.admin_token import read_admin_token
-from shared.config import ConfigError, StartConfig, join_address
+from shared.config import ConfigError, StartConfig, join_address, scheme
 from shared.process import is_alive, living_planes
 from shared.runtime_dir import ProcessRecord, RuntimeDir, default_runtime_dir, read_record
 
@@ -85,7 +85,7 @@ def admin_url(runtime: RuntimeDir) -> str | None:
     if (record := read_record(runtime.control_plane, ProcessRecord)) is None or not is_alive(record):
         # The port that it had may be another router's by now.
         return None
-    return f"http://{join_address(config.admin_host, config.admin_port)}"
+    return f"{scheme(config.admin_tls_cert)}://{join_address(config.admin_host, config.admin_port)}"
 
 
 def find(admin: str | None, folder: str | None) -> Target:
@@ -119,19 +119,29 @@ def _some_of_it_runs(runtime: RuntimeDir) -> bool:
     return (supervisor is not None and is_alive(supervisor)) or bool(living_planes(runtime))
 
 
-def token_for(url: str, given: str | None, runtime: RuntimeDir) -> str | None:
+class Access(NamedTuple):
+    """The token to send, and the file of the certificate that must be met where that is known."""
+
+    token: str | None = None
+    pinned: str | None = None
+
+
+def access_to(url: str, given: str | None, runtime: RuntimeDir) -> Access:
     """Return the token: of the file that was named, else of the one that the router on this folder reads.
 
     The latter is for that router alone, and goes to no other address. Raises ConfigError.
     """
-    if given:
-        return read_admin_token("--admin-token-file", Path(given))
-    if path := os.environ.get("ROUTERCTL_ADMIN_TOKEN_FILE"):
-        return read_admin_token("ROUTERCTL_ADMIN_TOKEN_FILE", Path(path))
     config = read_record(runtime.config, StartConfig)
-    if config is None or config.admin_token_file is None or url != admin_url(runtime):
-        return None
-    return read_admin_token("--admin-token-file", Path(config.admin_token_file))
+    own = config if config is not None and url == admin_url(runtime) else None
+    pinned = own.admin_tls_cert if own is not None else None
+    for where, path in (
+        ("--admin-token-file", given),
+        ("ROUTERCTL_ADMIN_TOKEN_FILE", os.environ.get("ROUTERCTL_ADMIN_TOKEN_FILE")),
+        ("--admin-token-file", own.admin_token_file if own is not None else None),
+    ):
+        if path:
+            return Access(read_admin_token(where, Path(path)), pinned)
+    return Access(None, pinned)
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -143,16 +153,27 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 
 def ask(
-    url: str, method: str = "GET", *, token: str | None = None, body: bytes | None = None, timeout: float = TIMEOUT
+    url: str,
+    method: str = "GET",
+    *,
+    access: Access = Access(),  # noqa: B008 - it is a tuple
+    body: bytes | None = None,
+    timeout: float = TIMEOUT,
 ) -> Answer:
-    """Send a request. Raises NotReached."""
+    """Send a request. Raises NotReached, and ConfigError for a TLS file that can not be used."""
+    handlers: list[urllib.request.BaseHandler] = []
+    if url.startswith("https:"):
+        # Only for those who use it: it takes a while to import.
+        from controlplane.cli.admin_tls import context_for
+
+        handlers.append(urllib.request.HTTPSHandler(context=context_for(access.pinned)))
     # A proxy for the outside world has no business between us and our own router.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect())
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect(), *handlers)
     request = urllib.request.Request(url, data=body, method=method)  # noqa: S310 - http(s) only, see `checked`
     if body is not None:
         request.add_header("content-type", "application/json")
-    if token is not None:
-        request.add_header("authorization", f"Bearer {token}")
+    if access.token is not None:
+        request.add_header("authorization", f"Bearer {access.token}")
     try:
         with opener.open(request, timeout=timeout) as answer:
             return Answer(answer.status, answer.read())

@@ -10,7 +10,7 @@ import msgspec
 import typer
 
 from controlplane.admin_title import ADMIN_TITLE
-from controlplane.cli.admin_client import DEFAULT_ADMIN, TIMEOUT, Answer, NotReached, ask, find, token_for
+from controlplane.cli.admin_client import DEFAULT_ADMIN, TIMEOUT, Access, Answer, NotReached, access_to, ask, find
 from shared.decoding import DECODE_ERRORS
 from shared.runtime_dir import RuntimeDirError
 
@@ -95,13 +95,13 @@ def fetch(
             f"no control plane runs on runtime folder {runtime.path}; see `routerctl status`, "
             "or name another router with --admin URL"
         )
-    token = token_for(base, router.token_file, runtime)
-    return ask_admin(base, token, path, shape, body, method=method, timeout=timeout, failures=failures)
+    access = access_to(base, router.token_file, runtime)
+    return ask_admin(base, access, path, shape, body, method=method, timeout=timeout, failures=failures)
 
 
 def ask_admin(
     base: str,
-    token: str | None,
+    access: Access,
     path: str,
     shape: type[T],
     body: bytes | None = None,
@@ -111,9 +111,9 @@ def ask_admin(
     failures: Collection[int] = (),
 ) -> tuple[T, Answer]:
     """Ask the admin API at `base`, if there is one; return its answer, decoded and as it came. Raises Refusal."""
-    _check_admin(base, token)
+    _check_admin(base, access)
     try:
-        answer = ask(base + path, method, token=token, body=body, timeout=timeout)
+        answer = ask(base + path, method, access=access, body=body, timeout=timeout)
     except NotReached as error:
         unknown = method != "GET" and error.was_sent
         known = "it is not known whether the change was made" if unknown else "nothing was changed"
@@ -126,10 +126,10 @@ def ask_admin(
         raise Refusal(f"the router at {base} is of a version that answers otherwise; see `routerctl status`") from None
 
 
-def _check_admin(base: str, token: str | None) -> None:
+def _check_admin(base: str, access: Access) -> None:
     """Make sure that an admin API answers at `base`, before anything is asked of it. Raises Refusal."""
     try:
-        answer = ask(f"{base}/openapi.json", token=token, timeout=TIMEOUT)
+        answer = ask(f"{base}/openapi.json", access=access, timeout=TIMEOUT)
     except NotReached as error:
         if error.was_sent:
             said = f"{base} does not answer ({error}), and nothing was asked of it; see `routerctl status`"

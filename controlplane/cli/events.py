@@ -9,7 +9,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from controlplane.cli.admin_client import Folder, Target, TokenFile, find, token_for
+from controlplane.cli.admin_client import Folder, Target, TokenFile, access_to, find
 from controlplane.cli.admin_command import Admin, AsJson, Refusal, Router, ask_admin, fail
 from controlplane.events.event import Event
 from controlplane.events.reading import MAX_EVENTS, Events, read_events
@@ -79,9 +79,9 @@ def _events(router: Router, after: float, limit: int) -> tuple[Event, ...]:
     if target.url is None:
         return _of_folder(target, after, limit)
     try:
-        token = token_for(target.url, router.token_file, target.runtime)
+        access = access_to(target.url, router.token_file, target.runtime)
         path = f"/events?after={after!r}&limit={limit}"
-        return ask_admin(target.url, token, path, Events)[0].events
+        return ask_admin(target.url, access, path, Events)[0].events
     except Refusal:
         if not target.is_folder_meant:
             raise

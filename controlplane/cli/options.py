@@ -188,6 +188,16 @@ HELP: dict[str, tuple[str, str]] = {
         "The control plane's key, and in planes/ the public keys of planes that may connect; made by `routerctl keys "
         "new`. Keys may be added, removed and replaced at any time.",
     ),
+    "tls_cert": (
+        "FILE",
+        "Certificate (PEM, with its chain) by which the data port speaks TLS, 1.2 or later; planes are replaced one by "
+        "one when it was.",
+    ),
+    "tls_key": ("FILE", "The certificate's private key, without a password."),
+    "tls_client_ca": ("FILE", "Let in only clients with a certificate of these authorities (mTLS)."),
+    "admin_tls_cert": ("FILE", "The same for the admin port, whose certificate may be replaced, too."),
+    "admin_tls_key": ("FILE", "The private key of that certificate."),
+    "admin_tls_client_ca": ("FILE", "Let in at the admin port only who has a certificate of these authorities."),
     "admin_host": ("ADDRESS", "Listen address of the admin API; whoever reaches it commands the router."),
     "admin_port": ("PORT", "Port of the admin API; GET /openapi.json there describes it."),
     "admin_token_file": (

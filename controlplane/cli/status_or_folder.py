@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from controlplane.cli.admin_client import Target, find, token_for
+from controlplane.cli.admin_client import Target, access_to, find
 from controlplane.cli.admin_command import Refusal, Router, ask_admin
 from controlplane.cli.status_view import RouterView
 from shared.runtime_dir import RuntimeDirError
@@ -22,8 +22,8 @@ def status_of(router: Router, path: str, shape: type[object], of_folder: Callabl
         try:
             if target.url is None:
                 raise Refusal("name it with --admin URL or --runtime-dir FOLDER")
-            token = token_for(target.url, router.token_file, target.runtime)
-            return ask_admin(target.url, token, path, shape)[1].body
+            access = access_to(target.url, router.token_file, target.runtime)
+            return ask_admin(target.url, access, path, shape)[1].body
         except Refusal as refusal:
             # Who names an address only must not be shown the router of some folder instead.
             view = _of_folder(target) if target.is_folder_meant else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from controlplane.cli.admin_client import NotReached, ask, find, token_for
+from controlplane.cli.admin_client import NotReached, access_to, ask, find
 from controlplane.cli.admin_command import Refusal, Router, ask_admin, fetch
 from controlplane.cli.workers_attributes import path_of
 from controlplane.cli.workers_view import Changed, changed_text
@@ -33,12 +33,12 @@ class Source:
             if target.url is None:
                 raise Refusal(f"no control plane runs on {target.runtime.path}; planes go on by what they know")
             self.where = target.url
-            token = token_for(target.url, self._router.token_file, target.runtime)
+            access = access_to(target.url, self._router.token_file, target.runtime)
         except (ConfigError, RuntimeDirError) as error:
             raise Refusal(str(error)) from None
         if target.url == self._known:
             try:
-                answer = ask(target.url + _PATH, token=token)
+                answer = ask(target.url + _PATH, access=access)
             except NotReached as error:
                 self._known = ""
                 raise Refusal(f"{target.url}: {error}") from None
@@ -48,7 +48,7 @@ class Source:
                 except DECODE_ERRORS:
                     self._known = ""
         # This makes sure that a router answers there, and has a text for all that can be wrong.
-        snapshot, _ = ask_admin(target.url, token, _PATH, Snapshot)
+        snapshot, _ = ask_admin(target.url, access, _PATH, Snapshot)
         self._known = target.url
         return snapshot
 

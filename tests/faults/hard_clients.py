@@ -8,6 +8,7 @@ from __future__ import annotations
 import http.client
 import json
 import random
+import ssl
 import threading
 import time
 from types import TracebackType
@@ -18,11 +19,21 @@ class HardClients:
     """Threads that ask while the block runs.
 
     `kept` use one connection for as long as they may, some without a pause and some with one of up to 50 ms; `new` make
-    one per request; `streams` read answers of about `tokens` hundredths of a second.
+    one per request; `streams` read answers of about `tokens` hundredths of a second. With `tls` they speak that.
     """
 
-    def __init__(self, port: int, *, kept: int = 0, new: int = 0, streams: int = 0, tokens: int = 100) -> None:
+    def __init__(
+        self,
+        port: int,
+        *,
+        kept: int = 0,
+        new: int = 0,
+        streams: int = 0,
+        tokens: int = 100,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self._port = port
+        self._tls = tls
         self._stop = threading.Event()
         self.answered = {"kept": 0, "new": 0, "streams": 0}
         self.failed: list[str] = []
@@ -40,6 +51,8 @@ class HardClients:
         return sum(self.answered.values())
 
     def _connection(self) -> http.client.HTTPConnection:
+        if self._tls is not None:
+            return http.client.HTTPSConnection("127.0.0.1", self._port, timeout=60, context=self._tls)
         return http.client.HTTPConnection("127.0.0.1", self._port, timeout=60)
 
     def _kept(self, rng: random.Random) -> None:

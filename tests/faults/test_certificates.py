@@ -1,0 +1,132 @@
+"""G-TLS-1: certificates of the router's own ports are replaced under load, and no request fails."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trustme
+
+from tests.faults.hard_clients import HardClients
+from tests.integration.routers import Router, eventually, router_before, simulated_fleet
+
+TIMES = [1, pytest.param(10, marks=[pytest.mark.slow, pytest.mark.timeout(600)])]
+
+
+class Papers:
+    """An authority, what it has given the router, and what its clients have."""
+
+    def __init__(self, folder: Path) -> None:
+        self.authority = trustme.CA()
+        self.ca, self.cert, self.key = (folder / name for name in ("ca.pem", "cert.pem", "key.pem"))
+        self.client, self.client_key = folder / "client.pem", folder / "client-key.pem"
+        self.authority.cert_pem.write_to_path(str(self.ca))
+        client = self.authority.issue_cert("client.test")
+        client.cert_chain_pems[0].write_to_path(str(self.client))
+        client.private_key_pem.write_to_path(str(self.client_key))
+        self.serial = self.renew()
+
+    def renew(self) -> str:
+        """Give the router another certificate, each file by itself as people do; return its serial number."""
+        leaf = self.authority.issue_cert("127.0.0.1")
+        for path, content in (
+            (self.cert, b"".join(one.bytes() for one in leaf.cert_chain_pems)),
+            (self.key, leaf.private_key_pem.bytes()),
+        ):
+            new = path.with_suffix(".new")
+            new.write_bytes(content)
+            os.replace(new, path)
+        self.serial = str(ssl._ssl._test_decode_cert(str(self.cert))["serialNumber"])  # type: ignore[attr-defined]
+        return self.serial
+
+    def context(self, *, with_certificate: bool = True) -> ssl.SSLContext:
+        context = ssl.create_default_context(cafile=str(self.ca))
+        if with_certificate:
+            context.load_cert_chain(self.client, self.client_key)
+        return context
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        return tuple(
+            f"--{port}tls-{name}={path}"
+            for port in ("", "admin-")
+            for name, path in (("cert", self.cert), ("key", self.key), ("client-ca", self.ca))
+        )
+
+
+@pytest.fixture(scope="module")
+def papers(tmp_path_factory: pytest.TempPathFactory) -> Papers:
+    return Papers(tmp_path_factory.mktemp("papers"))
+
+
+@pytest.fixture(scope="module")
+def router(papers: Papers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Router]:
+    with (
+        simulated_fleet(tmp_path_factory.mktemp("fleet"), 2, "--record=0") as workers,
+        router_before(tmp_path_factory.mktemp("router"), workers, *papers.flags, planes=2) as router,
+    ):
+        yield router
+
+
+def serial_at(port: int, papers: Papers) -> str:
+    """The serial number of the certificate that a new connection meets."""
+    with (
+        socket.create_connection(("127.0.0.1", port), 30) as plain,
+        papers.context().wrap_socket(plain, server_hostname="127.0.0.1") as connection,
+    ):
+        return str((connection.getpeercert() or {})["serialNumber"])
+
+
+def all_meet(port: int, papers: Papers) -> bool:
+    return all(serial_at(port, papers) == papers.serial for _ in range(12))
+
+
+@pytest.mark.parametrize("times", TIMES)
+def test_g_tls_1_certificates_are_replaced_under_load(router: Router, papers: Papers, times: int) -> None:
+    assert router.output.startswith(f"ready: https://127.0.0.1:{router.port} ")
+    with HardClients(router.port, kept=4, new=2, streams=2, tls=papers.context()) as load:
+        eventually(lambda: min(load.answered.values()) > 2, "every kind of client to be answered")
+        for _ in range(times):
+            papers.renew()
+            eventually(lambda: all_meet(router.port, papers), "the new certificate on every plane")
+        eventually(lambda: all_meet(router.admin_port, papers), "the new certificate on the admin port")
+    assert load.failed == []
+
+
+def test_a_replacement_that_can_not_be_used_changes_nothing(router: Router, papers: Papers) -> None:
+    before, key = papers.serial, papers.key.read_bytes()
+    papers.key.write_bytes(b"half of a key")
+    eventually(lambda: "--tls-key" in router.errors and "stays in use" in router.errors, "the word in the log")
+    assert serial_at(router.port, papers) == before
+    papers.key.write_bytes(key)
+    assert serial_at(router.port, papers) == before
+
+
+def come_in_without_certificate(port: int, papers: Papers) -> None:
+    with (
+        socket.create_connection(("127.0.0.1", port), 30) as plain,
+        papers.context(with_certificate=False).wrap_socket(plain, server_hostname="127.0.0.1") as connection,
+    ):
+        # In TLS 1.3 a client hears of it with the first thing that it reads.
+        connection.sendall(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n")
+        if not connection.recv(100):
+            raise ConnectionError("closed")
+
+
+@pytest.mark.parametrize("port", ["port", "admin_port"])
+def test_only_clients_with_a_certificate_come_in(router: Router, papers: Papers, port: str) -> None:
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        come_in_without_certificate(getattr(router, port), papers)
+
+
+def test_commands_know_their_router_by_its_certificate(router: Router, papers: Papers) -> None:
+    command = (sys.executable, "-m", "controlplane.cli", "workers", "list", f"--runtime-dir={router.runtime.path}")
+    own = {"ROUTERCTL_ADMIN_CERT": str(papers.client), "ROUTERCTL_ADMIN_KEY": str(papers.client_key)}
+    told = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30, env={**os.environ, **own})
+    assert told.returncode == 0, told.stderr

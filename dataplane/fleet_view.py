@@ -103,6 +103,12 @@ class FleetView:
         route = self.routes.get(served) if isinstance(served, str) else None
         return route is not None and any(may_serve(worker, arm.served, rules) for arm in route.arms)
 
+    def _named(self, model: Served) -> str:
+        """Return a model for people, with what it stands for."""
+        route = self.routes.get(model) if isinstance(model, str) else None
+        others = dict.fromkeys(arm.model for arm in route.arms if arm.model != model) if route is not None else {}
+        return f"`{model}` (which stands for {', '.join(f'`{one}`' for one in others)})" if others else f"`{model}`"
+
     @cached_property
     def models_page(self) -> ModelsPage:
         """What `/v1/models` answers."""
@@ -117,5 +123,5 @@ class FleetView:
         if rank is not None and self.ready:
             return no_worker(f"No {self.kind} of data-parallel rank {rank} that can take it is ready.")
         if model is not None and self.ready:
-            return no_worker(f"No {self.kind} that serves `{model}` is ready.")
+            return no_worker(f"No {self.kind} that serves {self._named(model)} is ready.")
         return no_worker(f"No {self.kind} is ready.")

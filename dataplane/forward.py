@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from itertools import islice
 
 from dataplane.access_lines import Ended, level_of
@@ -14,7 +14,6 @@ from dataplane.client import Client
 from dataplane.failure_log import FailureLog
 from dataplane.fleet import Fleet
 from dataplane.fleet_view import FleetView
-from dataplane.model_routes import Route, Taken
 from dataplane.peek import request_id
 from dataplane.receipts import MAX_TEXT, Receipts
 from dataplane.request import Request
@@ -71,7 +70,7 @@ class Forwarder:
         self._evidence = evidence
         self._probe_news = probe_news
         self.loop = asyncio.get_running_loop()
-        self._rng = rng
+        self.rng = rng
         # In order of arrival, so that the oldest are at the front.
         self._requests: dict[Request, None] = {}
         self._unwatched: list[Request] = []
@@ -102,7 +101,7 @@ class Forwarder:
     def forward(self, client: Client, *, to_first: bool = False) -> None:
         """Take a request in; `to_first` asks the first worker that can take it instead of the policy's choice."""
         # As `request_id` below does it, without the call: this is done for each request.
-        name = request_id(client.fields, self.fleet.view.request_id_headers, self._rng)
+        name = request_id(client.fields, self.fleet.view.request_id_headers, self.rng)
         request = Request(self, client, name, to_first=to_first)
         self.accounting.accept()
         self.budget.request()
@@ -111,11 +110,11 @@ class Forwarder:
 
     def request_id(self, client: Client) -> bytes:
         """Return the id that the client gave, or a new one."""
-        return request_id(client.fields, self.fleet.view.request_id_headers, self._rng)
+        return request_id(client.fields, self.fleet.view.request_id_headers, self.rng)
 
     def pairing_key(self) -> str:
         """Return 32 hex digits that no other pairing has (`dataplane.pd.connector`)."""
-        return f"{self._rng.getrandbits(128):032x}"
+        return f"{self.rng.getrandbits(128):032x}"
 
     def pause_after(self, number: int) -> float:
         """Return the pause in seconds after attempt `number`."""
@@ -126,7 +125,7 @@ class Forwarder:
             longest=settings.retry_max_backoff,
             multiplier=settings.retry_backoff_multiplier,
             jitter=settings.retry_jitter_factor,
-            draw=self._rng.random(),
+            draw=self.rng.random(),
         )
 
     def step_after(self, attempt: Attempt) -> Step:
@@ -149,10 +148,6 @@ class Forwarder:
         # A worker that only answers errors lives: once its breaker is open, or has none, there is nothing to tell.
         if blame.counted or kind != "error-status":
             self._evidence(slot.id, slot.epoch, kind, blame.requests, blame.tripped, status)
-
-    def take(self, route: Route, fields: Mapping[bytes, bytes]) -> Taken | None:
-        """Return the arm that a request with these fields takes; None when none has a worker that is ready."""
-        return route.take(fields, self.fleet.view.session_headers, self._rng)
 
     def take_probe(
         self, view: FleetView, served: Served | None, tried: Collection[Slot], rank: int | None = None

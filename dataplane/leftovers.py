@@ -62,18 +62,20 @@ def leave_behind(
             outcome, status = "unreadable body", HTTPStatus.BAD_REQUEST.value
     if tries:
         accounting.worker_seconds[model] += now - tries[0].began
-    if request.arm is not None:
-        arm, told = request.arm.arm, outcome == "answered"
+    named, taken = request.model, request.arm
+    if taken is not None:
+        arm, told = taken.arm, outcome == "answered"
+        named = arm.name
         got = status if told or isinstance(ended, RouterError) or client.started else 0
-        accounting.arm(arm.name, arm.label, got, now - arrived if told else None)
+        accounting.arm(named, arm.label, got, now - arrived if told else None)
     times = (arrived, first_byte, now)
-    view, keep, trace, named = forwarder.fleet.view, forwarder.receipts.keep, request.trace, request.requested
+    view, keep, trace = forwarder.fleet.view, forwarder.receipts.keep, request.trace
     name = trace.name if trace is not None else ""
     key = None
     if client.key is not None:
         key = client.key.name
         accounting.used_by_key(key, status, usage)
-    row = keep(request.id, method, client.path, named, times, outcome, status, view, tries, name, request.arm, key)
+    row = keep(request.id, method, client.path, named, times, outcome, status, view, tries, name, taken, key)
     access = forwarder.access
     level = access.success if ended is None and status < 400 else level_of(outcome, status, access.success)
     if level >= access.least:

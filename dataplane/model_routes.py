@@ -8,7 +8,6 @@ are drawn by weight.
 
 from __future__ import annotations
 
-import json
 import random
 from bisect import bisect
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,15 +23,16 @@ _BITS = 52
 """Of a number drawn: half a step beside each is a float of its own, so none is 0 or 1."""
 _WORD = (1 << 64) - 1
 
-By = Literal["only", "session", "draw"]
-"""What an arm was chosen by: there was no other, the session, or a random number."""
+By = Literal["only", "session", "draw", "response"]
+"""What an arm was chosen by: there was no other, the session, a random number, or who made the response that the
+request goes on from."""
 
 
 class Arm(NamedTuple):
     """What a request for `name` becomes: one for `model`, to the workers that `served` looks up.
 
-    `label` tells the arms of one name apart, `rewrite` is the model's name as the body gets it, in JSON; `seed` is what
-    a session's number is drawn with.
+    `label` tells the arms of one name apart. `rewrite`: the worker gets the model's name in the body. `seed` is what a
+    session's number is drawn with.
     """
 
     name: str
@@ -40,8 +40,13 @@ class Arm(NamedTuple):
     model: str
     served: Served
     weight: float
-    rewrite: str | None
+    rewrite: bool
     seed: int = 0
+
+    @property
+    def sent_as(self) -> str:
+        """The name that the worker gets."""
+        return self.model if self.rewrite else self.name
 
 
 class Taken(NamedTuple):
@@ -103,7 +108,7 @@ def routes_of(rules: ModelRules, is_ready: Callable[[Served], bool]) -> dict[str
         arms = []
         for arm in rule.arms:
             model = name if arm.to is None else arm.to
-            rewrite = json.dumps(model) if rule.rewrite and model != name else None
+            rewrite = rule.rewrite and model != name
             seed = _number(f"{name}\n{arm.label}".encode())
             arms.append(Arm(name, arm.label, model, served_by(model, arm.labels), arm.weight, rewrite, seed))
         if arms:

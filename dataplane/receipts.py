@@ -268,7 +268,7 @@ def _arm(taken: Taken) -> ArmReceipt:
         to=arm.model,
         labels=dict(arm.served.labels) if isinstance(arm.served, Subset) else {},
         by=taken.by,
-        rewritten=arm.rewrite is not None,
+        rewritten=arm.rewrite,
     )
 
 
@@ -327,11 +327,20 @@ def _left_out(
         if listed == MAX_LISTED:
             return
         listed += 1
-        reason = unsuited.get(worker.id) or _reason(worker, groups, tried, roles, serves=view.may_serve(worker, served))
+        reason = unsuited.get(worker.id) or _reason(worker, groups, tried, roles, _lack(view, worker, served))
         yield LeftOut(worker=worker.id, reason=reason)
 
 
-def _reason(worker: Worker, groups: Sequence[set[str]], tried: set[str], roles: Set[Role], *, serves: bool) -> str:
+def _lack(view: FleetView, worker: Worker, served: Served | None) -> str:
+    """Return what a worker lacks to serve it; empty when that is nothing."""
+    if view.may_serve(worker, served):
+        return ""
+    if isinstance(served, Subset) and view.may_serve(worker, served.model):
+        return "has not the labels of the arm"
+    return "does not serve the model"
+
+
+def _reason(worker: Worker, groups: Sequence[set[str]], tried: set[str], roles: Set[Role], lack: str) -> str:
     if worker.id in tried:
         return "was tried before"
     if worker.id in groups[0]:
@@ -340,8 +349,8 @@ def _reason(worker: Worker, groups: Sequence[set[str]], tried: set[str], roles: 
         return f"{worker.state}: {worker.reason}" if worker.reason else worker.state
     if worker.role not in roles:
         return f"is a {worker.role} worker"
-    if not serves:
-        return "does not serve the model, or has not the labels of the arm"
+    if lack:
+        return lack
     if worker.breaker is not None:
         return f"its breaker is {worker.breaker.state}: {worker.breaker.reason}"
     if any(worker.id in group for group in groups):

@@ -19,6 +19,7 @@ from dataplane.accounting import AbortedBy
 from dataplane.attempts import Attempts
 from dataplane.client import Client
 from dataplane.client_rank import OWN_RANK, client_rank
+from dataplane.form import form_model
 from dataplane.leftovers import leave_behind
 from dataplane.leg import Message, WholeRequest
 from dataplane.load_header import may_ask
@@ -33,7 +34,7 @@ from dataplane.response_homes import FAMILY as RESPONSES
 from dataplane.response_homes import wanted_response
 from dataplane.splice import without_members
 from dataplane.subsets import Served
-from dataplane.take_arm import take_arm
+from dataplane.take_arm import leave_arm, take_arm
 from dataplane.timeouts import Phase, Place, Progress, limit_of
 from dataplane.tracing.context import REPLACED as TRACEPARENT_FIELD
 from dataplane.upstream.head import Headers, added_lines, field_lines, request_line
@@ -112,11 +113,6 @@ class Request(WholeRequest):
     # --- what a policy sees ----------------------------------------------------------------------------
 
     @property
-    def requested(self) -> str | None:
-        """The model's name as the client sent it; `model` is what that stands for."""
-        return self.model if self.arm is None else self.arm.arm.name
-
-    @property
     def path(self) -> str:
         """The target's path."""
         return self.client.path
@@ -158,8 +154,10 @@ class Request(WholeRequest):
                 self.rank = client_rank(client.headers, view.ranks, refused=settings.refuse_client_rank)
             found = peek(body)
             self.model = self.served = found.model
+            if found.model is None and client.route.model == "form":
+                self.model = self.served = form_model(body, client.fields)
             if client.key is not None:
-                client.key.admit(found.model, client.method)
+                client.key.admit(self.model, client.method)
             if found.hands_over and not settings.trust_kv_transfer_params:
                 try:
                     body = without_members(body, KV_TRANSFER)
@@ -246,6 +244,17 @@ class Request(WholeRequest):
         if client.forwarded is not None:
             lines = added_lines(client.forwarded.fields) + lines
         return Message(line, lines, body)
+
+    def leave(self) -> bool:
+        """Go on with another arm of the model's name, where no worker of this one can be reached; whether it does."""
+        if self.arm is None or self._attempts is None or not leave_arm(self._forwarder, self):
+            return False
+        self._message, self.preparations = None, _NOTHING
+        try:
+            self._attempts.next()
+        except RouterError as error:
+            self.refuse(error)
+        return True
 
     def reroute(self) -> None:
         """Choose again at once if the worker that the request waits for has left."""

@@ -35,7 +35,12 @@ def lines(receipt: Receipt) -> Iterator[str]:
     yield f"  {receipt.outcome}{status}: {first}the end after {_ms(receipt.ended)}"
 
 
-_CHOSEN_BY = {"only": "the only arm that is ready", "session": "by its session", "draw": "drawn by weight"}
+_CHOSEN_BY = {
+    "only": "the only arm that is ready",
+    "session": "by its session",
+    "draw": "drawn by weight",
+    "response": "which made the response that it goes on from",
+}
 
 
 def _arm(arm: ArmReceipt) -> str:

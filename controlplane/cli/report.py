@@ -9,7 +9,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from controlplane.cli.admin_client import Folder, Target, TokenFile, find, token_for
+from controlplane.cli.admin_client import Folder, Target, TokenFile, access_to, find
 from controlplane.cli.admin_command import Admin, AsJson, Refusal, Router, ask_admin, fail, print_json
 from controlplane.cli.events import seconds_of
 from controlplane.cli.status_view import terminal_width
@@ -67,8 +67,8 @@ def _report(router: Router, seconds: float) -> tuple[Report, str]:
     if target.url is None:
         return _of_folder(target, seconds)
     try:
-        token = token_for(target.url, router.token_file, target.runtime)
-        told, _ = ask_admin(target.url, token, f"/report?seconds={seconds:g}", Report, timeout=TIMEOUT)
+        access = access_to(target.url, router.token_file, target.runtime)
+        told, _ = ask_admin(target.url, access, f"/report?seconds={seconds:g}", Report, timeout=TIMEOUT)
     except Refusal:
         if not target.is_folder_meant:
             raise

@@ -20,6 +20,7 @@ BASE, NEW, ADAPTER = "org/base", "new", "sql-lora"
 MODELS = f"""
 [models]
 gpt = "{BASE}"
+whisper-1 = "{BASE}"
 later = "nobodys"
 
 [models.chat]
@@ -104,7 +105,7 @@ def worker(router: Router, model: str, session: str) -> str | None:
 
 def test_the_list_has_models_and_names(router: Router, api: openai.OpenAI) -> None:
     names = [model.id for model in api.models.list()]
-    assert names == [BASE, ADAPTER, NEW, "gpt", "chat", "tracks", "lora"]
+    assert names == [BASE, ADAPTER, NEW, "gpt", "whisper-1", "chat", "tracks", "lora"]
     for name in names:
         assert api.models.retrieve(name).id == name
     # As it is, too: the client above writes slashes as %2F.
@@ -127,6 +128,12 @@ def test_an_alias_is_answered_by_its_model(api: openai.OpenAI) -> None:
     )
     assert {chunk.model for chunk in stream} == {BASE}
     assert api.completions.create(model=ADAPTER, prompt="x", max_tokens=1).model == ADAPTER
+
+
+def test_a_form_names_a_model(api: openai.OpenAI) -> None:
+    assert api.audio.transcriptions.create(model="whisper-1", file=("a.wav", b"RIFF" * 100)).text
+    with pytest.raises(openai.NotFoundError):
+        api.audio.transcriptions.create(model="whisper-9", file=("a.wav", b"RIFF" * 100))
 
 
 def test_an_adapter_that_nobody_has_goes_to_a_worker_of_its_parent(router: Router, fleet: list[str]) -> None:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import random
 from typing import Any
 
+import httpx
+
+from dataplane.model_routes import Taken
 from dataplane.receipts import receipt
 from shared.model_rules import ModelArm, ModelRule
 from shared.receipt import ArmReceipt
 from shared.table import Worker
 from tests.unit.dataplane.forward_bench import Bench, Run, error_of, well, workers
-from tests.unit.dataplane.scripted_worker import ScriptedWorker
+from tests.unit.dataplane.scripted_worker import Asked, ScriptedWorker
 
 SPLIT = ModelRule(split=(ModelArm(to="m", weight=1), ModelArm(to="n", weight=1)))
+RNG = random.Random(1)
 STABLE, CANARY = {"track": "stable"}, {"track": "canary"}
 
 
@@ -83,6 +88,26 @@ def test_a_session_stays_on_its_arm(run: Run) -> None:
     run(test)
 
 
+def test_a_form_names_its_model_and_is_rewritten(run: Run) -> None:
+    async def test(bench: Bench) -> None:
+        sent = httpx.Request("POST", "http://a", data={"model": "whisper-1"}, files={"file": b"RIFF"})
+        headers = [(b"content-type", sent.headers["content-type"].encode())]
+        body = sent.read()
+        async with workers(well, well) as [m, n]:
+            serve(bench, (m.url, ("m",), {}), (n.url, ("org/w",), {}), models={"whisper-1": ModelRule(to="org/w")})
+            await bench.answer(body, headers=headers, path="/v1/audio/transcriptions")
+            assert bodies(n) == [body.replace(b"whisper-1", b"org/w")]
+            # A path that takes no form: nothing is looked for in it.
+            await bench.answer(body, headers=headers, path="/v1/completions")
+            assert body in (*bodies(m), *bodies(n))
+            answer = await bench.answer(
+                body.replace(b"whisper-1", b"whisper-9"), headers=headers, path="/v1/audio/translations"
+            )
+            assert (answer.status, error_of(answer)["code"]) == (404, "model_not_found")
+
+    run(test)
+
+
 def test_an_arm_is_a_group_of_workers(run: Run) -> None:
     async def test(bench: Bench) -> None:
         rule = ModelRule(split=(ModelArm(labels=STABLE, weight=1), ModelArm(labels=CANARY, weight=1)))
@@ -101,9 +126,7 @@ def test_an_arm_is_a_group_of_workers(run: Run) -> None:
             told = told_of(bench)
             assert told.arm.labels in (STABLE, CANARY)
             [attempt] = told.attempts
-            assert [left.reason for left in attempt.left_out] == [
-                "does not serve the model, or has not the labels of the arm"
-            ]
+            assert [left.reason for left in attempt.left_out] == ["has not the labels of the arm"]
 
     run(test)
 
@@ -120,6 +143,60 @@ def test_an_arm_that_nobody_is_ready_for_falls_to_the_others(run: Run) -> None:
     run(test)
 
 
+def test_a_request_leaves_an_arm_whose_worker_can_not_be_reached(run: Run) -> None:
+    async def test(bench: Bench) -> None:
+        async with workers(well, well) as [m, n]:
+            serve(bench, (m.url, ("m",), {}), (n.url, ("n",), {}), models={"chat": SPLIT}, retry_initial_backoff=0.0)
+            session = next(
+                [(b"x-session-id", b"%d" % number)]
+                for number in range(50)
+                if bench.fleet.view.routes["chat"].take({b"x-session-id": b"%d" % number}, (b"x-session-id",), RNG)
+                == Taken(bench.fleet.view.routes["chat"].arms[0], "session")
+            )
+            await m.stop()
+            for _ in range(2):
+                answer = await bench.answer(asking("chat"), headers=session)
+                assert answer.status == 200
+            assert bodies(n) == [asking("n")] * 2
+            # The second one knew of it.
+            assert bench.accounting.retries == {"connect-failed": 1}
+            assert bench.accounting.arm_requests == {("chat", "n", "2xx"): 2}
+            assert bench.accounting.spliced == {"model": 2}
+            assert told_of(bench).arm.to == "n"
+
+    run(test)
+
+
+def test_a_request_that_goes_on_from_a_response_takes_the_arm_that_made_it(run: Run) -> None:
+    async def test(bench: Bench) -> None:
+        async with workers(well, well) as [m, n]:
+            serve(bench, (m.url, ("m",), {}), (n.url, ("n",), {}), models={"chat": SPLIT})
+            for number, (model, one) in enumerate((("m", m), ("n", n)) * 4):
+                response = b"resp_%d" % number
+                bench.fleet.homes.note(response.decode(), "a" if one is m else "b")
+                body = asking("chat").replace(b'"x"', b'"x","previous_response_id":"%b"' % response)
+                await bench.answer(body, path="/v1/responses")
+                assert bodies(one)[-1] == body.replace(b'"chat"', b'"%b"' % model.encode())
+            assert (len(bodies(m)), len(bodies(n))) == (4, 4)
+            assert told_of(bench).arm.by == "response"
+
+    run(test)
+
+
+def test_a_busy_arm_is_not_left(run: Run) -> None:
+    async def busy(asked: Asked) -> None:
+        await asked.answer(status=503)
+
+    async def test(bench: Bench) -> None:
+        async with workers(busy, busy) as [m, n]:
+            serve(bench, (m.url, ("m",), {}), (n.url, ("n",), {}), models={"chat": SPLIT}, max_attempts=2)
+            answer = await bench.answer(asking("chat"))
+            assert answer.status == 503
+            assert sorted((len(bodies(m)), len(bodies(n)))) == [0, 2]
+
+    run(test)
+
+
 def test_nobody_ready_for_any_arm_is_503(run: Run) -> None:
     async def test(bench: Bench) -> None:
         async with workers(well) as [one]:
@@ -130,9 +207,7 @@ def test_nobody_ready_for_any_arm_is_503(run: Run) -> None:
             assert "`chat`" in error_of(answer)["message"]
             told = told_of(bench)
             assert (told.model, told.arm) == ("chat", None)
-            assert [left.reason for left in told.left_out] == [
-                "does not serve the model, or has not the labels of the arm"
-            ]
+            assert [left.reason for left in told.left_out] == ["does not serve the model"]
 
     run(test)
 

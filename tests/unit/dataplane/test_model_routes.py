@@ -32,15 +32,15 @@ def taken(one: Route, session: bytes | None = None, rng: random.Random | None = 
 
 
 def test_an_alias_has_one_arm() -> None:
-    arm = Arm("n", "m", "m", "m", 1.0, '"m"', route(ModelRule(to="m")).arms[0].seed)
+    arm = Arm("n", "m", "m", "m", 1.0, True, route(ModelRule(to="m")).arms[0].seed)
     assert route(ModelRule(to="m")).take({}, HEADERS, random.Random(1)) == (arm, "only")
-    assert route(ModelRule(to="m", rewrite=False)).arms[0].rewrite is None
+    assert route(ModelRule(to="m", rewrite=False)).arms[0].sent_as == "n"
 
 
 def test_arms_may_be_groups_of_the_models_own_workers() -> None:
     [stable, canary] = route(ModelRule(split=(ModelArm(labels={"t": "s"}), ModelArm(to="m", labels={"t": "c"})))).arms
-    assert (stable.served, stable.rewrite, stable.label) == (Subset("n", (("t", "s"),)), None, "t=s")
-    assert (canary.served, canary.rewrite, canary.label) == (Subset("m", (("t", "c"),)), '"m"', "m t=c")
+    assert (stable.served, stable.rewrite, stable.label) == (Subset("n", (("t", "s"),)), False, "t=s")
+    assert (canary.served, canary.rewrite, canary.label) == (Subset("m", (("t", "c"),)), True, "m t=c")
 
 
 def test_an_adapter_is_no_name_for_something_else() -> None:

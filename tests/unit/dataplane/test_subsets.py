@@ -99,7 +99,7 @@ def test_a_worker_that_has_not_told_its_models_may_serve_any() -> None:
     ("name", "status", "said"),
     [
         ("nope", 404, "The model `nope` does not exist. Models served here: base, alias, split, sql, to-sql."),
-        ("later", 503, "No worker that serves `later` is ready."),
+        ("later", 503, "No worker that serves `later` (which stands for `nobodys`) is ready."),
         ("down", 503, "No worker that serves `down` is ready."),
     ],
 )

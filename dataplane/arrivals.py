@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from dataplane.client import Client
 from dataplane.server import Transaction
+from dataplane.socket_client import SocketClient
 
 
 class Arrivals:
@@ -31,9 +32,9 @@ class Arrivals:
 
     def announce(self, transaction: Transaction) -> None:
         """Take a request from granian."""
-        client = Client(transaction)
+        client = SocketClient(transaction) if transaction.scope["type"] == "websocket" else Client(transaction)
         self._waiting[client] = None
-        if b"expect" in client.fields:
+        if client.is_socket or b"expect" in client.fields:
             # To ask for the body is to send "100 Continue": whether it is wanted must be known first.
             self._call(self._take, client)
         else:

@@ -242,14 +242,14 @@ class Attempts:
 
     def _send(self, slot: Slot, connection: UpstreamConnection) -> None:
         request = self._request
-        taker = self._leg.client
-        exchange = Exchange(taker, request.id, self._forwarder.loop, self._answer_begins, self._attempt_ended)
+        taker, loop = self._leg.client, self._forwarder.loop
+        exchange = request.exchange_type(taker, request.id, loop, self._answer_begins, self._attempt_ended)
         self.exchange = exchange
         self.is_sent = True
         if self._held is not None and self._held.expected:
             exchange.on_first_part = self._computed
         exchange.holds_preamble = self._leg.pool == "decode"
-        self._asks = request.may_ask_for_load and slot.asks_for_load(self._forwarder.loop.time())
+        self._asks = request.may_ask_for_load and slot.asks_for_load(loop.time())
         asking = ASKING if self._asks else b""
         if self._try is not None and self._try.span is not None:
             asking += self._try.span.line

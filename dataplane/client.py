@@ -62,6 +62,9 @@ class Client:
         "started",
     )
 
+    is_socket = False
+    """Whether a WebSocket is asked for."""
+
     def __init__(self, transaction: Transaction) -> None:
         scope = transaction.scope
         proto = transaction.proto

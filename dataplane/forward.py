@@ -20,6 +20,7 @@ from dataplane.request import Request
 from dataplane.request_lines import ended_lines, open_line
 from dataplane.retry import Attempt, RetryBudget, Step, backoff, denied, next_step
 from dataplane.slot import Slot
+from dataplane.socket_request import SocketRequest
 from dataplane.subsets import Served
 from dataplane.tracing.tracing import Tracing
 from shared.breaker import ProbeNewsKind
@@ -102,7 +103,8 @@ class Forwarder:
         """Take a request in; `to_first` asks the first worker that can take it instead of the policy's choice."""
         # As `request_id` below does it, without the call: this is done for each request.
         name = request_id(client.fields, self.fleet.view.request_id_headers, self.rng)
-        request = Request(self, client, name, to_first=to_first)
+        kind = SocketRequest if client.is_socket else Request
+        request = kind(self, client, name, to_first=to_first)
         self.accounting.accept()
         self.budget.request()
         self._requests[request] = None

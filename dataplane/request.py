@@ -19,10 +19,11 @@ from dataplane.accounting import AbortedBy
 from dataplane.attempts import Attempts
 from dataplane.client import Client
 from dataplane.client_rank import OWN_RANK, client_rank
-from dataplane.form import form_model
+from dataplane.exchange import Exchange
 from dataplane.leftovers import leave_behind
 from dataplane.leg import Message, WholeRequest
 from dataplane.load_header import may_ask
+from dataplane.model_elsewhere import ELSEWHERE, model_elsewhere
 from dataplane.model_routes import Taken
 from dataplane.pd.connectors import connector_of
 from dataplane.pd.eligible import can_be_disaggregated
@@ -63,6 +64,8 @@ _NOTHING: Mapping[type[Policy], object] = MappingProxyType({})
 
 class Request(WholeRequest):
     """One request on its way. It is the `RequestView` of the policies, and the `Leg` of attempts at all of it."""
+
+    exchange_type: type[Exchange] = Exchange
 
     __slots__ = (
         "_attempts",
@@ -154,8 +157,8 @@ class Request(WholeRequest):
                 self.rank = client_rank(client.headers, view.ranks, refused=settings.refuse_client_rank)
             found = peek(body)
             self.model = self.served = found.model
-            if found.model is None and client.route.model == "form":
-                self.model = self.served = form_model(body, client.fields)
+            if client.route.model in ELSEWHERE:
+                self.model = self.served = model_elsewhere(client, body)
             if client.key is not None:
                 client.key.admit(self.model, client.method)
             if found.hands_over and not settings.trust_kv_transfer_params:

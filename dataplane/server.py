@@ -14,7 +14,9 @@ What we rely on in granian's ASGI implementation, each held by `tests/integratio
    NO_ERROR in the middle of its body looks as if the body had ended; the leaving follows. An answer that was cut off
    is a reset stream.
 7. A client on HTTP/1.1 that has sent more than its request is seen to leave only when something is sent to it.
-8. A descriptor that it is given to listen on is its own, and closed with the server. When another socket is put in its
+8. A handshake for a WebSocket is announced as a request of its own type, whatever its path. Messages come and go
+   whole, of 16 MiB at most; pings are answered by itself; of sends that are under way together any may be the first.
+9. A descriptor that it is given to listen on is its own, and closed with the server. When another socket is put in its
    place, clients come from that one, and those that had come go on.
 
 granian runs an ASGI application as one task per request. A request here is a state machine moved by
@@ -165,7 +167,7 @@ class _Server(Server):
         super().__init__(
             announce,
             interface=Interfaces.ASGINL,
-            websockets=False,
+            websockets=True,
             backpressure=connections,
             http2_settings=HTTP2Settings(max_headers_size=_BUFFER_SIZE),
             http1_settings=HTTP1Settings(header_read_timeout=_HEADER_READ_TIMEOUT_MS, max_buffer_size=_BUFFER_SIZE),

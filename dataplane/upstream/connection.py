@@ -12,13 +12,14 @@ import os
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
+from http import HTTPStatus
 from typing import cast
 
 import httptools
 
 from dataplane.upstream.framing import LONG_HEAD, LONG_PAUSE, MAX_HEAD, NotUnderstoodError, check_head, size_of
 from dataplane.upstream.head import HOP_BY_HOP, connection_tokens
-from dataplane.upstream.sink import Nobody, ResponseSink
+from dataplane.upstream.sink import Nobody, Parser, ResponseSink, SwitchingSink
 from shared.tls import explain
 
 # A chunk is passed on whole; one larger than this is passed on in pieces, so that a worker's huge chunk
@@ -26,6 +27,7 @@ from shared.tls import explain
 _MAX_HELD_CHUNK = 64 * 1024
 
 _END_OF_HEAD = b"\r\n\r\n"
+SWITCHING = HTTPStatus.SWITCHING_PROTOCOLS.value
 
 _LAST_READ = 64 * 1024
 
@@ -73,6 +75,8 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         "answering",
         "closed",
         "idle_since",
+        "is_full",
+        "on_room",
         "transport",
         "used",
     )
@@ -87,8 +91,10 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         self.used = False
         self._paused = False
         self.idle_since = 0.0
+        self.is_full = False
+        self.on_room: Callable[[], None] | None = None
         self._sink: ResponseSink | None = None
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser: Parser = httptools.HttpResponseParser(self)
         self._reset()
 
     def _reset(self) -> None:
@@ -148,6 +154,16 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         self.closed = True
         self.transport.abort()
 
+    def close(self) -> None:
+        """Close once all is sent that was written, and say nothing more to the sink."""
+        self._sink = None
+        self.closed = True
+        self.transport.close()
+
+    def alive(self) -> None:
+        """Know that what came was understood: nothing adds up."""
+        self._bodiless = 0
+
     # --- asyncio.BufferedProtocol ------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -177,8 +193,8 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         self._bodiless += len(data)
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._break("switched protocols, which was not asked for")
+        except httptools.HttpParserUpgrade as upgrade:
+            self._switched(data[upgrade.args[0] :])
             return
         except httptools.HttpParserError as error:
             if not self._complete:
@@ -193,6 +209,27 @@ class UpstreamConnection(asyncio.BufferedProtocol):
             self._finish()
         elif self._bodiless > MAX_HEAD:
             self._break(LONG_PAUSE if self._head_done else LONG_HEAD)
+
+    def _switched(self, rest: bytes | memoryview) -> None:
+        """Have another protocol's bytes go to who asked for it; it is the parser from now on."""
+        if not isinstance(self._sink, SwitchingSink) or self._parser.get_status_code() != SWITCHING:
+            self._break("switched protocols, which was not asked for")
+            return
+        self._complete = False
+        self._parser = self._sink.on_switched(self._headers)
+        if len(rest) and self._sink is not None:
+            self.data_received(rest)
+
+    def pause_writing(self) -> None:
+        """Know that the worker does not take what is written as fast as it comes."""
+        self.is_full = True
+
+    def resume_writing(self) -> None:
+        """Know that it has caught up."""
+        self.is_full = False
+        on_room, self.on_room = self.on_room, None
+        if on_room is not None:
+            on_room()
 
     def eof_received(self) -> None:
         """Know that the worker sends nothing more; the transport closes."""
@@ -260,6 +297,8 @@ class UpstreamConnection(asyncio.BufferedProtocol):
             return
         status = self._parser.get_status_code()
         headers = self._headers
+        if status == SWITCHING and isinstance(self._sink, SwitchingSink):
+            return
         framed = self._chunked or bool(self._length)
         check_head(status, self._parser.get_http_version(), headers, chunked=self._chunked, framed=framed)
         if status < 200:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 
 class ResponseSink(Protocol):
@@ -19,6 +19,36 @@ class ResponseSink(Protocol):
 
     def on_broken(self, reason: str) -> None:
         """Know that the answer will not be completed; `reason` ends the sentence "the worker's answer ..."."""
+
+
+@runtime_checkable
+class SwitchingSink(ResponseSink, Protocol):
+    """One that asked for another protocol."""
+
+    def on_switched(self, headers: list[tuple[bytes, bytes]]) -> Any:
+        """Know that the worker agreed; return what takes the bytes from now on (`feed_data`).
+
+        The connection is the sink's until it ends, by `on_broken` or by the sink itself.
+        """
+
+
+class Parser(Protocol):
+    """What a connection's bytes go to."""
+
+    def feed_data(self, data: bytes | memoryview) -> None:
+        """Take bytes; they are somebody else's after the call."""
+
+    def get_status_code(self) -> int:
+        """The answer's status."""
+        ...
+
+    def get_http_version(self) -> str:
+        """The answer's version, as `1.1`."""
+        ...
+
+    def should_keep_alive(self) -> bool:
+        """Whether the connection may be used again."""
+        ...
 
 
 class Nobody:

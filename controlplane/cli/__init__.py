@@ -39,7 +39,7 @@ _COMMANDS = {
     "events": _Command("controlplane.cli.events", "Show what changed in the fleet, and why."),
     "report": _Command("controlplane.cli.report", "Show what a router did over minutes, hours or days."),
     "explain": _Command("controlplane.cli.explain", "Show why a request went where it went."),
-    "keys": _Command("controlplane.cli.keys", "Make and show keys: of clients, of other hosts' planes, of workers."),
+    "keys": _Command("controlplane.cli.keys", "Make and show keys of clients, planes elsewhere and workers."),
     "plane": _Command("controlplane.cli.plane", "Run planes of a router whose control plane is on another host."),
     "register": _Command("controlplane.cli.register", "Announce an engine to routers, from beside it."),
     "config": _Command("controlplane.cli.config", "Show, check and compare configurations; change a running router's."),
@@ -98,8 +98,9 @@ def run(argv: Sequence[str]) -> int:
     except UsageProblem as error:
         return _fail(str(error))
     except typer.TyperException as error:
-        message = error.format_message()
-        return _fail(message[:1].lower() + message[1:])
+        from controlplane.cli.usage_text import usage_text
+
+        return _fail(usage_text(error))
     return result if isinstance(result, int) else 0
 
 

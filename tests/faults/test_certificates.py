@@ -1,4 +1,4 @@
-"""G-TLS-1: certificates of the router's own ports are replaced under load, and no request fails."""
+"""G-CERT-1: certificates of the router's own ports are replaced under load, and no request fails."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def all_meet(port: int, papers: Papers) -> bool:
 
 
 @pytest.mark.parametrize("times", TIMES)
-def test_g_tls_1_certificates_are_replaced_under_load(router: Router, papers: Papers, times: int) -> None:
+def test_g_cert_1_certificates_are_replaced_under_load(router: Router, papers: Papers, times: int) -> None:
     assert router.output.startswith(f"ready: https://127.0.0.1:{router.port} ")
     with HardClients(router.port, kept=4, new=2, streams=2, tls=papers.context()) as load:
         eventually(lambda: min(load.answered.values()) > 2, "every kind of client to be answered")

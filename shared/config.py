@@ -258,6 +258,8 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     access_log: str = "errors"
     # Prompts are the users' own.
     log_prompts: bool = False
+    # Off: the terminal's last line is its own business, and most routers have no terminal.
+    console: bool = False
     # None: nobody is told of requests' spans.
     otlp_traces_endpoint: str | None = None
     # vllm-router's; planes limit by themselves how many traces they begin.

@@ -22,6 +22,7 @@ _CONTROL_PLANE = frozenset(
     {
         "admin_token_file",
         *ADMIN_TLS_FILES,
+        "console",
         "hung_plane_secs",
         "vllm_discovery_address",
         "discovery_allow",

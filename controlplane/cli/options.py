@@ -341,6 +341,7 @@ HELP: dict[str, tuple[str, str]] = {
         "off|errors|all",
         "A line for each request that failed, or for all; at log level debug, errors is all. docs/logs.md.",
     ),
+    "console": ("", "In a terminal, show below the log how the router does, in a line of its own."),
     "log_prompts": (
         "",
         "Show the beginning of requests' bodies in these lines, with the prompts.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -155,6 +156,7 @@ def start(
     log_dir: Annotated[Text, option("log_dir")] = None,
     access_log: Annotated[Text, option("access_log")] = None,
     log_prompts: Annotated[Text, option("log_prompts")] = None,
+    console: Annotated[Text, option("console")] = None,
     otlp_traces_endpoint: Annotated[Text, option("otlp_traces_endpoint")] = None,
     otel_sampling_ratio: Annotated[Text, option("otel_sampling_ratio")] = None,
     watch_config: Annotated[Text, option("watch_config")] = None,
@@ -241,12 +243,13 @@ def run(config: StartConfig, sources: Sources, key: str | None = None) -> int:
 
         from setproctitle import setproctitle
 
+        from controlplane.console.console import console
         from controlplane.events.recorder import recorded_events
         from controlplane.supervisor import Supervisor
 
         setproctitle("routerctl: supervisor")
         configure_logging("supervisor", config.log_level, log_format=config.log_format, folder=config.log_dir)
-        with recorded_events(runtime, "supervisor"):
+        with recorded_events(runtime, "supervisor"), console(runtime) if config.console else nullcontext():
             return asyncio.run(Supervisor(config, runtime, spawner, opening).run(early))
 
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.integration.routers import PATIENCE
+from tests.integration.routers import PATIENCE, eventually
 
 _PARTS = re.compile(rb"\x1b\[(\d+);1H|\x1b\[[0-9;?]*[A-Za-z]|\x1b[()>=78].?")
 
@@ -67,6 +67,15 @@ class Terminal:
             assert time.monotonic() < deadline, f"waited in vain for {text!r}:\n{screen}"
             assert self.process.poll() is None, screen
         return screen
+
+    def until_raw(self, data: bytes) -> None:
+        """Wait until these bytes have come."""
+
+        def has_come() -> bool:
+            self.read()
+            return data in self.raw
+
+        eventually(has_come, repr(data))
 
     def _draw(self) -> None:
         # Frames say for each line where it goes: no more of a terminal is needed to read them.

@@ -116,7 +116,7 @@
   same("too much to compare", diff("a\n".repeat(900) + "x", "b\n".repeat(900) + "y").length, 1802);
 
   const chart = await load("chart");
-  same("a line with a gap", chart.path([0, 5, 10, 15], [0, 1, null, 2], [0, 15], 2), "M0.0 72.0L106.7 36.0M320.0 0.0");
+  same("a line with a gap", chart.path([0, 5, 10, 15], [0, 1, null, 2], [0, 15], 2), "M0.0 72.0h0L106.7 36.0M320.0 0.0h0");
   same("the last known", [chart.last([1, null]), chart.last([null]), chart.most([[1, null], [3]])], [1, null, 3]);
 
   const requests = await load("requests");

@@ -11,6 +11,7 @@ import termios
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
@@ -27,6 +28,20 @@ def stream(client: httpx.Client) -> None:
     request = {"model": "sim-model", "prompt": "a b c", "max_tokens": 4, "stream": True, "stream_options": usage}
     answer = client.post("/v1/completions", json=request)
     assert answer.status_code == 200, answer.text
+
+
+def test_who_follows_the_fleet_is_told_of_a_change(router: Router, fleet: list[str]) -> None:
+    url = f"http://127.0.0.1:{router.admin_port}"
+    worker = f"{url}/workers/{quote(fleet[0], safe='')}"
+    with httpx.stream("GET", f"{url}/live", trust_env=False, timeout=PATIENCE) as answer:
+        steps = (json.loads(line[6:]) for line in answer.iter_lines() if line.startswith('data: {"at"'))
+        first = next(steps)
+        assert first["full"]
+        assert {key for key in first["records"] if key.startswith("worker:")} == {f"worker:{url}" for url in fleet}
+        httpx.post(f"{worker}/drain", trust_env=False, timeout=PATIENCE).raise_for_status()
+        told = (step["records"].get(f"worker:{fleet[0]}") for step in steps)
+        assert any(record and record["worker"]["state"] == "draining" for record in told)
+    httpx.post(f"{worker}/undrain", trust_env=False, timeout=PATIENCE).raise_for_status()
 
 
 def test_rates_and_times_come_with_requests(router: Router, client: httpx.Client, fleet: list[str]) -> None:

@@ -17,7 +17,8 @@ export function path(times, values, [from, to], most) {
     }
     const x = ((times[at] - from) / Math.max(1, to - from)) * WIDTH;
     const y = HEIGHT - (Math.min(value, most) / most) * HEIGHT;
-    drawn += `${isOpen ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`;
+    // A stretch of no length shows a value that stands alone.
+    drawn += isOpen ? `L${x.toFixed(1)} ${y.toFixed(1)}` : `M${x.toFixed(1)} ${y.toFixed(1)}h0`;
     isOpen = true;
   });
   return drawn;

@@ -138,7 +138,7 @@ export function attention(state) {
   const workers = [...state.workers.values()];
   const by = (word) => workers.filter((worker) => condition(worker).word === word);
   const ready = workers.filter((worker) => condition(worker).tone === "ok");
-  if (state.router && !workers.length) say("info", "There are no workers yet.", "");
+  if (state.router && !workers.length) say("info", "There are no workers yet: requests are answered 503 until one is added or registers.", "");
   else if (state.router && !ready.length) say("bad", "No worker is ready: requests are answered 503.", "");
   for (const word of ["unhealthy", "ejected", "breaker open", "breaker half-open"]) {
     const those = by(word);

@@ -71,7 +71,7 @@ function drawings({ times, figures }) {
   const line = (name, tone, values) => ({ name, tone, values });
   return [
     chart("In flight", times, [line("", "run", figures.inflight)], count),
-    chart("In the engine", times, [line("running", "run", figures.running), line("waiting", "wait", figures.waiting)], count),
+    chart("Engine", times, [line("running", "run", figures.running), line("waiting", "wait", figures.waiting)], count),
     chart("KV cache", times, [line("", "kv", figures.kv_usage)], share, 1),
     chart("Requests/s", times, [line("", "run", figures.requests)], rate),
     chart("First byte, p50", times, [line("", "kv", figures.first_byte)], duration),

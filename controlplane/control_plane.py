@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from controlplane.admission.lender import Lender
 from controlplane.breaker import Breakers, Transition
 from controlplane.breaker_clock import turn_breakers
 from controlplane.change_log import log_change
@@ -95,7 +96,7 @@ class ControlPlane:
         self._loads = Loads()
         self._registry = Registry(HealthRules.of(config))
         now = clock.monotonic()
-        alive = {record.identity.id for record in living_planes(runtime)}
+        alive = {record.identity.id: record.identity for record in living_planes(runtime)}
         self._planes.expect(alive, now)
         self._publication = Publication(epoch, config.settings())
         self._membership = Membership(
@@ -112,6 +113,7 @@ class ControlPlane:
         self._ejections = Ejections(OutlierRules.of(config))
         self._ledger = Ledger(runtime, self._planes, self._publication, self._breakers, self._ejections, clock)
         self._ledger.take_over(alive)
+        self._lender = Lender(epoch, alive, self._planes, clock, self.is_dead)
         if earlier_table is not None:
             self._registry.restore(earlier_table, now=now)
             self._breakers.restore(earlier_table.workers.values(), now=now, wall=clock.wall())
@@ -156,6 +158,7 @@ class ControlPlane:
             self._clock,
             self._remote,
             self._kv.pages,
+            self._lender,
         )
         if not self._registry.members() and not self._config.takes_registrations:
             log.warning(
@@ -164,15 +167,13 @@ class ControlPlane:
             )
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(publisher.run()), group.create_task(self._writer.run())]
+                self.published(self._publication.table)
                 turning = turn_breakers(self._breakers, self._breaker_moved, self._planes, self._clock)
-                tasks.append(group.create_task(turning))
-                tasks.append(group.create_task(self._ejector.run()))
-                tasks.append(group.create_task(watch_pairs(self._planes, self._clock)))
-                self._writer.note(self._publication.table)
-                tasks += map(group.create_task, (self._ledger.run(), self._membership.run(), self.configuration.run()))
-                tasks.append(group.create_task(self._watch_workers(context, publisher)))
-                tasks.append(group.create_task(self._client_keys.run(publisher.changed)))
+                tending = (turning, self._ejector.run(), watch_pairs(self._planes, self._clock))
+                keeping = (self._writer.run(), self._ledger.run(), self._membership.run(), self.configuration.run())
+                looking = (self._watch_workers(context, publisher), self._client_keys.run(publisher.changed))
+                telling = (publisher.run(), self._lender.run(publisher))
+                tasks = [group.create_task(one) for one in (*telling, *tending, *keeping, *looking)]
                 await stop.wait()
                 for task in tasks:
                     task.cancel()
@@ -194,6 +195,7 @@ class ControlPlane:
     def published(self, table: RoutingTable) -> None:
         """Keep a published table on disk."""
         self._writer.note(table)
+        self._lender.use(table.settings)
 
     def evidence(self, evidence: Evidence) -> None:
         """Count a failure against its worker; have a worker looked at that a plane could not reach."""
@@ -397,6 +399,7 @@ class ControlPlane:
             kv=self._kv,
             discovery=self._discovery,
             ledger=self._ledger,
+            lender=self._lender,
         )
         await serve(parts, self._config, is_first_start=self._is_first_start)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from controlplane.admin import admin_application, prometheus_application
 from controlplane.admin_planes import restart_through
 from controlplane.admin_token import TokenFile
+from controlplane.admission.lender import Lender
 from controlplane.cache_flush import Flushed
 from controlplane.certificates import Certificates
 from controlplane.configuration import Configuration
@@ -54,6 +55,7 @@ class Parts:
     kv: KvIndex
     discovery: Discovery
     ledger: Ledger
+    lender: Lender
     flush_caches: Callable[[], Awaitable[Flushed]]
 
 
@@ -69,6 +71,7 @@ async def serve(parts: Parts, config: StartConfig, *, is_first_start: bool) -> N
         parts.remote,
         parts.kv,
         parts.discovery,
+        parts.lender,
         compat=config.metrics_compat,
     )
     restart = restart_through(parts.context, parts.runtime, config.data_planes)

@@ -16,6 +16,8 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from controlplane.admission.lender import Lender
+from controlplane.admission.metrics import limit_metrics
 from controlplane.compat_metrics import compat_metrics
 from controlplane.discovery.discovery import Discovery
 from controlplane.discovery.metrics import discovery_metrics
@@ -56,6 +58,7 @@ class RouterCollector(Collector):
         remote: Tally | None = None,
         kv: KvIndex | None = None,
         discovery: Discovery | None = None,
+        lender: Lender | None = None,
         *,
         compat: bool = False,
     ) -> None:
@@ -70,6 +73,7 @@ class RouterCollector(Collector):
         self._remote = remote
         self._kv = kv
         self._discovery = discovery
+        self._lender = lender
         self._compat = compat
 
     def collect(self) -> Iterator[Metric]:
@@ -93,6 +97,8 @@ class RouterCollector(Collector):
             yield from kv_metrics(self._kv.events)
         if self._discovery is not None and self._discovery.service is not None:
             yield from discovery_metrics(self._discovery.service, self._clock.monotonic())
+        if self._lender is not None:
+            yield from limit_metrics(self._lender, self._clock.monotonic())
 
 
 def _counters(totals: Totals, table: RoutingTable) -> Iterator[Metric]:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
+from controlplane.admission.lender import Lender
 from controlplane.events.event import about_plane
 from controlplane.loads import Loads
 from controlplane.namesakes import namesakes
@@ -21,6 +22,7 @@ from controlplane.planes import MAX_NACK, Plane, Planes
 from controlplane.publication import Publication
 from shared.clock import Clock
 from shared.kv_messages import KvPage, KvRequest, KvStanding, KvUpdate
+from shared.leases import Lease, LeaseGrant, LeaseReport
 from shared.messages import (
     HEARTBEAT_INTERVAL,
     TOPIC_HEARTBEAT,
@@ -130,11 +132,16 @@ class Publisher:
         clock: Clock,
         remote: RemotePort | None = None,
         kv_pages: Callable[[KvRequest], Iterable[KvPage]] = lambda _: (),
+        lender: Lender | None = None,
     ) -> None:
-        """`remote` leads to planes on other hosts, if there may be any; `kv_pages` tells what an engine holds."""
+        """`remote` leads to planes on other hosts, if there may be any; `kv_pages` tells what an engine holds.
+
+        `lender` is told what planes hold of the limits.
+        """
         self.malformed = 0
         self.ports_settled = False
         self._kv_pages = kv_pages
+        self._lender = lender
         self._remote = remote
         self._elsewhere = 0
         self._namesakes: frozenset[str] = frozenset()
@@ -175,6 +182,10 @@ class Publisher:
     def tell(self, message: KvUpdate | KvStanding) -> None:
         """Publish what is known of the KV caches."""
         self._publish(TOPIC_KV, message)
+
+    def grant(self, plane: str, number: int, answers: int, leases: dict[str, Lease]) -> None:
+        """Tell a plane what it may use of the limits."""
+        self._tell(plane, LeaseGrant(self._publication.table.stamp, number, answers, leases))
 
     def publish(self) -> tuple[int, int]:
         """Publish what has changed, now. Returns the order of the table that holds it."""
@@ -331,6 +342,10 @@ class Publisher:
             case ProbeNews():
                 self._planes.hear(message.plane, now)
                 self._source.probe(message)
+            case LeaseReport():
+                self._planes.hear(message.plane, now)
+                if self._lender is not None:
+                    self._lender.heard(message)
             case CounterReport():
                 self._planes.counters(message, now)
             case Goodbye():
@@ -340,6 +355,8 @@ class Publisher:
     def _tell_gone(self, plane: Plane) -> None:
         """Tell the others that a plane has nothing in flight any more."""
         self._source.gone()
+        if self._lender is not None:
+            self._lender.gone(plane.identity)
         stamp = self._publication.table.stamp
         self._publish(TOPIC_INFLIGHT, PlaneInflight(stamp, plane.identity.id, plane.inflight_seq + 1, {}, {}))
 

@@ -85,6 +85,7 @@ class Accounting:
         self.token_gap: dict[str, Histogram] = {}
         self.stream_pause: dict[str, Histogram] = {}
         self.legs: dict[str, Histogram] = {}
+        self.queue_wait: dict[str, Histogram] = {}
         self.connect = Histogram(catalog.CONNECT.buckets)
         self._timings: dict[str, Timings] = {}
         self._models: dict[str | None, str] = {None: ""}
@@ -192,6 +193,10 @@ class Accounting:
                 histogram = self.arm_duration[key] = Histogram(catalog.ARM_DURATION.buckets)
             histogram.observe(duration)
 
+    def waited(self, model: str | None, seconds: float) -> None:
+        """Count a request that waited for its turn, and got it."""
+        _of(self.queue_wait, self.model_label(model), catalog.QUEUE_WAIT).observe(seconds)
+
     def leg(self, name: str, seconds: float) -> None:
         """Count one half of a disaggregated request."""
         _of(self.legs, name, catalog.LEG).observe(seconds)
@@ -286,6 +291,7 @@ class Accounting:
             (catalog.TOKEN_GAP, self.token_gap),
             (catalog.STREAM_PAUSE, self.stream_pause),
             (catalog.LEG, self.legs),
+            (catalog.QUEUE_WAIT, self.queue_wait),
         ):
             for label, histogram in family.items():
                 yield HistogramSeries(metric.name, (label,), tuple(histogram.counts), histogram.sum)

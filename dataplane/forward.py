@@ -10,6 +10,7 @@ from itertools import islice
 from dataplane.access_lines import Ended, level_of
 from dataplane.access_log import AccessLog
 from dataplane.accounting import Accounting
+from dataplane.admission.admission import Admission
 from dataplane.client import Client
 from dataplane.failure_log import FailureLog
 from dataplane.fleet import Fleet
@@ -27,6 +28,7 @@ from shared.breaker import ProbeNewsKind
 from shared.errors import RouterError
 from shared.messages import EvidenceKind
 from shared.request_lines import RequestLines
+from shared.table import RoutingTable
 
 ReportEvidence = Callable[[str, int, EvidenceKind, int, bool, int], None]
 """Worker, epoch, what was seen, requests since the last such report, whether the plane's breaker opened, status."""
@@ -86,6 +88,14 @@ class Forwarder:
         self.receipts = Receipts(fleet.view.settings.receipts)
         self.access = access or AccessLog(self.loop)
         self.tracing = tracing or Tracing(rng, self.loop.time)
+        self.limits = Admission(self.loop, accounting.waited)
+        # What a request has to ask before it goes on; None where there is no limit.
+        self.admission: Admission | None = None
+
+    def follow(self, table: RoutingTable) -> None:
+        """Go by a table that the fleet has adopted."""
+        self.admission = self.limits if self.limits.use(table) else None
+        self.reroute()
 
     def drain(self, *, ready: bool) -> None:
         """From now on each answer is its connection's last: the plane is about to stop.
@@ -94,6 +104,7 @@ class Forwarder:
         """
         self.draining = True
         self.ready = ready
+        self.limits.drain()
         for request in self._requests:
             if request.client.has_promised:
                 self.unannounced.add(request)
@@ -196,6 +207,7 @@ class Forwarder:
                 "",
                 None,
                 None if client.key is None else client.key.name,
+                None,
             )
             access.note(Ended(level, row, error.message, client.told_address))
 

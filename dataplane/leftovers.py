@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from dataplane.access_lines import MOST_PROMPT, Ended, level_of
 from dataplane.accounting import AbortedBy
+from dataplane.admission.gate import Ticket
 from dataplane.exchange import Exchange
-from dataplane.receipts import Try
+from dataplane.receipts import Try, Waited
 from dataplane.response_homes import FAMILY as RESPONSES
 from dataplane.usage import Usage, usage_of
 from shared.errors import RouterError
@@ -75,7 +76,9 @@ def leave_behind(
     if client.key is not None:
         key = client.key.name
         accounting.used_by_key(key, status, usage)
-    row = keep(request.id, method, client.path, named, times, outcome, status, view, tries, name, taken, key)
+    waited = _waited(request.ticket, now) if request.ticket is not None else None
+    more = (name, taken, key, waited)
+    row = keep(request.id, method, client.path, named, times, outcome, status, view, tries, *more)
     access = forwarder.access
     level = access.success if ended is None and status < 400 else level_of(outcome, status, access.success)
     if level >= access.least:
@@ -85,6 +88,12 @@ def leave_behind(
     if trace is not None:
         cause = _cause_of(ended, tries, is_unreadable=is_unreadable)
         forwarder.tracing.note(Ended(level, row, cause, client.told_address, usage), trace)
+
+
+def _waited(ticket: Ticket, now: float) -> Waited | None:
+    if ticket.position is None:
+        return None
+    return Waited(ticket.position, ticket.expected, (ticket.went or now) - ticket.since)
 
 
 def _account_for_answer(forwarder: Forwarder, exchange: Exchange, arrived: float, model: str) -> Usage | None:

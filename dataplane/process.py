@@ -18,6 +18,7 @@ import zmq.asyncio
 
 from dataplane.access_log import AccessLog
 from dataplane.accounting import Accounting
+from dataplane.admission.reporting import report_leases
 from dataplane.app import PlaneApplication
 from dataplane.arrivals import Arrivals
 from dataplane.client_connections import ClientConnections
@@ -43,6 +44,7 @@ from dataplane.tracing.tracing import Telling, Tracing
 from shared import catalog
 from shared.clock import SystemClock
 from shared.config import StartConfig, plane_fingerprint
+from shared.leases import LeaseGrant
 from shared.log_output import LogOutput
 from shared.logs import configure_logging, set_level
 from shared.messages import FleetAnswer, PlaneStatus
@@ -120,6 +122,7 @@ class Plane:
             receipt=self._receipt,
             request_lines=self._request_lines,
             refuse_settings=self._fleet.refuse_settings,
+            on_grant=self._take_grant,
         )
         self._commands = FleetCommands(self._subscriber.send_command)
         self._forwarder = Forwarder(
@@ -155,11 +158,14 @@ class Plane:
         self._fleet.adopt(table)
         self._gate.use(settings)
         self._accounting.know_keys(key.name for key in settings.client_keys or ())
-        self._forwarder.reroute()
+        self._forwarder.follow(table)
         self._first_table.set()
 
     def _tell_traces(self, endpoint: str) -> Telling:
         return Exporter(endpoint_url(endpoint), f"plane {self._identity.label}", time.time() - self._fleet.now())
+
+    def _take_grant(self, grant: LeaseGrant) -> None:
+        self._forwarder.limits.take(grant)
 
     def _take_fleet_answer(self, answer: FleetAnswer) -> None:
         self._commands.take(answer)
@@ -275,6 +281,7 @@ class Plane:
                     background.create_task(status.run()),
                     background.create_task(self._housekeeping(placement)),
                     background.create_task(self._clients.run()),
+                    background.create_task(report_leases(self._forwarder.limits, self._subscriber, self._identity)),
                 ]
                 if self._remote is not None:
                     tasks.append(background.create_task(self._remote.run()))

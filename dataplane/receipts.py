@@ -25,7 +25,7 @@ from dataplane.slot import Slot
 from dataplane.subsets import Served, Subset
 from dataplane.tracing.context import AttemptSpan
 from shared.errors import OWN_HEADERS, WORKER_HEADER
-from shared.receipt import ArmReceipt, AttemptReceipt, ChoiceReceipt, LeftOut, LoadReceipt, Receipt
+from shared.receipt import ArmReceipt, AttemptReceipt, ChoiceReceipt, LeftOut, LoadReceipt, QueueReceipt, Receipt
 from shared.table import Role, Stamp, Worker
 
 DETAILED_PER_SECOND = 50
@@ -81,6 +81,17 @@ Times = tuple[float, float, float]
 """When a request arrived, its answer's first byte came (0: never) and it ended: the loop's time in seconds."""
 
 
+class Waited(NamedTuple):
+    """How a request waited for its turn: behind how many, how long that was thought to take and did, in seconds.
+
+    `expected` is None where nothing was known. `took` lasts until the request went on, or ended.
+    """
+
+    position: int
+    expected: float | None
+    took: float
+
+
 class Record(NamedTuple):
     """A request that has ended. `view` is there when none of its workers could take the request.
 
@@ -101,6 +112,7 @@ class Record(NamedTuple):
     trace: str
     arm: Taken | None
     key: str | None
+    waited: Waited | None = None
 
     @property
     def served(self) -> Served | None:
@@ -123,6 +135,7 @@ Row = tuple[
     str,
     Taken | None,
     str | None,
+    Waited | None,
 ]
 """The fields of `Record`, in their order; the last is the trace's id, empty for none."""
 _NOBODY = frozenset({"rejected no_worker_available", "rejected model_not_found"})
@@ -174,6 +187,7 @@ class Receipts:
         trace: str = "",
         arm: Taken | None = None,
         key: str | None = None,
+        waited: Waited | None = None,
     ) -> Row:
         """Remember a request that has ended under `view`; return what is remembered. `key` is a client key's name."""
         is_nobody = not tries and outcome in _NOBODY
@@ -195,6 +209,7 @@ class Receipts:
             trace,
             arm,
             key,
+            waited,
         )
         self._last.append(row)
         if outcome != "answered" or status >= 500 or (len(tries) > 1 and any(one.failed for one in tries)):
@@ -257,6 +272,7 @@ def receipt(record: Record, *, plane: str, arrived: float) -> Receipt:
         arm=_arm(record.arm) if record.arm is not None else None,
         key=record.key,
         first_byte=first_byte - began if first_byte else None,
+        queue=QueueReceipt(**record.waited._asdict()) if record.waited is not None else None,
         attempts=tuple(_attempt(one, record, record.tries[:number]) for number, one in enumerate(record.tries)),
         left_out=tuple(_left_out(view, record.served, frozenset(), (), {})) if view is not None else (),
     )

@@ -1,6 +1,6 @@
 """One request, from its body to its account: a state machine that callbacks move.
 
-    receiving -> attempts (attempts.py) -> ended
+    receiving [-> queued (admission/)] -> attempts (attempts.py) -> ended
 
 From every phase it can go to `ended` at once, because the client left, time is up, or the plane ends:
 `Request.interrupt`. However it ends, it ends in `Request._end`, the one place that gives back what the
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 from dataplane import client_keys
 from dataplane.accounting import AbortedBy
+from dataplane.admission.gate import State, Ticket
 from dataplane.attempts import Attempts
 from dataplane.client import Client
 from dataplane.client_rank import OWN_RANK, client_rank
@@ -84,6 +85,7 @@ class Request(WholeRequest):
         "prepared",
         "rank",
         "served",
+        "ticket",
         "to_first",
         "trace",
         "wanted",
@@ -112,6 +114,7 @@ class Request(WholeRequest):
         self.served: Served | None = None
         self.arm: Taken | None = None
         self.trace = forwarder.tracing.begin(client.fields) if forwarder.tracing.is_on else None
+        self.ticket: Ticket | None = None
 
     # --- what a policy sees ----------------------------------------------------------------------------
 
@@ -174,19 +177,34 @@ class Request(WholeRequest):
             if view.routes:
                 take_arm(self._forwarder, view, self)
             self.may_ask_for_load = settings.load_header and may_ask(client.route, client.fields)
-            attempts = self._attempts = self._attempts_in(view)
-            preparing = None
-            if view.prepares:
-                preparing = prepare(view, self, disaggregated=isinstance(attempts, Disaggregated))
-            if preparing is None:
-                attempts.next()
-            else:
-                preparing.done.add_done_callback(lambda _: self._was_prepared(preparing))
+            admission = self._forwarder.admission
+            if admission is None or self.to_first or client.method != "POST" or admission.enter(self):
+                self._dispatch(view)
             self._forwarder.watch_soon(self)
         except RouterError as error:
             self.refuse(error)
         except Exception:
             self._failed()
+
+    def admitted(self) -> None:
+        """Go on: the request has waited for its turn."""
+        try:
+            self._dispatch(self._forwarder.fleet.view)
+        except RouterError as error:
+            self.refuse(error)
+        except Exception:
+            self._failed()
+
+    def _dispatch(self, view: FleetView) -> None:
+        """Begin with the attempts. Raises RouterError."""
+        attempts = self._attempts = self._attempts_in(view)
+        preparing = None
+        if view.prepares:
+            preparing = prepare(view, self, disaggregated=isinstance(attempts, Disaggregated))
+        if preparing is None:
+            attempts.next()
+        else:
+            preparing.done.add_done_callback(lambda _: self._was_prepared(preparing))
 
     def _attempts_in(self, view: FleetView) -> Attempts | Disaggregated:
         if view.pools:
@@ -268,6 +286,8 @@ class Request(WholeRequest):
 
     def _place(self) -> Place:
         if self._attempts is None:
+            if self.ticket is not None and self.ticket.state is State.WAITING:
+                return Place(Phase.QUEUED, 0)
             return Place(Phase.RECEIVING, self.client.received)
         return self._attempts.place()
 
@@ -334,10 +354,16 @@ class Request(WholeRequest):
         if attempts is not None:
             attempts.tell("the request's time is up" if by == "timeout" else "the plane ends", gave_up=True)
         if by == "timeout":
-            error = worker_timeout(settings.request_timeout)
+            error = self._too_late(settings.request_timeout)
         else:
             error = no_worker("The router is stopping.", blamed="router")
         self._break_off(error, by)
+
+    def _too_late(self, longest: float) -> RouterError:
+        admission = self._forwarder.admission
+        if admission is not None and self.ticket is not None and self.ticket.state is State.WAITING:
+            return admission.late_error(self.ticket)
+        return worker_timeout(longest)
 
     def _client_left(self) -> None:
         self.interrupt("client")
@@ -390,3 +416,5 @@ class Request(WholeRequest):
         forwarder.forget(self)
         tries = attempts.tries if attempts is not None else ()
         leave_behind(forwarder, self, ended, exchange, phase, tries, is_unreadable=is_unreadable)
+        if self.ticket is not None:
+            forwarder.limits.leave(self.ticket)

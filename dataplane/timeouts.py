@@ -14,7 +14,8 @@ stream nothing while it flows.
     answering   parts of the worker's answer           --stream-idle-timeout-secs        worker
     blocked     room for the next part at the client   --client-write-timeout-secs       client
 
-Connecting has a limit of its own (`Pool.connect`), and the whole request has `--request-timeout-secs`.
+Waiting in the queue and connecting have limits of their own (`Admission`, `Pool.connect`), and the whole request has
+`--request-timeout-secs`.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ class Phase(Enum):
     """Where a request is."""
 
     RECEIVING = "receiving"
+    QUEUED = "queued"
+    """It waits for its turn (`dataplane.admission`), which has a time limit of its own."""
     CONNECTING = "connecting"
     """Or in the pause before another attempt."""
     PREFILLING = "prefilling"
@@ -81,5 +84,5 @@ def limit_of(phase: Phase, settings: Settings) -> float:
             return settings.stream_idle_timeout
         case Phase.BLOCKED:
             return settings.client_write_timeout
-        case Phase.CONNECTING:
+        case Phase.QUEUED | Phase.CONNECTING:
             return 0.0

@@ -23,6 +23,9 @@ TOKEN_GAP_BUCKETS = (
 CONNECT_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """From one rack to the default of --connect-timeout-secs; a lost SYN shows at 1 s and 3 s."""
 
+QUEUE_WAIT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 600.0)
+"""Up to ten times the default of --queue-timeout-secs."""
+
 
 class Metric(NamedTuple):
     """One family. `name` is without the `routerctl_` prefix and the suffix that its kind adds.
@@ -74,12 +77,15 @@ ERRORS = Metric(
         ("client", "request_body_timeout"),
         ("client", "payload_too_large"),
         ("client", "unknown_path"),
+        ("client", "rate_limit_exceeded"),
         ("client", "write_timeout"),
         ("router", "control_plane_down"),
         ("router", "internal_error"),
         ("router", "no_worker_available"),
         ("router", "out_of_descriptors"),
+        ("router", "over_capacity"),
         ("router", "plane_lost"),
+        ("router", "queue_timeout"),
         ("router", "shutdown"),
         ("worker", "bad_worker_answer"),
         ("worker", "no_worker_available"),
@@ -242,6 +248,12 @@ ARM_DURATION = Metric(
     ("name", "arm"),
     buckets=LATENCY_BUCKETS,
 )
+QUEUE_WAIT = Metric(
+    "queue_wait_seconds",
+    "Time that requests waited for their turn, of those that waited and were sent on.",
+    ("model",),
+    buckets=QUEUE_WAIT_BUCKETS,
+)
 WORKER_DURATION = Metric(
     "worker_request_duration_seconds", "From sending a request to a worker to its answer's last byte.", ("worker",)
 )
@@ -261,6 +273,7 @@ HISTOGRAMS = (
     CONNECT,
     LEG,
     ARM_DURATION,
+    QUEUE_WAIT,
     WORKER_DURATION,
     WORKER_FIRST_BYTE,
 )

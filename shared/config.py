@@ -243,6 +243,14 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     # vllm-router has its endpoints about the fleet on its main port.
     no_admin_on_main: bool = False
 
+    # As vllm-router's, all four. 32,768 is more than one router's workers can do, and keeps a flood from them.
+    max_concurrent_requests: int = 32768
+    # 0: there is no such limit. vllm-router, without the flag, takes that on concurrent requests for a rate as well.
+    rate_limit_tokens_per_second: float = 0.0
+    # As many as one busy engine answers in some seconds: to wait longer than that is of little use to most clients.
+    queue_size: int = 100
+    queue_timeout_secs: float = 60.0
+
     # 0: whoever stops the router by hand does not want to wait for load balancers.
     drain_delay_secs: float = 0.0
     # Long enough for most answers to end, shorter than Kubernetes' 30 s before it kills.
@@ -385,6 +393,10 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             log_prompts=self.log_prompts,
             otlp_traces_endpoint=self.otlp_traces_endpoint,
             otel_sampling_ratio=self.otel_sampling_ratio,
+            max_concurrent_requests=self.max_concurrent_requests,
+            rate_limit=float(self.rate_limit_tokens_per_second),
+            queue_size=self.queue_size,
+            queue_timeout=float(self.queue_timeout_secs),
         )
 
     def with_absolute_paths(self) -> StartConfig:

@@ -106,6 +106,10 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "receipts": (0, 1_000_000),
     "otel_sampling_ratio": (0, 1),
     "hung_plane_secs": (0, 86400),
+    "max_concurrent_requests": (0, 1_000_000_000),
+    "rate_limit_tokens_per_second": (0, 1_000_000_000),
+    "queue_size": (0, 1_000_000),
+    "queue_timeout_secs": (0.001, 86400),
     "drain_delay_secs": (0, 3600),
     "shutdown_grace_secs": (0, 86400),
 }

@@ -328,3 +328,26 @@ def worker_timeout(seconds: float) -> RouterError:
         f"The worker did not answer within {seconds:g} s (--request-timeout-secs). Try again or ask for less.",
         side=WORKER,
     )
+
+
+def over_capacity(what: str, seconds: int) -> RouterError:
+    """There is no room for the request now, and none to wait in."""
+    return RouterError(503, "over_capacity", f"{what} Try again in {seconds} s.", retry_after=seconds)
+
+
+def rate_limited(what: str, seconds: int) -> RouterError:
+    """The client asks for more than it may."""
+    return RouterError(
+        429, "rate_limit_exceeded", f"{what} Try again in {seconds} s.", side=CLIENT, retry_after=seconds
+    )
+
+
+def queue_timeout(waited: float, seconds: int) -> RouterError:
+    """The request waited for its turn for as long as it may."""
+    return RouterError(
+        504,
+        "queue_timeout",
+        f"The request waited {waited:g} s for its turn (--queue-timeout-secs), and was sent to no worker. "
+        f"Try again in {seconds} s.",
+        retry_after=seconds,
+    )

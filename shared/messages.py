@@ -3,7 +3,7 @@
 Downward, on PUB: two frames, a topic of one byte and a message. Each carries the stamp of the table that
 was current when it was sent, so a plane learns from any frame that it has missed something.
 Downward, on ROUTER: a `Snapshot`, `ControlStatus`, `FleetAnswer` or `KvPage`s, to the one that asked; a
-`ReceiptRequest`, a `RequestLinesRequest` or a `Trial`, to one plane.
+`ReceiptRequest`, a `RequestLinesRequest`, a `Trial` or a `LeaseGrant`, to one plane.
 Upward, on DEALER: one frame, a message.
 On a plane's own socket: `PlaneStatusRequest` and `PlaneRetire` are answered by `PlaneStatus`.
 
@@ -20,6 +20,7 @@ import msgspec
 from shared.breaker import ProbeNewsKind
 from shared.decoding import DECODE_ERRORS
 from shared.kv_messages import KvPage, KvRequest, KvStanding, KvUpdate
+from shared.leases import LeaseGrant, LeaseReport
 from shared.plane_identity import PlaneIdentity
 from shared.plane_report import CounterReport, PairReport, PolicyLack
 from shared.policy_places import PolicyPlace
@@ -350,7 +351,8 @@ class PlaneStatus(msgspec.Struct, frozen=True, tag="plane-status", kw_only=True)
 
 
 Published = Heartbeat | TableUpdate | LoadReport | PlaneInflight | PlaneLearnt | KvUpdate | KvStanding
-Downward = Published | Snapshot | ControlStatus | FleetAnswer | KvPage | ReceiptRequest | RequestLinesRequest | Trial
+Answers = ControlStatus | FleetAnswer | KvPage
+Downward = Published | Snapshot | Answers | ReceiptRequest | RequestLinesRequest | Trial | LeaseGrant
 Upward = (
     SnapshotRequest
     | Ack
@@ -367,6 +369,7 @@ Upward = (
     | ReceiptAnswer
     | RequestLinesAnswer
     | KvRequest
+    | LeaseReport
 )
 PlaneSocket = PlaneStatusRequest | PlaneRetire | PlaneStatus
 Message = Downward | Upward | PlaneSocket

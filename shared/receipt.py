@@ -69,6 +69,14 @@ class ArmReceipt(msgspec.Struct, frozen=True, kw_only=True):
     rewritten: bool = False
 
 
+class QueueReceipt(msgspec.Struct, frozen=True, kw_only=True):
+    """How the request waited for its turn: behind `position` others, `took` seconds where `expected` were foreseen."""
+
+    position: int
+    expected: float | None
+    took: float
+
+
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """One request. `arrived` is Unix time; `first_byte` and `ended` are in seconds after it.
 
@@ -94,5 +102,6 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     arm: ArmReceipt | None = None
     key: str | None = None
     first_byte: float | None = None
+    queue: QueueReceipt | None = None
     attempts: tuple[AttemptReceipt, ...] = ()
     left_out: tuple[LeftOut, ...] = ()

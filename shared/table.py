@@ -175,6 +175,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_prompts: bool = False
     otlp_traces_endpoint: str | None = None
     otel_sampling_ratio: float = 1.0
+    max_concurrent_requests: int = 0
+    """0: no limit; so is 0 of `rate_limit`, in requests per second."""
+    rate_limit: float = 0.0
+    queue_size: int = 100
+    queue_timeout: float = 60.0
 
     def __post_init__(self) -> None:
         _as_floats(
@@ -203,6 +208,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "decode_first_byte_timeout",
             "otel_sampling_ratio",
             "decode_token_timeout",
+            "rate_limit",
+            "queue_timeout",
         )
         if any(isinstance(credit, int) for credit in self.kv_credits):
             msgspec.structs.force_setattr(self, "kv_credits", tuple(map(float, self.kv_credits)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from controlplane.cli.vllm_router_flags import INSTEAD, MEANINGS, NOT_YET, SECRETS, SWITCHES
+from controlplane.cli.vllm_router_flags import INSTEAD, MEANINGS, SECRETS, SWITCHES
 from shared.config import flag_of
 from shared.config_fields import BOOLEANS, FLAGS, LISTS, nearest
 
@@ -84,8 +84,6 @@ def unknown_flag(flag: str, switches: frozenset[str] = frozenset()) -> UsageProb
         return UsageProblem(SECRETS[flag])
     if (instead := INSTEAD.get(flag)) is not None:
         return UsageProblem(f"{flag} of vllm-router is not offered; {instead}")
-    if flag in NOT_YET:
-        return UsageProblem(f"{flag} of vllm-router is not offered in this version; leave it out")
     near = nearest(flag, START_FLAGS | switches)
     return UsageProblem(
         f"unknown flag {flag}; " + (f"did you mean {near}?" if near else "`routerctl start --help` lists all")

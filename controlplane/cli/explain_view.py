@@ -25,6 +25,9 @@ def lines(receipt: Receipt) -> Iterator[str]:
         yield f"  trace {receipt.trace}"
     if receipt.arm is not None:
         yield f"  {_arm(receipt.arm)}"
+    if (queue := receipt.queue) is not None:
+        foreseen = f", {_ms(queue.expected)} were expected" if queue.expected is not None else ""
+        yield f"  waited {_ms(queue.took)} for its turn, behind {queue.position} others{foreseen}"
     for number, attempt in enumerate(receipt.attempts, 1):
         yield from _attempt(number, attempt)
     if receipt.left_out:

@@ -317,6 +317,20 @@ HELP: dict[str, tuple[str, str]] = {
     "mvllm_compat": ("", "Answer GET / and GET /health as mvllm does, in JSON; see docs/from-mvllm.md."),
     "explain": ("", "Say in each answer's header fields why its worker was chosen (x-routerctl-...)."),
     "receipts": ("N", "Last requests that each plane can tell of (routerctl explain)."),
+    "max_concurrent_requests": (
+        "N",
+        "Most requests that may be open at workers at a time, over all planes; 0: no limit. One counts until its last "
+        "byte.",
+    ),
+    "rate_limit_tokens_per_second": (
+        "N",
+        "Most requests per second that may be sent on, over all planes (a token is one request); 0: no limit.",
+    ),
+    "queue_size": (
+        "N",
+        "Requests for one model that may wait for their turn, over all planes; those above it are refused at once.",
+    ),
+    "queue_timeout_secs": ("SECONDS", "Longest time that a request may wait for its turn; then it is answered 504."),
     "drain_delay_secs": (
         "SECONDS",
         "At a stop, go on serving for so long while /readiness says no, so that load balancers send nothing more.",

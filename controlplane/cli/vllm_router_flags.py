@@ -43,12 +43,6 @@ SECRETS: Mapping[str, str] = {
     "--api-key-file FILE, or set ROUTERCTL_API_KEY_FILE"
 }
 """Those that have a secret for a value, and what to write instead."""
-NOT_YET = frozenset(
-    {
-        "--max-concurrent-requests", "--queue-size", "--queue-timeout-secs", "--rate-limit-tokens-per-second",
-    }
-)  # fmt: skip
-"""Those that this version does not have and that nothing else does the same."""
 
 
 def _mini_lb(value: str) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from controlplane.cli.argv import START_FLAGS, as_fields, normalise, unknown_flag
-from controlplane.cli.vllm_router_flags import INSTEAD, NOT_YET, SECRETS
+from controlplane.cli.vllm_router_flags import INSTEAD, SECRETS
 from shared.config_sources import Gathered, gather
 
 _KEY = "write the key to a file that only the router's user can read, and name that with api_key_file"
@@ -34,8 +34,6 @@ def carry_over(words: Sequence[str]) -> Carried:
             left_out.append(f"{flag}: {_KEY}")
         elif (instead := INSTEAD.get(flag)) is not None:
             left_out.append(f"{flag} is not offered; {instead}")
-        elif flag in NOT_YET:
-            left_out.append(f"{flag} is not offered in this version")
         elif flag in START_FLAGS:
             taken += [flag, *values]
         else:

@@ -27,6 +27,7 @@ from dataplane.subscriber.machine import Subscriber
 from shared.breaker import ProbeNewsKind
 from shared.clock import Clock, SystemClock
 from shared.kv_messages import KvPage, KvRequest, KvStanding, KvUpdate
+from shared.leases import LeaseGrant, LeaseReport
 from shared.messages import (
     COUNTER_INTERVAL,
     INFLIGHT_INTERVAL,
@@ -97,6 +98,7 @@ class SubscriberClient:
         receipt: Callable[[str], Receipt | None] = lambda _: None,
         request_lines: Callable[[int, bool], RequestLines] = lambda _most, _troubled: RequestLines(),
         refuse_settings: Callable[[Settings], str | None] = lambda _: None,
+        on_grant: Callable[[LeaseGrant], None] = lambda _: None,
         clock: Clock | None = None,
         rng: Random | None = None,
     ) -> None:
@@ -123,6 +125,7 @@ class SubscriberClient:
         self._receipt = receipt
         self._request_lines = request_lines
         self._refuse_settings = refuse_settings
+        self._on_grant = on_grant
         self._clock = clock or SystemClock()
         self._machine = Subscriber(rng=rng or Random(), last_known_good=last_known_good, refuse=refuse)
         self._started = self._clock.monotonic()
@@ -189,6 +192,15 @@ class SubscriberClient:
     def ask_kv(self, request_id: int, worker: str, rank: int) -> bool:
         """Ask for all that an engine's cache holds; returns whether it went out. The answer goes to `on_kv`."""
         return self._send(KvRequest(request_id, worker, rank))
+
+    @property
+    def epoch(self) -> int:
+        """The life of the control plane that is followed; 0 before the first table."""
+        return self._machine.epoch
+
+    def report_leases(self, report: LeaseReport) -> bool:
+        """Tell what is held of the limits; returns whether it went out. The answer goes to `on_grant`."""
+        return self._send(report)
 
     async def run(self, context: Context) -> None:
         """Follow the control plane until cancelled; then say goodbye."""
@@ -274,6 +286,8 @@ class SubscriberClient:
             self._send(RequestLinesAnswer(self._identity, message.request_id, lines))
         elif isinstance(message, KvUpdate | KvStanding | KvPage):
             self._on_kv(message)
+        elif isinstance(message, LeaseGrant):
+            self._on_grant(message)
         elif isinstance(message, LoadReport):
             self._on_load(message)
         elif isinstance(message, Trial):

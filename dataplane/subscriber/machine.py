@@ -110,6 +110,11 @@ class Subscriber:
         """Whether a frame of that stamp came from an earlier control plane than the one we follow."""
         return standing(stamp, self._held) is Standing.PAST_LIFE
 
+    @property
+    def epoch(self) -> int:
+        """The life of the control plane that is followed; 0 before its first table."""
+        return self._replica.stamp.epoch if self._replica is not None else 0
+
     def next_tick(self, now: float) -> float | None:
         """Return in how many seconds `on_tick` wants to be called; None when only a frame can change anything."""
         due = [self._due] if self._state is State.REQUESTING_SNAPSHOT else []

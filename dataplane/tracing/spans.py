@@ -53,7 +53,7 @@ class Span(NamedTuple):
 
 def spans_of(request: Ended, trace: Trace) -> Iterator[Span]:
     """Yield the request's own span, then those below it."""
-    request_id, method, path, model, times, outcome, status, _, _, stamp, tries, _, arm, key = request.row
+    request_id, method, path, model, times, outcome, status, _, _, stamp, tries, _, arm, key, _ = request.row
     began, first_byte, ended = times
     route = route_of(path)
     operation = OPERATIONS.get(route.family, "")

@@ -10,6 +10,7 @@ from pathlib import Path
 import zmq.asyncio
 from prometheus_client.core import Metric
 
+from controlplane.admission.lender import Lender
 from controlplane.discovery.discovered import Announced
 from controlplane.discovery.discovery import Discovery
 from controlplane.discovery.service import DiscoveryService
@@ -67,8 +68,19 @@ def every_family() -> list[Metric]:
         with zmq.asyncio.Context() as context:
             index = KvIndex(config)
             index.events = KvEvents(context, registry, config, clock, Nobody())
+            lender = Lender(1, {}, Planes(), clock, lambda _: False)
             collector = RouterCollector(
-                Publication(1, Settings()), Planes(), Loads(), clock, {}, {}, Tally(), index, discovery, compat=True
+                Publication(1, Settings()),
+                Planes(),
+                Loads(),
+                clock,
+                {},
+                {},
+                Tally(),
+                index,
+                discovery,
+                lender,
+                compat=True,
             )
             try:
                 return list(collector.collect())

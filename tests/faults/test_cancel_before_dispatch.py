@@ -1,7 +1,6 @@
 """G-CANCEL-1 and the connecting part of G-CANCEL-2: the client leaves before a worker has its request.
 
-Requests are not queued yet; until they are, what stands before a dispatch is a body that is not complete and the
-pause before another attempt.
+Here within its body and in the pause before another attempt; the queue is in `test_cancel_queued`.
 """
 
 from __future__ import annotations

@@ -22,7 +22,9 @@ from dataplane.forward import Forwarder
 from dataplane.pd.transaction import Disaggregated
 from dataplane.policies.conformance import SampleRequest
 from dataplane.slot import Slot
-from shared.table import ModelCard, Settings, Worker, WorkerState, make_table
+from shared.leases import Lease, LeaseGrant
+from shared.plane_identity import PlaneIdentity
+from shared.table import ModelCard, Settings, Stamp, Worker, WorkerState, make_table
 from tests.unit.dataplane.fake_granian import FakeTransaction, Field
 from tests.unit.dataplane.listening import until
 from tests.unit.dataplane.scripted_worker import Asked, Script, ScriptedWorker
@@ -48,6 +50,7 @@ class Bench:
         self.transactions: list[FakeTransaction] = []
         self.faults: list[dict[str, Any]] = []
         self._version = 0
+        self._granted = 0
         self._workers: list[Worker] = []
         # So that a test knows who is next.
         self._settings = Settings(policy="round_robin")
@@ -80,7 +83,17 @@ class Bench:
             make_table(epoch=1, version=self._version, workers=self._workers, models=cards, settings=self._settings)
         )
         self._slots.update(self.fleet._slots.values())
-        self.forwarder.reroute()
+        self.forwarder.follow(self.fleet.view.table)
+
+    def lend(self, **amounts: int) -> None:
+        """Grant these parts of the limits, as a control plane would."""
+        self._granted += 1
+        identity = PlaneIdentity(id="p", slot=0, pid=1, version="1", started=0.0)
+        report = self.forwarder.limits.report(identity, 1)
+        assert report is not None
+        self.forwarder.limits.sent(report.seq)
+        leases = {name: Lease(amount, amount) for name, amount in amounts.items()}
+        self.forwarder.limits.take(LeaseGrant(Stamp(1, 1, 0), self._granted, report.seq, leases))
 
     def skip_turn(self) -> None:
         self.fleet.view.policy.pick(self.fleet.view.ready, SampleRequest("m"))
@@ -160,6 +173,8 @@ class Bench:
         assert self.inflight() == 0
         assert {slot.inflight for slot in self._slots} <= {0}
         assert self.prefill() == 0
+        assert self.forwarder.limits.waiting == 0
+        assert all(quota.in_use == 0 for quota in self.forwarder.limits.gate.quotas.values())
         assert not self.faults
 
 

@@ -21,7 +21,7 @@ STAMP = Stamp(3, 7, 0)
 
 
 def row(outcome: str = "answered", status: int = 200, *tries: Try, path: str = "/v1/completions") -> Row:
-    tail = (None, "random", STAMP, tries, "", None, None)
+    tail = (None, "random", STAMP, tries, "", None, None, None)
     return (b"id-1", "POST", path, "m", (10.0, 10.25, 11.5), outcome, status, *tail)
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from controlplane.cli.argv import START_FLAGS, UsageProblem, as_fields, normalise
 from controlplane.cli.importing import mvllm, vllm_router
-from controlplane.cli.vllm_router_flags import INSTEAD, NOT_YET
+from controlplane.cli.vllm_router_flags import INSTEAD
 from controlplane.cli.vllm_router_import import carry_over
 from shared.config_file import ConfigFile
 from shared.config_sources import gather, resolve
@@ -68,7 +68,7 @@ def test_the_file_is_what_start_would_make_of_the_same_flags(words: list[str]) -
     assert gathered.config == resolve(as_fields(normalise(words)), {})
 
 
-@pytest.mark.parametrize("flag", sorted({*INSTEAD, *NOT_YET, "--api-key"}))
+@pytest.mark.parametrize("flag", sorted({*INSTEAD, "--api-key"}))
 def test_what_is_left_out_is_named_without_its_value(
     flag: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -1,0 +1,1 @@
+"""The lender of limits: what each plane may use of every limit that the whole router has."""

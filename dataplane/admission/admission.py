@@ -1,0 +1,212 @@
+"""The gate's hands: requests that wait and are woken, its timers, and the leases that it goes by."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from math import inf
+from typing import TYPE_CHECKING
+
+from dataplane.admission.gate import Gate, Refused, State, Ticket
+from dataplane.admission.holder import Holder
+from dataplane.admission.line import LaneKey
+from dataplane.admission.pace import retry_after
+from dataplane.admission.quota import Quota
+from shared.errors import RouterError, over_capacity, queue_timeout, rate_limited
+from shared.leases import LEASE_LIFE, Holding, LeaseGrant, LeaseReport
+from shared.limits import RATE_UNIT, Limit, limits_of
+from shared.plane_identity import PlaneIdentity
+from shared.table import RoutingTable
+
+if TYPE_CHECKING:
+    from dataplane.request import Request
+
+ObserveWait = Callable[[str | None, float], None]
+"""Told of each request that waited and went on: its model, and for how many seconds."""
+
+
+class Admission:
+    """Lets requests go on within the limits that a table has. Lives in the event loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, observe: ObserveWait) -> None:
+        """Know no limit yet."""
+        self._loop = loop
+        self._observe = observe
+        self.gate = Gate()
+        self._holder = Holder(loop.time())
+        self._limits: tuple[Limit, ...] = ()
+        self._planes = 1
+        self._longest = 0.0
+        self._queue_timeout = 0.0
+        self._valid_until = inf
+        self._known_models: frozenset[str] = frozenset()
+        self._waiting: dict[Ticket, tuple[Request, asyncio.TimerHandle]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_waking = False
+        self._is_freed = False
+        self.needs_report = asyncio.Event()
+        self._seq = 0
+        self._drains = False
+
+    def use(self, table: RoutingTable) -> bool:
+        """Go by a table's limits; whether there are any."""
+        settings = table.settings
+        self._limits = limits_of(settings)
+        self._planes = settings.data_planes
+        self._longest = settings.request_timeout
+        self._queue_timeout = settings.queue_timeout
+        self._known_models = frozenset(table.models)
+        self.gate.use(self._limits, part_of_queue(settings.queue_size, settings.data_planes))
+        self.refresh()
+        self.needs_report.set()
+        return bool(self._limits)
+
+    def drain(self) -> None:
+        """Know that no more requests come: others can use what those that are open leave."""
+        self._drains = True
+        self.needs_report.set()
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait."""
+        return self.gate.waiting
+
+    # --- requests --------------------------------------------------------------------------------------
+
+    def enter(self, request: Request) -> bool:
+        """Let a request go on; False when `admitted` is called for it, now or later. Raises RouterError."""
+        now = self._loop.time()
+        if now >= self._valid_until:
+            self.refresh()
+        model = request.model
+        key = LaneKey(0, "", model if model in self._known_models else None)
+        ticket = request.ticket = Ticket(key, len(request.body), now)
+        try:
+            if self.gate.enter(ticket, now):
+                return True
+        except Refused as refused:
+            ticket.state = State.OVER
+            self.needs_report.set()
+            raise self._refusal(refused) from None
+        self.needs_report.set()
+        timer = self._loop.call_later(self._queue_timeout, self._is_late, ticket)
+        self._waiting[ticket] = (request, timer)
+        # What flows into a rate by time alone has woken nobody; perhaps it is this one's turn at once.
+        self._wake()
+        return False
+
+    def leave(self, ticket: Ticket) -> None:
+        """Know that a request has ended, in whatever way."""
+        waited = self._waiting.pop(ticket, None)
+        if waited is not None:
+            waited[1].cancel()
+        self.gate.leave(ticket, self._loop.time())
+        self._wake()
+
+    def late_error(self, ticket: Ticket) -> RouterError:
+        """Return the answer to a request that has waited for too long."""
+        now = self._loop.time()
+        return queue_timeout(round(now - ticket.since, 1), retry_after(self.gate.expected(ticket, now)))
+
+    def _is_late(self, ticket: Ticket) -> None:
+        waited = self._waiting.get(ticket)
+        if waited is not None:
+            waited[0].refuse(self.late_error(ticket))
+
+    def _wake(self) -> None:
+        if self._is_waking:
+            # A request that went on has ended at once: whoever wakes goes on with what it left.
+            self._is_freed = True
+            return
+        self._is_waking = self._is_freed = True
+        try:
+            while self._is_freed:
+                self._is_freed = False
+                now = self._loop.time()
+                for ticket in self.gate.wake(now):
+                    request, timer = self._waiting.pop(ticket)
+                    timer.cancel()
+                    self._observe(ticket.key.model, now - ticket.since)
+                    request.admitted()
+        finally:
+            self._is_waking = False
+        self._set_timer(now)
+
+    def _set_timer(self, now: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        soon = self.gate.room_in(now)
+        if soon is not None:
+            self._timer = self._loop.call_later(soon, self._timer_rings)
+
+    def _timer_rings(self) -> None:
+        self._timer = None
+        self._wake()
+
+    def _refusal(self, refused: Refused) -> RouterError:
+        limit, seconds = refused.quota.limit, retry_after(refused.expected)
+        waiting = f"{self.gate.waiting} more wait already (--queue-size)"
+        if limit.kind == "rate":
+            per_second = limit.amount / RATE_UNIT
+            what = f"More than {per_second:g} requests per second come (--rate-limit-tokens-per-second), and {waiting}."
+            return rate_limited(what, seconds)
+        what = f"All {limit.amount} requests that may be open at a time are (--max-concurrent-requests), and {waiting}."
+        return over_capacity(what, seconds)
+
+    # --- leases ----------------------------------------------------------------------------------------
+
+    def take(self, grant: LeaseGrant) -> None:
+        """Go by what the control plane grants."""
+        before = {name: quota.allowed for name, quota in self.gate.quotas.items()}
+        if not self._holder.take(grant):
+            return
+        self.refresh()
+        if any(quota.allowed < before.get(name, 0) for name, quota in self.gate.quotas.items()):
+            # Others wait for what was given back.
+            self.needs_report.set()
+
+    def refresh(self) -> None:
+        """Go by what the leases are worth now."""
+        now = self._loop.time()
+        holder = self._holder
+        for limit in self._limits:
+            quota = self.gate.quotas[limit.name]
+            quota.allow(holder.permitted(limit, self._planes, self._longest, now), now)
+        changes = holder.changes_at()
+        self._valid_until = changes if changes > now else now + LEASE_LIFE / 4
+        self.gate.is_leased = all(holder.knows(limit, now) for limit in self._limits)
+        self._wake()
+
+    def sent(self, seq: int) -> None:
+        """Note that a report is about to be sent: the leases that it brings are as old as it."""
+        self._holder.sent(seq, self._loop.time())
+
+    def report(self, identity: PlaneIdentity, epoch: int) -> LeaseReport | None:
+        """Return what is to be told to the control plane of that epoch; None where there is no limit."""
+        if not self._limits:
+            return None
+        now = self._loop.time()
+        if now >= self._valid_until:
+            self.refresh()
+        waiting = self.gate.waiting_by_tenant()
+        self._seq += 1
+        holdings = {}
+        for limit in self._limits:
+            quota: Quota = self.gate.quotas[limit.name]
+            fallback = self._holder.fallback(limit, self._planes)
+            holdings[limit.name] = Holding(quota.in_use, quota.allowed, fallback, quota.needs(waiting, now))
+        return LeaseReport(
+            plane=identity,
+            epoch=epoch,
+            seq=self._seq,
+            applied=self._holder.follow(epoch),
+            drains=self._drains,
+            waiting=waiting.total(),
+            holdings=holdings,
+        )
+
+
+def part_of_queue(size: int, planes: int) -> int:
+    """Return how many of those that may wait for a model may do so in one of so many planes: one at least, if any."""
+    return -(-size // max(1, planes))

@@ -1,0 +1,182 @@
+"""Who may go on, who waits, and who is refused: the plane's decisions about its limits. No socket, no timer.
+
+What holds at every moment: nobody waits who could go on. So a request that comes while nobody waits takes what there
+is or waits; and whenever something becomes free, `wake` names those who go on with it, one for each slot.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from enum import Enum
+from math import inf
+
+from dataplane.admission.line import LaneKey, Line
+from dataplane.admission.pace import Pace
+from dataplane.admission.quota import Quota, all_have_room, quota_of
+from shared.limits import Limit
+
+QUEUE_BYTES = 256 << 20
+"""Bodies that wait in one plane, in bytes: a hundred prompts of a million tokens with some room."""
+_BEFORE_LEASES = 100
+"""Requests for a model that wait at least while the plane does not know yet what it may use: as --queue-size's own."""
+
+
+class State(Enum):
+    """Where a request stands."""
+
+    WAITING = "waiting"
+    ADMITTED = "admitted"
+    OVER = "over"
+
+
+class Refused(Exception):  # noqa: N818 - it is an answer, no failure
+    """A request finds no room and may not wait: `quota` is full, and `expected` says when there may be room."""
+
+    def __init__(self, quota: Quota, expected: float | None) -> None:
+        """`expected` is in seconds; None where it is not known."""
+        super().__init__(quota.limit.name)
+        self.quota = quota
+        self.expected = expected
+
+
+class Ticket:
+    """One request's stand: what it is counted for, and how it waited. `size` is its body's, in bytes.
+
+    Of one that waited, `position` is how many were ahead of it and `expected` how many seconds that was thought to
+    take (None: not known); `since` is when it came, `went` when it went on.
+    """
+
+    __slots__ = ("expected", "key", "position", "quotas", "since", "size", "state", "went")
+
+    def __init__(self, key: LaneKey, size: int, now: float) -> None:
+        self.key = key
+        self.size = size
+        self.since = now
+        self.state = State.WAITING
+        self.quotas: tuple[Quota, ...] = ()
+        self.position: int | None = None
+        self.expected: float | None = None
+        self.went: float | None = None
+
+
+class Gate:
+    """The plane's quotas and its line. Times are monotonic seconds."""
+
+    def __init__(self) -> None:
+        self.quotas: dict[str, Quota] = {}
+        self.is_leased = False
+        self._common: tuple[Quota, ...] = ()
+        self._queue_size = 0
+        self._line: Line[Ticket] = Line()
+        self._bytes = 0
+        self._pace = Pace()
+        self._is_crowded = False
+
+    def use(self, limits: Iterable[Limit], queue_size: int) -> None:
+        """Go by these limits, with so many requests for a model that may wait. What is in use stays counted."""
+        before, self.quotas = self.quotas, {}
+        for limit in limits:
+            known = before.get(limit.name)
+            if known is None or known.limit.kind != limit.kind:
+                known = quota_of(limit)
+            known.limit = limit
+            self.quotas[limit.name] = known
+        self._common = tuple(self.quotas.values())
+        self._queue_size = queue_size
+        for ticket in self._line:
+            ticket.quotas = self._common
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait."""
+        return len(self._line)
+
+    def enter(self, ticket: Ticket, now: float) -> bool:
+        """Let a request go on, or wait; whether it may go on. Raises Refused."""
+        quotas = self._common
+        ticket.quotas = quotas
+        if not self._is_crowded:
+            for quota in quotas:
+                if not quota.has_room(now):
+                    self._is_crowded = True
+                    break
+            else:
+                tenant = ticket.key.tenant
+                for quota in quotas:
+                    quota.take(tenant, now)
+                ticket.state = State.ADMITTED
+                return True
+        return self._enter_crowd(ticket, now)
+
+    def _enter_crowd(self, ticket: Ticket, now: float) -> bool:
+        line, key = self._line, ticket.key
+        if not line and all_have_room(ticket.quotas, now):
+            self._go(ticket, now)
+            return True
+        position = line.position(key)
+        expected = self._expected(ticket, position, now)
+        most = self._queue_size if self.is_leased else max(self._queue_size, _BEFORE_LEASES)
+        too_big = bool(line) and self._bytes + ticket.size > QUEUE_BYTES
+        if line.by_model[key.model] >= most or too_big:
+            full = next((quota for quota in ticket.quotas if not quota.has_room(now)), ticket.quotas[0])
+            full.refused.add(key.tenant, now)
+            raise Refused(full, expected)
+        ticket.position, ticket.expected = position, expected
+        line.add(key, ticket)
+        self._bytes += ticket.size
+        return False
+
+    def leave(self, ticket: Ticket, now: float) -> None:
+        """Know that a request has ended, or waits no more; what it had is free."""
+        if ticket.state is State.WAITING:
+            self._line.remove(ticket.key, ticket)
+            self._bytes -= ticket.size
+        elif ticket.state is State.ADMITTED:
+            self._pace.moved(now)
+            for quota in ticket.quotas:
+                quota.give_back(ticket.key.tenant)
+        ticket.state = State.OVER
+
+    def wake(self, now: float) -> list[Ticket]:
+        """Return those who go on now, in their order."""
+        if not self._is_crowded:
+            return []
+        gone = []
+        while (found := self._line.next(lambda ticket: all_have_room(ticket.quotas, now))) is not None:
+            key, ticket = found
+            self._line.went(key)
+            self._line.remove(key, ticket)
+            self._bytes -= ticket.size
+            self._go(ticket, now)
+            gone.append(ticket)
+        if not self._line and all_have_room(self._common, now):
+            self._is_crowded = False
+        return gone
+
+    def _go(self, ticket: Ticket, now: float) -> None:
+        for quota in ticket.quotas:
+            quota.take(ticket.key.tenant, now)
+        ticket.state = State.ADMITTED
+        ticket.went = now
+
+    def room_in(self, now: float) -> float | None:
+        """Return in how many seconds somebody who waits could go on by time alone; None where that can not be."""
+        if not self._line:
+            return None
+        first = {ticket.quotas for ticket in self._line.first()}
+        soonest = min(max(quota.room_in(now) for quota in quotas) for quotas in first)
+        return None if soonest == inf else soonest
+
+    def expected(self, ticket: Ticket, now: float) -> float | None:
+        """Return how many seconds a request that waits, or would, may expect; None where that is not known."""
+        return self._expected(ticket, self._line.position(ticket.key), now)
+
+    def _expected(self, ticket: Ticket, position: int, now: float) -> float | None:
+        pace = self._pace.per_second(now)
+        waits = [quota.wait_behind(position, pace, now) for quota in ticket.quotas]
+        return None if inf in waits else max(waits, default=0.0)
+
+    def waiting_by_tenant(self) -> Counter[str]:
+        """Return how many requests of each tenant wait."""
+        return Counter(ticket.key.tenant for ticket in self._line)

@@ -1,0 +1,77 @@
+"""What a plane holds of every limit: the leases that it was granted last, and what becomes of them with time.
+
+    age of the lease                              what the plane may use
+    --------------------------------------------  ----------------------------------------------------------------
+    under LEASE_LIFE                              all of it
+    from then on                                  that, but at most its fallback
+    SETTLING, and of slots the longest request    its fallback: by now nobody else goes by more than his own
+
+The age is counted from when the report was sent that the grant answers, so it is never less than the control plane's.
+A plane that never had a grant has nothing at first, and its fair share by the table once `SETTLING` is over: there is
+no control plane then. No socket, no clock.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+
+from shared.leases import LEASE_LIFE, SETTLING, Lease, LeaseGrant
+from shared.limits import Limit, fair_share
+
+_REMEMBERED = 256
+"""Reports of which it is known when they were sent: many seconds' worth, and a grant is of use for one."""
+MARGIN = 5.0
+"""Seconds that a request may last beyond its limit: open requests are looked at about once a second."""
+
+
+class Holder:
+    """The leases of one plane. Times are monotonic seconds."""
+
+    def __init__(self, now: float) -> None:
+        self._sent: deque[tuple[int, float]] = deque(maxlen=_REMEMBERED)
+        self._since = now
+        self._leases: Mapping[str, Lease] = {}
+        self.epoch = 0
+        self.applied = 0
+
+    def sent(self, seq: int, now: float) -> None:
+        """Note when a report was sent."""
+        self._sent.append((seq, now))
+
+    def take(self, grant: LeaseGrant) -> bool:
+        """Go by a grant; False when it is older than the one before, or answers a report nobody remembers."""
+        when = next((at for seq, at in self._sent if seq == grant.answers), None)
+        if when is None or (grant.stamp.epoch, grant.number) <= (self.epoch, self.applied):
+            return False
+        self.epoch, self.applied = grant.stamp.epoch, grant.number
+        self._leases, self._since = grant.leases, when
+        return True
+
+    def follow(self, epoch: int) -> int:
+        """Return the number of the last grant of that control plane's; 0 for none yet."""
+        return self.applied if epoch == self.epoch else 0
+
+    def permitted(self, limit: Limit, planes: int, longest: float, now: float) -> int:
+        """Return how much of a limit may be used now, among so many planes, where no request lasts over `longest`."""
+        age = now - self._since
+        lease = self._leases.get(limit.name)
+        if lease is None:
+            return fair_share(limit.amount, planes) if age >= SETTLING else 0
+        if age < LEASE_LIFE:
+            return lease.amount
+        settled = SETTLING + (longest + MARGIN if limit.kind == "slots" else 0.0)
+        return lease.fallback if age >= settled else min(lease.amount, lease.fallback)
+
+    def knows(self, limit: Limit, now: float) -> bool:
+        """Whether it is known how much of a limit may be used: there is a lease, or nobody who grants any."""
+        return limit.name in self._leases or now - self._since >= SETTLING
+
+    def fallback(self, limit: Limit, planes: int) -> int:
+        """Return what of a limit the plane keeps without a control plane."""
+        lease = self._leases.get(limit.name)
+        return fair_share(limit.amount, planes) if lease is None else lease.fallback
+
+    def changes_at(self) -> float:
+        """Return when what may be used changes by itself next, if no grant comes."""
+        return self._since + LEASE_LIFE

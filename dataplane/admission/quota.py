@@ -1,0 +1,179 @@
+"""What a plane may use of one limit: slots, which requests give back, or a rate, which refills by itself."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from math import inf
+
+from shared.leases import MAX_TENANTS, OTHERS
+from shared.limits import RATE_UNIT, Limit
+
+BURST = 1.0
+"""Seconds' worth of a rate that may be used at once: over a minute that is 1.7 % above the rate."""
+_WINDOW = 1.0
+"""Seconds in which requests count as wanting a rate, or as refused."""
+
+
+class Recent:
+    """How many things happened in the last window, by tenant: the window before it counts while it overlaps."""
+
+    __slots__ = ("_before", "_began", "_now")
+
+    def __init__(self) -> None:
+        self._before: Counter[str] = Counter()
+        self._now: Counter[str] = Counter()
+        self._began = -inf
+
+    def add(self, tenant: str, now: float) -> None:
+        """Count one."""
+        self._turn(now)
+        self._now[tenant] += 1
+
+    def counts(self, now: float) -> Counter[str]:
+        """Return the counts of the present window and the one before."""
+        self._turn(now)
+        return self._before + self._now
+
+    def _turn(self, now: float) -> None:
+        if now - self._began >= _WINDOW:
+            self._before = self._now if now - self._began < 2 * _WINDOW else Counter()
+            self._now = Counter()
+            self._began = now
+
+
+class Slots:
+    """Requests at a time. `allowed` is how many the plane may have."""
+
+    __slots__ = ("allowed", "by_tenant", "in_use", "limit", "refused")
+
+    def __init__(self, limit: Limit) -> None:
+        self.limit = limit
+        self.allowed = 0
+        self.in_use = 0
+        self.by_tenant: Counter[str] = Counter()
+        self.refused = Recent()
+
+    def allow(self, amount: int, now: float) -> None:
+        """Go by another amount."""
+        self.allowed = amount
+
+    def has_room(self, now: float) -> bool:
+        """Whether one more may go on."""
+        return self.in_use < self.allowed
+
+    def take(self, tenant: str, now: float) -> None:
+        """Let one go on."""
+        self.in_use += 1
+        self.by_tenant[tenant] += 1
+
+    def give_back(self, tenant: str) -> None:
+        """Know that one has ended."""
+        self.in_use -= 1
+        self.by_tenant[tenant] -= 1
+        if not self.by_tenant[tenant]:
+            del self.by_tenant[tenant]
+
+    def room_in(self, now: float) -> float:
+        """Return in how many seconds there is room if nothing else happens; slots become free by requests' ends."""
+        return 0.0 if self.has_room(now) else inf
+
+    def wait_behind(self, position: int, pace: float, now: float) -> float:
+        """Return how many seconds one waits behind so many others where `pace` end per second; infinite: not known."""
+        if self.has_room(now):
+            return 0.0
+        return (position + 1) / pace if pace else inf
+
+    def needs(self, waiting: Counter[str], now: float) -> dict[str, int]:
+        """Return what could be used, by tenant, where so many wait."""
+        refused = self.refused.counts(now)
+        return bounded(self.by_tenant + waiting + refused)
+
+
+class Rate:
+    """Requests per second: a bucket that `allowed` thousandths flow into each second. It begins empty.
+
+    So nothing is gained by a plane that begins anew, or by a rate that is lent to and fro.
+    """
+
+    __slots__ = ("_level", "_seen", "allowed", "asked", "limit")
+
+    in_use = 0
+
+    def __init__(self, limit: Limit) -> None:
+        self.limit = limit
+        self.allowed = 0
+        self._level = 0.0
+        self._seen = -inf
+        self.asked = Recent()
+
+    @property
+    def refused(self) -> Recent:
+        """Where refused requests are counted: they wanted the rate as much as the others."""
+        return self.asked
+
+    def allow(self, amount: int, now: float) -> None:
+        """Go by another rate from now on."""
+        self._refill(now)
+        self.allowed = amount
+        self._level = min(self._level, self._most)
+
+    @property
+    def _most(self) -> float:
+        # Of a slow rate there has to be room for one request, and for what flows in until it is noticed.
+        return max(BURST * self.allowed, RATE_UNIT * 1.0) if self.allowed else 0.0
+
+    def _refill(self, now: float) -> None:
+        if self._seen > -inf:
+            self._level = min(self._most, self._level + (now - self._seen) * self.allowed)
+        self._seen = now
+
+    def has_room(self, now: float) -> bool:
+        """Whether one more may go on."""
+        self._refill(now)
+        return self._level >= RATE_UNIT
+
+    def take(self, tenant: str, now: float) -> None:
+        """Let one go on."""
+        self._level -= RATE_UNIT
+        self.asked.add(tenant, now)
+
+    def give_back(self, tenant: str) -> None:
+        """Do nothing: a rate is used up."""
+
+    def room_in(self, now: float) -> float:
+        """Return in how many seconds there is room if nothing else happens."""
+        self._refill(now)
+        missing = RATE_UNIT - self._level
+        return max(0.0, missing / self.allowed) if self.allowed else inf
+
+    def wait_behind(self, position: int, pace: float, now: float) -> float:
+        """Return how many seconds one waits behind so many others; `pace` is that of slots, and none of a rate's."""
+        return self.room_in(now) + position * RATE_UNIT / self.allowed if self.allowed else inf
+
+    def needs(self, waiting: Counter[str], now: float) -> dict[str, int]:
+        """Return what could be used, by tenant, where so many wait."""
+        asked = self.asked.counts(now) + waiting
+        return bounded(Counter({tenant: count * RATE_UNIT for tenant, count in asked.items()}))
+
+
+Quota = Slots | Rate
+
+
+def quota_of(limit: Limit) -> Quota:
+    """Return a new quota of a limit, of which nothing is allowed yet."""
+    return Slots(limit) if limit.kind == "slots" else Rate(limit)
+
+
+def bounded(counts: Counter[str]) -> dict[str, int]:
+    """Return the counts of the tenants that have most, and one of all others together."""
+    if len(counts) <= MAX_TENANTS:
+        return dict(counts)
+    most = counts.most_common(MAX_TENANTS)
+    others = counts.total() - sum(count for _, count in most)
+    return {**dict(most), OTHERS: others}
+
+
+def all_have_room(quotas: Iterable[Quota], now: float) -> bool:
+    """Whether a request that needs one of each may go on."""
+    return all(quota.has_room(now) for quota in quotas)

@@ -1,0 +1,228 @@
+"""Who goes on, who waits and who is refused, without a clock or a loop."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from dataplane.admission.gate import QUEUE_BYTES, Gate, Refused, State, Ticket
+from dataplane.admission.line import LaneKey
+from shared.limits import Limit
+
+SLOTS = Limit("total", "slots", 100)
+RATE = Limit("rate", "rate", 100_000)
+
+
+def gate_of(slots: int, queue: int = 10, rate: int | None = None) -> Gate:
+    gate = Gate()
+    gate.use((SLOTS,) if rate is None else (SLOTS, RATE), queue)
+    gate.quotas["total"].allow(slots, 0.0)
+    if rate is not None:
+        gate.quotas["rate"].allow(rate, 0.0)
+    gate.is_leased = True
+    return gate
+
+
+def ticket(now: float = 0.0, *, tenant: str = "", model: str | None = "m", rank: int = 0, size: int = 10) -> Ticket:
+    return Ticket(LaneKey(rank, tenant, model), size, now)
+
+
+def test_a_freed_slot_wakes_exactly_one_in_order_of_arrival() -> None:
+    gate = gate_of(2)
+    first, second, *others = (ticket() for _ in range(5))
+    assert gate.enter(first, 0.0)
+    assert gate.enter(second, 0.0)
+    assert not any(gate.enter(one, 0.0) for one in others)
+    assert gate.wake(0.0) == []
+    gate.leave(first, 1.0)
+    assert gate.wake(1.0) == [others[0]]
+    assert gate.wake(1.0) == []
+    gate.leave(others[0], 2.0)
+    gate.leave(second, 2.0)
+    assert gate.wake(2.0) == others[1:]
+    assert gate.waiting == 0
+
+
+def test_who_leaves_while_waiting_is_never_woken_and_holds_nothing() -> None:
+    gate = gate_of(1)
+    first, second, third = (ticket() for _ in range(3))
+    gate.enter(first, 0.0)
+    gate.enter(second, 0.0)
+    gate.enter(third, 0.0)
+    gate.leave(second, 0.1)
+    gate.leave(first, 0.2)
+    assert gate.wake(0.2) == [third]
+    gate.leave(third, 0.3)
+    gate.wake(0.3)
+    assert (gate.waiting, gate.quotas["total"].in_use, gate._bytes) == (0, 0, 0)
+
+
+def test_a_queue_is_bounded_for_each_model() -> None:
+    gate = gate_of(0, queue=2)
+    for model in ("m", "m", "n", "n"):
+        assert not gate.enter(ticket(model=model), 0.0)
+    with pytest.raises(Refused) as refused:
+        gate.enter(ticket(), 0.0)
+    assert refused.value.quota.limit is SLOTS
+    assert gate.quotas["total"].needs(gate.waiting_by_tenant(), 0.5) == {"": 5}
+
+
+def test_a_queue_is_bounded_in_bytes_but_for_one() -> None:
+    gate = gate_of(0)
+    assert not gate.enter(ticket(size=2 * QUEUE_BYTES), 0.0)
+    with pytest.raises(Refused):
+        gate.enter(ticket(size=1), 0.0)
+
+
+def test_without_a_queue_one_is_refused_at_once_unless_nothing_is_known_of_leases_yet() -> None:
+    gate = gate_of(1, queue=0)
+    gate.enter(ticket(), 0.0)
+    with pytest.raises(Refused):
+        gate.enter(ticket(), 0.0)
+    gate.is_leased = False
+    assert not gate.enter(ticket(), 0.0)
+
+
+def test_a_tenant_that_floods_waits_for_the_others() -> None:
+    gate = gate_of(1, queue=100)
+    gate.enter(ticket(tenant="flood"), 0.0)
+    flood = [ticket(tenant="flood") for _ in range(20)]
+    for one in flood:
+        gate.enter(one, 0.0)
+    quiet = [ticket(tenant="quiet") for _ in range(3)]
+    for one in quiet:
+        gate.enter(one, 0.0)
+    order = _drained(gate, 23)
+    assert order[:6].count("quiet") == 3
+
+
+def test_a_better_class_goes_first() -> None:
+    gate = gate_of(1, queue=100)
+    gate.enter(ticket(), 0.0)
+    for rank, tenant in ((1, "batch"), (1, "batch"), (0, "chat")):
+        gate.enter(ticket(rank=rank, tenant=tenant), 0.0)
+    assert _drained(gate, 3) == ["chat", "batch", "batch"]
+
+
+def _drained(gate: Gate, count: int) -> list[str]:
+    """Free the one slot again and again; return the tenants that went on, in order."""
+    order: list[str] = []
+    gate.quotas["total"].give_back(gate.quotas["total"].by_tenant.most_common(1)[0][0])  # type: ignore[union-attr]
+    while len(order) < count:
+        (one,) = gate.wake(0.0)
+        order.append(one.key.tenant)
+        gate.leave(one, 0.0)
+    return order
+
+
+def test_expected_waits_come_from_how_fast_requests_end() -> None:
+    gate = gate_of(1, queue=1)
+    one = ticket()
+    gate.enter(one, 0.0)
+    for second in range(1, 6):
+        gate.leave(one, float(second))
+        gate.wake(float(second))
+        one = ticket()
+        gate.enter(one, float(second))
+    waiting = ticket()
+    gate.enter(waiting, 5.0)
+    assert waiting.position == 0
+    assert waiting.expected == pytest.approx(0.8)
+    with pytest.raises(Refused) as refused:
+        gate.enter(ticket(), 5.0)
+    assert refused.value.expected == pytest.approx(1.6)
+
+
+def test_a_rate_lets_as_many_go_as_flow_in_and_says_when_the_next_one_can() -> None:
+    gate = gate_of(1000, queue=1000, rate=10_000)
+    waiting = [ticket() for _ in range(100)]
+    went = [gate.enter(one, 0.0) for one in waiting]
+    assert not any(went)
+    assert gate.room_in(0.0) == pytest.approx(0.1)
+    assert gate.wake(0.05) == []
+    assert gate.wake(0.31) == waiting[:3]
+    total = 3 + sum(len(gate.wake(0.31 + step / 100)) for step in range(1, 500))
+    assert total in (52, 53)
+    assert waiting[99].expected == pytest.approx(10.0)
+
+
+def test_a_rate_that_was_not_used_for_long_lets_a_second_s_worth_go_at_once() -> None:
+    gate = gate_of(1000, queue=1000, rate=10_000)
+    gate.wake(0.0)
+    assert not gate.enter(ticket(), 0.0)
+    gate.wake(500.0)
+    assert sum(gate.enter(ticket(), 500.0) for _ in range(50)) == 9
+
+
+def test_a_slow_rate_lets_one_go_when_it_has_come_together() -> None:
+    gate = gate_of(10, queue=10, rate=100)
+    one = ticket()
+    gate.enter(one, 0.0)
+    assert gate.wake(9.9) == []
+    assert gate.wake(10.01) == [one]
+
+
+def test_a_limit_that_is_taken_away_lets_all_go() -> None:
+    gate = gate_of(0)
+    waiting = [ticket() for _ in range(3)]
+    for one in waiting:
+        gate.enter(one, 0.0)
+    gate.use((), 10)
+    assert gate.wake(0.0) == waiting
+
+
+class Gates(RuleBasedStateMachine):
+    """Whatever comes, ends, leaves or is lent: nobody waits who could go on, and nothing is counted twice."""
+
+    @initialize(rate=st.booleans())
+    def begin(self, rate: bool) -> None:
+        self.now = 0.0
+        self.gate = gate_of(3, 4, 5_000 if rate else None)
+        self.open: list[Ticket] = []
+
+    @rule(tenant=st.sampled_from("ab"), model=st.sampled_from("mn"), rank=st.integers(0, 1))
+    def come(self, tenant: str, model: str, rank: int) -> None:
+        one = ticket(self.now, tenant=tenant, model=model, rank=rank)
+        try:
+            self.gate.enter(one, self.now)
+        except Refused:
+            return
+        self.open.append(one)
+        self.gate.wake(self.now)
+
+    @rule(position=st.integers(0, 30))
+    def go(self, position: int) -> None:
+        if self.open:
+            one = self.open.pop(position % len(self.open))
+            was_waiting = one.state is State.WAITING
+            self.gate.leave(one, self.now)
+            assert not (was_waiting and "rate" not in self.gate.quotas and self.gate.wake(self.now))
+            self.gate.wake(self.now)
+
+    @rule(slots=st.integers(0, 6))
+    def lend(self, slots: int) -> None:
+        self.gate.quotas["total"].allow(slots, self.now)
+        self.gate.wake(self.now)
+
+    @rule(seconds=st.sampled_from((0.01, 0.2, 3.0)))
+    def pass_time(self, seconds: float) -> None:
+        self.now += seconds
+        self.gate.wake(self.now)
+
+    @invariant()
+    def adds_up(self) -> None:
+        if not hasattr(self, "gate"):
+            return
+        waiting = [one for one in self.open if one.state is State.WAITING]
+        total = self.gate.quotas["total"]
+        assert total.in_use == len(self.open) - len(waiting)
+        assert self.gate.waiting == len(waiting)
+        assert self.gate._bytes == sum(one.size for one in waiting)
+        assert not waiting or not all(quota.has_room(self.now) for quota in self.gate.quotas.values())
+        assert self.gate._is_crowded or not waiting
+
+
+TestGates = Gates.TestCase
+TestGates.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)

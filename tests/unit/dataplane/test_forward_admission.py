@@ -1,0 +1,213 @@
+"""Requests and the limits: those that wait, those that are refused, and what each holds until its last byte."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from dataplane.receipts import receipt
+from tests.unit.dataplane.forward_bench import Bench, Run, begin_and_hang, close_at_once, error_of, hang, well, workers
+from tests.unit.dataplane.listening import until
+from tests.unit.dataplane.scripted_worker import Asked
+
+
+def test_a_request_counts_until_its_last_byte_and_then_the_next_one_goes_on(run: Run) -> None:
+    gate = asyncio.Event()
+
+    async def script(asked: Asked) -> None:
+        await asked.begin()
+        await asked.chunk(b"data: 1\n\n")
+        await gate.wait()
+        await asked.end()
+
+    async def test(bench: Bench) -> None:
+        async with workers(script) as (worker,):
+            bench.serve(worker.url)
+            bench.configure(max_concurrent_requests=1)
+            bench.lend(total=1)
+            first = bench.ask()
+            await until(lambda: len(first.sent) == 2)
+            second = bench.ask()
+            third = bench.ask()
+            await until(lambda: bench.forwarder.limits.waiting == 2)
+            assert len(worker.asked) == 1
+            gate.set()
+            for transaction in (first, second, third):
+                await bench.ended(transaction)
+                assert (transaction.status, transaction.whole) == (200, True)
+            assert len(worker.asked) == 3
+            (series,) = bench.accounting.queue_wait.values()
+            assert sum(series.counts) == 2
+            record = bench.forwarder.receipts.find(b"mine")
+            assert record is not None
+            queue = receipt(record, plane="0", arrived=0.0).queue
+            assert queue is not None
+            assert (queue.position, queue.expected) == (1, None)
+            assert queue.took > 0
+
+    run(test)
+
+
+def test_g_cancel_1_a_client_that_leaves_while_it_waits_is_never_dispatched(run: Run) -> None:
+    async def test(bench: Bench) -> None:
+        async with workers(hang) as (worker,):
+            bench.serve(worker.url)
+            bench.configure(max_concurrent_requests=1)
+            bench.lend(total=1)
+            first = bench.ask()
+            await until(lambda: len(worker.asked) == 1)
+            others = [bench.ask() for _ in range(50)]
+            await until(lambda: all(other.receives == 2 for other in others))
+            for other in others:
+                other.leave()
+            await until(lambda: bench.forwarder.limits.waiting == 0)
+            first.leave()
+            await bench.ended(first)
+            assert len(worker.asked) == 1
+            assert bench.accounting.aborted_in[("client", "queued")] == 50
+            assert bench.accounting.worker_requests == {"a": 1}
+
+    run(test)
+
+
+def test_without_room_to_wait_a_request_is_answered_503_with_the_time_that_a_place_takes(run: Run) -> None:
+    async def test(bench: Bench) -> None:
+        async with workers(hang) as (worker,):
+            bench.serve(worker.url)
+            bench.configure(max_concurrent_requests=1, queue_size=0)
+            bench.lend(total=1)
+            first = bench.ask()
+            await until(lambda: len(worker.asked) == 1)
+            refused = await bench.answer()
+            assert refused.status == 503
+            assert refused.header(b"retry-after") == b"1"
+            error = error_of(refused)
+            assert (error["code"], error["type"]) == ("over_capacity", "router_error")
+            assert "--max-concurrent-requests" in error["message"]
+            assert bench.accounting.errors == {("router", "over_capacity"): 1}
+            first.leave()
+
+    run(test)
+
+
+def test_a_request_that_waits_for_too_long_is_answered_504_and_was_sent_to_nobody(run: Run) -> None:
+    async def test(bench: Bench) -> None:
+        async with workers(hang) as (worker,):
+            bench.serve(worker.url)
+            bench.configure(max_concurrent_requests=1, queue_timeout=0.05)
+            bench.lend(total=1)
+            first = bench.ask()
+            await until(lambda: len(worker.asked) == 1)
+            late = await bench.answer()
+            assert (late.status, error_of(late)["code"]) == (504, "queue_timeout")
+            assert late.header(b"retry-after")
+            assert len(worker.asked) == 1
+            first.leave()
+
+    run(test)
+
+
+def test_above_the_rate_a_request_waits_for_its_turn_and_is_refused_when_it_may_not(run: Run) -> None:
+    async def test(bench: Bench) -> None:
+        async with workers(well) as (worker,):
+            bench.serve(worker.url)
+            bench.configure(rate_limit=50.0, queue_size=1)
+            bench.lend(rate=50_000)
+            first = bench.ask()
+            refused = await bench.answer()
+            assert (refused.status, error_of(refused)["code"]) == (429, "rate_limit_exceeded")
+            assert refused.header(b"retry-after") == b"1"
+            await bench.ended(first)
+            assert first.status == 200
+
+    run(test)
+
+
+def test_a_plane_that_knows_of_no_lease_yet_lets_requests_wait_whatever_the_queue(run: Run) -> None:
+    async def test(bench: Bench) -> None:
+        async with workers(well) as (worker,):
+            bench.serve(worker.url)
+            bench.configure(max_concurrent_requests=5, queue_size=0)
+            waiting = [bench.ask() for _ in range(3)]
+            await until(lambda: bench.forwarder.limits.waiting == 3)
+            bench.lend(total=5)
+            for transaction in waiting:
+                await bench.ended(transaction)
+                assert transaction.status == 200
+
+    run(test)
+
+
+def test_a_smaller_lease_lets_nobody_go_on_until_enough_have_ended(run: Run) -> None:
+    async def test(bench: Bench) -> None:
+        async with workers(hang) as (worker,):
+            bench.serve(worker.url)
+            bench.configure(max_concurrent_requests=5)
+            bench.lend(total=3)
+            first = [bench.ask() for _ in range(3)]
+            await until(lambda: len(worker.asked) == 3)
+            bench.lend(total=1)
+            last = bench.ask()
+            for transaction in first[:2]:
+                transaction.leave()
+                await bench.ended(transaction)
+            assert bench.forwarder.limits.waiting == 1
+            first[2].leave()
+            await until(lambda: len(worker.asked) == 4)
+            last.leave()
+
+    run(test)
+
+
+def test_what_is_no_work_for_an_engine_does_not_count(run: Run) -> None:
+    async def test(bench: Bench) -> None:
+        async with workers(begin_and_hang, well) as (busy, _):
+            bench.serve(busy.url)
+            bench.configure(max_concurrent_requests=1, queue_size=0)
+            bench.lend(total=1)
+            first = bench.ask()
+            await until(lambda: len(busy.asked) == 1)
+            look = bench.ask(b"", method="GET", path="/version")
+            await until(lambda: len(busy.asked) == 2)
+            for transaction in (first, look):
+                transaction.leave()
+
+    run(test)
+
+
+def test_when_all_workers_fail_a_long_queue_empties_itself(run: Run) -> None:
+    async def test(bench: Bench) -> None:
+        async with workers(hang) as (worker,):
+            bench.serve(worker.url)
+            bench.configure(max_concurrent_requests=1, queue_size=2000)
+            bench.lend(total=1)
+            first = bench.ask()
+            await until(lambda: len(worker.asked) == 1)
+            waiting = [bench.ask() for _ in range(1500)]
+            bench.serve(worker.url, state="unhealthy")
+            first.leave()
+            for transaction in waiting:
+                await bench.ended(transaction)
+                assert transaction.status == 503
+
+    run(test)
+
+
+@pytest.mark.parametrize("amount", [0, 7])
+def test_limits_that_change_hold_for_those_that_wait(run: Run, amount: int) -> None:
+    async def test(bench: Bench) -> None:
+        async with workers(close_at_once, hang) as (_, worker):
+            bench.serve(worker.url)
+            bench.configure(max_concurrent_requests=2)
+            bench.lend(total=2)
+            open_ones = [bench.ask() for _ in range(4)]
+            await until(lambda: len(worker.asked) == 2)
+            bench.configure(max_concurrent_requests=amount)
+            if amount:
+                bench.lend(total=4)
+            await until(lambda: len(worker.asked) == 4)
+            for transaction in open_ones:
+                transaction.leave()
+
+    run(test)

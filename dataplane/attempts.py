@@ -13,7 +13,6 @@ import asyncio
 import logging
 import socket
 from collections.abc import Sequence
-from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from dataplane.candidates import candidates_of
@@ -26,8 +25,8 @@ from dataplane.failure_log import SAID, why_no_connection
 from dataplane.fleet_view import FleetView
 from dataplane.held import Held
 from dataplane.leg import Leg, Message
-from dataplane.load_header import ASKING, taken_out
-from dataplane.receipts import Try, name_worker
+from dataplane.load_header import ASKING
+from dataplane.receipts import Try
 from dataplane.retry import EVIDENCE, Attempt, Outcome, Step, may_be_sent_again, retry_after
 from dataplane.slot import Slot
 from dataplane.timeouts import Phase, Place
@@ -267,21 +266,11 @@ class Attempts:
         """Look at an answer before the client sees it; False when another attempt is made instead."""
         held = self._held
         if held is not None:
-            slot = held.slot
-            fleet = self._forwarder.fleet
-            if fleet.avoidance.until:
-                fleet.reached(slot)
-            slot.outcomes.answers += 1
-            if self._asks and (figures := taken_out(headers)) is not None:
-                slot.set_queue(figures, self._forwarder.loop.time())
-            if fleet.view.names_worker:
-                name_worker(headers, fleet.view, slot.id, self.tries)
-            if status >= 500:
-                held.judge(status, headers)
+            held.answers(status, headers, self.tries, tells_load=self._asks)
         if status < 400 or not may_be_sent_again(status, self._request.retried_as, self._leg.not_run):
             if status >= 500:
                 self.tell(f"status {status}", gave_up=True)
-            return not (status == HTTPStatus.NOT_FOUND and self._request.wanted and self._looks_elsewhere())
+            return not (self._request.wanted and status == 404 and self._looks_elsewhere())
         asked = max((retry_after(value) for name, value in headers if name == b"retry-after"), default=0.0)
         step, wait = self._next_step(Outcome.STATUS, status=status, asked=asked)
         self.tell(f"status {status}", gave_up=step is Step.GIVE_UP)

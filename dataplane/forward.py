@@ -16,7 +16,7 @@ from dataplane.failure_log import FailureLog
 from dataplane.fleet import Fleet
 from dataplane.fleet_view import FleetView
 from dataplane.peek import request_id
-from dataplane.receipts import MAX_TEXT, Receipts
+from dataplane.receipts import MAX_TEXT, NOTHING, Extra, Receipts
 from dataplane.request import Request
 from dataplane.request_lines import ended_lines, open_line
 from dataplane.retry import Attempt, RetryBudget, Step, backoff, denied, next_step
@@ -204,10 +204,7 @@ class Forwarder:
                 "",
                 view.table.stamp,
                 (),
-                "",
-                None,
-                None if client.key is None else client.key.name,
-                None,
+                NOTHING if client.key is None else Extra(key=client.key.name),
             )
             access.note(Ended(level, row, error.message, client.told_address))
 

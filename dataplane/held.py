@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,8 @@ from dataplane.breaker import FAILURE_STATUSES
 from dataplane.client import Headers
 from dataplane.exchange import Exchange
 from dataplane.leg import Leg
+from dataplane.load_header import taken_out
+from dataplane.receipts import Try, name_worker
 from dataplane.slot import Slot
 from shared.breaker import ProbeNewsKind
 from shared.messages import EvidenceKind
@@ -41,6 +44,19 @@ class Held:
         self.slot.inflight -= 1
         if self.expected:
             self.slot.prefills.ended(self)
+
+    def answers(self, status: int, headers: Headers, tries: Sequence[Try], *, tells_load: bool) -> None:
+        """Know that an answer has begun; its head is the client's from here on. `tells_load`: it was asked to."""
+        slot, fleet = self.slot, self._forwarder.fleet
+        if fleet.avoidance.until:
+            fleet.reached(slot)
+        slot.outcomes.answers += 1
+        if tells_load and (figures := taken_out(headers)) is not None:
+            slot.set_queue(figures, self._forwarder.loop.time())
+        if fleet.view.names_worker:
+            name_worker(headers, fleet.view, slot.id, tries)
+        if status >= 500:
+            self.judge(status, headers)
 
     def computed(self, status: int) -> None:
         """Know that the prompt is computed, unless the engine never saw it. Of use where tokens are `expected`."""

@@ -10,7 +10,7 @@ from dataplane.access_lines import MOST_PROMPT, Ended, level_of
 from dataplane.accounting import AbortedBy
 from dataplane.admission.gate import Ticket
 from dataplane.exchange import Exchange
-from dataplane.receipts import Try, Waited
+from dataplane.receipts import NOTHING, Extra, Try, Waited
 from dataplane.response_homes import FAMILY as RESPONSES
 from dataplane.usage import Usage, usage_of
 from shared.errors import RouterError
@@ -69,16 +69,13 @@ def leave_behind(
         named = arm.name
         got = status if told or isinstance(ended, RouterError) or client.started else 0
         accounting.arm(named, arm.label, got, now - arrived if told else None)
+    if client.key is not None:
+        accounting.used_by_key(client.key.name, status, usage)
     times = (arrived, first_byte, now)
     view, keep, trace = forwarder.fleet.view, forwarder.receipts.keep, request.trace
-    name = trace.name if trace is not None else ""
-    key = None
-    if client.key is not None:
-        key = client.key.name
-        accounting.used_by_key(key, status, usage)
-    waited = _waited(request.ticket, now) if request.ticket is not None else None
-    more = (name, taken, key, waited)
-    row = keep(request.id, method, client.path, named, times, outcome, status, view, tries, *more)
+    is_plain = trace is None and taken is None and client.key is None and request.ticket is None
+    extra = NOTHING if is_plain else _extra_of(request, now)
+    row = keep(request.id, method, client.path, named, times, outcome, status, view, tries, extra)
     access = forwarder.access
     level = access.success if ended is None and status < 400 else level_of(outcome, status, access.success)
     if level >= access.least:
@@ -88,6 +85,15 @@ def leave_behind(
     if trace is not None:
         cause = _cause_of(ended, tries, is_unreadable=is_unreadable)
         forwarder.tracing.note(Ended(level, row, cause, client.told_address, usage), trace)
+
+
+def _extra_of(request: Request, now: float) -> Extra:
+    return Extra(
+        request.trace.name if request.trace is not None else "",
+        request.arm,
+        request.client.key.name if request.client.key is not None else None,
+        _waited(request.ticket, now) if request.ticket is not None else None,
+    )
 
 
 def _waited(ticket: Ticket, now: float) -> Waited | None:

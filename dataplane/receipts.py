@@ -92,10 +92,22 @@ class Waited(NamedTuple):
     took: float
 
 
+class Extra(NamedTuple):
+    """What only some requests have: the id of a trace, the arm that a name of `[models]` stood for, a client's key."""
+
+    trace: str = ""
+    arm: Taken | None = None
+    key: str | None = None
+    waited: Waited | None = None
+
+
+NOTHING = Extra()
+
+
 class Record(NamedTuple):
     """A request that has ended. `view` is there when none of its workers could take the request.
 
-    `model` is the name that the client sent, `arm` what it stood for where it is one of `[models]`.
+    `model` is the name that the client sent.
     """
 
     request_id: bytes
@@ -109,15 +121,12 @@ class Record(NamedTuple):
     policy: str
     stamp: Stamp
     tries: Sequence[Try]
-    trace: str
-    arm: Taken | None
-    key: str | None
-    waited: Waited | None = None
+    extra: Extra
 
     @property
     def served(self) -> Served | None:
         """What its candidates were looked up by."""
-        return self.arm.arm.served if self.arm is not None else self.model
+        return self.extra.arm.arm.served if self.extra.arm is not None else self.model
 
 
 Row = tuple[
@@ -132,12 +141,9 @@ Row = tuple[
     str,
     Stamp,
     Sequence[Try],
-    str,
-    Taken | None,
-    str | None,
-    Waited | None,
+    Extra,
 ]
-"""The fields of `Record`, in their order; the last is the trace's id, empty for none."""
+"""The fields of `Record`, in their order."""
 _NOBODY = frozenset({"rejected no_worker_available", "rejected model_not_found"})
 """Outcomes without an attempt for which the workers' states are the reason. All others had none to do with them."""
 
@@ -184,12 +190,9 @@ class Receipts:
         status: int,
         view: FleetView,
         tries: Sequence[Try],
-        trace: str = "",
-        arm: Taken | None = None,
-        key: str | None = None,
-        waited: Waited | None = None,
+        extra: Extra = NOTHING,
     ) -> Row:
-        """Remember a request that has ended under `view`; return what is remembered. `key` is a client key's name."""
+        """Remember a request that has ended under `view`; return what is remembered."""
         is_nobody = not tries and outcome in _NOBODY
         if is_nobody:
             self.refer(view)
@@ -203,13 +206,10 @@ class Receipts:
             outcome,
             status,
             weakref.ref(view) if is_nobody else None,
-            tries[-1].policy if tries else view.policy_of(model if arm is None else arm.arm.model).name,
+            tries[-1].policy if tries else view.policy_of(model if extra.arm is None else extra.arm.arm.model).name,
             view.table.stamp,
             tries,
-            trace,
-            arm,
-            key,
-            waited,
+            extra,
         )
         self._last.append(row)
         if outcome != "answered" or status >= 500 or (len(tries) > 1 and any(one.failed for one in tries)):
@@ -255,6 +255,7 @@ def receipt(record: Record, *, plane: str, arrived: float) -> Receipt:
     """Write a record out. `plane` is the plane's label, `arrived` Unix time in seconds."""
     view = record.view() if record.view is not None else None
     began, first_byte, ended = record.times
+    extra = record.extra
     return Receipt(
         request=record.request_id.decode("latin-1"),
         plane=plane,
@@ -268,11 +269,11 @@ def receipt(record: Record, *, plane: str, arrived: float) -> Receipt:
         epoch=record.stamp.epoch,
         version=record.stamp.version,
         model=record.model,
-        trace=record.trace,
-        arm=_arm(record.arm) if record.arm is not None else None,
-        key=record.key,
+        trace=extra.trace,
+        arm=_arm(extra.arm) if extra.arm is not None else None,
+        key=extra.key,
         first_byte=first_byte - began if first_byte else None,
-        queue=QueueReceipt(**record.waited._asdict()) if record.waited is not None else None,
+        queue=QueueReceipt(**extra.waited._asdict()) if extra.waited is not None else None,
         attempts=tuple(_attempt(one, record, record.tries[:number]) for number, one in enumerate(record.tries)),
         left_out=tuple(_left_out(view, record.served, frozenset(), (), {})) if view is not None else (),
     )

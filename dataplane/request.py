@@ -14,12 +14,12 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
-from dataplane import client_keys
 from dataplane.accounting import AbortedBy
 from dataplane.admission.gate import State, Ticket
 from dataplane.attempts import Attempts
 from dataplane.client import Client
-from dataplane.client_rank import OWN_RANK, client_rank
+from dataplane.client_rank import client_rank
+from dataplane.compose import compose
 from dataplane.exchange import Exchange
 from dataplane.leftovers import leave_behind
 from dataplane.leg import Message, WholeRequest
@@ -37,9 +37,7 @@ from dataplane.response_homes import wanted_response
 from dataplane.splice import without_members
 from dataplane.subsets import Served
 from dataplane.take_arm import leave_arm, take_arm
-from dataplane.timeouts import Phase, Place, Progress, limit_of
-from dataplane.tracing.context import REPLACED as TRACEPARENT_FIELD
-from dataplane.upstream.head import Headers, added_lines, field_lines, request_line
+from dataplane.timeouts import Phase, Place, Progress, stall_of
 from shared.errors import (
     RouterError,
     body_timeout,
@@ -48,7 +46,6 @@ from shared.errors import (
     no_worker,
     payload_too_large,
     unreadable_body,
-    worker_stalled,
     worker_timeout,
 )
 
@@ -234,37 +231,8 @@ class Request(WholeRequest):
     def message(self, slot: Slot) -> Message:
         """Return the request as it is, the same for each worker."""
         if self._message is None:
-            self._message = self.compose(self.body)
+            self._message = compose(self, self._forwarder.fleet, self.body)
         return self._message
-
-    def compose(
-        self, body: bytes | bytearray, *, without: frozenset[bytes] = frozenset(), fields: Headers = ()
-    ) -> Message:
-        """Return the request with another body, and with `fields` in the place of the client's and of those `without`.
-
-        A request id among the `fields` stands in the place of the client's, too.
-        """
-        client = self.client
-        line = request_line(client.method, client.scope["raw_path"], client.scope["query_string"])
-        authorization = self._forwarder.fleet.worker_key.authorization
-        replaced = OWN_RANK if self._forwarder.fleet.view.ranks else frozenset()
-        if self.trace is not None:
-            # Each attempt has its own.
-            replaced |= TRACEPARENT_FIELD
-        if client.key is not None:
-            # It was for the router: no worker is told.
-            authorization, replaced = authorization or "", replaced | client_keys.FIELDS
-        request_id = self.id
-        headers = client.headers
-        if fields or without:
-            names = without.union(name for name, _ in fields)
-            request_id = next((value for name, value in fields if name == b"x-request-id"), request_id)
-            headers = [*(field for field in headers if field[0] not in names), *fields]
-            replaced -= names
-        lines = field_lines(headers, request_id, client.method, len(body), authorization, replaced)
-        if client.forwarded is not None:
-            lines = added_lines(client.forwarded.fields) + lines
-        return Message(line, lines, body)
 
     def leave(self) -> bool:
         """Go on with another arm of the model's name, where no worker of this one can be reached; whether it does."""
@@ -311,19 +279,10 @@ class Request(WholeRequest):
         match self._progress.overdue(self._place(), now, settings):
             case Phase.RECEIVING:
                 self.refuse(body_timeout(settings.client_body_timeout))
-            case Phase.PREFILLING:
-                self._stalled(
-                    worker_stalled("to the prompt did not come", settings.prefill_timeout, "--prefill-timeout-secs")
-                )
-            case Phase.FETCHING:
-                if not (isinstance(self._attempts, Disaggregated) and self._attempts.begin_anew()):
-                    limit = limit_of(Phase.FETCHING, settings)
-                    self._stalled(worker_stalled("did not begin", limit, "--decode-first-byte-timeout-secs"))
-            case Phase.WAITING:
-                limit = settings.response_header_timeout
-                self._stalled(worker_stalled("did not begin", limit, "--response-header-timeout-secs"))
-            case Phase.ANSWERING:
-                self._stalled(worker_stalled("stood still", settings.stream_idle_timeout, "--stream-idle-timeout-secs"))
+            case Phase.FETCHING if isinstance(self._attempts, Disaggregated) and self._attempts.begin_anew():
+                pass
+            case (Phase.PREFILLING | Phase.FETCHING | Phase.WAITING | Phase.ANSWERING) as phase:
+                self._stalled(stall_of(phase, settings))
             case Phase.BLOCKED:
                 # Nothing more can be said to a client that takes nothing: its connection is cut.
                 self._forwarder.accounting.errors[("client", "write_timeout")] += 1

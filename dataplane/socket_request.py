@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dataplane.compose import compose
 from dataplane.leg import Message
 from dataplane.request import Request
 from dataplane.tunnel import Tunnel
@@ -26,6 +27,6 @@ class SocketRequest(Request):
     def message(self, slot: Slot) -> Message:
         """Return the handshake, the same for each worker."""
         if self._message is None:
-            line, fields, body = self.compose(b"", without=_EXTENSIONS)
+            line, fields, body = compose(self, self._forwarder.fleet, b"", without=_EXTENSIONS)
             self._message = Message(line, _UPGRADE + fields, body)
         return self._message

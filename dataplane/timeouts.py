@@ -23,6 +23,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import NamedTuple
 
+from shared.errors import RouterError, worker_stalled
 from shared.table import Settings
 
 
@@ -86,3 +87,17 @@ def limit_of(phase: Phase, settings: Settings) -> float:
             return settings.client_write_timeout
         case Phase.QUEUED | Phase.CONNECTING:
             return 0.0
+
+
+_STALLS: dict[Phase, tuple[str, str]] = {
+    Phase.PREFILLING: ("to the prompt did not come", "--prefill-timeout-secs"),
+    Phase.FETCHING: ("did not begin", "--decode-first-byte-timeout-secs"),
+    Phase.WAITING: ("did not begin", "--response-header-timeout-secs"),
+    Phase.ANSWERING: ("stood still", "--stream-idle-timeout-secs"),
+}
+
+
+def stall_of(phase: Phase, settings: Settings) -> RouterError:
+    """Return the error of a worker that stood still in a phase for too long."""
+    what, flag = _STALLS[phase]
+    return worker_stalled(what, limit_of(phase, settings), flag)

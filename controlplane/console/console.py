@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 
 import msgspec
 
-from controlplane.cli.admin_client import NotReached, admin_url, ask, token_for
+from controlplane.cli.admin_client import NotReached, access_to, admin_url, ask
 from controlplane.console.line import text_of
 from controlplane.console.region import LEAST_LINES, drawn, entered, left
 from controlplane.top.snapshot import Summary
@@ -92,7 +92,7 @@ class _Line:
             url = admin_url(self._runtime)
             if url is None:
                 return None
-            answer = ask(f"{url}/summary", token=token_for(url, None, self._runtime))
+            answer = ask(f"{url}/summary", access=access_to(url, None, self._runtime))
             return msgspec.json.decode(answer.body, type=Summary) if answer.status == 200 else None
         except (NotReached, ConfigError, *DECODE_ERRORS):
             # The line says that nobody answers; why is in the log above it.

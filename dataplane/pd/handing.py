@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dataplane.compose import compose
 from dataplane.exchange import Exchange
 from dataplane.leg import Message
 from dataplane.pd.answer import Answer
@@ -73,7 +74,7 @@ class Handing:
         if self._composed is not None and self._composed[0] == asked.fields:
             line, fields, _ = self._composed[1]
             return Message(line, with_length(fields, len(asked.body)), asked.body)
-        message = self._request.compose(asked.body, without=READ_BY_US, fields=asked.fields)
+        message = compose(self._request, self._forwarder.fleet, asked.body, without=READ_BY_US, fields=asked.fields)
         self._composed = asked.fields, message
         return message
 

@@ -53,7 +53,7 @@ class Span(NamedTuple):
 
 def spans_of(request: Ended, trace: Trace) -> Iterator[Span]:
     """Yield the request's own span, then those below it."""
-    request_id, method, path, model, times, outcome, status, _, _, stamp, tries, _, arm, key, _ = request.row
+    request_id, method, path, model, times, outcome, status, _, _, stamp, tries, extra = request.row
     began, first_byte, ended = times
     route = route_of(path)
     operation = OPERATIONS.get(route.family, "")
@@ -75,10 +75,10 @@ def spans_of(request: Ended, trace: Trace) -> Iterator[Span]:
         attributes["gen_ai.operation.name"] = operation
     if model is not None:
         attributes["gen_ai.request.model"] = model
-    if key is not None:
-        attributes["enduser.id"] = key
-    if arm is not None:
-        attributes["routerctl.model"] = arm.arm.model
+    if extra.key is not None:
+        attributes["enduser.id"] = extra.key
+    if extra.arm is not None:
+        attributes["routerctl.model"] = extra.arm.arm.model
     if first_byte:
         attributes["gen_ai.latency.time_to_first_token"] = first_byte - began
     _add_usage(attributes, request)

@@ -12,7 +12,7 @@ import pytest
 
 from dataplane.access_lines import Ended, access_line, as_json, as_text, level_of
 from dataplane.access_log import FAILURES_PER_SECOND, MOST_ROWS, AccessLog
-from dataplane.receipts import Row, Try
+from dataplane.receipts import NOTHING, Row, Try
 from dataplane.usage import Usage
 from shared.log_output import LogOutput
 from shared.table import Stamp
@@ -21,7 +21,7 @@ STAMP = Stamp(3, 7, 0)
 
 
 def row(outcome: str = "answered", status: int = 200, *tries: Try, path: str = "/v1/completions") -> Row:
-    tail = (None, "random", STAMP, tries, "", None, None, None)
+    tail = (None, "random", STAMP, tries, NOTHING)
     return (b"id-1", "POST", path, "m", (10.0, 10.25, 11.5), outcome, status, *tail)
 
 

@@ -17,7 +17,7 @@ from shared.errors import RouterError, internal, model_not_found, no_worker, unr
 from shared.plane_report import CounterSeries
 
 CAUSES = get_args(AbortedBy)
-ELSEWHERE = (catalog.PLANE_RESYNCS, catalog.PLANE_KV_RESYNCS, catalog.LOG_LINES_DROPPED)
+ELSEWHERE = (catalog.TRACES, catalog.PLANE_RESYNCS, catalog.PLANE_KV_RESYNCS, catalog.LOG_LINES_DROPPED)
 """Counters that others add to the report."""
 ERRORS = (internal(), no_worker("x"), unreachable(2), model_not_found("m", ()))
 steps = st.lists(

@@ -151,7 +151,7 @@ def test_a_trace_is_named_in_the_receipt(run: Run) -> None:
             await bench.answer(headers=[(b"traceparent", PARENT)])
             record = bench.forwarder.receipts.find(b"mine")
             assert record is not None
-            assert record.trace == "0af7651916cd43dd8448eb211c80319c"
+            assert record.extra.trace == "0af7651916cd43dd8448eb211c80319c"
 
     run(test)
 

@@ -30,11 +30,11 @@ CHAT_JSON = (
     b'"ec_transfer_params":null,"metrics":null}'
 )
 
-HANDOFF_JSON = CHAT_JSON.replace(
+_HANDOFF_JSON = CHAT_JSON.replace(
     b'"kv_transfer_params":null',
     b'"kv_transfer_params":{"do_remote_prefill":true,"do_remote_decode":false,"remote_block_ids":[[1,2,3]],'
     b'"remote_engine_id":"6b4ac5ab-9d2e-4ae8-8ed4-5e7e1d3f1a2b","remote_request_id":"chatcmpl-a89baf81-0-9478e19e",'
-    b'"remote_host":"127.0.0.1","remote_port":5600,"tp_size":1,"dcp_size":1,"pp_size":1,"remote_num_tokens":161,'
+    b'"remote_host":"%b","remote_port":5600,"tp_size":1,"dcp_size":1,"pp_size":1,"remote_num_tokens":161,'
     b'"remote_blocks_expiry_time":null,"transfer_mode":"pull","remote_prefill_cached_tokens":0}',
 )
 LOAD_HEADER_ASK = b"endpoint-load-metrics-format"
@@ -60,6 +60,10 @@ class Ask(msgspec.Struct):
         """Whether the KV cache is to be kept for another worker."""
         return self.kv_transfer_params is not None and self.kv_transfer_params.get("do_remote_decode") is True
 
+    def is_from(self, host: str) -> bool:
+        """Whether the KV cache is to be fetched from there."""
+        return self.kv_transfer_params is not None and self.kv_transfer_params.get("remote_host") == host
+
 
 def _head(content_type: str, size: int, extra: bytes = b"") -> bytes:
     fields = f"content-length: {size}\r\ncontent-type: {content_type}\r\nvary: Origin\r\n\r\n"
@@ -70,7 +74,17 @@ def _answer(body: bytes, content_type: str = "application/json") -> bytes:
     return _head(content_type, len(body)) + body
 
 
-HANDOFF_HEAD = _head("application/json", len(HANDOFF_JSON))
+@lru_cache
+def handoff(host: str) -> bytes:
+    """Return a prefill worker's whole answer; the KV cache is at `host`."""
+    return _answer(_HANDOFF_JSON.replace(b"%b", host.encode()))
+
+
+_ERROR = b'{"error":{"message":"EngineCore failed to load the KV cache","type":"InternalServerError","code":500}}'
+NOT_FETCHED = (
+    b"HTTP/1.1 500 Internal Server Error\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(_ERROR)
+) + _ERROR
+"""A decode worker's, which could not fetch the KV cache."""
 CHAT_HEAD = _head("application/json", len(CHAT_JSON))
 CHAT_HEAD_WITH_LOAD = _head("application/json", len(CHAT_JSON), _LOAD_HEADER)
 STREAM_HEAD = (

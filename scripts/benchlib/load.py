@@ -10,7 +10,7 @@ import msgspec
 
 from benchlib import net
 from benchlib.processes import BenchError, Processes
-from benchlib.upstream import worker_address
+from benchlib.upstream import CUT_LINK, worker_address
 from benchlib.wire import LoadResult, LoadSpec
 
 T = TypeVar("T")
@@ -24,7 +24,9 @@ class Upstream:
         self.process = processes.start_piped([sys.executable, "-m", "benchlib.upstream", str(self._port), str(workers)])
         _expect_ready(self.process)
 
-    def addresses(self, workers: int) -> list[str]:
+    def addresses(self, workers: int, *, has_cut_link: bool = False) -> list[str]:
+        if has_cut_link:
+            return [f"{host}:{self._port}" for host in CUT_LINK]
         return [f"{worker_address(number)}:{self._port}" for number in range(workers)]
 
 

@@ -15,6 +15,7 @@ NAMES = (
     "workers",
     "planes",
     "prefill-decode",
+    "cut-link",
     "startup",
     "memory",
     "control-plane",
@@ -67,6 +68,13 @@ def fleets(names: tuple[str, ...], settings: Settings) -> list[Fleet]:
             ),
         )
         found.append(Fleet("prefill-decode", variants, {"small": small(settings)}))
+    if "cut-link" in names and "routerctl" in settings.targets:
+        # What a cut link between two workers costs the requests of all; but for a few they are those of other pairs.
+        variants = (
+            Variant("all links", "routerctl", 4, connector="nixl"),
+            Variant("one cut", "routerctl", 4, against=("all links",), connector="nixl", has_cut_link=True),
+        )
+        found.append(Fleet("cut-link", variants, {"rate": _rate(settings)}))
     return found
 
 

@@ -17,7 +17,8 @@ from benchlib.wire import LoadResult, LoadSpec
 class Variant:
     """One router as it is configured for a scenario; `against` names what it is compared with.
 
-    With a `connector`, half of its workers prefill and the others decode.
+    With a `connector`, half of its workers prefill and the others decode; with `has_cut_link` they are four, and one
+    of the pairs hands nothing over.
     """
 
     label: str
@@ -26,6 +27,7 @@ class Variant:
     planes: int = 1
     against: tuple[str, ...] = ()
     connector: str = ""
+    has_cut_link: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ def run_fleet(processes: Processes, upstream: Upstream, fleet: Fleet, rounds: in
     running: dict[Variant, Running] = {}
     for number, variant in enumerate(fleet.variants):
         _say(f"{fleet.name}: starting {variant.label}")
-        addresses = upstream.addresses(variant.workers)
+        addresses = upstream.addresses(variant.workers, has_cut_link=variant.has_cut_link)
         folder = directory / f"{fleet.name}-{number}"
         extra: tuple[str, ...] = ()
         if variant.connector:

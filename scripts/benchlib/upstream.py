@@ -25,6 +25,12 @@ def worker_address(number: int) -> str:
     return f"127.0.{1 + third}.{1 + fourth}"
 
 
+CUT_LINK = tuple(f"127.0.254.{number}" for number in range(1, 5))
+"""Two prefill workers and two decode workers."""
+CUT = CUT_LINK[0], CUT_LINK[2]
+"""One of each, of which the latter fetches nothing from the former."""
+
+
 class _Stream:
     """One SSE answer: an event per turn of the loop (so a write each, as vLLM's), or at a pace."""
 
@@ -81,6 +87,7 @@ class Worker(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's own class is not a subclass
+        self._host: str = transport.get_extra_info("sockname")[0]
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -108,8 +115,9 @@ class Worker(asyncio.Protocol):
         if ask.stream:
             self._stream = _Stream(self._loop, self._transport, ask)
         elif ask.is_prefill:
-            self._transport.write(canned.HANDOFF_HEAD)
-            self._transport.write(canned.HANDOFF_JSON)
+            self._transport.write(canned.handoff(self._host))
+        elif self._host == CUT[1] and ask.is_from(CUT[0]):
+            self._transport.write(canned.NOT_FETCHED)
         else:
             self._transport.write(self._chat_head)
             self._transport.write(canned.CHAT_JSON)
@@ -130,7 +138,7 @@ class Worker(asyncio.Protocol):
 async def serve(port: int, workers: int) -> None:
     """Answer for `workers` workers on `port` until stdin ends."""
     loop = asyncio.get_running_loop()
-    hosts = [worker_address(number) for number in range(workers)]
+    hosts = [*(worker_address(number) for number in range(workers)), *CUT_LINK]
     server = await loop.create_server(lambda: Worker(loop), hosts, port, backlog=1024)
     ended = asyncio.Event()
     loop.add_reader(sys.stdin.fileno(), ended.set)  # nothing is ever written there: it is its end

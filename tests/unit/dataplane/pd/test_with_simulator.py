@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -29,6 +29,7 @@ WAIT = 0.5
 TICK = 0.05
 """Seconds between two looks at what stands still."""
 PROMPTS = [f"Tell me number {number} of the things that there are. " * 3 for number in range(6)]
+TWENTY = [f"Tell me number {number} of the things that there are. " * 3 for number in range(20)]
 
 
 def failing(connectors: Iterable[str]) -> list[Any]:
@@ -73,13 +74,13 @@ async def fault(url: str, fault: dict[str, Any]) -> None:
 
 
 @asynccontextmanager
-async def serving(bench: Bench, name: str) -> AsyncIterator[Two]:
+async def serving(bench: Bench, name: str, prompts: Sequence[str] = PROMPTS) -> AsyncIterator[Two]:
     connector, _, mode = name.partition(" ")
     async with AsyncExitStack() as stack:
         started = stack.enter_async_context
         (single,) = await started(simulator())
-        answers = await asyncio.gather(*(ask(single, "POST", "/v1/completions", _asked(one)) for one in PROMPTS))
-        alone = {prompt: answer.json["choices"][0]["text"] for prompt, answer in zip(PROMPTS, answers, strict=True)}
+        answers = await asyncio.gather(*(ask(single, "POST", "/v1/completions", _asked(one)) for one in prompts))
+        alone = {prompt: answer.json["choices"][0]["text"] for prompt, answer in zip(prompts, answers, strict=True)}
         kv: dict[str, Any] = {"kv_connector": connector, "kv_wait_seconds": WAIT, "bootstrap_port": 0}
         if mode:
             kv["kv_mode"] = mode
@@ -183,6 +184,28 @@ def test_g_pd_2_a_cut_link_takes_out_the_pair_and_neither_worker(run: Run, conne
                 if not pairs.can(slots[one], slots[other], bench.forwarder.loop.time())
             ]
             assert (two.prefill[0], two.decode[0]) in out
+
+    run(test)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ["prefill answers 503", "prefill killed", "decode killed", "link cut"])
+@pytest.mark.parametrize("connector", CONNECTORS)
+def test_g_pd_2_forty_of_forty(run: Run, connector: str, case: str) -> None:
+    if case == "link cut" and connector in SHARED:
+        pytest.skip("no link between two workers")
+
+    async def test(bench: Bench) -> None:
+        async with serving(bench, connector, TWENTY) as two:
+            prefill, decode = two.prefill[0], two.decode[0]
+            if case == "prefill answers 503":
+                await fault(prefill, {"name": "status", "status": 503})
+            elif case == "link cut":
+                await fault(decode, {"name": "cut", "peer": urlsplit(prefill).netloc})
+            else:
+                await fault(decode if case == "decode killed" else prefill, {"name": "die", "worker": True})
+            assert len(two.alone) == 20
+            await all_is_served(bench, two)
 
     run(test)
 

@@ -28,9 +28,9 @@ from shared.table import Worker
 INTERVAL = 15.0
 """Seconds of a row: an hour has 240 of them, more than a plot has room for."""
 MAX_FILE = 16 << 20
-"""Bytes. A row has 0.5 to 2 KB in a small fleet, 45 KB in one of 500 busy workers."""
+"""Bytes. A row has 0.5 to 2 KB in a small fleet, 33 KB in one of 500 busy workers."""
 KEPT_FILES = 3
-"""Older files beside the one that is written: 64 MiB in all, days of a small fleet, 6 hours of one of 500 workers."""
+"""Older files beside the one that is written: 64 MiB in all, days of a small fleet, 8 hours of one of 500 workers."""
 
 log = logging.getLogger(__name__)
 

@@ -41,7 +41,8 @@ figcaption b.a { color: var(--a); } figcaption b.b { color: var(--b); } figcapti
 .wide { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: .25rem .8rem .25rem 0; white-space: nowrap;
   border-bottom: 1px solid var(--line); }
-th:first-child, td:first-child { text-align: left; } thead th { color: var(--soft); font-weight: 600; }
+th:first-child, td:first-child, .text th, .text td { text-align: left; } .text td { white-space: normal; }
+thead th { color: var(--soft); font-weight: 600; }
 """
 
 
@@ -68,7 +69,7 @@ def page_of(report: Report, where: str) -> str:
     parts.append(_table("Caches", cache_rows(report)))
     parts.append(_table("Policies", policy_rows(report)))
     events = [("", "LEVEL", "WHAT"), *((stamp(one.time), one.level, one.text) for one in report.events)]
-    parts.append(_table("What workers and breakers did", events))
+    parts.append(_table("What workers and breakers did", events, is_text=True))
     return "".join((*parts, "</body></html>"))
 
 
@@ -118,13 +119,14 @@ def _figure(title: str, unit: str, points: Sequence[Point], *lines: Line) -> str
     return f"<figure><figcaption>{escape(title)}: {legend}</figcaption>{drawn}</figure>"
 
 
-def _table(title: str, rows: Sequence[Sequence[str]]) -> str:
+def _table(title: str, rows: Sequence[Sequence[str]], *, is_text: bool = False) -> str:
     if len(rows) < 2:
         return ""
     head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in rows[0])
     body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows[1:])
+    kind = ' class="text"' if is_text else ""
     shown = f"<thead><tr>{head}</tr></thead>" if any(rows[0]) else ""
-    return f'<h2>{escape(title)}</h2><div class="wide"><table>{shown}<tbody>{body}</tbody></table></div>'
+    return f'<h2>{escape(title)}</h2><div class="wide"><table{kind}>{shown}<tbody>{body}</tbody></table></div>'
 
 
 def _workers(report: Report) -> str:

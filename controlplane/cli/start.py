@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -247,13 +247,17 @@ def run(config: StartConfig, sources: Sources, key: str | None = None) -> int:
 
         from setproctitle import setproctitle
 
-        from controlplane.console.console import console
         from controlplane.events.recorder import recorded_events
         from controlplane.supervisor import Supervisor
 
         setproctitle("routerctl: supervisor")
         configure_logging("supervisor", config.log_level, log_format=config.log_format, folder=config.log_dir)
-        with recorded_events(runtime, "supervisor"), console(runtime) if config.console else nullcontext():
+        line: AbstractContextManager[None] = nullcontext()
+        if config.console:
+            from controlplane.console.console import console
+
+            line = console(runtime)
+        with recorded_events(runtime, "supervisor"), line:
             return asyncio.run(Supervisor(config, runtime, spawner, opening).run(early))
 
 

@@ -19,6 +19,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from controlplane.admin_adapters import OrderAdapters, adapter_routes
 from controlplane.admin_answers import problem
 from controlplane.admin_config import config_routes
 from controlplane.admin_events import event_routes
@@ -49,6 +50,7 @@ def admin_application(
     questions: Asking,
     restart_planes: RestartPlanes,
     flush_caches: Callable[[], Awaitable[Flushed]],
+    order_adapters: OrderAdapters,
     runtime: RuntimeDir,
     figures: Callable[[], Figures],
     live: Live,
@@ -71,6 +73,7 @@ def admin_application(
             Route("/status", answer_status),
             Route("/flush_cache", answer_flush, methods=["POST"]),
             Route("/openapi.json", answer_openapi),
+            *adapter_routes(order_adapters),
             *config_routes(configuration),
             *event_routes(runtime),
             *monitor_routes(status, figures, runtime),

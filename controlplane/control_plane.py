@@ -34,6 +34,7 @@ from controlplane.publication import Publication
 from controlplane.publisher import Publisher
 from controlplane.registry import Change, Registry
 from controlplane.table_builder import build, resolved, unresolved
+from shared.adapters import AdapterOrder, AdapterProblem, AdapterReport, AdapterVerb
 from shared.breaker import BreakerRules
 from shared.clock import Clock
 from shared.config import StartConfig
@@ -206,7 +207,13 @@ class ControlPlane:
 
     async def command(self, verb: FleetVerb, url: str, said: WorkerAttributes) -> tuple[str, str]:
         """Change the members, or empty their caches, for a plane's client."""
-        return await obey(self._membership, self.flush_caches, verb, url, said)
+        return await obey(self._membership, self.flush_caches, self.order_adapters, verb, url, said)
+
+    async def order_adapters(self, verb: AdapterVerb, order: AdapterOrder) -> AdapterReport | AdapterProblem:
+        """Have all workers of a model load or unload an adapter."""
+        from controlplane.adapters import Adapters
+
+        return await Adapters(self._registry, self._prober, self._tls, self._key).order(verb, order)
 
     async def flush_caches(self) -> Flushed:
         """Have every worker empty its prefix cache."""
@@ -396,6 +403,7 @@ class ControlPlane:
             configuration=self.configuration,
             remote=self._remote.tally if self._remote is not None else None,
             flush_caches=self.flush_caches,
+            order_adapters=self.order_adapters,
             kv=self._kv,
             discovery=self._discovery,
             ledger=self._ledger,

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from controlplane.admin import admin_application, prometheus_application
+from controlplane.admin_adapters import OrderAdapters
 from controlplane.admin_planes import restart_through
 from controlplane.admin_token import TokenFile
 from controlplane.admission.lender import Lender
@@ -57,6 +58,7 @@ class Parts:
     ledger: Ledger
     lender: Lender
     flush_caches: Callable[[], Awaitable[Flushed]]
+    order_adapters: OrderAdapters
 
 
 async def serve(parts: Parts, config: StartConfig, *, is_first_start: bool) -> None:
@@ -91,6 +93,7 @@ async def serve(parts: Parts, config: StartConfig, *, is_first_start: bool) -> N
             parts.publisher.questions,
             restart,
             parts.flush_caches,
+            parts.order_adapters,
             parts.runtime,
             figures,
             live,

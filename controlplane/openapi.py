@@ -22,6 +22,7 @@ from controlplane.reload_rules import Reloaded
 from controlplane.reports.shapes import Report
 from controlplane.status_report import PlaneStatus, StatusReport, WorkerStatus
 from controlplane.supervisor_socket import PlanesRestarted
+from shared.adapters import AdapterBody, AdapterReport
 from shared.receipt import Receipt
 from shared.request_lines import MAX_LINES, RequestLines
 from shared.version import __version__
@@ -35,6 +36,8 @@ _SHAPES = (
     PlaneStatus,
     Changed,
     Reloaded,
+    AdapterBody,
+    AdapterReport,
     Flushed,
     ConfigView,
     HistoryView,
@@ -116,6 +119,12 @@ _SECONDS = {
     "description": "How far to go back; 0 for all that is kept.",
     "schema": {"type": "number", "minimum": 0, "default": USUAL_SECONDS},
 }
+_MODEL = {
+    "name": "model",
+    "in": "query",
+    "description": "Only workers that serve this model.",
+    "schema": {"type": "string"},
+}
 _NUMBER = {"name": "number", "in": "path", "required": True, "schema": {"type": "integer"}}
 
 
@@ -191,6 +200,8 @@ def document() -> dict[str, Any]:
                     "requestBody": {"content": {"application/json": {"schema": _slots()}}},
                 }
             },
+            "/v1/load_lora_adapter": _adapter("Have the workers load a LoRA adapter; 502 when one did not."),
+            "/v1/unload_lora_adapter": _adapter("Have the workers unload one; 502 when one did not."),
             "/flush_cache": {"post": _does("Empty all workers' prefix caches; 502 when one did not.", "Flushed")},
             "/live": {
                 "get": {
@@ -244,6 +255,13 @@ def _does(summary: str, schema: str | None, *, status: str = "200") -> dict[str,
             status: {"description": "Done.", "content": {"application/json": {"schema": schema_of}}},
             "default": {"description": "Refused.", "content": {"application/json": {"schema": refusal}}},
         },
+    }
+
+
+def _adapter(summary: str) -> dict[str, Any]:
+    return {
+        "parameters": [_MODEL],
+        "post": {**_does(summary, "AdapterReport"), **_takes("AdapterBody", "application/json")},
     }
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import inf
 
 import msgspec
@@ -117,6 +117,13 @@ class Prober:
             self._registry.suspect(other.id, other.epoch)
         if (wake := self._wakes.get(worker.url)) is not None:
             wake.set()
+
+    def reread(self, urls: Iterable[str]) -> None:
+        """Ask servers for their models again, now."""
+        for url in urls:
+            self._told_models.pop(url, None)
+            if (wake := self._wakes.get(url)) is not None:
+                wake.set()
 
     def renewed(self, worker: Worker) -> None:
         """Take note of a new life, whose engines have other ids."""

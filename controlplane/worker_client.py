@@ -120,12 +120,21 @@ class WorkerClient:
         """Return the status of the answer to POST without a body. `timeout` and errors are as in `get`."""
         return await self._ask("POST", path, 0, timeout)
 
-    async def _ask(self, method: str, path: str, limit: int, timeout: float) -> Answer:
+    async def post_json(self, path: str, body: bytes, *, limit: int, timeout: float) -> Answer:
+        """Return the answer to POST with a JSON body. The rest is as in `get`."""
+        return await self._ask("POST", path, limit, timeout, body)
+
+    async def _ask(self, method: str, path: str, limit: int, timeout: float, body: bytes = b"") -> Answer:
         if self._tls is not None:
             await self._renew_trust(self._tls)
         self._connected = False
         try:
             request = self._request(method, path, timeout)
+            if body:
+                headers = {**request.headers, "content-type": "application/json", "content-length": str(len(body))}
+                request = httpx.Request(
+                    method, request.url, headers=headers, content=body, extensions=request.extensions
+                )
             async with asyncio.timeout(timeout):
                 try:
                     return await self._send(request, limit)

@@ -32,14 +32,22 @@ class FleetCommands:
         self._pending: dict[int, tuple[Done, asyncio.TimerHandle]] = {}
         self._last = 0
 
-    def ask(self, verb: FleetVerb, url: str, done: Done, said: WorkerAttributes = NOTHING_SAID) -> int:
-        """Ask for a change; returns the number to forget it by."""
+    def ask(
+        self,
+        verb: FleetVerb,
+        url: str,
+        done: Done,
+        said: WorkerAttributes = NOTHING_SAID,
+        *,
+        patience: float = ANSWER_TIMEOUT,
+    ) -> int:
+        """Ask for a change, and wait `patience` seconds at most; returns the number to forget it by."""
         self._last += 1
         number = self._last
         if len(self._pending) >= MAX_PENDING or not self._send(number, verb, url, said):
             done(None)
             return number
-        self._pending[number] = (done, self._loop.call_later(ANSWER_TIMEOUT, self._end, number, None))
+        self._pending[number] = (done, self._loop.call_later(patience, self._end, number, None))
         return number
 
     def awaits(self, number: int) -> bool:

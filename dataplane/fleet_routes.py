@@ -16,10 +16,13 @@ from dataplane.fleet_commands import FleetCommands
 from dataplane.forward import Forwarder
 from dataplane.mvllm_answers import load_stats, server_models
 from dataplane.own_routes import JSON, TEXT, Answer
+from shared.adapters import PATIENCE, VERBS, AdapterAnswer, AdapterOrder, AdapterVerb
 from shared.decoding import DECODE_ERRORS
 from shared.errors import (
     RouterError,
+    adapter_for_nobody,
     admin_not_on_main,
+    bad_adapter,
     control_plane_down,
     from_a_web_page,
     method_not_allowed,
@@ -160,6 +163,8 @@ class FleetRequest:
             self._ask("flush-cache", "")
         elif path == "/workers":
             self._add(body)
+        elif path in VERBS:
+            self._order(VERBS[path], body)
         else:
             wanted = "session_id" if path == "/finish_session" else "url"
             query = parse_qs(self._client.scope["query_string"].decode("latin-1"), max_num_fields=16)
@@ -184,6 +189,27 @@ class FleetRequest:
         else:
             self._ask("add", wanted.url, said)
 
+    def _order(self, verb: AdapterVerb, body: bytes | bytearray) -> None:
+        query = parse_qs(self._client.scope["query_string"].decode("latin-1"), max_num_fields=16)
+        order = AdapterOrder(body=body.decode("utf-8", "replace"), model=query.get("model", [None])[0])
+
+        def done(answer: FleetAnswer | None) -> None:
+            self._number = None
+            if answer is None:
+                self._refuse(control_plane_down())
+            else:
+                self._tell(msgspec.json.decode(answer.message, type=AdapterAnswer))
+
+        self._await(self._commands.ask(verb, msgspec.json.encode(order).decode(), done, patience=PATIENCE))
+
+    def _tell(self, answer: AdapterAnswer) -> None:
+        report, problem = answer.report, answer.problem
+        if problem is not None:
+            refused = bad_adapter if problem.code == "bad_adapter" else adapter_for_nobody
+            self._refuse(refused(problem.message))
+        elif report is not None:
+            self._answer(Answer(report.status, JSON, msgspec.json.encode(report)))
+
     def _ask(self, verb: FleetVerb, url: str, said: WorkerAttributes = NOTHING_SAID) -> None:
         def done(answer: FleetAnswer | None) -> None:
             self._number = None
@@ -192,7 +218,9 @@ class FleetRequest:
             else:
                 self._answer(outcome(self._client.path, url, answer))
 
-        number = self._commands.ask(verb, url, done, said)
+        self._await(self._commands.ask(verb, url, done, said))
+
+    def _await(self, number: int) -> None:
         if self._commands.awaits(number):
             self._number = number
             self._client.watch()

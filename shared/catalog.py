@@ -62,7 +62,9 @@ ERRORS = Metric(
     "Requests that failed, by the side whose fault it was (client, router, worker) and the cause.",
     ("side", "code"),
     (
+        ("client", "adapter_for_nobody"),
         ("client", "admin_not_on_main"),
+        ("client", "bad_adapter"),
         ("client", "bad_request"),
         ("client", "expired_api_key"),
         ("client", "from_a_web_page"),

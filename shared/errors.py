@@ -261,6 +261,18 @@ def admin_not_on_main() -> RouterError:
     )
 
 
+def bad_adapter(reason: str) -> RouterError:
+    """The body of a request about a LoRA adapter names none."""
+    return RouterError(
+        400, "bad_adapter", f"{reason} Send vLLM's `lora_name`, and `lora_path` to load it.", side=CLIENT
+    )
+
+
+def adapter_for_nobody(reason: str) -> RouterError:
+    """No worker is there that a LoRA adapter could be for."""
+    return RouterError(404, "adapter_for_nobody", f"{reason} GET /v1/models lists what is served.", side=CLIENT)
+
+
 def control_plane_down() -> RouterError:
     """The control plane, which alone changes the fleet, did not answer."""
     return RouterError(

@@ -280,12 +280,13 @@ class RequestLinesAnswer(msgspec.Struct, frozen=True, tag="request-lines-answer"
     lines: RequestLines
 
 
-FleetVerb = Literal["add", "remove", "flush-cache"]
+FleetVerb = Literal["add", "remove", "flush-cache", "load-adapter", "unload-adapter"]
 
 
 class FleetCommand(msgspec.Struct, frozen=True, tag="fleet-command"):
-    """A client of the plane wants a worker added or removed, or all caches emptied (`url` is empty then).
+    """A client of the plane wants a worker added or removed, all caches emptied (`url` is empty then), or an adapter.
 
+    Of an adapter `url` is the `shared.adapters.AdapterOrder`, and the answer's `message` an `AdapterAnswer`, in JSON.
     Answered by `FleetAnswer` of the same id. `said` is what a worker that is added is like.
     """
 

@@ -164,6 +164,8 @@ ROUTES: tuple[Route, ...] = (
     _fleet("/remove_worker", *_POST),
     _fleet("/flush_cache", *_POST),
     _fleet("/finish_session", *_POST),
+    Route("/v1/load_lora_adapter", _POST, "lora", "fleet"),
+    Route("/v1/unload_lora_adapter", _POST, "lora", "fleet"),
     _fleet("/get_server_info", *_GET),
     _fleet("/get_model_info", *_GET),
     _fleet("/health_generate", *_GET),

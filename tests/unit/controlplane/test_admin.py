@@ -21,6 +21,7 @@ from controlplane.page.live import Live
 from controlplane.planes import Planes
 from controlplane.status_report import StatusReport, build_report
 from controlplane.supervisor_socket import NoSupervisorError, PlaneRestart, PlanesRestarted
+from shared.adapters import AdapterOrder, AdapterProblem, AdapterReport, AdapterVerb
 from shared.clock import SystemClock
 from shared.receipt import Receipt
 from shared.request_lines import RequestLine, RequestLines
@@ -42,6 +43,12 @@ class OneGauge(Collector):
 
 async def flush_caches() -> Flushed:
     return Flushed(flushed=(A,), failed={"http://b:1": "status 500"})
+
+
+async def order_adapters(verb: AdapterVerb, order: AdapterOrder) -> AdapterReport | AdapterProblem:
+    if order.body == "nobody":
+        return AdapterProblem(code="adapter_for_nobody", message="No worker is known.")
+    return AdapterReport(done=(f"{verb} {order.body} {order.model}",), failed={"b": "no"} if order.model else {})
 
 
 def ask(application: object, method: str, path: str, **given: object) -> httpx.Response:
@@ -72,6 +79,7 @@ class Admin:
             self,
             self._restart_planes,
             flush_caches,
+            order_adapters,
             self.router.runtime,
             lambda: self.figures,
             self.live,

@@ -85,7 +85,12 @@ class SocketClient(Client):
         if operation is None:
             self._hear(None)
         else:
-            operation.add_done_callback(lambda done: self._hear(done.result()))
+            operation.add_done_callback(self._told)
+
+    def _told(self, operation: FutureLike) -> None:
+        # One that is not ours any more was cancelled.
+        if operation is self._watch:
+            self._hear(operation.result())
 
     def _hear(self, told: dict[str, Any] | None) -> None:
         self._watch = None

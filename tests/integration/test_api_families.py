@@ -90,6 +90,31 @@ def test_speech(served: Router, api: openai.OpenAI) -> None:
     assert translation.json()["text"] == text
 
 
+def test_a_large_upload_is_held_once(served: Router) -> None:
+    """20 MB through a plane: its memory grows by the upload, and not by a second copy of it."""
+    size = 20 * 1024 * 1024
+    planes = served.plane_pids()
+    before = {}
+    for pid in planes:
+        Path(f"/proc/{pid}/clear_refs").write_text("5")
+        before[pid] = memory(pid, "VmRSS")
+    answer = httpx.post(
+        f"{served.url}/v1/audio/transcriptions",
+        data={"model": MODEL},
+        files={"file": ("speech.wav", bytes(size), "audio/wav")},
+        timeout=60,
+        trust_env=False,
+    )
+    assert answer.json()["usage"] == {"type": "duration", "seconds": -(-size // 32_000)}
+    assert max(memory(pid, "VmHWM") - before[pid] for pid in planes) < 1.5 * size
+
+
+def memory(pid: int, what: str) -> int:
+    """What the kernel tells of a process' memory, in bytes."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith(f"{what}:"))
+
+
 def test_other_families_by_paths(api: openai.OpenAI) -> None:
     for path, body in (
         ("/chat/completions/batch", {"messages": [[{"role": "user", "content": "a"}]], "max_tokens": 2}),

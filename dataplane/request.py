@@ -184,8 +184,10 @@ class Request(WholeRequest):
             self._failed()
 
     def admitted(self) -> None:
-        """Go on: the request has waited for its turn."""
+        """Go on: the request has waited for its turn, and its arm's workers may have left meanwhile."""
         try:
+            if self.arm is not None:
+                leave_arm(self._forwarder, self)
             self._dispatch(self._forwarder.fleet.view)
         except RouterError as error:
             self.refuse(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 from typing import Any
@@ -14,6 +15,7 @@ from shared.model_rules import ModelArm, ModelRule
 from shared.receipt import ArmReceipt
 from shared.table import Worker
 from tests.unit.dataplane.forward_bench import Bench, Run, error_of, well, workers
+from tests.unit.dataplane.listening import until
 from tests.unit.dataplane.scripted_worker import Asked, ScriptedWorker
 
 SPLIT = ModelRule(split=(ModelArm(to="m", weight=1), ModelArm(to="n", weight=1)))
@@ -179,6 +181,32 @@ def test_a_request_that_goes_on_from_a_response_takes_the_arm_that_made_it(run: 
                 assert bodies(one)[-1] == body.replace(b'"chat"', b'"%b"' % model.encode())
             assert (len(bodies(m)), len(bodies(n))) == (4, 4)
             assert told_of(bench).arm.by == "response"
+
+    run(test)
+
+
+def test_a_request_that_has_waited_leaves_an_arm_whose_workers_have_left(run: Run) -> None:
+    gate = asyncio.Event()
+
+    async def script(asked: Asked) -> None:
+        await gate.wait()
+        await asked.answer()
+
+    async def test(bench: Bench) -> None:
+        async with workers(script, script) as [m, n]:
+            limited: Any = {"models": {"chat": SPLIT, "x": ModelRule(to="n")}, "max_concurrent_requests": 1}
+            serve(bench, (m.url, ("m",), {}), (n.url, ("n",), {}), **limited)
+            bench.lend(total=1)
+            first = bench.ask(asking("x"))
+            await until(lambda: len(bodies(n)) == 1)
+            waiting = [bench.ask(asking("chat"), headers=[(b"x-session-id", b"%d" % number)]) for number in range(8)]
+            await until(lambda: bench.forwarder.limits.waiting == 8)
+            serve(bench, (m.url, ("other",), {}), (n.url, ("n",), {}), **limited)
+            gate.set()
+            for transaction in (first, *waiting):
+                assert (await bench.ended(transaction)).status == 200
+            assert bodies(m) == []
+            assert set(bodies(n)) == {asking("n")}
 
     run(test)
 

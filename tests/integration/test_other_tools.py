@@ -147,4 +147,6 @@ def test_the_python_of_the_docs(router: Router) -> None:
     for snippet in snippets:
         exec(snippet.replace("http://127.0.0.1:30000", router.url), known)  # noqa: S102 - it is ours
     assert known["answer"].choices[0].message.content
+    assert known["message"].content[0].text
     known["client"].close()
+    known["claude"].close()

@@ -216,6 +216,46 @@ def opened(router: Router, worker: str) -> None:
     eventually(is_open, "the breaker to open")
 
 
+# --- limits -----------------------------------------------------------------------------------------------
+
+
+def at_once(router: Router, count: int) -> list[httpx.Response]:
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(lambda number: ask(router, f"Request {number}"), range(count)))
+
+
+def check_refusals(answers: list[httpx.Response], status: int) -> None:
+    refused = [answer for answer in answers if answer.status_code == status]
+    assert refused
+    assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
+
+
+def test_without_a_queue_what_is_over_the_limit_is_refused(tmp_path: Path, fleet: list[str]) -> None:
+    """429 there, where the limit is one of a rate; 503 here, where it is one of requests at a time."""
+    with started(tmp_path, fleet[:1], "--max-concurrent-requests=1", "--queue-size=0") as router:
+        fault(fleet[0], {"name": "slow", "seconds": 3.0})
+        answers = at_once(router, 4)
+        assert {answer.status_code for answer in answers} == {200, 503}
+        check_refusals(answers, 503)
+
+
+def test_over_the_rate_is_429(tmp_path: Path, fleet: list[str]) -> None:
+    with started(tmp_path, fleet[:1], "--rate-limit-tokens-per-second=1", "--queue-size=0") as router:
+        answers = at_once(router, 8)
+        assert {answer.status_code for answer in answers} == {200, 429}
+        check_refusals(answers, 429)
+
+
+def test_one_may_wait_for_so_long(tmp_path: Path, fleet: list[str]) -> None:
+    """408 there for who waited in vain, and here 504."""
+    flags = ("--max-concurrent-requests=1", "--queue-size=1", "--queue-timeout-secs=1")
+    with started(tmp_path, fleet[:1], *flags) as router:
+        fault(fleet[0], {"name": "slow", "seconds": 6.0})
+        answers = at_once(router, 4)
+        assert {answer.status_code for answer in answers} == {200, 503, 504}
+        check_refusals(answers, 503)
+
+
 # --- workers ----------------------------------------------------------------------------------------------
 
 

@@ -105,4 +105,4 @@ class PlaneApplication:
         forwarder = self._forwarder
         if forwarder.draining and not forwarder.ready and client.path in NOT_READY:
             return draining(forwarder.fleet.view)
-        return own_answer(forwarder.fleet.view, client.path, client.route)
+        return own_answer(forwarder.fleet.view, client.path, client.route, client.key)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from shared.client_keys import ClientKey, digest_of
 from shared.errors import expired_api_key, invalid_api_key, missing_api_key, model_not_allowed
+from shared.routes import Route
 
 OPEN_PATHS = frozenset({"/liveness", "/readiness", "/health"})
 """What load balancers ask, which have no key; it tells of no model."""
@@ -45,13 +46,16 @@ class Holder:
         """Whether the key is good for a model."""
         return self.models is None or model in self.models or (self.prefixes != () and model.startswith(self.prefixes))
 
-    def admit(self, model: str | None, method: str) -> None:
+    def admit(self, model: str | None, method: str, route: Route) -> None:
         """Raise RouterError 403 unless a request may have what it asks for.
 
-        A key for some models is good for requests that name one of them, and for those that only look: what a request
-        without a model does to a worker is not known.
+        A key for some models is good for requests that name one of them, and for those that only look: what any other
+        request without one does to a worker is not known. One whose model stands in the query looks like looking.
         """
-        if self.models is not None and (not self.may_use(model) if model is not None else method not in _BODILESS):
+        if self.models is None:
+            return
+        looks = method in _BODILESS and route.model != "query"
+        if not (looks if model is None else self.may_use(model)):
             raise model_not_allowed(self.name, model)
 
 

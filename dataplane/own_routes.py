@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import msgspec
 
 from dataplane import mvllm_answers
+from dataplane.client_keys import Holder
 from dataplane.fleet_view import FleetView
-from shared.errors import model_not_found
+from shared.errors import model_not_allowed, model_not_found
 from shared.routes import Route, named_in
 
 JSON = b"application/json"
@@ -83,6 +84,13 @@ def models(view: FleetView) -> Answer:
     return Answer(200, JSON, view.models_page.body)
 
 
+def models_for(view: FleetView, key: Holder) -> Answer:
+    """Those of them that a client's key may use."""
+    entries = view.models_page.entries.items()
+    listed = b",".join(entry for name, entry in entries if key.may_use(name))
+    return Answer(200, JSON, b'{"object":"list","data":[%b]}' % listed)
+
+
 def one_model(view: FleetView, name: str) -> Answer:
     """The entry of one model. Raises RouterError when there is none of that name."""
     entry = view.models_page.entries.get(name)
@@ -118,7 +126,17 @@ def is_answered(view: FleetView, path: str) -> bool:
     return path != "/" or view.settings.mvllm_compat
 
 
-def own_answer(view: FleetView, path: str, route: Route) -> Answer:
-    """Return the answer to GET for a path of one of the plane's own rows. Raises RouterError."""
+def own_answer(view: FleetView, path: str, route: Route, key: Holder | None = None) -> Answer:
+    """Return the answer to GET for a path of one of the plane's own rows; of models only those of the client's key.
+
+    Raises RouterError.
+    """
     own = (MVLLM_ROUTES if view.settings.mvllm_compat else OWN_ROUTES).get(path)
-    return own(view) if own is not None else one_model(view, named_in(path, route))
+    if own is models and key is not None:
+        return models_for(view, key)
+    if own is not None:
+        return own(view)
+    name = named_in(path, route)
+    if key is not None and not key.may_use(name):
+        raise model_not_allowed(key.name, name)
+    return one_model(view, name)

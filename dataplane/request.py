@@ -160,7 +160,7 @@ class Request(WholeRequest):
             if client.route.model in ELSEWHERE:
                 self.model = self.served = model_elsewhere(client, body)
             if client.key is not None:
-                client.key.admit(self.model, client.method)
+                client.key.admit(self.model, client.method, client.route)
             if found.hands_over and not settings.trust_kv_transfer_params:
                 try:
                     body = without_members(body, KV_TRANSFER)

@@ -174,7 +174,7 @@ def model_not_allowed(name: str, model: str | None) -> RouterError:
     if model is None:
         what = "is for some models only, and the request names none. Name one with `model`"
     else:
-        what = f"is not for the model `{shortened(model)}`. Ask the operator which ones it is for"
+        what = f"is not for the model `{shortened(model)}`. GET /v1/models lists those that it is for"
     return RouterError(403, "model_not_allowed", f"The API key called {name} {what}.", side=CLIENT, param="model")
 
 

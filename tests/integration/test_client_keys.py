@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -88,13 +90,16 @@ def test_the_clients_see_errors_that_they_know(router: Router, keys: Keys) -> No
         with pytest.raises(openai.PermissionDeniedError) as raised:
             client.chat.completions.create(model="sim-model", messages=[{"role": "user", "content": "x"}])
         assert raised.value.code == "model_not_allowed"
+        assert [model.id for model in client.models.list()] == []
+        with pytest.raises(openai.PermissionDeniedError):
+            client.models.retrieve("sim-model")
         with pytest.raises(openai.AuthenticationError):
             client.with_options(api_key="sk-wrong").models.list()
     with anthropic.Anthropic(base_url=router.url, api_key="sk-wrong", max_retries=0) as client:
         with pytest.raises(anthropic.AuthenticationError) as refused:
             client.messages.create(model="sim-model", max_tokens=1, messages=[{"role": "user", "content": "x"}])
         assert "authentication_error" in str(refused.value)
-        assert client.with_options(api_key=keys.shown[0]).models.list()
+        assert [model.id for model in client.with_options(api_key=keys.shown[0]).models.list()] == ["sim-model"]
 
 
 def test_a_large_request_with_a_wrong_key_gets_its_answer(router: Router) -> None:
@@ -141,3 +146,44 @@ def test_g_key_1_the_name_is_in_the_figures_and_the_key_is_nowhere(router: Route
     for key in keys.shown:
         assert key not in shown
         assert not any(key.encode() in content for content in kept)
+
+
+@pytest.mark.slow
+def test_keys_come_and_go_with_a_reload(tmp_path: Path, fleet: list[str]) -> None:
+    keys, config = Keys(tmp_path / "keys.toml"), tmp_path / "router.toml"
+    key = keys.make("first")
+    config.write_text('policy = "random"\n')
+
+    def reload(text: str) -> None:
+        config.write_text(text)
+        answer = httpx.post(f"http://127.0.0.1:{one.admin_port}/reload", trust_env=False, timeout=30)
+        assert (answer.status_code, answer.json()["outcome"]) == (200, "applied"), answer.text
+
+    one = Router(tmp_path, "--data-planes=2", f"--config={config}", "--worker-urls", *fleet, policy=None)
+    try:
+        one.start().ready()
+        assert everywhere(one, "sk-any", 200)
+        reload(f'client_keys_file = "{keys.file.path}"\n')
+        assert everywhere(one, "sk-any", 401)
+        assert everywhere(one, key, 200)
+        reload(f'client_keys_file = "{keys.file.path}"\nslow_start_secs = 7\n')
+        assert everywhere(one, key, 200)
+        # The next control plane has them before a plane can ask.
+        pid = one.control_plane_pid()
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        eventually(lambda: one.control_plane_pid() not in (None, pid), "the next control plane")
+        assert everywhere(one, "sk-any", 401)
+        assert everywhere(one, key, 200)
+        eventually(lambda: is_answering(one), "its admin port")
+        reload("")
+        assert everywhere(one, "sk-any", 200)
+    finally:
+        one.close()
+
+
+def is_answering(router: Router) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{router.admin_port}/status", trust_env=False).status_code == 200
+    except httpx.HTTPError:
+        return False

@@ -13,6 +13,9 @@ import httpx
 import pytest
 import zmq
 
+from controlplane.client_keys_file import KeysFile
+from shared.client_key_list import KeyEntry
+from shared.client_keys import digest_of, new_key
 from shared.plane_keys import fingerprint, read_pair, read_public
 from shared.sockets import ClientKeys, Context, control_client, subscriber
 from tests.faults.load import Load
@@ -429,5 +432,33 @@ def test_a_reload_is_tried_there_too(tmp_path: Path, fleet: list[str]) -> None:
             assert plane is not None
             assert plane["table"] == status(site.router)["control_plane"]["table"]
             assert (settings_of(site.router)["policy"], settings_of(site.router)["data_planes"]) == ("power_of_two", 2)
+    finally:
+        site.router.close()
+
+
+@pytest.mark.slow
+def test_g_key_1_clients_keys_reach_it_too(tmp_path: Path, fleet: list[str]) -> None:
+    file = KeysFile(tmp_path / "clients.toml")
+    shown = {name: new_key() for name in ("first", "second")}
+    for name, key in shown.items():
+        file.add(KeyEntry(name=name, sha256=digest_of(key.encode()).hex()))
+    site = Site(tmp_path, fleet[:1], f"--client-keys-file={file.path}")
+    try:
+        site.router.start().ready()
+        with plane_host(tmp_path / "far", site.control, site.own_key, site.server_key) as host:
+            host.ready()
+
+            def status_with(name: str) -> int:
+                headers = {"x-api-key": shown[name]}
+                return httpx.get(f"{host.url}/v1/models", headers=headers, timeout=30, trust_env=False).status_code
+
+            assert httpx.get(f"{host.url}/v1/models", timeout=30, trust_env=False).status_code == 401
+            assert status_with("first") == status_with("second") == 200
+            file.remove("first")
+            eventually(lambda: status_with("first") == 401, "the revoked key's end there")
+            assert status_with("second") == 200
+            # Without its control plane it goes by the last that it has heard.
+            site.router.close()
+            assert (status_with("first"), status_with("second")) == (401, 200)
     finally:
         site.router.close()

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from dataplane.client_keys import Holder, KeyRing, key_in
 from shared.client_keys import ClientKey, digest_of, new_key
 from shared.errors import RouterError
+from shared.routes import route_of
 
 KEY = b"sk-routerctl-of-alice"
+CHAT, ANY, REALTIME = route_of("/v1/chat/completions"), route_of("/any/thing"), route_of("/v1/realtime")
 
 
 def ring(*keys: ClientKey, now: float = 1000.0) -> KeyRing:
@@ -72,21 +74,20 @@ def test_a_key_ends_at_its_time() -> None:
 def test_a_key_is_good_for_its_models_only() -> None:
     holder = Holder(alice(models=("llama-3", "qwen-*")))
     for model in ("llama-3", "qwen-", "qwen-2-72b"):
-        holder.admit(model, "POST")
+        holder.admit(model, "POST", CHAT)
     for model in ("llama-33", "llama", "qwen", ""):
         with pytest.raises(RouterError) as raised:
-            holder.admit(model, "POST")
+            holder.admit(model, "POST", CHAT)
         assert (raised.value.status, raised.value.code, raised.value.param) == (403, "model_not_allowed", "model")
 
 
 def test_what_a_request_without_a_model_does_is_not_known() -> None:
     some, everything = Holder(alice(models=("m",))), Holder(alice())
-    some.admit(None, "GET")
-    everything.admit(None, "POST")
-    with pytest.raises(RouterError):
-        some.admit(None, "POST")
-    with pytest.raises(RouterError):
-        some.admit(None, "DELETE")
+    some.admit(None, "GET", ANY)
+    everything.admit(None, "POST", CHAT)
+    for method, route in (("POST", ANY), ("DELETE", ANY), ("POST", CHAT), ("GET", REALTIME)):
+        with pytest.raises(RouterError):
+            some.admit(None, method, route)
 
 
 @given(st.binary(max_size=60), st.binary(max_size=60))

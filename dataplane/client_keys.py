@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from shared.client_keys import ClientKey, digest_of
 from shared.errors import expired_api_key, invalid_api_key, missing_api_key, model_not_allowed
+from shared.limits import BATCH
 from shared.routes import Route
 
 OPEN_PATHS = frozenset({"/liveness", "/readiness", "/health"})
@@ -27,7 +28,7 @@ _BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})
 class Holder:
     """Whose key it is, and what it may be used for."""
 
-    __slots__ = ("digest", "expires", "models", "name", "prefixes", "service_class", "tenant")
+    __slots__ = ("digest", "expires", "models", "name", "prefixes", "rank", "service_class", "tenant")
 
     def __init__(self, key: ClientKey) -> None:
         self.name = key.name
@@ -35,6 +36,7 @@ class Holder:
         self.expires = key.expires
         self.tenant = key.tenant
         self.service_class = key.service_class
+        self.rank = int(key.service_class == BATCH)
         # None: all.
         self.models: frozenset[str] | None = None
         self.prefixes: tuple[str, ...] = ()

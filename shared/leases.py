@@ -21,7 +21,7 @@ SETTLING = 3 * LEASE_LIFE
 """Seconds without a grant after which every other plane's lease has ended, or was made smaller for this plane's sake:
 one life until the control plane knows that the plane is cut off, one for messages under way, one for the others."""
 MAX_TENANTS = 32
-"""Tenants that a report names; what all others need is told in one sum."""
+"""Tenants that a report names in each class; what all others need is told in one sum."""
 OTHERS = "\0others"
 """The name of that sum: no tenant can be called so."""
 
@@ -30,13 +30,14 @@ class Holding(msgspec.Struct, frozen=True, array_like=True):
     """What a plane has of one limit.
 
     `in_use` are slots taken (0 for a rate), `permitted` is what it may use at most, `fallback` what it would use
-    without a control plane. `needs` is what it could use now, by tenant: what is in use and what waits.
+    without a control plane. `needs` is what it could use now, for each class (best first) by tenant: what is in use and
+    what waits.
     """
 
     in_use: int
     permitted: int
     fallback: int
-    needs: dict[str, int]
+    needs: tuple[dict[str, int], ...]
 
 
 class LeaseReport(msgspec.Struct, frozen=True, tag="lease-report"):

@@ -17,6 +17,12 @@ RATE_UNIT = 1000
 """Parts of one request per second that a rate is counted in: 10 per second over 4 planes are 2.5 each."""
 
 
+BATCH = "batch"
+"""The class of clients' keys whose requests go on when no other one waits."""
+CLASSES = 2
+"""All others, then `BATCH`."""
+
+
 class Limit(NamedTuple):
     """One limit of the whole router."""
 

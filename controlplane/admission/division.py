@@ -1,8 +1,8 @@
 """How a limit is divided among planes: a pure function of what they need.
 
-1. What is needed comes first. Where that is more than there is, tenants get equal shares (max-min fair: who needs less
-   than an equal share gets what it needs, and the others share the rest), whatever plane their requests came to; a
-   tenant's share goes to planes by what it needs there.
+1. What is needed comes first, class by class. Where that is more than there is, tenants get equal shares (max-min fair:
+   who needs less than an equal share gets what it needs, and the others share the rest), whatever plane their requests
+   came to; a tenant's share goes to planes by what it needs there.
 2. What is left is room for more requests of the same kind: a quarter of what is needed.
 3. What is left then is handed out equally, up to an equal share each, so that a plane without requests can begin at
    once. What is left after that stays with the control plane.
@@ -20,18 +20,21 @@ FLOOR = 16
 """A part of the equal share: at most 6 % of a limit lie idle for it."""
 _HEADROOM = 4
 
+Needs = Sequence[Mapping[str, int]]
+"""What a plane needs: for each class, best first, by tenant."""
 
-def divide(amount: int, needs: Sequence[Mapping[str, int]], fair: int, hungriest: Sequence[int] = ()) -> list[int]:
+
+def divide(amount: int, needs: Sequence[Needs], fair: int, hungriest: Sequence[int] = ()) -> list[int]:
     """Return each plane's part of `amount`, their sum being that at most.
 
-    `needs` is by tenant, of each plane; `fair` is an equal share; `hungriest` are indexes of planes that had nothing,
+    `needs` are those of each plane; `fair` is an equal share; `hungriest` are indexes of planes that had nothing,
     longest first.
     """
     if not needs:
         return []
-    wanted = [sum(need.values()) for need in needs]
+    wanted = [needed(need) for need in needs]
     if sum(wanted) > amount:
-        parts = _shared(amount, needs)
+        parts = _by_class(amount, needs)
     else:
         parts = list(wanted)
         rooms = [part // _HEADROOM + 1 for part in parts]
@@ -43,6 +46,11 @@ def divide(amount: int, needs: Sequence[Mapping[str, int]], fair: int, hungriest
     return parts
 
 
+def needed(need: Needs) -> int:
+    """Return what a plane needs in all."""
+    return sum(sum(by_tenant.values()) for by_tenant in need)
+
+
 def max_min(amount: int, wanted: Sequence[int]) -> list[int]:
     """Return how much each gets: equal shares, and nobody more than it wanted. All is given out if it is wanted."""
     given = [0] * len(wanted)
@@ -51,6 +59,15 @@ def max_min(amount: int, wanted: Sequence[int]) -> list[int]:
         given[index] = min(wanted[index], amount // (len(order) - position))
         amount -= given[index]
     return given
+
+
+def _by_class(amount: int, needs: Sequence[Needs]) -> list[int]:
+    parts = [0] * len(needs)
+    for rank in range(max(map(len, needs))):
+        of_class = [need[rank] if rank < len(need) else {} for need in needs]
+        for index, part in enumerate(_shared(amount - sum(parts), of_class)):
+            parts[index] += part
+    return parts
 
 
 def _shared(amount: int, needs: Sequence[Mapping[str, int]]) -> list[int]:

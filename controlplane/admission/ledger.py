@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import NamedTuple
 
-from controlplane.admission.division import divide
+from controlplane.admission.division import Needs, divide, needed
 from shared.leases import LEASE_LIFE, RENEWAL_INTERVAL, Lease, LeaseReport
 from shared.limits import fair_share
 
@@ -177,7 +177,7 @@ class Ledger:
         wanted = [_needs(account, name) for account in serving]
         for account, need in zip(serving, wanted, strict=True):
             is_without = not account.last.get(name, Lease(0, 0)).amount and not _in_use(account, name)
-            if any(need.values()) and is_without:
+            if needed(need) and is_without:
                 account.hungry.setdefault(name, now)
             else:
                 account.hungry.pop(name, None)
@@ -202,9 +202,9 @@ class Ledger:
         return granted
 
 
-def _needs(account: _Account, name: str) -> Mapping[str, int]:
+def _needs(account: _Account, name: str) -> Needs:
     told = account.report.holdings.get(name)
-    return told.needs if told is not None else {}
+    return told.needs if told is not None else ()
 
 
 def _in_use(account: _Account, name: str) -> int:

@@ -78,8 +78,10 @@ class Admission:
         now = self._loop.time()
         if now >= self._valid_until:
             self.refresh()
-        model = request.model
-        key = LaneKey(0, "", model if model in self._known_models else None)
+        model, holder = request.model, request.client.key
+        model = model if model in self._known_models else None
+        # A key without a tenant is one of its own.
+        key = LaneKey(0, "", model) if holder is None else LaneKey(holder.rank, holder.tenant or holder.name, model)
         ticket = request.ticket = Ticket(key, len(request.body), now)
         try:
             if self.gate.enter(ticket, now):
@@ -189,7 +191,7 @@ class Admission:
         now = self._loop.time()
         if now >= self._valid_until:
             self.refresh()
-        waiting = self.gate.waiting_by_tenant()
+        waiting = self.gate.waiting_by_share()
         self._seq += 1
         holdings = {}
         for limit in self._limits:

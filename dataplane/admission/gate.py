@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from enum import Enum
 from math import inf
 
-from dataplane.admission.line import LaneKey, Line
+from dataplane.admission.line import LaneKey, Line, Share
 from dataplane.admission.pace import Pace
 from dataplane.admission.quota import Quota, all_have_room, quota_of
 from shared.limits import Limit
@@ -102,9 +102,9 @@ class Gate:
                     self._is_crowded = True
                     break
             else:
-                tenant = ticket.key.tenant
+                share = ticket.key.share
                 for quota in quotas:
-                    quota.take(tenant, now)
+                    quota.take(share, now)
                 ticket.state = State.ADMITTED
                 return True
         return self._enter_crowd(ticket, now)
@@ -120,7 +120,7 @@ class Gate:
         too_big = bool(line) and self._bytes + ticket.size > QUEUE_BYTES
         if line.by_model[key.model] >= most or too_big:
             full = next((quota for quota in ticket.quotas if not quota.has_room(now)), ticket.quotas[0])
-            full.refused.add(key.tenant, now)
+            full.refused.add(key.share, now)
             raise Refused(full, expected)
         ticket.position, ticket.expected = position, expected
         line.add(key, ticket)
@@ -135,7 +135,7 @@ class Gate:
         elif ticket.state is State.ADMITTED:
             self._pace.moved(now)
             for quota in ticket.quotas:
-                quota.give_back(ticket.key.tenant)
+                quota.give_back(ticket.key.share)
         ticket.state = State.OVER
 
     def wake(self, now: float) -> list[Ticket]:
@@ -156,7 +156,7 @@ class Gate:
 
     def _go(self, ticket: Ticket, now: float) -> None:
         for quota in ticket.quotas:
-            quota.take(ticket.key.tenant, now)
+            quota.take(ticket.key.share, now)
         ticket.state = State.ADMITTED
         ticket.went = now
 
@@ -177,6 +177,6 @@ class Gate:
         waits = [quota.wait_behind(position, pace, now) for quota in ticket.quotas]
         return None if inf in waits else max(waits, default=0.0)
 
-    def waiting_by_tenant(self) -> Counter[str]:
-        """Return how many requests of each tenant wait."""
-        return Counter(ticket.key.tenant for ticket in self._line)
+    def waiting_by_share(self) -> Counter[Share]:
+        """Return how many requests of each class and tenant wait."""
+        return Counter(ticket.key.share for ticket in self._line)

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from typing import Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")
+Share = tuple[int, str]
+"""A class and a tenant."""
 
 
 class LaneKey(NamedTuple):
@@ -20,6 +22,11 @@ class LaneKey(NamedTuple):
     rank: int
     tenant: str
     model: str | None
+
+    @property
+    def share(self) -> Share:
+        """What of a limit is shared fairly: the class and the tenant."""
+        return self.rank, self.tenant
 
 
 class Line(Generic[T]):

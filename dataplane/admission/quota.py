@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Iterable
 from math import inf
 
+from dataplane.admission.line import Share
 from shared.leases import MAX_TENANTS, OTHERS
-from shared.limits import RATE_UNIT, Limit
+from shared.limits import CLASSES, RATE_UNIT, Limit
 
 BURST = 1.0
 """Seconds' worth of a rate that may be used at once: over a minute that is 1.7 % above the rate."""
@@ -16,21 +17,21 @@ _WINDOW = 1.0
 
 
 class Recent:
-    """How many things happened in the last window, by tenant: the window before it counts while it overlaps."""
+    """How many things happened in the last window, by class and tenant; the window before it counts, too."""
 
     __slots__ = ("_before", "_began", "_now")
 
     def __init__(self) -> None:
-        self._before: Counter[str] = Counter()
-        self._now: Counter[str] = Counter()
+        self._before: Counter[Share] = Counter()
+        self._now: Counter[Share] = Counter()
         self._began = -inf
 
-    def add(self, tenant: str, now: float) -> None:
+    def add(self, share: Share, now: float) -> None:
         """Count one."""
         self._turn(now)
-        self._now[tenant] += 1
+        self._now[share] += 1
 
-    def counts(self, now: float) -> Counter[str]:
+    def counts(self, now: float) -> Counter[Share]:
         """Return the counts of the present window and the one before."""
         self._turn(now)
         return self._before + self._now
@@ -45,13 +46,13 @@ class Recent:
 class Slots:
     """Requests at a time. `allowed` is how many the plane may have."""
 
-    __slots__ = ("allowed", "by_tenant", "in_use", "limit", "refused")
+    __slots__ = ("allowed", "by_share", "in_use", "limit", "refused")
 
     def __init__(self, limit: Limit) -> None:
         self.limit = limit
         self.allowed = 0
         self.in_use = 0
-        self.by_tenant: Counter[str] = Counter()
+        self.by_share: Counter[Share] = Counter()
         self.refused = Recent()
 
     def allow(self, amount: int, now: float) -> None:
@@ -62,17 +63,17 @@ class Slots:
         """Whether one more may go on."""
         return self.in_use < self.allowed
 
-    def take(self, tenant: str, now: float) -> None:
+    def take(self, share: Share, now: float) -> None:
         """Let one go on."""
         self.in_use += 1
-        self.by_tenant[tenant] += 1
+        self.by_share[share] += 1
 
-    def give_back(self, tenant: str) -> None:
+    def give_back(self, share: Share) -> None:
         """Know that one has ended."""
         self.in_use -= 1
-        self.by_tenant[tenant] -= 1
-        if not self.by_tenant[tenant]:
-            del self.by_tenant[tenant]
+        self.by_share[share] -= 1
+        if not self.by_share[share]:
+            del self.by_share[share]
 
     def room_in(self, now: float) -> float:
         """Return in how many seconds there is room if nothing else happens; slots become free by requests' ends."""
@@ -84,10 +85,10 @@ class Slots:
             return 0.0
         return (position + 1) / pace if pace else inf
 
-    def needs(self, waiting: Counter[str], now: float) -> dict[str, int]:
-        """Return what could be used, by tenant, where so many wait."""
+    def needs(self, waiting: Counter[Share], now: float) -> tuple[dict[str, int], ...]:
+        """Return what could be used, by class and tenant, where so many wait."""
         refused = self.refused.counts(now)
-        return bounded(self.by_tenant + waiting + refused)
+        return bounded(self.by_share + waiting + refused)
 
 
 class Rate:
@@ -133,12 +134,12 @@ class Rate:
         self._refill(now)
         return self._level >= RATE_UNIT
 
-    def take(self, tenant: str, now: float) -> None:
+    def take(self, share: Share, now: float) -> None:
         """Let one go on."""
         self._level -= RATE_UNIT
-        self.asked.add(tenant, now)
+        self.asked.add(share, now)
 
-    def give_back(self, tenant: str) -> None:
+    def give_back(self, share: Share) -> None:
         """Do nothing: a rate is used up."""
 
     def room_in(self, now: float) -> float:
@@ -151,10 +152,10 @@ class Rate:
         """Return how many seconds one waits behind so many others; `pace` is that of slots, and none of a rate's."""
         return self.room_in(now) + position * RATE_UNIT / self.allowed if self.allowed else inf
 
-    def needs(self, waiting: Counter[str], now: float) -> dict[str, int]:
-        """Return what could be used, by tenant, where so many wait."""
+    def needs(self, waiting: Counter[Share], now: float) -> tuple[dict[str, int], ...]:
+        """Return what could be used, by class and tenant, where so many wait."""
         asked = self.asked.counts(now) + waiting
-        return bounded(Counter({tenant: count * RATE_UNIT for tenant, count in asked.items()}))
+        return bounded(Counter({share: count * RATE_UNIT for share, count in asked.items()}))
 
 
 Quota = Slots | Rate
@@ -165,13 +166,16 @@ def quota_of(limit: Limit) -> Quota:
     return Slots(limit) if limit.kind == "slots" else Rate(limit)
 
 
-def bounded(counts: Counter[str]) -> dict[str, int]:
-    """Return the counts of the tenants that have most, and one of all others together."""
-    if len(counts) <= MAX_TENANTS:
-        return dict(counts)
-    most = counts.most_common(MAX_TENANTS)
-    others = counts.total() - sum(count for _, count in most)
-    return {**dict(most), OTHERS: others}
+def bounded(counts: Counter[Share]) -> tuple[dict[str, int], ...]:
+    """Return the counts of each class by tenant: of those that have most, and one of all others together."""
+    classes = []
+    for rank in range(CLASSES):
+        of_class = Counter({tenant: count for (other, tenant), count in counts.items() if other == rank})
+        most = dict(of_class.most_common(MAX_TENANTS))
+        if len(of_class) > MAX_TENANTS:
+            most[OTHERS] = of_class.total() - sum(most.values())
+        classes.append(most)
+    return tuple(classes)
 
 
 def all_have_room(quotas: Iterable[Quota], now: float) -> bool:

@@ -16,6 +16,7 @@ from typing import Any
 from dataplane.accounting import Accounting
 from dataplane.attempts import Attempts
 from dataplane.client import Client
+from dataplane.client_keys import Holder
 from dataplane.dial import Dial
 from dataplane.fleet import Fleet
 from dataplane.forward import Forwarder
@@ -128,14 +129,17 @@ class Bench:
         headers: list[Field] | None = None,
         query: bytes = b"",
         path: str = "/v1/completions",
+        key: Holder | None = None,
     ) -> FakeTransaction:
-        """Send a request; None as the body: its end is still to come."""
+        """Send a request; None as the body: its end is still to come. `key` is its client's."""
         fields = [(b"x-request-id", b"mine"), *(headers or [])]
         if body:
             fields.append((b"content-length", b"%d" % len(body)))
         transaction = FakeTransaction(method=method, path=path, headers=fields, query=query)
         self.transactions.append(transaction)
-        self.forwarder.forward(Client(transaction))
+        client = Client(transaction)
+        client.key = key
+        self.forwarder.forward(client)
         if body is not None:
             transaction.give(body)
         return transaction

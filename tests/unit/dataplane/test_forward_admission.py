@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 
+from dataplane.client_keys import Holder
 from dataplane.receipts import receipt
+from shared.client_keys import ClientKey
+from shared.plane_identity import PlaneIdentity
 from tests.unit.dataplane.forward_bench import Bench, Run, begin_and_hang, close_at_once, error_of, hang, well, workers
 from tests.unit.dataplane.listening import until
 from tests.unit.dataplane.scripted_worker import Asked
@@ -209,5 +213,33 @@ def test_limits_that_change_hold_for_those_that_wait(run: Run, amount: int) -> N
             await until(lambda: len(worker.asked) == 4)
             for transaction in open_ones:
                 transaction.leave()
+
+    run(test)
+
+
+def holder(name: str, tenant: str = "", service_class: str = "") -> Holder:
+    return Holder(ClientKey(name=name, digest=b"", tenant=tenant, service_class=service_class))
+
+
+def test_tenants_take_turns_and_batch_waits_for_all_others(run: Run) -> None:
+    async def test(bench: Bench) -> None:
+        async with workers(well) as (worker,):
+            bench.serve(worker.url)
+            bench.configure(max_concurrent_requests=1)
+            bench.lend(total=0)
+            batch, flood, other = holder("b", service_class="batch"), holder("f", "flood"), holder("o")
+            keys = [batch, flood, flood, flood, other]
+            for number, key in enumerate(keys):
+                bench.ask(b'{"model":"m","n":%d}' % number, key=key)
+            await until(lambda: bench.forwarder.limits.waiting == len(keys))
+            identity = PlaneIdentity(id="p", slot=0, pid=1, version="1", started=0.0)
+            report = bench.forwarder.limits.report(identity, 1)
+            assert report is not None
+            assert report.holdings["total"].needs == ({"flood": 3, "o": 1}, {"b": 1})
+            bench.lend(total=1)
+            for transaction in bench.transactions:
+                await bench.ended(transaction)
+            order = [json.loads(asked.body)["n"] for asked in worker.asked]
+            assert order == [1, 4, 2, 3, 0]
 
     run(test)

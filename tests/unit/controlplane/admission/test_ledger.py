@@ -24,7 +24,7 @@ class Planes:
         self._seqs[name] = self._seqs.get(name, 0) + 1
         held = self.held.get(name)
         permitted = held.leases["total"].amount if held else 0
-        wants = {"": in_use + needs} if in_use + needs else {}
+        wants = ({"": in_use + needs},) if in_use + needs else ()
         report = LeaseReport(
             plane=PlaneIdentity(id=name, slot=0, pid=1, version="1", started=0.0),
             epoch=epoch,

@@ -51,7 +51,7 @@ class PlaneModel:
             used,
             self.permitted(now),
             self.holder.fallback(self.limit, self.planes),
-            {"": used + self.waiting} if used + self.waiting else {},
+            ({"": used + self.waiting},) if used + self.waiting else (),
         )
         return LeaseReport(
             plane=self.identity,

@@ -66,7 +66,7 @@ def test_a_queue_is_bounded_for_each_model() -> None:
     with pytest.raises(Refused) as refused:
         gate.enter(ticket(), 0.0)
     assert refused.value.quota.limit is SLOTS
-    assert gate.quotas["total"].needs(gate.waiting_by_tenant(), 0.5) == {"": 5}
+    assert gate.quotas["total"].needs(gate.waiting_by_share(), 0.5) == ({"": 5}, {})
 
 
 def test_a_queue_is_bounded_in_bytes_but_for_one() -> None:
@@ -109,7 +109,7 @@ def test_a_better_class_goes_first() -> None:
 def _drained(gate: Gate, count: int) -> list[str]:
     """Free the one slot again and again; return the tenants that went on, in order."""
     order: list[str] = []
-    gate.quotas["total"].give_back(gate.quotas["total"].by_tenant.most_common(1)[0][0])  # type: ignore[union-attr]
+    gate.quotas["total"].give_back(gate.quotas["total"].by_share.most_common(1)[0][0])  # type: ignore[union-attr]
     while len(order) < count:
         (one,) = gate.wake(0.0)
         order.append(one.key.tenant)

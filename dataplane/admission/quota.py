@@ -52,6 +52,7 @@ class Slots:
         self.limit = limit
         self.allowed = 0
         self.in_use = 0
+        # Tenants stay in it when they have none, and there are as many as there are keys.
         self.by_share: Counter[Share] = Counter()
         self.refused = Recent()
 
@@ -72,8 +73,6 @@ class Slots:
         """Know that one has ended."""
         self.in_use -= 1
         self.by_share[share] -= 1
-        if not self.by_share[share]:
-            del self.by_share[share]
 
     def room_in(self, now: float) -> float:
         """Return in how many seconds there is room if nothing else happens; slots become free by requests' ends."""

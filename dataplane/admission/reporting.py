@@ -10,9 +10,9 @@ from dataplane.subscriber.client import SubscriberClient
 from shared.leases import RENEWAL_INTERVAL, LeaseReport
 from shared.plane_identity import PlaneIdentity
 
-_LOOK_INTERVAL = 0.05
+LOOK_INTERVAL = 0.05
 """Seconds between two looks at whether something has changed: half of the time in which unused parts are to move on."""
-_SPACING = 0.005
+SPACING = 0.005
 """Seconds between two reports at least, however many requests come and go."""
 
 
@@ -23,7 +23,7 @@ async def report_leases(admission: Admission, subscriber: SubscriberClient, iden
     when = 0.0
     while True:
         with suppress(TimeoutError):
-            async with asyncio.timeout(_LOOK_INTERVAL):
+            async with asyncio.timeout(LOOK_INTERVAL):
                 await admission.needs_report.wait()
         admission.needs_report.clear()
         report = admission.report(identity, subscriber.epoch)
@@ -32,7 +32,7 @@ async def report_leases(admission: Admission, subscriber: SubscriberClient, iden
             admission.sent(report.seq)
             if subscriber.report_leases(report):
                 told, when = report, now
-        await asyncio.sleep(_SPACING)
+        await asyncio.sleep(SPACING)
 
 
 def _differ(one: LeaseReport, other: LeaseReport) -> bool:

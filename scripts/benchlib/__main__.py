@@ -125,6 +125,10 @@ def main() -> int:
         from benchlib import policies
 
         return policies.main(sys.argv[2:])
+    if sys.argv[1:2] == ["admission"]:
+        from benchlib import admission
+
+        return admission.main(sys.argv[2:])
     if sys.argv[1:2] == ["discovery"]:
         from benchlib import discovery
 

@@ -73,6 +73,7 @@ def full() -> Accounting:
     accounting.spliced["kv_transfer_params"] += 1
     accounting.policy_outcomes[("cache_aware", "prefix_hit", "plain", "")] += 1
     accounting.arm("chat", "m", 200, 0.7)
+    accounting.waited("m", 0.2)
     accounting.disaggregated["two-workers"] += 1
     accounting.pair_breakers["open"] += 1
     accounting.worker_requests["w"] += 3

@@ -29,13 +29,13 @@ def carry_over(words: Sequence[str]) -> Carried:
     """
     taken: list[str] = []
     left_out: list[str] = []
-    for flag, values in _flags(words):
+    for flag, given_by in _flags(words):
         if flag in SECRETS:
             left_out.append(f"{flag}: {_KEY}")
         elif (instead := INSTEAD.get(flag)) is not None:
             left_out.append(f"{flag} is not offered; {instead}")
         elif flag in START_FLAGS:
-            taken += [flag, *values]
+            taken += given_by
         else:
             raise unknown_flag(flag)
     given = as_fields(normalise(taken))
@@ -46,11 +46,10 @@ def carry_over(words: Sequence[str]) -> Carried:
 
 
 def _flags(words: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
-    """Yield each flag with the words behind it; one that is tied to it by = comes first."""
+    """Yield each flag with the words that give it: itself, with what is tied to it by =, and those behind it."""
     rest = list(itertools.dropwhile(lambda word: not word.startswith("--"), words))
     while rest:
-        flag, tied, value = rest.pop(0).partition("=")
-        values = [value] if tied else []
+        given = [rest.pop(0)]
         while rest and not rest[0].startswith("--"):
-            values.append(rest.pop(0))
-        yield flag, values
+            given.append(rest.pop(0))
+        yield given[0].partition("=")[0], given

@@ -45,7 +45,7 @@ _COMMANDS = {
     "config": _Command("controlplane.cli.config", "Show, check and compare configurations; change a running router's."),
     "import": _Command(
         "controlplane.cli.importing",
-        "Write what another router was started with as a configuration file.",
+        "Turn another router's settings into a configuration file.",
         attribute="imports",
     ),
     "demo": _Command(

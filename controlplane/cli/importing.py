@@ -16,7 +16,7 @@ from shared.config_file import load_config_file
 from shared.config_sources import Gathered, gather
 
 imports = typer.Typer(
-    help="Write what another router was started with as a configuration file.",
+    help="Turn another router's settings into a configuration file.",
     rich_markup_mode=None,
     add_completion=False,
 )

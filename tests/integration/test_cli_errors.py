@@ -119,7 +119,7 @@ def test_help(arguments: str, tmp_path: Path) -> None:
     assert "Usage: " in result.stdout
 
 
-@pytest.mark.parametrize("command", ["workers", "planes", "keys", "config"])
+@pytest.mark.parametrize("command", ["workers", "planes", "keys", "config", "import"])
 def test_help_of_a_group_says_what_it_is_for(command: str, tmp_path: Path) -> None:
     said = routerctl(command, "--help", cwd=tmp_path, COLUMNS="200").stdout.split("\n\n")[1].strip()
     listed = routerctl("--help", cwd=tmp_path, COLUMNS="200").stdout.splitlines()

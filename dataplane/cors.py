@@ -38,7 +38,7 @@ def allowed(origin: bytes, origins: Collection[bytes]) -> Headers:
 def preflight(fields: Mapping[bytes, bytes], origins: Collection[bytes]) -> Headers:
     """Return the fields of the answer to a preflight."""
     told = allowed(fields[b"origin"], origins)
-    if told == [_VARY]:
+    if not may_read(told):
         return told
     # A star would not stand for `authorization`.
     names = fields.get(b"access-control-request-headers", b"")
@@ -47,6 +47,11 @@ def preflight(fields: Mapping[bytes, bytes], origins: Collection[bytes]) -> Head
     if _NAMES.fullmatch(names):
         told.append((b"access-control-allow-headers", names))
     return told
+
+
+def may_read(told: Headers) -> bool:
+    """Whether a page with these fields may read its answer."""
+    return told != [_VARY]
 
 
 def with_own(headers: Headers, own: Headers) -> Headers:

@@ -8,8 +8,9 @@ from __future__ import annotations
 from dataplane.client import Client
 from dataplane.client_headers import TrustedProxies
 from dataplane.client_keys import OPEN_PATHS, KeyRing
-from dataplane.cors import allowed, compiled, is_preflight, preflight
+from dataplane.cors import allowed, compiled, is_preflight, may_read, preflight
 from shared.client_keys import ClientKey
+from shared.errors import origin_not_allowed
 from shared.table import Settings
 
 
@@ -40,10 +41,16 @@ class Gate:
         self.is_guarded = self._ring is not None or self._proxies is not None
 
     def preflight(self, client: Client) -> list[tuple[bytes, bytes]] | None:
-        """Look at a web page's request: return the fields of the answer to a preflight, None for any other one."""
+        """Look at a web page's request: return the fields of the answer to a preflight, None for any other one.
+
+        Raises RouterError 403 for a WebSocket of a page that may not: browsers keep nothing from a page there.
+        """
         if is_preflight(client.method, client.fields):
             return preflight(client.fields, self._origins)
-        client.added = allowed(client.fields[b"origin"], self._origins)
+        told = allowed(client.fields[b"origin"], self._origins)
+        if client.is_socket and not may_read(told):
+            raise origin_not_allowed()
+        client.added = told
         return None
 
     def let_in(self, client: Client) -> None:

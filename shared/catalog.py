@@ -71,6 +71,7 @@ ERRORS = Metric(
         ("client", "invalid_api_key"),
         ("client", "missing_api_key"),
         ("client", "model_not_allowed"),
+        ("client", "origin_not_allowed"),
         ("client", "unreadable_body"),
         ("client", "unknown_rank"),
         ("client", "rank_refused"),

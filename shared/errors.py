@@ -178,6 +178,16 @@ def model_not_allowed(name: str, model: str | None) -> RouterError:
     return RouterError(403, "model_not_allowed", f"The API key called {name} {what}.", side=CLIENT, param="model")
 
 
+def origin_not_allowed() -> RouterError:
+    """A page's WebSocket, and the page is none of those that may."""
+    return RouterError(
+        403,
+        "origin_not_allowed",
+        "This page may open no WebSocket here (--cors-allowed-origins). Ask the operator to name it.",
+        side=CLIENT,
+    )
+
+
 def from_a_web_page() -> RouterError:
     """A browser sends a change of the fleet for a page that it shows."""
     return RouterError(403, "from_a_web_page", "The fleet is not changed by web pages (Origin).", side=CLIENT)

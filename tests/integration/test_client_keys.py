@@ -12,6 +12,9 @@ import anthropic
 import httpx
 import openai
 import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+from websockets.typing import Origin
 
 from controlplane.client_keys_file import KeysFile
 from shared.client_key_list import KeyEntry
@@ -126,6 +129,20 @@ def test_a_page_may_ask_when_it_is_named(router: Router, keys: Keys) -> None:
     assert "access-control-allow-origin" not in other.headers
     told = ask(router, keys.shown[0], origin=PAGE)
     assert told.headers.get_list("access-control-allow-origin") == [PAGE]
+
+
+def test_websockets_need_a_key_and_a_page_that_may(router: Router, keys: Keys) -> None:
+    url = f"ws://127.0.0.1:{router.port}/sim/echo/socket"
+    first = {"x-api-key": keys.shown[0]}
+    with connect(url, additional_headers=first, compression=None) as socket:
+        socket.send("hello")
+        assert socket.recv() == "hello"
+    with pytest.raises(InvalidStatus) as refused:
+        connect(url)
+    assert refused.value.response.status_code == 401
+    with pytest.raises(InvalidStatus) as refused:
+        connect(url, additional_headers=first, origin=Origin("https://evil.example"))
+    assert refused.value.response.status_code == 403
 
 
 def test_g_key_1_the_name_is_in_the_figures_and_the_key_is_nowhere(router: Router, keys: Keys) -> None:

@@ -6,6 +6,8 @@ import asyncio
 import json
 import random
 
+import pytest
+
 from dataplane.accounting import Accounting
 from dataplane.app import PlaneApplication
 from dataplane.client import Client
@@ -13,6 +15,7 @@ from dataplane.fleet import Fleet
 from dataplane.forward import Forwarder
 from dataplane.gate import Gate
 from shared.client_keys import ClientKey, digest_of
+from shared.errors import RouterError
 from shared.table import Settings, Worker, make_table
 from tests.unit.dataplane.fake_granian import FakeTransaction
 from tests.unit.dataplane.listening import until
@@ -164,5 +167,23 @@ def test_a_client_behind_a_trusted_proxy_is_known_by_its_own_address() -> None:
         assert client.told_address == ("198.51.100.7", 0)
         _, client = door.knock("/v1/models", way, peer="203.0.113.9")
         assert client.told_address == ("203.0.113.9", 1234)
+
+    asyncio.run(test())
+
+
+def test_a_page_that_is_not_named_opens_no_websocket() -> None:
+    class Socket(Client):
+        is_socket = True
+
+    async def test() -> None:
+        door = Door(Settings(cors_allowed_origins=("https://page.example",)))
+        for origin, code in ((b"https://page.example", None), (b"https://evil.example", "origin_not_allowed")):
+            client = Socket(FakeTransaction(path="/v1/realtime", headers=[(b"origin", origin)]))
+            if code is None:
+                assert door.gate.preflight(client) is None
+                continue
+            with pytest.raises(RouterError) as raised:
+                door.gate.preflight(client)
+            assert (raised.value.status, raised.value.code) == (403, code)
 
     asyncio.run(test())

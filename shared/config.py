@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from shared.limits import model_limits
 from shared.model_rules import ModelRule
 from shared.table import Settings
 from shared.transfer import AUTO, BOOTSTRAP_PORT
@@ -245,6 +246,8 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     # As vllm-router's, all four. 32,768 is more than one router's workers can do, and keeps a flood from them.
     max_concurrent_requests: int = 32768
+    # None: most models have workers of their own, and those have queues.
+    model_max_concurrent_requests: tuple[str, ...] = ()
     # 0: there is no such limit. vllm-router, without the flag, takes that on concurrent requests for a rate as well.
     rate_limit_tokens_per_second: float = 0.0
     # As many as one busy engine answers in some seconds: to wait longer than that is of little use to most clients.
@@ -397,6 +400,7 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             rate_limit=float(self.rate_limit_tokens_per_second),
             queue_size=self.queue_size,
             queue_timeout=float(self.queue_timeout_secs),
+            model_limits=model_limits(self.model_max_concurrent_requests),
         )
 
     def with_absolute_paths(self) -> StartConfig:

@@ -16,6 +16,7 @@ from shared.config_pd import pd_faults
 from shared.discovery_config import discovery_problems
 from shared.fault import Fault
 from shared.kv_config import kv_problems
+from shared.limits import model_limits
 from shared.logs import FORMATS, LEVELS
 from shared.policy_names import policy_fault
 from shared.remote_address import RemoteAddress, parse_remote_address
@@ -166,6 +167,10 @@ def faults(config: StartConfig) -> Iterator[Fault]:
     if endpoint is not None and (wrong := endpoint_fault(endpoint)) is not None:
         yield Fault(("otlp_traces_endpoint",), f"--otlp-traces-endpoint {wrong}")
     yield from _tls_faults(config)
+    try:
+        model_limits(config.model_max_concurrent_requests)
+    except ValueError as error:
+        yield Fault(("model_max_concurrent_requests",), f"--model-max-concurrent-requests {error}")
     for fields, said, part in discovery_problems(config):
         yield Fault(fields, said, part)
     for field, text, value in kv_problems(config):

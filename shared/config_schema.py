@@ -58,6 +58,7 @@ _ITEMS = {
     "kv_event_source": _KV_SOURCE,
     "kv_event_replay_source": _KV_SOURCE,
     "trusted_proxies": r"^[0-9A-Fa-f.:]+(/[0-9.]+)?$",
+    "model_max_concurrent_requests": r"^.+=[1-9][0-9]{0,9}$",
     "cors_allowed_origins": ORIGIN,
     **dict.fromkeys(HEADER_LISTS, f"^{HEADER_NAME}$"),
 }

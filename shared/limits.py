@@ -6,12 +6,16 @@ Amounts are whole numbers, so that parts of them can be lent without losing any:
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from shared.table import Settings
+if TYPE_CHECKING:
+    from shared.table import Settings
 
 Kind = Literal["slots", "rate"]
 TOTAL = "total"
+MODEL = "model:"
+"""What the names of models' limits begin with."""
 RATE = "rate"
 RATE_UNIT = 1000
 """Parts of one request per second that a rate is counted in: 10 per second over 4 planes are 2.5 each."""
@@ -38,9 +42,33 @@ def limits_of(settings: Settings) -> tuple[Limit, ...]:
         limits.append(Limit(TOTAL, "slots", settings.max_concurrent_requests))
     if settings.rate_limit:
         limits.append(Limit(RATE, "rate", max(1, round(settings.rate_limit * RATE_UNIT))))
+    limits += (Limit(MODEL + model, "slots", most) for model, most in settings.model_limits.items())
     return tuple(limits)
 
 
 def fair_share(amount: int, planes: int) -> int:
     """Return an equal part of a limit for each of `planes`; the parts together are never more than the limit."""
     return amount // max(1, planes)
+
+
+MAX_MODELS = 256
+"""Models with a limit of their own: each is a few bytes in every report of a plane."""
+
+
+def model_limits(texts: Sequence[str]) -> dict[str, int]:
+    """Read `MODEL=N` texts. Raises ValueError with what is wrong, without the flag's name."""
+    found: dict[str, int] = {}
+    for text in texts:
+        model, _, most = text.rpartition("=")
+        if not model or not most.isascii() or not most.isdigit() or not 0 < int(most) <= MOST:
+            raise ValueError(f"has {text!r}; write MODEL=N, with a number from 1 to {MOST}")
+        if model in found:
+            raise ValueError(f"names model {model} twice; name it once")
+        found[model] = int(most)
+    if len(found) > MAX_MODELS:
+        raise ValueError(f"names {len(found)} models; name at most {MAX_MODELS}")
+    return found
+
+
+MOST = 1_000_000_000
+"""The largest limit that there can be."""

@@ -180,6 +180,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     rate_limit: float = 0.0
     queue_size: int = 100
     queue_timeout: float = 60.0
+    model_limits: dict[str, int] = {}
+    """Requests at a time, by model."""
 
     def __post_init__(self) -> None:
         _as_floats(

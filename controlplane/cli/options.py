@@ -322,6 +322,10 @@ HELP: dict[str, tuple[str, str]] = {
         "Most requests that may be open at workers at a time, over all planes; 0: no limit. One counts until its last "
         "byte.",
     ),
+    "model_max_concurrent_requests": (
+        "MODEL=N...",
+        "The same of requests for one model; may be repeated. A model without one has no limit of its own.",
+    ),
     "rate_limit_tokens_per_second": (
         "N",
         "Most requests per second that may be sent on, over all planes (a token is one request); 0: no limit.",

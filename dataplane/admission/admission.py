@@ -14,7 +14,7 @@ from dataplane.admission.pace import retry_after
 from dataplane.admission.quota import Quota
 from shared.errors import RouterError, over_capacity, queue_timeout, rate_limited
 from shared.leases import LEASE_LIFE, Holding, LeaseGrant, LeaseReport
-from shared.limits import RATE_UNIT, Limit, limits_of
+from shared.limits import MODEL, RATE_UNIT, Limit, limits_of
 from shared.plane_identity import PlaneIdentity
 from shared.table import RoutingTable
 
@@ -55,7 +55,7 @@ class Admission:
         self._planes = settings.data_planes
         self._longest = settings.request_timeout
         self._queue_timeout = settings.queue_timeout
-        self._known_models = frozenset(table.models)
+        self._known_models = frozenset((*table.models, *settings.model_limits))
         self.gate.use(self._limits, part_of_queue(settings.queue_size, settings.data_planes))
         self.refresh()
         self.needs_report.set()
@@ -153,6 +153,10 @@ class Admission:
             per_second = limit.amount / RATE_UNIT
             what = f"More than {per_second:g} requests per second come (--rate-limit-tokens-per-second), and {waiting}."
             return rate_limited(what, seconds)
+        if limit.name.startswith(MODEL):
+            model = limit.name.removeprefix(MODEL)
+            what = f"All {limit.amount} requests for `{model}` that may be open at a time are "
+            return over_capacity(f"{what}(--model-max-concurrent-requests), and {waiting}.", seconds)
         what = f"All {limit.amount} requests that may be open at a time are (--max-concurrent-requests), and {waiting}."
         return over_capacity(what, seconds)
 
@@ -191,20 +195,21 @@ class Admission:
         now = self._loop.time()
         if now >= self._valid_until:
             self.refresh()
-        waiting = self.gate.waiting_by_share()
         self._seq += 1
         holdings = {}
         for limit in self._limits:
             quota: Quota = self.gate.quotas[limit.name]
             fallback = self._holder.fallback(limit, self._planes)
-            holdings[limit.name] = Holding(quota.in_use, quota.allowed, fallback, quota.needs(waiting, now))
+            holdings[limit.name] = Holding(
+                quota.in_use, quota.allowed, fallback, quota.needs(self.gate.waiting_for(quota), now)
+            )
         return LeaseReport(
             plane=identity,
             epoch=epoch,
             seq=self._seq,
             applied=self._holder.follow(epoch),
             drains=self._drains,
-            waiting=waiting.total(),
+            waiting=self.gate.waiting,
             holdings=holdings,
         )
 

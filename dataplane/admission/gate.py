@@ -14,7 +14,7 @@ from math import inf
 from dataplane.admission.line import LaneKey, Line, Share
 from dataplane.admission.pace import Pace
 from dataplane.admission.quota import Quota, all_have_room, quota_of
-from shared.limits import Limit
+from shared.limits import MODEL, Limit
 
 QUEUE_BYTES = 256 << 20
 """Bodies that wait in one plane, in bytes: a hundred prompts of a million tokens with some room."""
@@ -67,6 +67,7 @@ class Gate:
         self.quotas: dict[str, Quota] = {}
         self.is_leased = False
         self._common: tuple[Quota, ...] = ()
+        self._by_model: dict[str | None, tuple[Quota, ...]] = {}
         self._queue_size = 0
         self._line: Line[Ticket] = Line()
         self._bytes = 0
@@ -82,10 +83,15 @@ class Gate:
                 known = quota_of(limit)
             known.limit = limit
             self.quotas[limit.name] = known
-        self._common = tuple(self.quotas.values())
+        self._common = tuple(quota for name, quota in self.quotas.items() if not name.startswith(MODEL))
+        self._by_model = {
+            name.removeprefix(MODEL): (*self._common, quota)
+            for name, quota in self.quotas.items()
+            if name.startswith(MODEL)
+        }
         self._queue_size = queue_size
         for ticket in self._line:
-            ticket.quotas = self._common
+            ticket.quotas = self._by_model.get(ticket.key.model, self._common)
 
     @property
     def waiting(self) -> int:
@@ -94,8 +100,7 @@ class Gate:
 
     def enter(self, ticket: Ticket, now: float) -> bool:
         """Let a request go on, or wait; whether it may go on. Raises Refused."""
-        quotas = self._common
-        ticket.quotas = quotas
+        quotas = ticket.quotas = self._by_model.get(ticket.key.model, self._common) if self._by_model else self._common
         if not self._is_crowded:
             for quota in quotas:
                 if not quota.has_room(now):
@@ -111,7 +116,8 @@ class Gate:
 
     def _enter_crowd(self, ticket: Ticket, now: float) -> bool:
         line, key = self._line, ticket.key
-        if not line and all_have_room(ticket.quotas, now):
+        if all_have_room(ticket.quotas, now) and not any(all_have_room(one.quotas, now) for one in line.first()):
+            # Those that wait could not go on: they wait for something else.
             self._go(ticket, now)
             return True
         position = line.position(key)
@@ -150,7 +156,7 @@ class Gate:
             self._bytes -= ticket.size
             self._go(ticket, now)
             gone.append(ticket)
-        if not self._line and all_have_room(self._common, now):
+        if not self._line and all_have_room(self.quotas.values(), now):
             self._is_crowded = False
         return gone
 
@@ -177,6 +183,18 @@ class Gate:
         waits = [quota.wait_behind(position, pace, now) for quota in ticket.quotas]
         return None if inf in waits else max(waits, default=0.0)
 
-    def waiting_by_share(self) -> Counter[Share]:
-        """Return how many requests of each class and tenant wait."""
-        return Counter(ticket.key.share for ticket in self._line)
+    def waiting_for(self, quota: Quota) -> Counter[Share]:
+        """Return how many requests of each class and tenant wait that could use the quota.
+
+        Those for a model with a limit of its own could not use more of another one than that.
+        """
+        found: Counter[Share] = Counter()
+        left = {model: quotas[-1].limit.amount - quotas[-1].in_use for model, quotas in self._by_model.items()}
+        is_common = quota in self._common
+        for ticket in self._line:
+            model = ticket.key.model
+            if is_common and model in left:
+                left[model] -= 1
+            if left.get(model, 0) >= 0 if is_common else quota is ticket.quotas[-1]:
+                found[ticket.key.share] += 1
+        return found

@@ -217,6 +217,22 @@ def test_limits_that_change_hold_for_those_that_wait(run: Run, amount: int) -> N
     run(test)
 
 
+def test_a_full_model_is_named_in_the_answer(run: Run) -> None:
+    async def test(bench: Bench) -> None:
+        async with workers(hang) as (worker,):
+            bench.serve(worker.url)
+            bench.configure(max_concurrent_requests=9, model_limits={"m": 1}, queue_size=0)
+            bench.lend(**{"total": 9, "model:m": 1})
+            first = bench.ask()
+            await until(lambda: len(worker.asked) == 1)
+            refused = await bench.answer()
+            assert refused.status == 503
+            assert "All 1 requests for `m`" in error_of(refused)["message"]
+            first.leave()
+
+    run(test)
+
+
 def holder(name: str, tenant: str = "", service_class: str = "") -> Holder:
     return Holder(ClientKey(name=name, digest=b"", tenant=tenant, service_class=service_class))
 

@@ -66,7 +66,7 @@ def test_a_queue_is_bounded_for_each_model() -> None:
     with pytest.raises(Refused) as refused:
         gate.enter(ticket(), 0.0)
     assert refused.value.quota.limit is SLOTS
-    assert gate.quotas["total"].needs(gate.waiting_by_share(), 0.5) == ({"": 5}, {})
+    assert _needs(gate, "total") == ({"": 5}, {})
 
 
 def test_a_queue_is_bounded_in_bytes_but_for_one() -> None:
@@ -171,6 +171,51 @@ def test_a_limit_that_is_taken_away_lets_all_go() -> None:
         gate.enter(one, 0.0)
     gate.use((), 10)
     assert gate.wake(0.0) == waiting
+
+
+def _needs(gate: Gate, name: str) -> tuple[dict[str, int], ...]:
+    quota = gate.quotas[name]
+    return quota.needs(gate.waiting_for(quota), 0.5)
+
+
+def limited_model(slots: int, of_model: int, queue: int = 10) -> Gate:
+    gate = Gate()
+    gate.use((SLOTS, Limit("model:m", "slots", of_model)), queue)
+    gate.quotas["total"].allow(slots, 0.0)
+    gate.quotas["model:m"].allow(of_model, 0.0)
+    gate.is_leased = True
+    return gate
+
+
+def test_a_model_at_its_limit_waits_and_others_go_past() -> None:
+    gate = limited_model(10, 1)
+    first, second = ticket(), ticket()
+    assert gate.enter(first, 0.0)
+    assert not gate.enter(second, 0.0)
+    others = [ticket(model=model) for model in ("n", None, "n")]
+    assert all(gate.enter(one, 0.0) for one in others)
+    assert others[0].position is None
+    gate.leave(others[0], 0.0)
+    assert gate.wake(0.0) == []
+    gate.leave(first, 0.0)
+    assert gate.wake(0.0) == [second]
+
+
+def test_a_model_at_its_limit_names_that_and_not_another_when_it_refuses() -> None:
+    gate = limited_model(10, 1, queue=0)
+    gate.enter(ticket(), 0.0)
+    with pytest.raises(Refused) as refused:
+        gate.enter(ticket(), 0.0)
+    assert refused.value.quota.limit.name == "model:m"
+
+
+def test_those_that_wait_for_a_model_need_no_more_of_all_than_the_model_may_have() -> None:
+    gate = limited_model(0, 3, queue=100)
+    for _ in range(20):
+        gate.enter(ticket(), 0.0)
+    gate.enter(ticket(model="n"), 0.0)
+    assert _needs(gate, "total") == ({"": 4}, {})
+    assert _needs(gate, "model:m") == ({"": 20}, {})
 
 
 class Gates(RuleBasedStateMachine):

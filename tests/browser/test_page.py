@@ -49,15 +49,16 @@ class Demo:
         self.client = httpx.Client(base_url=self.admin, headers={"authorization": f"Bearer {TOKEN}"}, trust_env=False)
         ports = (f"--port={port}", f"--admin-port={admin_port}", f"--prometheus-port={prometheus_port}")
         more = (f"--admin-token-file={token}", f"--config={file}", f"--runtime-dir={self.runtime.path}")
-        command = (sys.executable, "-P", "-m", "controlplane.cli", "demo", "--data-planes=2", *ports, *more)
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        assert self._process.stdout is not None
-        self.output = ""
-        for line in self._process.stdout:
-            self.output += line
-            if line.startswith("Ctrl-C"):
-                break
-        assert "Ctrl-C ends it." in self.output, self.output
+        command = (sys.executable, "-P", "-m", "controlplane.cli", "demo", "--data-planes=1", *ports, *more)
+        self._output = folder / "output"
+        with open(self._output, "wb") as output:
+            self._process = subprocess.Popen(command, stdout=output, stderr=output)
+
+    def ready(self) -> None:
+        """Wait until it is there, and has shown its one request."""
+        output = self._output
+        eventually(lambda: "Ctrl-C" in output.read_text() or self._process.poll() is not None, "the demo")
+        assert "Ctrl-C ends it." in output.read_text(), output.read_text()
 
     def get(self, path: str) -> Any:
         return self.client.get(path).raise_for_status().json()
@@ -77,13 +78,14 @@ class Demo:
     def close(self) -> None:
         self.client.close()
         self._process.send_signal(signal.SIGTERM)
-        self._process.communicate(timeout=PATIENCE)
+        self._process.wait(PATIENCE)
 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     one = Demo(tmp_path_factory.mktemp("demo"))
     try:
+        one.ready()
         yield one
     finally:
         one.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from controlplane.page import board as module
@@ -42,10 +42,10 @@ def test_who_looked_too_long_ago_gets_everything() -> None:
 @given(
     st.lists(
         st.tuples(st.dictionaries(st.sampled_from("abcde"), st.sampled_from([b"1", b"2"])), st.booleans()),
-        max_size=30,
+        max_size=12,
     )
 )
-@settings(max_examples=100)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 def test_every_listener_ends_with_the_same(history: list[tuple[dict[str, bytes], bool]]) -> None:
     board, seen, view = Board(), 0, dict[str, bytes]()
     for records, looks in history:

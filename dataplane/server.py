@@ -1,6 +1,6 @@
 """The plane's HTTP server: granian, embedded in this process's event loop.
 
-What we rely on in granian's ASGI implementation, each held by `tests/integration/test_server_facts.py`:
+What we rely on in granian's ASGI implementation, each held by `tests/integration/test_server_facts*.py`:
 
 1. `send()` does its work at the call and returns an awaitable that is done, unless its queue (4 messages)
    is full; then it returns a future-like object with `add_done_callback`. So a chunk can be passed on

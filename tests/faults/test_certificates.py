@@ -96,6 +96,8 @@ def test_g_cert_1_certificates_are_replaced_under_load(router: Router, papers: P
             papers.renew()
             eventually(lambda: all_meet(router.port, papers), "the new certificate on every plane")
         eventually(lambda: all_meet(router.admin_port, papers), "the new certificate on the admin port")
+        if times > 1:
+            eventually(lambda: len(router.plane_pids()) == 2, "the old planes' ends")
     assert load.failed == []
 
 

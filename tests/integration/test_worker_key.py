@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tests.integration.routers import Router, eventually, router_before, simulated_fleet
 
@@ -56,6 +57,7 @@ def test_a_replaced_key_is_used_without_a_restart(tmp_path: Path) -> None:
         eventually(lambda: ask(router, "/v1/completions") == 200, "the other key")
 
 
+@pytest.mark.slow
 def test_a_key_on_the_command_line_is_used_and_hidden(tmp_path: Path) -> None:
     with (
         simulated_fleet(tmp_path, 1, "--time-scale=0", f"--api-key={KEY}") as workers,

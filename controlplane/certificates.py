@@ -38,7 +38,9 @@ async def replaced(tls: ServerTls, seen: tuple[object, ...]) -> tuple[object, ..
                 told = str(error)
                 log.error("%s; the certificate before stays in use", told, extra=about("configuration"))
         else:
-            return now
+            # Written to while they were read: what can be used may not be all of it.
+            if identity(tls) == now:
+                return now
 
 
 def is_older(planes: Iterable[float], files: tuple[object, ...]) -> bool:

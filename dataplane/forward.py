@@ -104,7 +104,6 @@ class Forwarder:
         """
         self.draining = True
         self.ready = ready
-        self.limits.drain()
         for request in self._requests:
             if request.client.has_promised:
                 self.unannounced.add(request)

@@ -44,14 +44,13 @@ class LeaseReport(msgspec.Struct, frozen=True, tag="lease-report"):
     """Sent at once when requests begin to wait or a lease was made smaller, else every `RENEWAL_INTERVAL`.
 
     `epoch` is the control plane's that the plane follows, `applied` the number of the last grant of that epoch that
-    it goes by (0: none yet). A plane that `drains` takes no more requests.
+    it goes by (0: none yet).
     """
 
     plane: PlaneIdentity
     epoch: int
     seq: int
     applied: int
-    drains: bool
     waiting: int
     holdings: dict[str, Holding]
 

@@ -173,22 +173,19 @@ class Ledger:
         kept = sum(account.may_use(name, now) for account in others)
         is_known = not self._unheard or now - self._began > LEASE_LIFE
         kept += len(self._unheard) * fair_share(amount, planes)
-        serving = [account for account in awake if not account.report.drains]
-        wanted = [_needs(account, name) for account in serving]
-        for account, need in zip(serving, wanted, strict=True):
+        # One that drains has needs, too: its clients' kept connections still bring requests.
+        wanted = [_needs(account, name) for account in awake]
+        for account, need in zip(awake, wanted, strict=True):
             is_without = not account.last.get(name, Lease(0, 0)).amount and not _in_use(account, name)
             if needed(need) and is_without:
                 account.hungry.setdefault(name, now)
             else:
                 account.hungry.pop(name, None)
         hungriest = sorted(
-            (index for index, account in enumerate(serving) if name in account.hungry),
-            key=lambda index: serving[index].hungry[name],
+            (index for index, account in enumerate(awake) if name in account.hungry),
+            key=lambda index: awake[index].hungry[name],
         )
-        # What drains keeps what it uses, and needs no more.
-        leaving = sum(account.may_use(name, now) for account in awake if account.report.drains)
-        parts = iter(divide(max(0, amount - kept - leaving), wanted, fair_share(amount, planes), hungriest))
-        targets = [0 if account.report.drains else next(parts) for account in awake]
+        targets = divide(max(0, amount - kept), wanted, fair_share(amount, planes), hungriest)
         used = [account.may_use(name, now) for account in awake]
         free = amount - kept - sum(used)
         if not is_known or free < 0:

@@ -46,7 +46,6 @@ class Admission:
         self._is_freed = False
         self.needs_report = asyncio.Event()
         self._seq = 0
-        self._drains = False
 
     def use(self, table: RoutingTable) -> bool:
         """Go by a table's limits; whether there are any."""
@@ -60,11 +59,6 @@ class Admission:
         self.refresh()
         self.needs_report.set()
         return bool(self._limits)
-
-    def drain(self) -> None:
-        """Know that no more requests come: others can use what those that are open leave."""
-        self._drains = True
-        self.needs_report.set()
 
     @property
     def waiting(self) -> int:
@@ -208,7 +202,6 @@ class Admission:
             epoch=epoch,
             seq=self._seq,
             applied=self._holder.follow(epoch),
-            drains=self._drains,
             waiting=self.gate.waiting,
             holdings=holdings,
         )

@@ -36,10 +36,9 @@ async def report_leases(admission: Admission, subscriber: SubscriberClient, iden
 
 
 def _differ(one: LeaseReport, other: LeaseReport) -> bool:
-    return (one.epoch, one.applied, one.drains, one.waiting, one.holdings) != (
+    return (one.epoch, one.applied, one.waiting, one.holdings) != (
         other.epoch,
         other.applied,
-        other.drains,
         other.waiting,
         other.holdings,
     )

@@ -37,7 +37,17 @@ def status(router: Router) -> dict[str, Any]:
     result = routerctl("status", "--runtime-dir", str(router.runtime.path), "--json")
     assert result.returncode == 0, result.stderr
     report: dict[str, Any] = json.loads(result.stdout)
-    known = {"supervisor", "control_plane", "planes", "workers", "config", "data_planes", "removed", "policies"}
+    known = {
+        "supervisor",
+        "control_plane",
+        "planes",
+        "workers",
+        "config",
+        "data_planes",
+        "removed",
+        "policies",
+        "pairs",
+    }
     assert set(report) == known
     return report
 

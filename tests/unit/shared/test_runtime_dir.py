@@ -220,9 +220,9 @@ def test_a_missing_record_is_none(tmp_path: Path) -> None:
     assert read_record(tmp_path / "d", ProcessRecord) is None
 
 
-def test_folders_on_the_way_are_private_too(tmp_path: Path) -> None:
-    RuntimeDir(tmp_path / "a" / "b" / "run").prepare()
-    assert [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("a", "a/b", "a/b/run")] == [0o700] * 3
+def test_folders_on_the_way_are_private_too(short_path: Path) -> None:
+    RuntimeDir(short_path / "a" / "b" / "run").prepare()
+    assert [stat.S_IMODE((short_path / name).stat().st_mode) for name in ("a", "a/b", "a/b/run")] == [0o700] * 3
 
 
 @pytest.mark.parametrize(("mode", "safe"), [(0o755, True), (0o1777, True), (0o777, False), (0o775, False)])

@@ -18,9 +18,7 @@ class Planes:
         self._seqs: dict[str, int] = {}
         self.held: dict[str, Grant] = {}
 
-    def tell(
-        self, name: str, now: float, *, in_use: int = 0, needs: int = 0, epoch: int = EPOCH, drains: bool = False
-    ) -> bool:
+    def tell(self, name: str, now: float, *, in_use: int = 0, needs: int = 0, epoch: int = EPOCH) -> bool:
         self._seqs[name] = self._seqs.get(name, 0) + 1
         held = self.held.get(name)
         permitted = held.leases["total"].amount if held else 0
@@ -30,7 +28,6 @@ class Planes:
             epoch=epoch,
             seq=self._seqs[name],
             applied=held.number if held else 0,
-            drains=drains,
             waiting=needs,
             holdings={"total": Holding(in_use, permitted, 0, wants)},
         )
@@ -138,19 +135,6 @@ def test_leases_are_renewed_when_the_plane_reports_and_not_else() -> None:
     (grant,) = planes.ledger.due(0.3)
     assert (grant.plane, grant.answers, grant.leases) == ("a", 2, {"total": Lease(50, 50)})
     assert planes.ledger.due(0.3) == ()
-
-
-def test_a_plane_that_drains_keeps_what_it_uses_and_the_others_get_the_rest() -> None:
-    planes = Planes()
-    planes.tell("a", 0.0, in_use=20)
-    planes.tell("b", 0.0, needs=200)
-    planes.grant(0.0)
-    planes.tell("a", 0.1, in_use=20, drains=True)
-    planes.tell("b", 0.1, needs=200)
-    assert planes.grant(0.1)["a"] == 0
-    planes.tell("a", 0.2, in_use=20, drains=True)
-    planes.tell("b", 0.2, needs=200)
-    assert planes.grant(0.2)["b"] == 80
 
 
 def test_a_limit_for_fewer_than_there_are_planes_goes_round() -> None:

@@ -22,7 +22,6 @@ class PlaneModel:
         self.epoch = 0
         self.begun: list[float] = []
         self.waiting = 0
-        self.drains = False
         self.has_grant = False
         self.admitted = 0
         self._seq = 0
@@ -58,7 +57,6 @@ class PlaneModel:
             epoch=self.epoch,
             seq=self._seq,
             applied=self.holder.follow(self.epoch),
-            drains=self.drains,
             waiting=self.waiting,
             holdings={TOTAL: holding},
         )

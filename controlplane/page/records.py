@@ -10,6 +10,7 @@ import msgspec
 from controlplane.configuration import ConfigStatus
 from controlplane.figures.traffic import Figures, Traffic
 from controlplane.page.history import Moment
+from controlplane.pairs import PairStatus
 from controlplane.policy_status import PolicyStatus
 from controlplane.status_report import (
     ControlPlaneStatus,
@@ -29,7 +30,7 @@ WORKER = "worker:"
 
 
 class RouterRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """The router itself. What counts `since` when is in Unix seconds; the ages within are 0."""
+    """The router itself. What counts `since` when is in Unix seconds; ages and what is left of pauses are 0."""
 
     supervisor: SupervisorStatus | None
     supervisor_since: float | None
@@ -40,6 +41,7 @@ class RouterRecord(msgspec.Struct, frozen=True, kw_only=True):
     data_planes: int
     removed: tuple[str, ...]
     policies: tuple[PolicyStatus, ...]
+    pairs: PairStatus | None
     traffic: Traffic | None
 
 
@@ -89,6 +91,7 @@ class Records:
             data_planes=report.data_planes,
             removed=report.removed,
             policies=report.policies,
+            pairs=_pairs(report.pairs),
             traffic=figures.traffic,
         )
         yield ROUTER, _encode(router)
@@ -125,6 +128,10 @@ def moment_of(worker: WorkerStatus) -> Moment:
         requests=traffic.requests if traffic is not None else nan,
         first_byte=times.p50 if times is not None else nan,
     )
+
+
+def _pairs(told: PairStatus | None) -> PairStatus | None:
+    return told and _replace(told, open=tuple(_replace(one, seconds=0.0) for one in told.open))
 
 
 _encode = msgspec.json.Encoder().encode

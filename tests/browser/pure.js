@@ -100,6 +100,13 @@
   same("nobody is ready", fleet.attention(whole).slice(0, 2).map((one) => one.text), ["No worker is ready: requests are answered 503.", "a: unhealthy: gone"]);
   for (const name of "bcde") whole.workers.set(name, worker(name, { state: "unhealthy" }));
   same("many are one line", fleet.attention(whole)[1].text, "5 workers: unhealthy");
+  whole.router.pairs = { missing: "", opened: 1, open: [{ prefill: "http://p", decode: "http://d" }] };
+  same("a pair that is left out", fleet.attention(whole)[2].text, "p and d are left out as a pair");
+  whole.router.pairs = { missing: "other versions", opened: 4, open: [] };
+  same("no pair, and many left out", fleet.attention(whole).slice(2, 4).map((one) => one.text), [
+    "No prefill and decode worker are a pair: other versions",
+    "4 pairs of prefill and decode workers are left out",
+  ]);
   const figures = Object.fromEntries(fleet.summary(whole).map((one) => [one.key, [one.value, one.of]]));
   same("figures", [figures.workers, figures.planes, figures.rate[0]], [["0", "5"], ["0", "2"], "–"]);
 

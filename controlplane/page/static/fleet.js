@@ -145,6 +145,10 @@ export function attention(state) {
     if (those.length > 3) say("bad", `${count(those.length)} workers: ${word}`, "#/fleet?only=trouble");
     else for (const one of those) say("bad", `${place(one.id)}: ${word}${reason(condition(one).why)}`, workerHref(one.id));
   }
+  const pairs = state.router?.pairs;
+  if (pairs?.missing) say("bad", `No prefill and decode worker are a pair: ${pairs.missing}`, "");
+  if (pairs?.opened > 3) say("bad", `${count(pairs.opened)} pairs of prefill and decode workers are left out`, "#/events");
+  else for (const one of pairs?.open ?? []) say("bad", `${place(one.prefill)} and ${place(one.decode)} are left out as a pair`, workerHref(one.prefill));
   for (const plane of state.planes.values()) {
     if (plane.state === "refusing") say("bad", `Plane ${planeName(plane)} refuses the table${reason(plane.refused)}`, "#/planes");
     else if (["silent", "hung", "stale"].includes(plane.state)) say("bad", `Plane ${planeName(plane)} is ${plane.state}`, "#/planes");

@@ -59,7 +59,7 @@ function draw() {
 }
 
 async function loadEvents() {
-  const told = await app.api.get("events?limit=500").catch(() => ({ events: [] }));
+  const told = await app.api.get("events?limit=1000").catch(() => ({ events: [] }));
   app.events = withEvents(app.events, told.events);
   draw();
 }

@@ -40,6 +40,7 @@ from shared.clock import Clock
 from shared.config import StartConfig
 from shared.config_pd import worker_fault
 from shared.config_roles import described
+from shared.config_settings import settings_of
 from shared.logs import set_level
 from shared.messages import Evidence, FleetVerb, ProbeNews
 from shared.plane_identity import PlaneIdentity
@@ -88,7 +89,7 @@ class ControlPlane:
     ) -> None:
         """Prepare a control plane; `earlier_table` is what an earlier one published last."""
         self._config = config
-        self._settings = config.settings()
+        self._settings = settings_of(config)
         self._runtime = runtime
         self._is_first_start = is_first_start
         self._own = own
@@ -99,7 +100,7 @@ class ControlPlane:
         now = clock.monotonic()
         alive = {record.identity.id: record.identity for record in living_planes(runtime)}
         self._planes.expect(alive, now)
-        self._publication = Publication(epoch, config.settings())
+        self._publication = Publication(epoch, settings_of(config))
         self._membership = Membership(
             self._registry,
             read_members(runtime, _members(config)),
@@ -109,7 +110,7 @@ class ControlPlane:
             longest_request=config.request_timeout_secs,
             order=self._publication.table.stamp.order,
         )
-        self._breakers = Breakers(BreakerRules.of(config.settings()), self._epoch_of, self._breaker_changed)
+        self._breakers = Breakers(BreakerRules.of(settings_of(config)), self._epoch_of, self._breaker_changed)
         self._breaker_moved = asyncio.Event()
         self._ejections = Ejections(OutlierRules.of(config))
         self._ledger = Ledger(runtime, self._planes, self._publication, self._breakers, self._ejections, clock)
@@ -282,7 +283,7 @@ class ControlPlane:
 
     def publish(self, config: StartConfig) -> None:
         """Have the planes told of a configuration's settings soon."""
-        self._settings = config.settings()
+        self._settings = settings_of(config)
         self._client_keys.use(config.client_keys_file)
         if self._publisher is not None:
             self._publisher.changed()
@@ -313,7 +314,7 @@ class ControlPlane:
         set_level(config.log_level)
         self._registry.use(HealthRules.of(config))
         self._ejections.rules = OutlierRules.of(config)
-        self._breakers.use(BreakerRules.of(config.settings()))
+        self._breakers.use(BreakerRules.of(settings_of(config)))
         self._kv.use(config)
         if self._prober is None or self._scraper is None or self._pacing is None or self._tls is None:
             # They are about to be made, from this configuration.

@@ -8,15 +8,14 @@ from collections.abc import Callable, Iterable
 from controlplane.planes import MAX_NACK, Planes
 from controlplane.publication import Publication
 from controlplane.questions import Questions
-from shared.messages import (
-    Downward,
+from shared.messages import Downward, Upward
+from shared.question_messages import (
     ReceiptAnswer,
     ReceiptRequest,
     RequestLinesAnswer,
     RequestLinesRequest,
     Trial,
     Tried,
-    Upward,
 )
 from shared.receipt import Receipt
 from shared.request_lines import RequestLines, merged

@@ -45,16 +45,14 @@ from shared.messages import (
     Nack,
     PlaneInflight,
     ProbeNews,
-    ReceiptAnswer,
-    RequestLinesAnswer,
     SnapshotRequest,
-    Tried,
     Upward,
     decode_upward,
     encode,
 )
 from shared.plane_identity import PlaneIdentity
 from shared.plane_report import CounterReport
+from shared.question_messages import ReceiptAnswer, RequestLinesAnswer, Tried
 from shared.runtime_dir import RuntimeDir
 from shared.sockets import Context, control_server, publisher, send_or_drop
 from shared.table import ModelCard, RoutingTable, Settings, Stamp, Worker

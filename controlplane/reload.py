@@ -25,6 +25,7 @@ from shared.clock import Clock
 from shared.config import ConfigError, StartConfig
 from shared.config_diff import ConfigChange, change_text, diff
 from shared.config_file import ConfigFile, load_config_file
+from shared.config_settings import settings_of
 from shared.config_sources import Gathered, Sources, gather
 from shared.runtime_dir import RuntimeDir, read_record
 from shared.table import Settings, Stamp
@@ -163,7 +164,7 @@ class Reloader:
         old, new = self._target.current(), proposal.gathered.config.with_absolute_paths()
         plan = judge(old, proposal.gathered, allow_no_workers=mode.allow_no_workers)
         if plan.outcome == "possible":
-            plan = await self._tried(plan, old.settings(), new.settings())
+            plan = await self._tried(plan, settings_of(old), settings_of(new))
         if plan.outcome == "refused" or mode.dry_run:
             return plan
         if plan.outcome == "unchanged":
@@ -236,7 +237,7 @@ class Reloader:
 
     async def _tell(self, config: StartConfig) -> Verdict:
         """Publish a configuration's settings; return what the planes said in time."""
-        wanted = config.settings()
+        wanted = settings_of(config)
         deadline = self._clock.monotonic() + CONFIRM_WITHIN
         self._target.publish(config)
         while True:

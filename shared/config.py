@@ -13,9 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from shared.limits import model_limits
 from shared.model_rules import ModelRule
-from shared.table import Settings
 from shared.transfer import AUTO, BOOTSTRAP_PORT
 from shared.version import __version__
 from shared.worker_attributes import ConfiguredWorker
@@ -244,8 +242,9 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     # vllm-router has its endpoints about the fleet on its main port.
     no_admin_on_main: bool = False
 
-    # As vllm-router's, all four. 32,768 is more than one router's workers can do, and keeps a flood from them.
-    max_concurrent_requests: int = 32768
+    # 0: no limit. vllm-router's 32,768 are tokens that come back with the answers' heads, and limit nothing in effect;
+    # here a limit is one over all planes, which each request is counted for.
+    max_concurrent_requests: int = 0
     # None: most models have workers of their own, and those have queues.
     model_max_concurrent_requests: tuple[str, ...] = ()
     # 0: there is no such limit. vllm-router, without the flag, takes that on concurrent requests for a rate as well.
@@ -314,94 +313,6 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         """Whether there is prefill/decode."""
         told = self.vllm_pd_disaggregation or self.vllm_discovery_address is not None
         return told or bool(self.prefill or self.decode)
-
-    def settings(self) -> Settings:
-        """Return the part that travels in the routing table."""
-        return Settings(
-            policy=self.policy,
-            prefill_policy=self.prefill_policy,
-            decode_policy=self.decode_policy,
-            model_policies=self.policies,
-            models=self.models,
-            # In vllm-router's gateway mode a model that no worker has told goes to any worker.
-            forward_unknown_models=self.forward_unknown_models or self.enable_igw,
-            load_formula=self.load_formula,
-            session_headers=tuple(name.lower() for name in self.session_headers),
-            session_max_load=float(self.session_max_load),
-            session_ttl=float(self.session_ttl_secs),
-            cache_threshold=float(self.cache_threshold),
-            balance_abs_threshold=self.balance_abs_threshold,
-            balance_rel_threshold=float(self.balance_rel_threshold),
-            max_tree_size=self.max_tree_size,
-            eviction_interval=float(self.eviction_interval_secs),
-            prefix_index_size=self.prefix_index_mb << 20,
-            tokenizer=self.tokenizer,
-            kv_event_model=self.kv_event_model,
-            router_temperature=self.router_temperature,
-            kv_credits=(1.0, self.kv_penalty_host, self.kv_penalty_external, self.kv_penalty_disk),
-            kv_session_ttl=float(self.kv_aware_session_affinity_ttl_secs),
-            data_planes=self.data_planes,
-            connect_timeout=float(self.connect_timeout_secs),
-            request_timeout=float(self.request_timeout_secs),
-            response_header_timeout=float(self.response_header_timeout_secs),
-            stream_idle_timeout=float(self.stream_idle_timeout_secs),
-            client_body_timeout=float(self.client_body_timeout_secs),
-            client_write_timeout=float(self.client_write_timeout_secs),
-            max_attempts=1 if self.disable_retries else max(1, self.retry_max_retries),
-            retry_initial_backoff=self.retry_initial_backoff_ms / 1000,
-            retry_max_backoff=self.retry_max_backoff_ms / 1000,
-            retry_backoff_multiplier=self.retry_backoff_multiplier,
-            retry_jitter_factor=self.retry_jitter_factor,
-            circuit_breaker=not self.disable_circuit_breaker,
-            cb_failure_threshold=self.cb_failure_threshold,
-            cb_success_threshold=self.cb_success_threshold,
-            cb_timeout=float(self.cb_timeout_duration_secs),
-            cb_window=float(self.cb_window_duration_secs),
-            max_ejection_percent=self.max_ejection_percent,
-            slow_start=float(self.slow_start_secs),
-            load_header=not self.no_load_header,
-            disaggregated=self.is_disaggregated,
-            kv_connector=self.kv_connector,
-            pd_fallback=self.pd_fallback,
-            pd_bypass_tokens=self.pd_bypass_tokens,
-            prefill_timeout=float(self.prefill_timeout_secs),
-            decode_first_byte_timeout=float(self.decode_first_byte_timeout_secs),
-            decode_token_timeout=float(self.decode_token_timeout_secs),
-            max_payload_size=self.max_payload_size,
-            strict_paths=self.strict_paths,
-            refuse_client_rank=self.refuse_client_rank,
-            trust_kv_transfer_params=self.trust_kv_transfer_params,
-            request_id_headers=tuple(name.lower() for name in self.request_id_headers),
-            worker_ca_file=self.worker_ca_file,
-            worker_client_cert=self.worker_client_cert,
-            worker_client_key=self.worker_client_key,
-            worker_server_name=self.worker_server_name,
-            worker_key_file=self.api_key_file,
-            # What is in the file is put in by who reads it. Until then nobody may come in.
-            client_keys=None if self.client_keys_file is None else (),
-            trusted_proxies=self.trusted_proxies,
-            cors_allowed_origins=self.cors_allowed_origins,
-            expose_worker=self.expose_worker,
-            mvllm_compat=self.mvllm_compat,
-            explain=self.explain,
-            receipts=self.receipts,
-            # Whoever gives a secret wants nobody to command the router without it.
-            # Nor shall anybody who reaches the data port add a worker of his own and be sent the workers' key.
-            admin_on_main=not self.no_admin_on_main
-            and self.admin_token_file is None
-            and self.api_key_file is None
-            and self.client_keys_file is None,
-            log_level=self.log_level,
-            access_log=self.access_log,
-            log_prompts=self.log_prompts,
-            otlp_traces_endpoint=self.otlp_traces_endpoint,
-            otel_sampling_ratio=self.otel_sampling_ratio,
-            max_concurrent_requests=self.max_concurrent_requests,
-            rate_limit=float(self.rate_limit_tokens_per_second),
-            queue_size=self.queue_size,
-            queue_timeout=float(self.queue_timeout_secs),
-            model_limits=model_limits(self.model_max_concurrent_requests),
-        )
 
     def with_absolute_paths(self) -> StartConfig:
         """Return the same with paths that mean the same wherever a process of the router was started."""

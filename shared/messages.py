@@ -24,8 +24,14 @@ from shared.leases import LeaseGrant, LeaseReport
 from shared.plane_identity import PlaneIdentity
 from shared.plane_report import CounterReport, PairReport, PolicyLack
 from shared.policy_places import PolicyPlace
-from shared.receipt import Receipt
-from shared.request_lines import RequestLines
+from shared.question_messages import (
+    ReceiptAnswer,
+    ReceiptRequest,
+    RequestLinesAnswer,
+    RequestLinesRequest,
+    Trial,
+    Tried,
+)
 from shared.table import ModelCard, RoutingTable, Settings, Stamp, TableChange, Worker
 from shared.worker_attributes import WorkerAttributes
 
@@ -147,34 +153,6 @@ class FleetAnswer(msgspec.Struct, frozen=True, tag="fleet-answer"):
     message: str
 
 
-class ReceiptRequest(msgspec.Struct, frozen=True, tag="receipt-request"):
-    """Asks a plane for the receipt of a request. Answered by `ReceiptAnswer` of the same `request_id`."""
-
-    request_id: int
-    stamp: Stamp
-    request: str
-
-
-class RequestLinesRequest(msgspec.Struct, frozen=True, tag="request-lines-request"):
-    """Asks a plane for `most` of its open requests and as many of its last ones, or of those with trouble.
-
-    Answered by `RequestLinesAnswer` of the same `request_id`.
-    """
-
-    request_id: int
-    stamp: Stamp
-    most: int
-    troubled: bool
-
-
-class Trial(msgspec.Struct, frozen=True, tag="trial"):
-    """Asks whether the plane could serve by these settings. It goes on by those that it has, and answers `Tried`."""
-
-    request_id: int
-    stamp: Stamp
-    settings: Settings
-
-
 # --- upward, DEALER ----------------------------------------------------------------------------------------
 
 
@@ -211,14 +189,6 @@ class InflightReport(msgspec.Struct, frozen=True, tag="inflight"):
     seq: int
     counts: dict[str, int]
     prefill: dict[str, int]
-
-
-class Tried(msgspec.Struct, frozen=True, tag="tried"):
-    """What came of the `Trial` of the same id; `refusal` says why the plane could not, empty when it could."""
-
-    plane: PlaneIdentity
-    request_id: int
-    refusal: str
 
 
 class LearntReport(msgspec.Struct, frozen=True, tag="learnt"):
@@ -262,22 +232,6 @@ class Goodbye(msgspec.Struct, frozen=True, tag="goodbye"):
     """The plane ends by request; its last figures went before."""
 
     plane: PlaneIdentity
-
-
-class ReceiptAnswer(msgspec.Struct, frozen=True, tag="receipt-answer"):
-    """The newest receipt of the request asked for; None when the plane has none."""
-
-    plane: PlaneIdentity
-    request_id: int
-    receipt: Receipt | None
-
-
-class RequestLinesAnswer(msgspec.Struct, frozen=True, tag="request-lines-answer"):
-    """The plane's open and last requests."""
-
-    plane: PlaneIdentity
-    request_id: int
-    lines: RequestLines
 
 
 FleetVerb = Literal["add", "remove", "flush-cache", "load-adapter", "unload-adapter"]

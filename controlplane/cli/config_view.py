@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 
-from controlplane.cli.options import HELP
+from controlplane.cli.option_texts import HELP
 from shared.config import flag_of
 from shared.config_diff import ConfigChange, change_text, value_text
 from shared.config_fields import FIELDS

@@ -17,6 +17,7 @@ from controlplane.registry import Registry
 from controlplane.worker_client import FetchError, WorkerClient
 from shared.clock import Clock
 from shared.config import StartConfig
+from shared.config_settings import settings_of
 from shared.kv_messages import KvPage, KvRequest
 from shared.policy_places import policy_names_of
 from shared.table import Worker
@@ -65,7 +66,7 @@ class KvEvents:
 
     def want(self, config: StartConfig) -> None:
         """Follow, or stop following, as the configuration's policies need."""
-        is_wanted = POLICY in policy_names_of(config.settings())
+        is_wanted = POLICY in policy_names_of(settings_of(config))
         wanted, unwanted = (self._wanted, self._unwanted)[:: 1 if is_wanted else -1]
         wanted.set()
         unwanted.clear()

@@ -48,13 +48,7 @@ from shared.messages import (
     PlaneInflight,
     PlaneLearnt,
     ProbeNews,
-    ReceiptAnswer,
-    ReceiptRequest,
-    RequestLinesAnswer,
-    RequestLinesRequest,
     SnapshotRequest,
-    Trial,
-    Tried,
     Upward,
     decode_downward,
     encode,
@@ -62,6 +56,14 @@ from shared.messages import (
 from shared.plane_identity import PlaneIdentity
 from shared.plane_report import CounterReport
 from shared.policy_places import PolicyPlace
+from shared.question_messages import (
+    ReceiptAnswer,
+    ReceiptRequest,
+    RequestLinesAnswer,
+    RequestLinesRequest,
+    Trial,
+    Tried,
+)
 from shared.receipt import Receipt
 from shared.request_lines import RequestLines
 from shared.sockets import WELCOME, Context, Socket, send_or_drop

@@ -30,8 +30,6 @@ from shared.messages import (
     Snapshot,
     SnapshotRequest,
     TableUpdate,
-    Trial,
-    Tried,
     decode_downward,
     decode_table,
     encode,
@@ -39,6 +37,7 @@ from shared.messages import (
 from shared.plane_identity import PlaneIdentity
 from shared.plane_report import CounterReport, CounterSeries
 from shared.process import own_record
+from shared.question_messages import Trial, Tried
 from shared.runtime_dir import ProcessRecord, RuntimeDir, read_record, write_record
 from shared.sockets import WELCOME, Context, control_client, subscriber
 from shared.table import RoutingTable, Worker, apply, make_table

@@ -34,8 +34,6 @@ from shared.messages import (
     PlaneInflight,
     PlaneLearnt,
     SnapshotRequest,
-    Trial,
-    Tried,
     Upward,
     WorkerLoad,
     decode_upward,
@@ -44,6 +42,7 @@ from shared.messages import (
 from shared.plane_identity import PlaneIdentity
 from shared.plane_report import CounterReport
 from shared.policy_places import PolicyPlace
+from shared.question_messages import Trial, Tried
 from shared.runtime_dir import RuntimeDir
 from shared.sockets import control_server, publisher, send_or_drop
 from shared.table import RoutingTable, Settings, Worker, make_table

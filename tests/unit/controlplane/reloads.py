@@ -14,6 +14,7 @@ from controlplane.reload import Reloader
 from controlplane.reload_rules import MODE, Mode, Reloaded
 from shared.config import StartConfig
 from shared.config_file import ConfigFile
+from shared.config_settings import settings_of
 from shared.config_sources import Sources, gather
 from shared.plane_identity import PlaneIdentity
 from shared.runtime_dir import RuntimeDir, write_record
@@ -78,7 +79,7 @@ class Router:
         self.config = gather({"data_planes": "1"}, {}, ConfigFile(name, text)).config
         self.adopted = self.config
         self.version = 1
-        self.settings = self.config.settings()
+        self.settings = settings_of(self.config)
         self.said: dict[str, str | None] = {}
         self.tried: list[str] = []
         self._answers = answers
@@ -89,8 +90,8 @@ class Router:
         return self.adopted
 
     def publish(self, config: StartConfig) -> None:
-        if config.settings() != self.settings:
-            self.settings, self.version = config.settings(), self.version + 1
+        if settings_of(config) != self.settings:
+            self.settings, self.version = settings_of(config), self.version + 1
 
     def last_published(self) -> tuple[Settings, Stamp]:
         return self.settings, Stamp(1, self.version, 0)

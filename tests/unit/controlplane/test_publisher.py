@@ -38,13 +38,12 @@ from shared.messages import (
     Snapshot,
     SnapshotRequest,
     TableUpdate,
-    Trial,
-    Tried,
     decode_downward,
     encode,
 )
 from shared.plane_identity import PlaneIdentity
 from shared.policy_places import PolicyPlace
+from shared.question_messages import Trial, Tried
 from shared.runtime_dir import RuntimeDir
 from shared.sockets import WELCOME, Context, control_client, subscriber
 from shared.table import ModelCard, RoutingTable, Settings, Stamp, Worker, apply

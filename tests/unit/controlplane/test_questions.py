@@ -3,8 +3,9 @@ from __future__ import annotations
 import asyncio
 
 from controlplane.questions import MAX_OPEN, Questions
-from shared.messages import Downward, ReceiptAnswer, ReceiptRequest
+from shared.messages import Downward
 from shared.plane_identity import PlaneIdentity
+from shared.question_messages import ReceiptAnswer, ReceiptRequest
 from shared.table import Stamp
 
 PLANE = PlaneIdentity(id="p", slot=0, pid=1, version="x", started=0.0)

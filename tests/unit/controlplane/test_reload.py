@@ -13,6 +13,7 @@ from controlplane.reload import CONFIRM_WITHIN, TRIED_WITHIN
 from controlplane.reload_rules import Mode, judge, triers, verdict
 from shared.config import StartConfig
 from shared.config_file import ConfigFile
+from shared.config_settings import settings_of
 from shared.config_sources import Gathered, gather
 from shared.table import Stamp
 from tests.unit.controlplane.reloads import Router, agreeing, plane
@@ -132,7 +133,7 @@ def test_what_one_plane_refuses_is_taken_back(tmp_path: Path) -> None:
     result = router.reload()
     assert (result.outcome, result.problems) == ("refused", ("plane 1 refuses it: no",))
     assert router.adopted == router.config
-    assert router.settings == router.config.settings()
+    assert router.settings == settings_of(router.config)
     assert not router.runtime.config.exists()
 
 
@@ -180,7 +181,7 @@ def test_what_can_not_be_kept_is_taken_back(tmp_path: Path) -> None:
     assert result.outcome == "refused"
     assert "config.json" in result.problems[0]
     assert router.adopted == router.config
-    assert router.settings == router.config.settings()
+    assert router.settings == settings_of(router.config)
 
 
 @pytest.mark.parametrize("content", [b"port = ", b"policy = 1", b"\xff", b"data_planes = 5\nprot = 1"])
@@ -338,7 +339,7 @@ def test_when_something_can_not_be_kept_the_file_comes_back(tmp_path: Path) -> N
     assert (result.outcome, result.number) == ("refused", 1)
     assert result.problems[0].startswith("it can not be kept: ")
     assert (router.file.read_text(), router.causes()) == ("", ["start"])
-    assert router.settings == router.config.settings()
+    assert router.settings == settings_of(router.config)
     router.runtime.config.rmdir()
     assert Router(tmp_path, agreeing).causes() == ["start"]
 

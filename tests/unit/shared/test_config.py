@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from shared.config import StartConfig, join_address, plane_fingerprint
+from shared.config_settings import settings_of
 
 
 def changed(**values: object) -> StartConfig:
@@ -44,8 +45,8 @@ def test_paths_mean_the_same_for_a_process_that_was_started_elsewhere(
     config = StartConfig(
         worker_ca_file="ca.pem", worker_client_cert="/own.pem", runtime_dir="run"
     ).with_absolute_paths()
-    assert config.settings().worker_ca_file == f"{tmp_path}/ca.pem"
-    assert config.settings().worker_client_cert == "/own.pem"
-    assert config.settings().worker_client_key is None
+    assert settings_of(config).worker_ca_file == f"{tmp_path}/ca.pem"
+    assert settings_of(config).worker_client_cert == "/own.pem"
+    assert settings_of(config).worker_client_key is None
     assert config.runtime_dir == f"{tmp_path}/run"
     assert config.with_absolute_paths() == config

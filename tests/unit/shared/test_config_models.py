@@ -10,6 +10,7 @@ from shared.config import StartConfig
 from shared.config_diff import change_text, diff, value_text
 from shared.config_file import ConfigFile
 from shared.config_models import MAX_NAMES
+from shared.config_settings import settings_of
 from shared.config_sources import Gathered, gather
 from shared.config_values import shown_values
 from shared.model_rules import ModelArm, ModelRule
@@ -59,7 +60,7 @@ def test_names_get_their_rules() -> None:
         "sql": ModelRule(parent="org/small"),
         "both": ModelRule(to="org/new", rewrite=False),
     }
-    assert config.settings().models == config.models
+    assert settings_of(config).models == config.models
     assert str(gathered.places["models"]) == "f:1: models"
 
 
@@ -146,6 +147,6 @@ def test_a_change_names_what_came_and_what_went() -> None:
 
 def test_gateway_mode_forwards_unknown_models() -> None:
     given = ("forward_unknown_models", "enable_igw")
-    assert not StartConfig().settings().forward_unknown_models
+    assert not settings_of(StartConfig()).forward_unknown_models
     for flag in given:
-        assert gather({flag: "true"}, {}).checked().settings().forward_unknown_models
+        assert settings_of(gather({flag: "true"}, {}).checked()).forward_unknown_models

@@ -8,6 +8,7 @@ from shared.config import StartConfig
 from shared.config_diff import change_text, diff, value_text
 from shared.config_file import ConfigFile
 from shared.config_policies import MAX_MODELS
+from shared.config_settings import settings_of
 from shared.config_sources import Gathered, gather
 
 FILE = """\
@@ -26,7 +27,7 @@ def read(text: str, **flags: str) -> Gathered:
 def test_models_get_their_policies() -> None:
     config = read(FILE).checked()
     assert config.policies == {"small": "random", "org/big-1.5": "kv_aware"}
-    assert config.settings().model_policies == config.policies
+    assert settings_of(config).model_policies == config.policies
     assert str(read(FILE).places["policies"]) == "f:3: policies"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from controlplane.cli.options import HELP
+from controlplane.cli.option_texts import HELP
 from shared.config import StartConfig
 from shared.config_fields import FIELDS
 from shared.config_file import ConfigFile

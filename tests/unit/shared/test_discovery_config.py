@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from shared.config import StartConfig
+from shared.config_settings import settings_of
 from shared.discovery_config import discovery_addresses, discovery_problems, parse_discovery_address
 from shared.plane_keys import write_new_pair
 
@@ -26,7 +27,7 @@ def texts(**values: object) -> list[str]:
 def test_addresses(text: str, address: tuple[str, int]) -> None:
     assert parse_discovery_address(text) == address
     assert texts(vllm_discovery_address=text) == []
-    assert StartConfig(vllm_discovery_address=text).settings().disaggregated
+    assert settings_of(StartConfig(vllm_discovery_address=text)).disaggregated
 
 
 @pytest.mark.parametrize(
@@ -84,4 +85,4 @@ def test_both_ports_are_told_apart(tmp_path: Path) -> None:
 def test_registrations_with_keys_alone_mean_no_prefill_and_decode() -> None:
     config = StartConfig(discovery_curve_address="0.0.0.0:2")
     assert config.takes_registrations
-    assert not config.settings().disaggregated
+    assert not settings_of(config).disaggregated

@@ -6,12 +6,15 @@ import pytest
 
 from shared.config import StartConfig
 from shared.config_faults import faults
+from shared.config_settings import settings_of
 from shared.limits import MAX_MODELS, Limit, fair_share, limits_of, model_limits
 from shared.table import Settings
 
 
 def test_without_flags_there_is_one_large_limit() -> None:
-    assert limits_of(StartConfig().settings()) == (Limit("total", "slots", 32768),)
+    assert limits_of(settings_of(StartConfig())) == ()
+    limited = settings_of(StartConfig(max_concurrent_requests=7))
+    assert limits_of(limited) == (Limit("total", "slots", 7),)
     assert limits_of(Settings()) == ()
 
 
@@ -21,7 +24,7 @@ def test_each_flag_is_a_limit() -> None:
         rate_limit_tokens_per_second=2.5,
         model_max_concurrent_requests=("a=3", "org/b=v1=7"),
     )
-    assert limits_of(config.settings()) == (
+    assert limits_of(settings_of(config)) == (
         Limit("rate", "rate", 2500),
         Limit("model:a", "slots", 3),
         Limit("model:org/b=v1", "slots", 7),

@@ -36,15 +36,9 @@ from shared.messages import (
     PlaneStatus,
     PlaneStatusRequest,
     ProbeNews,
-    ReceiptAnswer,
-    ReceiptRequest,
-    RequestLinesAnswer,
-    RequestLinesRequest,
     Snapshot,
     SnapshotRequest,
     TableUpdate,
-    Trial,
-    Tried,
     Upward,
     WorkerLoad,
     decode_downward,
@@ -64,6 +58,14 @@ from shared.plane_report import (
     WorkerOutcomes,
 )
 from shared.policy_places import PolicyPlace
+from shared.question_messages import (
+    ReceiptAnswer,
+    ReceiptRequest,
+    RequestLinesAnswer,
+    RequestLinesRequest,
+    Trial,
+    Tried,
+)
 from shared.receipt import AttemptReceipt, ChoiceReceipt, LeftOut, LoadReceipt, Receipt
 from shared.request_lines import RequestLine, RequestLines
 from shared.table import ModelCard, Settings, Stamp, TableChange, Worker, make_table

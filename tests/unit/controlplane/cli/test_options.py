@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import inspect
 
-from controlplane.cli.options import HELP
+from controlplane.cli.option_texts import HELP
 from controlplane.cli.start import start
 from shared.config_fields import FIELDS, FLAGS
 

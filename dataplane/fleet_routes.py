@@ -6,7 +6,6 @@ What they tell comes from this plane's table and loads; what they change is pass
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import parse_qs
 
 import msgspec
 
@@ -16,6 +15,7 @@ from dataplane.fleet_commands import FleetCommands
 from dataplane.forward import Forwarder
 from dataplane.mvllm_answers import load_stats, server_models
 from dataplane.own_routes import JSON, TEXT, Answer
+from dataplane.query import query_value
 from shared.adapters import PATIENCE, VERBS, AdapterAnswer, AdapterOrder, AdapterVerb
 from shared.decoding import DECODE_ERRORS
 from shared.errors import (
@@ -167,8 +167,7 @@ class FleetRequest:
             self._order(VERBS[path], body)
         else:
             wanted = "session_id" if path == "/finish_session" else "url"
-            query = parse_qs(self._client.scope["query_string"].decode("latin-1"), max_num_fields=16)
-            value = query.get(wanted, [""])[0]
+            value = query_value(self._client, wanted)
             if not value:
                 what = "Session id" if wanted == "session_id" else "Worker URL"
                 self._answer(Answer(400, TEXT, f"{what} required. Provide '{wanted}' query parameter.".encode()))
@@ -190,8 +189,8 @@ class FleetRequest:
             self._ask("add", wanted.url, said)
 
     def _order(self, verb: AdapterVerb, body: bytes | bytearray) -> None:
-        query = parse_qs(self._client.scope["query_string"].decode("latin-1"), max_num_fields=16)
-        order = AdapterOrder(body=body.decode("utf-8", "replace"), model=query.get("model", [None])[0])
+        model = query_value(self._client, "model") or None
+        order = AdapterOrder(body=body.decode("utf-8", "replace"), model=model)
 
         def done(answer: FleetAnswer | None) -> None:
             self._number = None

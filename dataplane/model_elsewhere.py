@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from urllib.parse import parse_qs
-
 from dataplane.client import Client
 from dataplane.form import form_model
+from dataplane.query import query_value
 
 ELSEWHERE = frozenset({"form", "query"})
 _MOST = 256
@@ -15,7 +14,8 @@ _MOST = 256
 def model_elsewhere(client: Client, body: bytes | bytearray) -> str | None:
     """Return the model that a request names; None when it names none."""
     if client.route.model == "form":
-        return form_model(body, client.fields)
-    query = parse_qs(client.scope["query_string"].decode("latin-1"), max_num_fields=64)
-    name = query.get("model", [""])[0]
+        # Of two content types servers differ in which one counts.
+        types = [name for name, _ in client.headers if name == b"content-type"]
+        return form_model(body, client.fields) if len(types) == 1 else None
+    name = query_value(client, "model")
     return name if 0 < len(name) <= _MOST else None

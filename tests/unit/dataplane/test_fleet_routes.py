@@ -202,6 +202,21 @@ def test_what_is_changed(
 
 
 @pytest.mark.parametrize(
+    ("path", "body"), [("/add_worker", b""), ("/v1/load_lora_adapter", b'{"lora_name": "x", "lora_path": "/x"}')]
+)
+def test_a_query_of_many_fields_is_read_to_its_end(path: str, body: bytes) -> None:
+    async def scene() -> None:
+        port = Port()
+        query = b"x=1&" * 100 + b"url=http://nobody:1&model=m&url=http://c:1&model=n"
+        port.begin("POST", path, query, body)
+        await until(lambda: bool(port.sent))
+        ((_, _, told),) = port.sent
+        assert told == "http://c:1" if path == "/add_worker" else json.loads(told)["model"] == "n"
+
+    play(scene)
+
+
+@pytest.mark.parametrize(
     ("method", "path", "query", "body", "status"),
     [
         ("POST", "/add_worker", b"", b"", 400),

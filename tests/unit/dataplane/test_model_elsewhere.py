@@ -72,7 +72,74 @@ def test_forms_of_other_hands(body: bytes, content_type: bytes, model: str | Non
     assert form_model(body, {b"content-type": content_type}) == model
 
 
-@pytest.mark.parametrize(("query", "model"), [(b"model=a%2Fb", "a/b"), (b"x=1", None), (b"", None), (b"model=", None)])
+ALLOWED = b"--b\r\n" + HEAD + b"allowed\r\n"
+
+
+@pytest.mark.parametrize(
+    "disposition",
+    [
+        b'form-data; name="x"; name="model"',
+        b'form-data; name="x"; name ="model"',
+        b"form-data; name=\"x\"; name*=utf-8''model",
+        b'form-data; name="mo\\del"',
+        b'form-data; name="x";\r\n name="model"',
+        b'form-data; name="x"\r\nContent-Disposition: form-data; name="model"',
+        b'form-data; name="x"\nContent-Disposition: form-data; name="y"',
+        b"form-data",
+    ],
+)
+def test_a_form_that_others_may_read_in_another_way_names_no_model(disposition: bytes) -> None:
+    odd = b"--b\r\nContent-Disposition: " + disposition + b"\r\n\r\nother\r\n"
+    for parts in (ALLOWED + odd, odd + ALLOWED):
+        assert form_model(parts + b"--b--\r\n", {b"content-type": TYPE}) is None
+
+
+def test_a_form_that_is_not_read_to_its_end_names_no_model() -> None:
+    """The last field of a name counts, and it may be behind what was read."""
+    field = b'--b\r\nContent-Disposition: form-data; name="timestamp_granularities[]"\r\n\r\nword\r\n'
+    long_head = b'--b\r\nContent-Disposition: form-data; name="x"\r\nX-Long: ' + b"x" * 9000 + b"\r\n\r\n\r\n"
+    for rest in (field * 64, long_head, b"--b\r\nno head", b"--b\r\n"):
+        assert form_model(ALLOWED + rest + b"--b--\r\n", {b"content-type": TYPE}) is None
+    assert form_model(ALLOWED, {b"content-type": TYPE}) is None
+    assert form_model(ALLOWED + field * 60 + b"--b--\r\n", {b"content-type": TYPE}) == "allowed"
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        b"multipart/form-data; boundary=b; boundary=c",
+        b"multipart/form-data; boundary=b; boundary =c",
+        b"multipart/form-data; boundary=b; boundary*=c",
+        b"multipart/form-data; boundary=b; boundary*0=c",
+        b'multipart/form-data; x="; boundary=c; boundary=b',
+    ],
+)
+def test_a_form_whose_boundary_others_may_read_in_another_way_names_no_model(content_type: bytes) -> None:
+    assert form_model(ALLOWED + b"--b--\r\n", {b"content-type": content_type}) is None
+
+
+@pytest.mark.parametrize(
+    ("query", "model"),
+    [
+        (b"model=a%2Fb", "a/b"),
+        (b"x=1", None),
+        (b"", None),
+        (b"model=", None),
+        (b"model=a&model=b", "b"),
+        (b"model=a&mod%65l=b", "b"),
+        (b"model=a&model=", None),
+        (b"model=a" + b"&x=1" * 2000, "a"),
+    ],
+)
 def test_a_socket_names_its_model_in_the_query(query: bytes, model: str | None) -> None:
+    """Of several the last counts, as at vLLM's server."""
     client = Client(FakeTransaction(method="GET", path="/v1/realtime", query=query))
     assert model_elsewhere(client, b"") == model
+
+
+def test_a_form_with_two_content_types_names_no_model() -> None:
+    """Servers differ in which one counts."""
+    types = [(b"content-type", TYPE), (b"content-type", b"multipart/form-data; boundary=c")]
+    for headers in (types, types[::-1]):
+        client = Client(FakeTransaction(method="POST", path="/v1/audio/transcriptions", headers=headers))
+        assert model_elsewhere(client, ALLOWED + b"--b--\r\n") is None

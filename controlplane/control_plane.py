@@ -21,7 +21,7 @@ from controlplane.ejector import Ejector
 from controlplane.events.event import about
 from controlplane.figures.ledger import Ledger
 from controlplane.fleet_orders import obey
-from controlplane.health import HealthRules, checks_of
+from controlplane.health import HealthRules
 from controlplane.kv_events.index import KvIndex
 from controlplane.lazy import load
 from controlplane.loads import Loads
@@ -34,6 +34,7 @@ from controlplane.publication import Publication
 from controlplane.publisher import Publisher
 from controlplane.registry import Change, Registry
 from controlplane.table_builder import build, resolved, unresolved
+from controlplane.worker_watch import WorkerWatch
 from shared.adapters import AdapterOrder, AdapterProblem, AdapterReport, AdapterVerb
 from shared.breaker import BreakerRules
 from shared.clock import Clock
@@ -50,15 +51,10 @@ from shared.sockets import Context
 from shared.table import ModelCard, RoutingTable, Settings, Stamp, Worker
 from shared.table_writer import TableWriter
 from shared.worker_attributes import WorkerAttributes
-from shared.worker_key import WorkerKey
 
 if TYPE_CHECKING:
     from controlplane.cache_flush import Flushed
-    from controlplane.pacing import Pacing
-    from controlplane.prober import Prober
     from controlplane.remote_port import RemotePort
-    from controlplane.scraper import Scraper
-    from shared.tls import WorkerTls
 
 HTTP_MODULES = (
     "controlplane.admin",
@@ -126,11 +122,9 @@ class ControlPlane:
         self._writer = TableWriter(runtime)
         self._publisher: Publisher | None = None
         self._remote: RemotePort | None = None
-        self._prober: Prober | None = None
-        self._scraper: Scraper | None = None
+        self._watch = WorkerWatch(config, self._registry, self._loads, self._planes, clock)
         self._kv = KvIndex(config)
         self._discovery = Discovery(config)
-        self._pacing: Pacing | None = None
         self._ejector = Ejector(
             self._registry,
             self._planes,
@@ -139,8 +133,6 @@ class ControlPlane:
             changed=self._worker_changed,
             clock=clock,
         )
-        self._tls: WorkerTls | None = None
-        self._key = WorkerKey(config.api_key_file)
         self.configuration = Configuration(runtime, self, clock, begins=is_first_start)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -203,8 +195,8 @@ class ControlPlane:
         """Count a failure against its worker; have a worker looked at that a plane could not reach."""
         if evidence.kind != "no-address":
             self._breakers.evidence(evidence, now=self._clock.monotonic(), wall=round(self._clock.wall(), 3))
-        if self._prober is not None and evidence.kind not in ("bad-answer", "error-status"):
-            self._prober.suspect(evidence.worker, evidence.worker_epoch)
+        if evidence.kind not in ("bad-answer", "error-status"):
+            self._watch.suspect(evidence.worker, evidence.worker_epoch)
 
     async def command(self, verb: FleetVerb, url: str, said: WorkerAttributes) -> tuple[str, str]:
         """Change the members, or empty their caches, for a plane's client."""
@@ -214,14 +206,14 @@ class ControlPlane:
         """Have all workers of a model load or unload an adapter."""
         from controlplane.adapters import Adapters
 
-        return await Adapters(self._registry, self._prober, self._tls, self._key).order(verb, order)
+        return await Adapters(self._registry, self._watch.prober, self._watch.tls, self._watch.key).order(verb, order)
 
     async def flush_caches(self) -> Flushed:
         """Have every worker empty its prefix cache."""
         from controlplane.cache_flush import flush_caches
 
         urls = dict.fromkeys(member.worker.url for member in self._registry.members())
-        return await flush_caches(urls, self._tls, self._key)
+        return await flush_caches(urls, self._watch.tls, self._watch.key)
 
     def probe(self, news: ProbeNews) -> None:
         """Give a probe away, or take in how it went."""
@@ -242,9 +234,8 @@ class ControlPlane:
         """Publish a change of the members, and look after those that came."""
         for change in changes:
             log_change(change)
-        for follower in (self._prober, self._scraper, self._kv):
-            if follower is not None:
-                follower.follow()
+        self._watch.follow()
+        self._kv.follow()
         return self._publisher.publish() if self._publisher is not None else self._publication.table.stamp.order
 
     async def served(self, order: tuple[int, int], patience: float) -> bool:
@@ -310,27 +301,13 @@ class ControlPlane:
         return () if is_everywhere else ("a plane has not taken up the changed workers yet; it will when it answers",)
 
     def _go_by(self, config: StartConfig) -> None:
-        before, self._config = self._config, config
+        self._config = config
         set_level(config.log_level)
         self._registry.use(HealthRules.of(config))
         self._ejections.rules = OutlierRules.of(config)
         self._breakers.use(BreakerRules.of(settings_of(config)))
         self._kv.use(config)
-        if self._prober is None or self._scraper is None or self._pacing is None or self._tls is None:
-            # They are about to be made, from this configuration.
-            return
-        from shared.tls import tls_config
-
-        self._tls.use(tls_config(config))
-        self._key.use(config.api_key_file)
-        if checks_of(config) != checks_of(before):
-            self._prober.use(
-                endpoint=config.health_check_endpoint,
-                timeout=config.health_check_timeout_secs,
-                bootstrap_port=config.bootstrap_port,
-            )
-        self._scraper.use(interval=config.load_interval_ms / 1000)
-        self._pacing.use(config.load_cpu_percent / 100)
+        self._watch.use(config)
 
     # --- workers and HTTP ------------------------------------------------------------------------------------
 
@@ -338,50 +315,19 @@ class ControlPlane:
         log_change(change)
         if self._publisher is not None:
             self._publisher.changed()
-        if self._prober is not None and change.after.epoch != change.before.epoch:
-            self._prober.renewed(change.after)
+        self._watch.renewed(change)
 
     async def _watch_workers(self, context: Context, publisher: Publisher) -> None:
         # Planes get the table while the rest is being loaded.
-        await load("controlplane.prober", "controlplane.scraper")
-        from controlplane.pacing import Pacing
-        from controlplane.prober import Prober
-        from controlplane.scraper import Scraper
-        from shared.tls import WorkerTls, tls_config
-
-        config = self._config
-        self._tls = tls = WorkerTls(tls_config(config))
-        self._prober = Prober(
-            self._registry,
-            endpoint=config.health_check_endpoint,
-            timeout=config.health_check_timeout_secs,
-            bootstrap_port=config.bootstrap_port,
-            clock=self._clock,
-            changed=self._worker_changed,
-            answered=self._ejector.outcomes.answered,
-            tls=tls,
-            key=self._key,
-        )
-        self._pacing = Pacing(config.load_cpu_percent / 100, self._clock)
-        self._scraper = Scraper(
-            self._registry,
-            self._loads,
-            interval=config.load_interval_ms / 1000,
-            pacing=self._pacing,
-            clock=self._clock,
-            loaded=publisher.loaded,
-            changed=self._worker_changed,
-            refused=self._prober.suspect,
-            inflight_at=self._planes.inflight_at,
-            tls=tls,
-            key=self._key,
+        prober, scraper, tls = await self._watch.begin(
+            self._ejector.outcomes.answered, publisher.loaded, self._worker_changed
         )
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._prober.run())
+            group.create_task(prober.run())
             group.create_task(self._kv.run(context, self._registry, self._clock, publisher, tls))
-            group.create_task(self._scraper.run())
+            group.create_task(scraper.run())
             discovering = self._discovery.run(
-                self._membership, self._registry, self._prober, self._clock, is_first_start=self._is_first_start
+                self._membership, self._registry, prober, self._clock, is_first_start=self._is_first_start
             )
             group.create_task(discovering)
             group.create_task(self._serve(publisher))

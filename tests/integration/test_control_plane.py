@@ -297,8 +297,9 @@ def test_ended_by_a_signal_it_leaves_only_what_its_successor_needs(runtime: Runt
         assert record is not None
         assert record.pid == process.pid
         assert (await end(process, signal.SIGINT))[0] == 0
-        # Events are kept, if there were any yet.
-        left = {path.name for path in runtime.path.iterdir()} - {runtime.events("control plane").name}
+        # Events and the rows of reports are kept, if there were any yet.
+        kept = {runtime.events("control plane").name, "history.jsonl", "history-sums.msgpack"}
+        left = {path.name for path in runtime.path.iterdir()} - kept
         assert left == {"config.json", "control-plane.lock", "epoch", "planes", "table.msgpack", "totals.msgpack"}
 
     play(runtime, act)

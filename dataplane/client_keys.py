@@ -51,12 +51,13 @@ class Holder:
     def admit(self, model: str | None, method: str, route: Route) -> None:
         """Raise RouterError 403 unless a request may have what it asks for.
 
-        A key for some models is good for requests that name one of them, and for those that only look: what any other
-        request without one does to a worker is not known. One whose model stands in the query looks like looking.
+        A key for some models is good for requests that name one of them, for those that only look, and for what is
+        about one response, whose id only its maker knows: what any other request without one does to a worker is not
+        known. One whose model stands in the query looks like looking.
         """
         if self.models is None:
             return
-        looks = method in _BODILESS and route.model != "query"
+        looks = (method in _BODILESS and route.model != "query") or (route.finds and method in route.methods)
         if not (looks if model is None else self.may_use(model)):
             raise model_not_allowed(self.name, model)
 

@@ -85,9 +85,14 @@ def test_what_a_request_without_a_model_does_is_not_known() -> None:
     some, everything = Holder(alice(models=("m",))), Holder(alice())
     some.admit(None, "GET", ANY)
     everything.admit(None, "POST", CHAT)
-    for method, route in (("POST", ANY), ("DELETE", ANY), ("POST", CHAT), ("GET", REALTIME)):
+    response = route_of("/v1/responses/resp_1")
+    for method, route in (("POST", ANY), ("POST", response), ("DELETE", ANY), ("POST", CHAT), ("GET", REALTIME)):
         with pytest.raises(RouterError):
             some.admit(None, method, route)
+
+
+def test_who_knows_a_responses_id_may_cancel_it_as_it_may_ask_for_it() -> None:
+    Holder(alice(models=("m",))).admit(None, "POST", route_of("/v1/responses/resp_1/cancel"))
 
 
 @given(st.binary(max_size=60), st.binary(max_size=60))

@@ -23,7 +23,7 @@ from shared.client_keys import digest_of, new_key
 from shared.config import ConfigError, StartConfig
 from shared.runtime_dir import RuntimeDir, default_runtime_dir, read_record
 
-client = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
+client = typer.Typer(rich_markup_mode=None, invoke_without_command=True)
 
 VARIABLE = "ROUTERCTL_CLIENT_KEYS_FILE"
 _UNITS = {"m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -38,6 +38,13 @@ _File = Annotated[
 ]
 _Name = Annotated[str, typer.Argument(metavar="NAME", help="Whose key it is, as logs and metrics show it.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@client.callback()
+def alone(context: typer.Context) -> None:
+    """Show the commands where none is given, as other commands that have commands do."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())
 
 
 class MadeKey(msgspec.Struct, frozen=True, kw_only=True):

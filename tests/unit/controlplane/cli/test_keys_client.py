@@ -22,6 +22,12 @@ def out(capsys: Capture, *arguments: str) -> str:
     return capsys.readouterr().out
 
 
+def test_alone_it_shows_its_commands(capsys: Capture) -> None:
+    alone = out(capsys)
+    assert alone == out(capsys, "--help")
+    assert "rotate" in alone
+
+
 def test_a_keys_life(tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "keys.toml"
     monkeypatch.setenv("ROUTERCTL_CLIENT_KEYS_FILE", str(file))

@@ -167,7 +167,8 @@ class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
     """The whole answer. `supervisor` is None when the runtime folder knows of none.
 
     There should be `data_planes` planes beside the control plane. `removed` are workers that the configuration names
-    and an operator has removed. `pairs` is null where there is no prefill/decode.
+    and an operator has removed. `pairs` is null where there is no prefill/decode. `failing`: requests per second by
+    cause, over the last 10 s.
     """
 
     supervisor: SupervisorStatus | None
@@ -179,6 +180,7 @@ class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
     config: ConfigStatus = _NO_FILE
     policies: tuple[PolicyStatus, ...] = ()
     pairs: PairStatus | None = None
+    failing: dict[str, float] = {}
 
 
 def build_report(
@@ -242,6 +244,7 @@ def build_report(
         config=config,
         policies=policy_statuses(table, _lacks(planes.present(), now)),
         pairs=pair_status(told) if (told := planes.pair_reports(now)) else None,
+        failing=figures.traffic.causes if figures.traffic is not None else {},
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -112,6 +112,7 @@ class RouterView(msgspec.Struct, kw_only=True):
     """The whole router. `supervisor` is None when nothing is known of one.
 
     There should be `data_planes` planes beside the control plane; 0: nobody knows.
+    `failing` requests per second are told by cause; only the control plane knows.
     `uplink` is there on a host whose control plane is on another one.
     """
 
@@ -124,6 +125,7 @@ class RouterView(msgspec.Struct, kw_only=True):
     config: ConfigView = ConfigView()
     policies: Sequence[PolicyView] = ()
     pairs: PairView | None = None
+    failing: Mapping[str, float] = {}
     uplink: UplinkView | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -175,7 +177,12 @@ def as_text(report: RouterView, width: int | None = None) -> str:
         lines.append("no workers; the control plane names them")
     else:
         lines.append("no workers; `routerctl workers add URL` adds one, --worker-urls gives some")
-    more = (*pair_lines(report.pairs), *policy_lines(report.policies), *_config_lines(report.config))
+    more = (
+        *_failing_lines(report.failing),
+        *pair_lines(report.pairs),
+        *policy_lines(report.policies),
+        *_config_lines(report.config),
+    )
     return "\n".join([*(line[:width].rstrip() for line in lines), *more])
 
 
@@ -185,6 +192,17 @@ def _uplink_line(uplink: UplinkView) -> str:
         return f"{at}: reached"
     since = "never reached" if uplink.heard_age is None else f"not reached for {duration(uplink.heard_age)}"
     return f"{at}: {since}; the log here says why"
+
+
+def failing_text(failing: Mapping[str, float]) -> str:
+    """Return what goes wrong now, by cause; empty where nothing does."""
+    causes = ", ".join(f"{cause} {rate:.3g}/s" for cause, rate in failing.items())
+    return f"requests fail: {causes}" if causes else ""
+
+
+def _failing_lines(failing: Mapping[str, float]) -> list[str]:
+    text = failing_text(failing)
+    return ["", f"{text} (last 10 s; `routerctl report` tells more)"] if text else []
 
 
 def _config_lines(config: ConfigView) -> list[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
+from itertools import islice
 
 import msgspec
 
@@ -15,14 +17,18 @@ RATE_WINDOW = 10.0
 TIME_WINDOW = 60.0
 """Seconds that quantiles are of: a worker that ends a stream a second has just enough of them."""
 LEFT = "client_left"
+OWN_ANSWER = "the worker's own answer"
+"""Stands for the cause where a worker answered so by itself."""
+MOST_CAUSES = 3
+"""Causes of failures that are told: the greatest ones. One is what breaks as a rule."""
 
 
 class Traffic(msgspec.Struct, frozen=True, kw_only=True):
     """What the whole router did.
 
-    `requests` that ended, `failures` of them that got no whole answer or one of 5xx, and tokens as `usage` tells them,
-    all per second over the last 10 s; times over the last 60 s. `first_token` is of streams. `seconds` is how much of
-    the 10 s is known.
+    `requests` that ended, `failures` of them that got no whole answer or one of 5xx, the most frequent `causes` of
+    these, and tokens as `usage` tells them, all per second over the last 10 s; times over the last 60 s. `first_token`
+    is of streams. `seconds` is how much of the 10 s is known.
     """
 
     seconds: float
@@ -32,6 +38,7 @@ class Traffic(msgspec.Struct, frozen=True, kw_only=True):
     output_tokens: float
     duration: Quantiles | None
     first_token: Quantiles | None
+    causes: dict[str, float] = {}
 
 
 class WorkerTraffic(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,15 +76,17 @@ def figures(rate_from: Sample, times_from: Sample, new: Sample) -> Figures:
     rates = _Rates(rate_from.totals, new.totals, seconds)
     sent, failed = rates.by_first_label(catalog.WORKER_REQUESTS), rates.by_first_label(catalog.WORKER_FAILURES)
     times = _grown(times_from.totals, new.totals, catalog.WORKER_FIRST_BYTE)
+    causes = rates.failures()
     return Figures(
         traffic=Traffic(
             seconds=round(seconds, 3),
             requests=rates.of(catalog.REQUESTS),
-            failures=rates.failures(),
+            failures=round(sum(causes.values()), 3),
             prompt_tokens=rates.of(catalog.PROMPT_TOKENS),
             output_tokens=rates.of(catalog.OUTPUT_TOKENS),
             duration=_all(_grown(times_from.totals, new.totals, catalog.LATENCY), catalog.LATENCY),
             first_token=_all(_grown(times_from.totals, new.totals, catalog.FIRST_TOKEN), catalog.FIRST_TOKEN),
+            causes={cause: round(rate, 3) for cause, rate in islice(causes.items(), MOST_CAUSES)},
         ),
         workers={
             worker: WorkerTraffic(
@@ -115,9 +124,12 @@ class _Rates:
     def of(self, metric: catalog.Metric) -> float:
         return round(sum(self._changes(metric).values()) / self._seconds, 3)
 
-    def failures(self) -> float:
-        changes = self._changes(catalog.REQUESTS).items()
-        return round(sum(count for labels, count in changes if is_failure(labels[3], labels[4])) / self._seconds, 3)
+    def failures(self) -> dict[str, float]:
+        by_cause: defaultdict[str, float] = defaultdict(float)
+        for (*_, status, cause), count in self._changes(catalog.REQUESTS).items():
+            if count and is_failure(status, cause):
+                by_cause[cause or OWN_ANSWER] += count / self._seconds
+        return dict(sorted(by_cause.items(), key=lambda one: -one[1]))
 
     def by_first_label(self, metric: catalog.Metric) -> dict[str, float]:
         sums: dict[str, float] = {}

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from controlplane.cli.status_view import aligned, duration
 from controlplane.figures.quantiles import Quantiles
+from controlplane.figures.traffic import OWN_ANSWER
 from controlplane.reports.shapes import ErrorCount, ModelCost, Report, WorkerShare
 
 MOST_ROWS = 30
@@ -99,7 +100,7 @@ def error_rows(errors: Sequence[ErrorCount]) -> list[tuple[str, ...]]:
     """Return a line for each cause and status."""
     return [
         ("", "STATUS", "COUNT"),
-        *((one.cause or "the worker's own answer", one.status, f"{one.count:,}") for one in errors),
+        *((one.cause or OWN_ANSWER, one.status, f"{one.count:,}") for one in errors),
     ]
 
 

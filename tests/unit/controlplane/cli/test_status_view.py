@@ -160,6 +160,14 @@ def test_an_open_breaker_is_shown_with_its_reason_and_its_time() -> None:
     ]  # fmt: skip
 
 
+def test_it_says_what_requests_fail_of() -> None:
+    told = router(WorkerView(id="http://a", url="http://a", state="ready"))
+    assert "fail" not in as_text(told)
+    told.failing = {"over_capacity": 243.21, "queue_timeout": 0.1}
+    line = "requests fail: over_capacity 243/s, queue_timeout 0.1/s (last 10 s; `routerctl report` tells more)"
+    assert line in as_text(told).splitlines()
+
+
 def test_a_file_that_is_not_in_use_is_told_with_the_reason() -> None:
     report = router()
     assert "r.toml" not in as_text(report)

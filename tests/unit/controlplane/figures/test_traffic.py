@@ -25,6 +25,27 @@ def test_rates_are_of_what_came_between_two_samples() -> None:
     assert told.planes == {"p": 3.0, "q": 1.0}
 
 
+def test_failures_are_told_by_their_most_frequent_causes() -> None:
+    def told(**causes: float) -> Traffic:
+        requests: dict[tuple[str, ...], float] = {
+            ("/v1/completions", "POST", "m", "503", cause): count for cause, count in causes.items()
+        }
+        requests["/v1/completions", "POST", "other", "500", ""] = 20.0
+        requests["/v1/completions", "POST", "m", "404", "model_not_found"] = 1000.0
+        old, new = (Sample(at=at, totals=Totals(counters={"requests": requests if at else {}})) for at in (0.0, 10.0))
+        return traffic(figures(old, old, new))
+
+    whole = told(over_capacity=50.0, no_worker_available=10.0, queue_timeout=5.0, shutdown=0.0)
+    assert whole.failures == 8.5
+    assert list(whole.causes.items()) == [
+        ("over_capacity", 5.0),
+        ("the worker's own answer", 2.0),
+        ("no_worker_available", 1.0),
+    ]
+    calm = Sample(at=0.0, totals=sums(10, failed=3))
+    assert traffic(figures(calm, calm, Sample(at=1.0, totals=sums(20, failed=3)))).causes == {}
+
+
 def test_times_are_of_a_longer_window_than_rates() -> None:
     first, second = Sample(at=0.0, totals=sums(10)), Sample(at=50.0, totals=sums(110))
     told = figures(second, first, Sample(at=60.0, totals=sums(110)))

@@ -103,7 +103,7 @@ def find(admin: str | None, folder: str | None) -> Target:
         return Target(runtime, checked(given), is_folder_meant=folder is not None or not admin)
     runtime.check_readable()
     url = admin_url(runtime)
-    if url is None and not named and not _some_of_it_runs(runtime):
+    if url is None and not named and not some_of_it_runs(runtime):
         url = DEFAULT_ADMIN
     return Target(runtime, url, is_folder_meant=True)
 
@@ -111,10 +111,11 @@ def find(admin: str | None, folder: str | None) -> Target:
 def may_come_back(admin: str | None, folder: str | None) -> bool:
     """Whether parts of a router run on the folder that is meant, which only lacks its control plane."""
     target = find(admin, folder)
-    return target.url is None and _some_of_it_runs(target.runtime)
+    return target.url is None and some_of_it_runs(target.runtime)
 
 
-def _some_of_it_runs(runtime: RuntimeDir) -> bool:
+def some_of_it_runs(runtime: RuntimeDir) -> bool:
+    """Whether a supervisor or a plane runs on a folder."""
     supervisor = read_record(runtime.supervisor, ProcessRecord)
     return (supervisor is not None and is_alive(supervisor)) or bool(living_planes(runtime))
 

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from controlplane.cli.status_view import duration
 from controlplane.top.columns import NAME_LEAST, Row, fitting, heading, line, short_name
+from controlplane.top.notes import notes
 from controlplane.top.snapshot import Event, Plane, Seen, Snapshot, Status, Summary, Worker
 from controlplane.top.texts import amount, clean, fitted, short_time
 from controlplane.top.turns import KEYS
@@ -54,14 +55,15 @@ def _lines(seen: Seen, view: View, screen: Screen) -> list[Text]:
     snapshot = seen.snapshot
     room = screen.height - 1 - len(head)
     planes = _planes(snapshot.status, screen.width, most=max(1, room // 8)) if room >= 10 else []
+    told = _notes(snapshot.status, most=room // 5) if room >= 10 else []
     detail = [_detail(snapshot, view)] if room >= 8 else []
-    room -= len(planes) + len(detail)
+    room -= len(planes) + len(told) + len(detail)
     table = _workers(snapshot, view, screen)
     # What the table does not need is the events'.
     most = max(room // 4, room - len(table.lines) - 2)
     events = _events(snapshot.events, most) if room >= 10 else []
     table_lines = _padded(table.seen(room - len(events)), room - len(events))
-    return [*head, *planes, *table_lines, *detail, *events]
+    return [*head, *planes, *told, *table_lines, *detail, *events]
 
 
 def _padded(lines: list[Text], count: int) -> list[Text]:
@@ -75,7 +77,10 @@ def _head(seen: Seen, screen: Screen) -> list[Text]:
     first = Text("routerctl top", "bold").append(f"  {clean(seen.where)}", "not bold")
     if seen.snapshot is not None:
         control = seen.snapshot.status.control_plane
-        told = f"  up {duration(control.age)}  table {control.table.version}  {_clock(seen.snapshot.time)}"
+        whole = seen.snapshot.status.supervisor
+        # Without a supervisor nobody knows for how long there has been a router.
+        age = whole.age if whole is not None else control.age
+        told = f"  up {duration(age)}  table {control.table.version}  {_clock(seen.snapshot.time)}"
         first.append(told, "not bold")
     lines = [first]
     if seen.problem:
@@ -150,6 +155,16 @@ def _plane(plane: Plane, usual_version: str) -> str:
     return clean(f"plane {plane.place} {plane.state}  {table}{age}{rate}{version}")
 
 
+def _notes(status: Status, most: int) -> list[Text]:
+    """Return what should be looked at; where there is no room for all, how many there are besides."""
+    found = notes(status)
+    shown_notes = found if len(found) <= most else found[: most - 1]
+    lines = [Text(f"! {note.text}", "red" if note.is_bad else "yellow") for note in shown_notes]
+    if left := len(found) - len(shown_notes):
+        lines.append(Text(f"! and {left} more; see `routerctl status`", "yellow"))
+    return lines
+
+
 # --- workers -----------------------------------------------------------------------------------------------------
 
 
@@ -190,7 +205,8 @@ def _workers(snapshot: Snapshot, view: View, screen: Screen) -> _Table:
         if is_chosen:
             at = len(lines)
         text = line(Row(worker, worker.capacity or fulls[worker.role], screen.is_ascii), name, columns, is_chosen)
-        lines.append(Text(text, "reverse" if is_chosen else _STATES.get(state_of(worker), "red")))
+        style = _STATES.get(state_of(worker), "red") or ("yellow" if worker.reason else "")
+        lines.append(Text(text, "reverse" if is_chosen else style))
     return _Table(title, lines, at)
 
 

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from controlplane.cli.status_view import BreakerView
+from controlplane.cli.pairs_view import PairView
+from controlplane.cli.policies_view import PolicyView
+from controlplane.cli.status_view import BreakerView, ConfigView, ProcessView
 
 
 class Times(msgspec.Struct, frozen=True, kw_only=True):
@@ -17,7 +19,7 @@ class Times(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Traffic(msgspec.Struct, frozen=True, kw_only=True):
-    """Of the whole router, per second, and times."""
+    """Of the whole router, per second, and times; `causes` of failures, the most frequent first."""
 
     requests: float
     failures: float
@@ -25,6 +27,7 @@ class Traffic(msgspec.Struct, frozen=True, kw_only=True):
     output_tokens: float
     duration: Times | None = None
     first_token: Times | None = None
+    causes: Mapping[str, float] = {}
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,11 +112,16 @@ class ControlPlane(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """The router's processes and workers."""
+    """The router's processes and workers. `failing` requests per second are told by cause."""
 
     control_plane: ControlPlane
     planes: Sequence[Plane]
     workers: Sequence[Worker]
+    supervisor: ProcessView | None = None
+    config: ConfigView = ConfigView()
+    policies: Sequence[PolicyView] = ()
+    pairs: PairView | None = None
+    failing: Mapping[str, float] = {}
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,6 +16,10 @@ def test_the_line_says_the_most_important_first() -> None:
     )
     assert text_of(snapshot(worker(1), traffic=False).summary) == " 1/1 workers ready  2/2 planes  57 open"
     assert "2 breakers not closed" in text_of(replace(fleet().summary, broken=2))
+    traffic = fleet().summary.traffic
+    assert traffic is not None
+    failing = replace(traffic, causes={"over_capacity": 0.2})
+    assert "0.2 failed/s (over_capacity)  tok/s" in text_of(replace(fleet().summary, traffic=failing))
     assert "no control plane answers" in text_of(None)
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from controlplane.cli.status_view import BreakerView
+from msgspec.structs import replace
+
+from controlplane.cli.pairs_view import OpenPairView, PairView
+from controlplane.cli.policies_view import LackView, PolicyView
+from controlplane.cli.status_view import BreakerView, ConfigView, ProcessView
 from controlplane.top.snapshot import (
     ControlPlane,
     Event,
@@ -60,7 +64,9 @@ def snapshot(*workers: Worker, planes: int = 2, traffic: bool = True) -> Snapsho
             else None,
         ),
         status=Status(
-            control_plane=ControlPlane(version="0.1.0", age=7384.0, table=Table(version=17)),
+            # It was replaced a minute ago.
+            control_plane=ControlPlane(version="0.1.0", age=60.0, table=Table(version=17)),
+            supervisor=ProcessView(state="running", age=7384.0),
             planes=[
                 Plane(
                     slot=slot,
@@ -95,6 +101,24 @@ def fleet() -> Snapshot:
         worker(5, role="decode", state="draining", reason="drained by an operator"),
         worker(6, role="decode", capacity=48.0),
     )
+
+
+def troubled() -> Snapshot:
+    """A fleet that looks well by its workers' states, and is not."""
+    of = fleet()
+    workers = [worker(1, role="prefill", reason="its last check: no answer within 5 s"), *of.status.workers[1:]]
+    pair = OpenPairView(prefill="http://10.0.0.1:8000", decode="http://10.0.0.3:8000", planes=2, seconds=4.0)
+    lack = LackView(outcome="o", sentence="s", count=3)
+    status = replace(
+        of.status,
+        workers=workers,
+        supervisor=None,
+        failing={"over_capacity": 243.2, "queue_timeout": 0.1},
+        pairs=PairView(open=[pair], opened=1),
+        config=ConfigView(file="/etc/r.toml", state="refused", problems=["/etc/r.toml:7: queue_size is 'big'", "x"]),
+        policies=[PolicyView(pool="plain", model=None, policy="p", lacks=[lack])],
+    )
+    return replace(of, status=status)
 
 
 def large(count: int = 500) -> Snapshot:

@@ -18,7 +18,7 @@ from controlplane.top.snapshot import Event, Seen, Snapshot
 from controlplane.top.terminal import styled
 from controlplane.top.turns import PAGE
 from controlplane.top.view import ORDERS, View, Wish
-from tests.unit.controlplane.top.snapshots import fleet, large, seen, snapshot, worker
+from tests.unit.controlplane.top.snapshots import fleet, large, seen, snapshot, troubled, worker
 
 GOLDEN = Path(__file__).parent / "golden"
 DOCS = Path(__file__).parents[4] / "docs" / "monitor.md"
@@ -35,6 +35,8 @@ CASES: dict[str, tuple[Seen, View, Screen]] = {
     "80x24-help": (seen(fleet()), View(mode="help"), WIDE),
     "80x24-gone": (seen(fleet(), problem="Connection refused", age=12.0), View(), WIDE),
     "80x24-never": (seen(None, problem="Connection refused"), View(), WIDE),
+    "80x24-troubled": (seen(troubled()), View(), WIDE),
+    "120x40-troubled": (seen(troubled()), View(), Screen(120, 40)),
     "120x40": (seen(fleet()), View(), Screen(120, 40)),
     "40x12": (seen(fleet()), View(chosen=W4), Screen(40, 12)),
     "20x5": (seen(fleet()), View(chosen=W4), Screen(20, 5)),
@@ -70,7 +72,11 @@ def test_the_picture_in_the_documents_is_a_frame() -> None:
 
 @given(
     of=st.sampled_from(
-        [seen(fleet()), seen(large(40)), seen(None, problem="x"), seen(snapshot()), seen(fleet(), problem="x" * 200)]
+        [
+            *map(seen, (fleet(), troubled(), large(40), snapshot())),
+            seen(None, problem="x"),
+            seen(fleet(), problem="x" * 200),
+        ]
     ),
     view=st.builds(
         View,

@@ -1,0 +1,49 @@
+"""What somebody should look at and no other part of a frame shows: a line for each, the worst first. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from controlplane.cli.pairs_view import pair_lines
+from controlplane.cli.status_view import failing_text
+from controlplane.top.snapshot import Status
+from controlplane.top.texts import clean
+
+
+class Note(NamedTuple):
+    """A line; `is_bad` where requests fail of it, or soon may."""
+
+    text: str
+    is_bad: bool = False
+
+
+def notes(status: Status) -> list[Note]:
+    """Return all of them."""
+    return [Note(clean(note.text), note.is_bad) for note in _notes(status)]
+
+
+def _notes(status: Status) -> Iterator[Note]:
+    if failing := failing_text(status.failing):
+        yield Note(failing, is_bad=True)
+    if status.supervisor is None or status.supervisor.state == "gone":
+        yield Note("no supervisor: nothing restarts what dies until `routerctl start` takes over", is_bad=True)
+    elif status.supervisor.state == "stopping":
+        yield Note("the router is stopping")
+    for line in pair_lines(status.pairs):
+        if line:
+            yield Note(line.replace("http://", ""), is_bad=True)
+    for worker in status.workers:
+        if worker.state == "ready" and worker.reason:
+            yield Note(f"{worker.id.removeprefix('http://')} is ready, but {worker.reason}")
+    config = status.config
+    if config.problems:
+        more = f" (and {len(config.problems) - 1} more)" if len(config.problems) > 1 else ""
+        yield Note(f"configuration {config.state}: {config.problems[0]}{more}")
+    elif config.state == "changed":
+        yield Note(f"{config.file} was changed; `routerctl reload` takes it up")
+    for policy in status.policies:
+        if policy.unserved:
+            yield Note(f"policy {policy.policy}: {policy.unserved}")
+        for lack in policy.lacks:
+            yield Note(f"policy {policy.policy}: {lack.sentence} ({lack.count} times in the last minute)")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Iterator
 
-from prometheus_client.core import Metric
+from prometheus_client.core import Exemplar, Metric
 from prometheus_client.utils import floatToGoString
 
 _LONG = 8
@@ -26,14 +26,14 @@ def text_of(metric: Metric, *, openmetrics: bool) -> str:
     about = metric.documentation.replace("\\", "\\\\").replace("\n", "\\n")
     if openmetrics:
         about = about.replace('"', '\\"')
-    return "".join((f"# HELP {name} {about}\n# TYPE {name} {kind}\n", *_lines(metric)))
+    return "".join((f"# HELP {name} {about}\n# TYPE {name} {kind}\n", *_lines(metric, openmetrics=openmetrics)))
 
 
-def _lines(metric: Metric) -> Iterator[str]:
+def _lines(metric: Metric, *, openmetrics: bool) -> Iterator[str]:
     for sample in metric.samples:
-        number = repr(float(sample.value))
-        if len(number) > _LONG or number[-1] not in "0123456789":
-            number = floatToGoString(sample.value)  # type: ignore[no-untyped-call]
+        number = _number(sample.value)
+        if openmetrics and sample.exemplar is not None:
+            number += _exemplar(sample.exemplar)
         labels = sample.labels
         if labels:
             pairs = sorted(labels.items()) if len(labels) > 1 else labels.items()
@@ -41,6 +41,19 @@ def _lines(metric: Metric) -> Iterator[str]:
             yield f"{sample.name}{{{told}}} {number}\n"
         else:
             yield f"{sample.name} {number}\n"
+
+
+def _number(value: float) -> str:
+    number = repr(float(value))
+    if len(number) > _LONG or number[-1] not in "0123456789":
+        number = floatToGoString(value)  # type: ignore[no-untyped-call]
+    return number
+
+
+def _exemplar(exemplar: Exemplar) -> str:
+    told = ",".join([f'{name}="{_escaped(value)}"' for name, value in sorted(exemplar.labels.items())])
+    at = "" if exemplar.timestamp is None else f" {exemplar.timestamp}"
+    return f" # {{{told}}} {_number(exemplar.value)}{at}"
 
 
 def _escaped(value: str) -> str:

@@ -8,6 +8,7 @@ from typing import get_args
 
 from prometheus_client.core import (
     CounterMetricFamily,
+    Exemplar,
     GaugeMetricFamily,
     HistogramMetricFamily,
     InfoMetricFamily,
@@ -32,7 +33,7 @@ from controlplane.publication import Publication
 from controlplane.remote_tally import Tally
 from controlplane.totals import HistogramTotal, Labels, Totals
 from controlplane.worker_metrics import WorkerFacts, worker_metrics
-from shared import catalog
+from shared import catalog, plane_report
 from shared.clock import Clock
 from shared.table import BreakerState, RoutingTable, WorkerState
 from shared.version import __version__
@@ -117,17 +118,33 @@ def _histograms(totals: Totals, table: RoutingTable) -> Iterator[Metric]:
     for metric in catalog.HISTOGRAMS:
         family = totals.histograms.get(metric.name, {})
         if "worker" not in metric.labels:
-            yield _histogram(metric, family)
+            exemplars = {key[1:]: one for key, one in totals.exemplars.items() if key[0] == metric.name}
+            yield _histogram(metric, family, exemplars)
         else:
             yield _summary(metric, family, table)
 
 
-def _histogram(metric: catalog.Metric, family: Mapping[Labels, HistogramTotal]) -> Metric:
+def _histogram(
+    metric: catalog.Metric,
+    family: Mapping[Labels, HistogramTotal],
+    exemplars: Mapping[tuple[Labels, int], plane_report.Exemplar],
+) -> Metric:
     found = HistogramMetricFamily(PREFIX + metric.name, metric.help, labels=metric.labels)
     for labels, total in family.items():
-        buckets = list(zip(_BOUNDS[metric.name], accumulate(total.counts), strict=True))
-        found.add_metric(labels, buckets, total.sum)
+        counts = zip(_BOUNDS[metric.name], accumulate(total.counts), strict=True)
+        if not exemplars:
+            found.add_metric(labels, list(counts), total.sum)
+            continue
+        shown = [
+            (bound, count, _shown(exemplars[labels, place])) if (labels, place) in exemplars else (bound, count)
+            for place, (bound, count) in enumerate(counts)
+        ]
+        found.add_metric(labels, shown, total.sum)
     return found
+
+
+def _shown(exemplar: plane_report.Exemplar) -> Exemplar:
+    return Exemplar({"trace_id": exemplar.trace}, exemplar.value, exemplar.at)
 
 
 def _summary(metric: catalog.Metric, family: Mapping[Labels, HistogramTotal], table: RoutingTable) -> Metric:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from shared import catalog
 from shared.catalog import Metric
-from shared.plane_report import CounterReport
+from shared.plane_report import CounterReport, Exemplar
 
 Labels = tuple[str, ...]
 
@@ -36,7 +36,8 @@ class Totals:
     """Sums by family name and labels; `active` is the number of client requests that are not ended.
 
     `models` are the values of the `model` label, and `arms` those of `name` and `arm`. They are bounded here too:
-    planes come and go, each with its own.
+    planes come and go, each with its own. `exemplars` are the newest of the planes that live, by family, labels and
+    bucket.
     """
 
     active: int = 0
@@ -44,6 +45,7 @@ class Totals:
     histograms: dict[str, dict[Labels, HistogramTotal]] = field(default_factory=dict)
     models: set[str] = field(default_factory=set)
     arms: set[tuple[str, str]] = field(default_factory=set)
+    exemplars: dict[tuple[str, Labels, int], Exemplar] = field(default_factory=dict)
 
     def add(self, report: CounterReport, *, lost: bool) -> None:
         """Add a plane's figures. With `lost`, its active requests ended with it, and count as aborted.
@@ -69,6 +71,8 @@ class Totals:
         self._count(catalog.PLANE_KV_RESYNCS.name, place, report.kv_resyncs)
         if not lost:
             self.active += report.active
+            for exemplar in report.exemplars:
+                self._illustrate(exemplar)
         elif report.active:
             self._count(catalog.ABORTED.name, _LOST_BY, report.active)
             self._count(catalog.ERRORS.name, ("router", "plane_lost"), report.active)
@@ -124,7 +128,18 @@ class Totals:
             },
             set(self.models),
             set(self.arms),
+            dict(self.exemplars),
         )
+
+    def _illustrate(self, exemplar: Exemplar) -> None:
+        metric = _HISTOGRAMS.get(exemplar.name)
+        if metric is None or len(exemplar.labels) != len(metric.labels):
+            return
+        if 0 <= exemplar.bucket <= len(metric.buckets):
+            key = (exemplar.name, self._bounded(exemplar.name, exemplar.labels), exemplar.bucket)
+            known = self.exemplars.get(key)
+            if known is None or known.at < exemplar.at:
+                self.exemplars[key] = exemplar
 
     def _bounded(self, name: str, labels: Labels) -> Labels:
         if name in _OF_ARMS:

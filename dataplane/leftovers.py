@@ -13,6 +13,7 @@ from dataplane.exchange import Exchange
 from dataplane.receipts import NOTHING, Extra, Try, Waited
 from dataplane.response_homes import FAMILY as RESPONSES
 from dataplane.usage import Usage, usage_of
+from shared import catalog
 from shared.errors import RouterError
 
 if TYPE_CHECKING:
@@ -84,7 +85,12 @@ def leave_behind(
         access.note(Ended(level, row, cause, client.told_address, usage, body))
     if trace is not None:
         cause = _cause_of(ended, tries, is_unreadable=is_unreadable)
-        forwarder.tracing.note(Ended(level, row, cause, client.told_address, usage), trace)
+        has_room = forwarder.tracing.note(Ended(level, row, cause, client.told_address, usage), trace)
+        if has_room and ended is None and exchange is not None:
+            exemplars = forwarder.tracing.exemplars
+            exemplars.note(catalog.LATENCY, (route, model), now - arrived, trace.name)
+            if exchange.is_stream and status == _OK:
+                exemplars.note(catalog.FIRST_TOKEN, (model,), first_byte - arrived, trace.name)
 
 
 def _extra_of(request: Request, now: float) -> Extra:

@@ -223,6 +223,7 @@ class Plane:
             outcomes=self._fleet.outcomes(),
             lacks=self._fleet.policy.lacks(),
             pairs=self._fleet.pairs.report(now),
+            exemplars=self._forwarder.tracing.exemplars.series(),
         )
 
     def _counted_elsewhere(self) -> Iterator[CounterSeries]:

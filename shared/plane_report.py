@@ -29,6 +29,25 @@ class HistogramSeries(msgspec.Struct, frozen=True, array_like=True):
     sum: float
 
 
+MAX_EXEMPLARS = 256
+"""Exemplars that a plane tells of: five models' buckets of both histograms that have such."""
+
+
+class Exemplar(msgspec.Struct, frozen=True, array_like=True):
+    """The last traced request in a bucket of a histogram: `name` and `labels` as those of `HistogramSeries`.
+
+    `bucket` counts from 0, `trace` is the trace's id in 32 hex digits, `value` what was observed in seconds, `at` when
+    in Unix time.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    bucket: int
+    trace: str
+    value: float
+    at: float
+
+
 class WorkerOutcomes(msgspec.Struct, frozen=True, array_like=True):
     """What became of a plane's requests at the present life (`epoch`) of a worker, since the plane knew of it.
 
@@ -89,7 +108,7 @@ class CounterReport(msgspec.Struct, frozen=True, tag="counters", kw_only=True):
     Connections are those that are open, idle ones included. Keys of `outcomes` are worker ids. `kv_blocks` are those in
     the plane's copy of the KV index. `load_age` is that of the last load report, None before the first one.
     `retry_budget` is how many retries the plane could make at once. `lacks` tells what policies lacked, `pairs` of
-    prefill and decode workers, where there are such.
+    prefill and decode workers, where there are such. `exemplars` are there while requests are traced.
     """
 
     plane: PlaneIdentity
@@ -113,3 +132,4 @@ class CounterReport(msgspec.Struct, frozen=True, tag="counters", kw_only=True):
     outcomes: dict[str, WorkerOutcomes]
     lacks: tuple[PolicyLack, ...]
     pairs: PairReport | None
+    exemplars: tuple[Exemplar, ...] = ()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from dataplane.access_lines import Ended
+from dataplane.exemplars import Exemplars
 from dataplane.token_bucket import TokenBucket
 from dataplane.tracing.context import Trace, begin
 
@@ -38,8 +40,14 @@ Open = Callable[[str], Telling]
 class Tracing:
     """`is_on` is all that a request asks while nobody wants traces."""
 
-    def __init__(self, rng: random.Random, now: Callable[[], float], opening: Open | None = None) -> None:
-        """`now` is the loop's time in seconds; without `opening` there are no traces."""
+    def __init__(
+        self,
+        rng: random.Random,
+        now: Callable[[], float],
+        opening: Open | None = None,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        """`now` is the loop's time in seconds, `wall` Unix time; without `opening` there are no traces."""
         self._rng = rng
         self._now = now
         self._opening = opening
@@ -50,6 +58,7 @@ class Tracing:
         self._continued = _bucket(now(), CONTINUED_PER_SECOND)
         self._closed_exported = self._closed_failed = 0
         self.is_on = False
+        self.exemplars = Exemplars(wall)
         self.passed_over = 0
         """Requests that would have been traced but for the limits."""
         self.dropped = 0
@@ -98,16 +107,19 @@ class Tracing:
         bucket.take()
         return trace
 
-    def note(self, request: Ended, trace: Trace) -> None:
-        """Have a request told of that has ended."""
+    def note(self, request: Ended, trace: Trace) -> bool:
+        """Have a request told of that has ended; return whether there is room."""
         if self._telling is None or not self._telling.put(request, trace):
             self.dropped += 1
+            return False
+        return True
 
     def close(self) -> None:
         """Tell what is left, and nothing more."""
         telling, self._telling = self._telling, None
         self.is_on = False
         self._endpoint = None
+        self.exemplars.clear()
         if telling is not None:
             telling.close()
             self._closed_exported += telling.exported

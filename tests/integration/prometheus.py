@@ -46,6 +46,11 @@ class Prometheus:
         """Names of alerts that fire or are about to."""
         return {alert["labels"]["alertname"] for alert in self._get("/alerts")["alerts"]}
 
+    def exemplars(self, metric: str) -> set[str]:
+        """Ids of the traces that were scraped beside a metric."""
+        found = self._get("/query_exemplars", query=metric, start="0", end="4000000000")
+        return {one["labels"]["trace_id"] for series in found for one in series["exemplars"]}
+
     def faults(self) -> list[str]:
         """What is wrong with targets and rules."""
         targets = [one["lastError"] for one in self._get("/targets")["activeTargets"]]
@@ -69,10 +74,9 @@ def prometheus(folder: Path, ports: list[int]) -> Iterator[Prometheus]:
     path = prometheus_path()
     assert path is not None
     command = (path, f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'tsdb'}")
+    flags = ("--enable-feature=exemplar-storage", f"--web.listen-address=127.0.0.1:{port}")
     with open(folder / "prometheus.log", "wb") as log:
-        process = subprocess.Popen(
-            (*command, f"--web.listen-address=127.0.0.1:{port}"), stdout=log, stderr=log, cwd=folder
-        )
+        process = subprocess.Popen((*command, *flags), stdout=log, stderr=log, cwd=folder)
     one = Prometheus(port)
     try:
         eventually(lambda: one.is_up() or process.poll() is not None, "Prometheus")

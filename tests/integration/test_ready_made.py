@@ -208,4 +208,6 @@ def test_every_query_has_an_answer_in_a_real_prometheus(tmp_path: Path) -> None:
             raise AssertionError(f"no answer: {sorted(silent.values())}") from error
         assert scraped.faults() == []
         eventually(lambda: "RouterctlTracesLost" in scraped.alerts(), "the alert of the collector that is away")
+        for metric in ("request_duration", "time_to_first_token"):
+            assert scraped.exemplars(f"routerctl_{metric}_seconds_bucket")
         assert "RouterctlControlPlaneDown" not in scraped.alerts()

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import httpx
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from tests.integration.routers import Router, eventually, free_ports, simulated_fleet
 from tests.integration.test_explain import explain
@@ -100,6 +101,21 @@ def traces(router: Router, outcome: str) -> float:
     return float(found[1]) if found is not None else 0.0
 
 
+def exemplars(router: Router) -> dict[str, set[str]]:
+    """Traces by the histogram and the route that they are shown at, as OpenMetrics' own reader finds them."""
+    address = f"http://127.0.0.1:{router.prometheus_port}/metrics"
+    answer = httpx.get(address, headers={"accept": "application/openmetrics-text; version=1.0.0"}, trust_env=False)
+    assert answer.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
+    assert "trace_id" not in httpx.get(address, trust_env=False).text
+    found: dict[str, set[str]] = {}
+    for family in text_string_to_metric_families(answer.text):  # type: ignore[no-untyped-call]
+        for sample in family.samples:
+            if sample.exemplar is not None:
+                place = f"{sample.name} of {sample.labels.get('route')}"
+                found.setdefault(place, set()).add(sample.exemplar.labels["trace_id"])
+    return found
+
+
 def received(workers: list[str]) -> list[str]:
     """What workers were told to continue."""
     found = []
@@ -137,6 +153,8 @@ def test_a_trace_of_a_request_of_two_workers_has_both_legs(tmp_path: Path) -> No
             assert {parts[1] for parts in told} == {TRACE}
             assert len({one.span.trace_id for one in found.told}) == 1, "no other trace was begun"
             assert f"trace {TRACE}" in explain(router, "traced").stdout
+            shown = "routerctl_request_duration_seconds_bucket of /v1/completions"
+            eventually(lambda: exemplars(router) == {shown: {TRACE}}, "the trace beside its bucket")
 
 
 def test_a_collector_that_is_away_is_told_of_once_and_counted(tmp_path: Path) -> None:

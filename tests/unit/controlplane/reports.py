@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from shared import catalog
 from shared.plane_identity import PlaneIdentity
-from shared.plane_report import CounterReport, CounterSeries, HistogramSeries, PairReport, PolicyLack, WorkerOutcomes
+from shared.plane_report import (
+    CounterReport,
+    CounterSeries,
+    Exemplar,
+    HistogramSeries,
+    PairReport,
+    PolicyLack,
+    WorkerOutcomes,
+)
 from shared.table import Stamp
 
 STAMP = Stamp(1, 3, 77)
@@ -27,6 +35,7 @@ def report(
     outcomes: dict[str, WorkerOutcomes] | None = None,
     lacks: tuple[PolicyLack, ...] = (),
     pairs: PairReport | None = None,
+    exemplars: tuple[Exemplar, ...] = (),
 ) -> CounterReport:
     """A report in which accepted = finished + active, and each finished request took 1.5 s."""
     counts = [0] * BUCKETS
@@ -44,6 +53,7 @@ def report(
         outcomes=outcomes or {},
         lacks=lacks,
         pairs=pairs,
+        exemplars=exemplars,
         client_connections=12,
         client_connection_limit=400,
         worker_connections=7,

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import (
     CounterMetricFamily,
+    Exemplar,
     GaugeMetricFamily,
     HistogramMetricFamily,
     InfoMetricFamily,
@@ -39,7 +40,8 @@ def families(label: str, text: str, value: float) -> list[Metric]:
     gauge = GaugeMetricFamily("a_gauge", text, labels=("worker",))
     gauge.add_metric((label,), value)
     histogram = HistogramMetricFamily("a_histogram", text, labels=("route", "model"))
-    histogram.add_metric(("x", label), [("0.5", 1.0), ("+Inf", 2.0)], value)
+    one, other = Exemplar({"trace_id": label}, value, 1700000000.125), Exemplar({}, value)
+    histogram.add_metric(("x", label), [("0.5", 1.0, one), ("1.0", 1.0), ("+Inf", 2.0, other)], value)
     summary = SummaryMetricFamily("a_summary", text, labels=("worker",))
     summary.add_metric((label,), 3, value)
     info = InfoMetricFamily("build", text, value={"version": label})

@@ -1,14 +1,18 @@
+import asyncio
+
 import msgspec
 from prometheus_client import CollectorRegistry
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
+from controlplane.exposition import page
 from controlplane.load_page import EngineLoad
 from controlplane.loads import Loads
 from controlplane.metrics import RouterCollector
 from controlplane.planes import Planes
 from controlplane.publication import Publication
-from shared.plane_report import CounterSeries, HistogramSeries
+from shared import catalog
+from shared.plane_report import CounterSeries, Exemplar, HistogramSeries
 from shared.table import Breaker, Settings, Worker
 from tests.unit.controlplane.reports import identity, report
 
@@ -129,3 +133,23 @@ def test_a_new_control_plane_shows_no_sum_before_all_planes_have_told_theirs() -
     assert "routerctl_table_version" in names()
     planes.counters(report(identity("q"), finished=4), 99.5)
     assert names() >= sums
+
+
+def test_openmetrics_has_exemplars_and_the_text_format_has_none() -> None:
+    planes = Planes()
+    bucket = catalog.LATENCY_BUCKETS.index(2.5)
+    exemplar = Exemplar("request_duration_seconds", ("/v1/models", "m"), bucket, "0a" * 16, 2.25, 1700000000.125)
+    planes.counters(report(identity(), finished=2, exemplars=(exemplar,)), 99.0)
+    collector = RouterCollector(Publication(9, Settings()), planes, Loads(), FixedClock(), {}, {})
+    text = asyncio.run(page(collector.collect(), openmetrics=True)).decode()
+    families = {one.name: one for one in text_string_to_metric_families(text)}  # type: ignore[no-untyped-call]
+    found = [one for one in families["routerctl_request_duration_seconds"].samples if one.exemplar is not None]
+    (sample,) = found
+    assert sample.labels == {"route": "/v1/models", "model": "m", "le": "2.5"}
+    assert sample.value == 2
+    assert sample.exemplar.labels == {"trace_id": "0a" * 16}
+    assert (sample.exemplar.value, float(sample.exemplar.timestamp)) == (2.25, 1700000000.125)
+    assert text.endswith("# EOF\n")
+    plain = asyncio.run(page(collector.collect(), openmetrics=False)).decode()
+    assert "trace_id" not in plain
+    assert 'routerctl_request_duration_seconds_bucket{le="2.5",model="m",route="/v1/models"} 2.0\n' in plain

@@ -1,6 +1,6 @@
 from controlplane.totals import HistogramTotal, Totals
 from shared import catalog
-from shared.plane_report import CounterSeries
+from shared.plane_report import CounterSeries, Exemplar
 from tests.unit.controlplane.reports import BUCKETS, identity, report
 
 
@@ -74,3 +74,31 @@ def test_what_a_lost_plane_had_active_ended_as_a_request_too() -> None:
     totals = Totals()
     totals.add(report(identity(), active=2), lost=True)
     assert sum(totals.counters["requests"].values()) == 2
+
+
+def exemplar(trace: str, at: float, *, bucket: int = 3, labels: tuple[str, ...] = ("/v1/models", "m")) -> Exemplar:
+    return Exemplar("request_duration_seconds", labels, bucket, trace, 0.04, at)
+
+
+def test_exemplars_are_the_newest_of_the_planes_that_live() -> None:
+    totals = Totals()
+    totals.add(report(identity("p"), exemplars=(exemplar("old", 1.0), exemplar("alone", 1.0, bucket=4))), lost=False)
+    totals.add(report(identity("q"), exemplars=(exemplar("new", 3.0),)), lost=False)
+    totals.add(report(identity("r"), exemplars=(exemplar("older", 2.0),)), lost=False)
+    totals.add(report(identity("dead"), exemplars=(exemplar("lost", 4.0),)), lost=True)
+    assert sorted(one.trace for one in totals.exemplars.values()) == ["alone", "new"]
+    copy = totals.copy()
+    copy.add(report(identity("q"), exemplars=(exemplar("newest", 5.0),)), lost=False)
+    assert sorted(one.trace for one in totals.exemplars.values()) == ["alone", "new"]
+
+
+def test_exemplars_that_the_catalog_has_no_place_for_are_left_out() -> None:
+    totals = Totals()
+    strange = (
+        exemplar("a", 1.0, bucket=BUCKETS),
+        exemplar("b", 1.0, bucket=-1),
+        exemplar("c", 1.0, labels=("m",)),
+        Exemplar("no_such", (), 0, "d", 0.0, 1.0),
+    )
+    totals.add(report(identity(), exemplars=strange), lost=False)
+    assert totals.exemplars == {}

@@ -8,7 +8,7 @@ from dataplane.access_lines import Ended
 from dataplane.tracing.context import Trace
 from dataplane.tracing.spans import Span, spans_of
 from dataplane.tracing.tracing import BEGUN_PER_SECOND, CONTINUED_PER_SECOND, Tracing
-from tests.unit.dataplane.forward_bench import Bench, Run, hang, well, workers
+from tests.unit.dataplane.forward_bench import Bench, Run, hang, stream, well, workers
 from tests.unit.dataplane.listening import refusing_port, until
 from tests.unit.dataplane.scripted_worker import Asked
 
@@ -181,5 +181,33 @@ def test_what_finds_no_room_is_counted(run: Run) -> None:
             assert kept.is_closed
             assert not bench.forwarder.tracing.is_on
             assert bench.forwarder.tracing.counts["exported"] == 1
+
+    run(test)
+
+
+def test_traced_requests_are_the_histograms_exemplars(run: Run) -> None:
+    """Whole answers that were counted there and whose trace is told of; a stream's first token, too."""
+
+    async def test(bench: Bench) -> None:
+        async with workers(stream, well) as (one, two):
+            bench.serve(one.url)
+            listen(bench, room=1)
+            tracing = bench.forwarder.tracing
+            await bench.answer(headers=[(b"traceparent", PARENT)])
+            told = {exemplar.name: exemplar for exemplar in tracing.exemplars.series()}
+            assert told.keys() == {"request_duration_seconds", "time_to_first_token_seconds"}
+            assert {exemplar.trace for exemplar in told.values()} == {"0af7651916cd43dd8448eb211c80319c"}
+            for series in bench.forwarder.accounting.histogram_series():
+                if series.name in told:
+                    exemplar = told[series.name]
+                    assert series.labels == exemplar.labels
+                    assert series.counts[exemplar.bucket] == 1
+                    assert series.sum == exemplar.value
+            bench.serve(two.url)
+            await bench.answer()
+            assert tracing.dropped == 1
+            assert len(tracing.exemplars.series()) == 2, "nobody would find this trace"
+            tracing.use(None, 1.0)
+            assert tracing.exemplars.series() == ()
 
     run(test)

@@ -51,7 +51,7 @@ class Adapters:
             return AdapterProblem(code="bad_adapter", message=f"The body names no adapter: {error}.")
         urls = self._urls(order.model)
         if not urls:
-            what = f"serves `{order.model[:200]}`" if order.model is not None else "is known"
+            what = f"has a model by that name: `{order.model[:200]}`" if order.model is not None else "is known"
             return AdapterProblem(code="adapter_for_nobody", message=f"No worker {what}.")
         turns = asyncio.Semaphore(_AT_ONCE)
         deadline = asyncio.get_running_loop().time() + WITHIN

@@ -280,7 +280,8 @@ def bad_adapter(reason: str) -> RouterError:
 
 def adapter_for_nobody(reason: str) -> RouterError:
     """No worker is there that a LoRA adapter could be for."""
-    return RouterError(404, "adapter_for_nobody", f"{reason} GET /v1/models lists what is served.", side=CLIENT)
+    hint = "GET /v1/models lists what is served; in place of an alias, name the model that it stands for."
+    return RouterError(404, "adapter_for_nobody", f"{reason} {hint}", side=CLIENT)
 
 
 def control_plane_down() -> RouterError:

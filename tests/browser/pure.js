@@ -107,6 +107,22 @@
     "No prefill and decode worker are a pair: other versions",
     "4 pairs of prefill and decode workers are left out",
   ]);
+  const troubled = {
+    ...whole,
+    router: {
+      ...whole.router,
+      supervisor: { state: "running" },
+      config: { state: "in use", problems: [] },
+      pairs: null,
+      traffic: { failures: 243.3, causes: { over_capacity: 243.2, queue_timeout: 0.1 } },
+    },
+    workers: new Map([["http://a", worker("a", { reason: "its last check: no answer within 5 s" })]]),
+  };
+  same("trouble of a fleet whose workers are ready", fleet.attention(troubled).map((one) => one.text), [
+    "a: ready, but its last check: no answer within 5 s",
+    "Requests fail: over_capacity 243/s, queue_timeout 0.1/s",
+  ]);
+  same("a ready worker whose check was bad needs attention", fleet.pools([...troubled.workers.values()], 10, { only: "trouble" }).length, 1);
   const figures = Object.fromEntries(fleet.summary(whole).map((one) => [one.key, [one.value, one.of]]));
   same("figures", [figures.workers, figures.planes, figures.rate[0]], [["0", "5"], ["0", "2"], "–"]);
 

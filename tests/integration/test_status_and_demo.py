@@ -47,6 +47,7 @@ def status(router: Router) -> dict[str, Any]:
         "removed",
         "policies",
         "pairs",
+        "failing",
     }
     assert set(report) == known
     return report

@@ -58,7 +58,7 @@ function sorted(rows, { column, backwards }) {
 
 // Which workers a filter leaves: each of its words must be found in what the row says.
 export function matches(one, wanted, only) {
-  if (only === "trouble" && one.tone === "ok") return false;
+  if (only === "trouble" && one.tone === "ok" && !one.why) return false;
   if (!wanted.length) return true;
   const said = `${one.name} ${one.word} ${one.why} ${one.labels}`.toLowerCase();
   return wanted.every((word) => said.includes(word));
@@ -145,6 +145,11 @@ export function attention(state) {
     if (those.length > 3) say("bad", `${count(those.length)} workers: ${word}`, "#/fleet?only=trouble");
     else for (const one of those) say("bad", `${place(one.id)}: ${word}${reason(condition(one).why)}`, workerHref(one.id));
   }
+  const doubted = ready.filter((worker) => worker.reason);
+  if (doubted.length > 3) say("warn", `${count(doubted.length)} workers are ready, but their last check was bad`, "#/fleet?only=trouble");
+  else for (const one of doubted) say("warn", `${place(one.id)}: ready, but ${one.reason}`, workerHref(one.id));
+  const failing = Object.entries(state.router?.traffic?.causes ?? {});
+  if (failing.length) say("bad", `Requests fail: ${failing.map(([cause, often]) => `${cause} ${rate(often)}/s`).join(", ")}`, "#/requests");
   const pairs = state.router?.pairs;
   if (pairs?.missing) say("bad", `No prefill and decode worker are a pair: ${pairs.missing}`, "");
   if (pairs?.opened > 3) say("bad", `${count(pairs.opened)} pairs of prefill and decode workers are left out`, "#/events");

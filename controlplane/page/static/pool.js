@@ -96,7 +96,7 @@ function rowPart(app, one) {
     update(now) {
       state.update(now.tone, now.word);
       setAge(now.age);
-      setWhy(now.tone === "ok" ? "" : now.why);
+      setWhy(now.why);
       setLabels(now.labels);
       setInflight(count(now.inflight));
       setRequests(rate(now.rate));

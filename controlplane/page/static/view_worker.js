@@ -42,7 +42,7 @@ export function view(app, _query, id) {
     if (worker) {
       const { word, tone, why: reason } = condition(worker);
       state.update(tone, word);
-      setWhy(tone === "ok" ? "" : reason);
+      setWhy(reason);
       const entries = about(worker, app.now());
       const text = JSON.stringify(entries);
       if (text !== drawn) told.replaceChildren(facts("", entries));

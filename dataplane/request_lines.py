@@ -37,6 +37,7 @@ def ended_lines(records: Iterable[Record], *, plane: str, shift: float) -> Itera
             model=record.model,
             arrived=round(arrived + shift, 3),
             workers=tuple(one.worker for one in record.tries),
+            failed=sum(bool(one.failed) for one in record.tries),
             outcome=record.outcome,
             status=record.status,
             first_byte=round(first_byte - arrived, 4) if first_byte else None,

@@ -12,7 +12,7 @@ class RequestLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """One request. `arrived` is Unix time; `first_byte` and `ended` are in seconds after it.
 
     An open one is in a `phase` (`dataplane.timeouts`) and has no `outcome`; of one that has ended it is the other way
-    round (`shared.receipt`). `workers` has the worker of each attempt.
+    round (`shared.receipt`). `workers` has the worker of each attempt, of which `failed` did.
     """
 
     request: str
@@ -22,6 +22,7 @@ class RequestLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     model: str | None = None
     arrived: float
     workers: tuple[str, ...] = ()
+    failed: int = 0
     phase: str = ""
     outcome: str = ""
     status: int = 0

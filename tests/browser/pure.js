@@ -146,8 +146,8 @@
   const ended = { outcome: "answered", status: 200, workers: ["http://a"] };
   same(
     "outcomes",
-    [{ phase: "waiting" }, ended, { ...ended, workers: ["http://a", "http://b"] }, { ...ended, status: 503 }, { outcome: "aborted by client" }, { outcome: "rejected x" }].map((one) => requests.outcome(one).tone),
-    ["info", "ok", "warn", "bad", "warn", "bad"],
+    [{ phase: "waiting" }, ended, { ...ended, workers: ["http://p", "http://d"] }, { ...ended, workers: ["http://a", "http://b"], failed: 1 }, { ...ended, status: 503 }, { outcome: "aborted by client" }, { outcome: "rejected x" }].map((one) => requests.outcome(one).tone),
+    ["info", "ok", "ok", "warn", "bad", "warn", "bad"],
   );
   const attempt = (began, failed = "") => ({ began, failed, leg: "plain" });
   const parts = requests.stretches({ ended: 4, first_byte: 3, attempts: [attempt(0, "status 503"), attempt(1)] });

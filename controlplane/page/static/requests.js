@@ -6,7 +6,8 @@ import { duration, place } from "./format.js";
 export function outcome(line) {
   if (line.phase) return { word: line.phase, tone: "info" };
   if (line.outcome === "answered") {
-    const retried = (line.workers ?? []).length > 1;
+    // Several workers alone are no trouble: a prefill and a decode worker share a request.
+    const retried = line.failed > 0;
     return { word: String(line.status), tone: line.status >= 500 ? "bad" : line.status >= 400 || retried ? "warn" : "ok" };
   }
   return { word: line.outcome, tone: line.outcome === "aborted by client" ? "warn" : "bad" };

@@ -52,6 +52,7 @@ def test_ended_requests_are_told_the_newest_first_and_those_with_trouble_apart(r
             newest, oldest = lines(bench).ended
             assert (newest.outcome, newest.status, newest.workers) == ("answered", 200, ("b",))
             assert oldest.workers == ("a", "b")
+            assert (newest.failed, oldest.failed) == (0, 1)
             assert oldest.first_byte is not None
             assert oldest.ended is not None
             assert 0 <= oldest.first_byte <= oldest.ended

@@ -142,6 +142,7 @@ def _status(parts: Parts, data_planes: int) -> StatusReport:
         config=parts.configuration.status(),
         planes=parts.planes,
         loads=parts.loads.report(parts.publication.table.workers, now=now),
+        silent=parts.loads.silent(parts.publication.table.workers, now=now),
         malformed=parts.publisher.malformed,
         kv=parts.kv.report(),
         figures=parts.ledger.watch.figures,

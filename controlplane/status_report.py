@@ -12,6 +12,7 @@ from controlplane.configuration import ConfigStatus
 from controlplane.discovery.discovered import Source
 from controlplane.figures.traffic import Figures, WorkerTraffic
 from controlplane.kv_events.feed import SourceReport
+from controlplane.loads import LOAD_SILENT_AFTER
 from controlplane.namesakes import namesakes
 from controlplane.pairs import PairStatus, pair_status
 from controlplane.planes import SILENT_AFTER, Plane, Planes
@@ -28,6 +29,7 @@ from shared.table import (
     BreakerState,
     Role,
     RoutingTable,
+    Worker,
     WorkerState,
 )
 from shared.transfer import Transfer
@@ -37,6 +39,7 @@ PlaneState = Literal["starting", "serving", "draining", "refusing", "stale", "si
 
 _NO_FILE = ConfigStatus()
 _NO_FIGURES = Figures()
+_SILENT = "it tells no figures (/metrics) any more"
 
 
 class TableStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -192,6 +195,7 @@ def build_report(
     members: tuple[Member, ...],
     planes: Planes,
     loads: dict[str, WorkerLoad],
+    silent: frozenset[str] = frozenset(),
     drained: frozenset[str] = frozenset(),
     removed: tuple[str, ...] = (),
     data_planes: int,
@@ -234,6 +238,7 @@ def build_report(
                 loads.get(member.worker.id),
                 wall,
                 is_drained=member.worker.id in drained,
+                is_silent=member.worker.id in silent,
                 kv=tuple(caches[member.worker.id]),
                 traffic=figures.workers.get(member.worker.id),
             )
@@ -304,6 +309,7 @@ def _worker_status(
     wall: float,
     *,
     is_drained: bool,
+    is_silent: bool,
     kv: tuple[KvStatus, ...],
     traffic: WorkerTraffic | None,
 ) -> WorkerStatus:
@@ -315,7 +321,7 @@ def _worker_status(
         rank=worker.rank,
         role=worker.role,
         state=worker.state,
-        reason=worker.reason,
+        reason=worker.reason or (_SILENT if is_silent and _is_read(worker, wall) else ""),
         epoch=worker.epoch,
         version=member.version,
         age=_age(worker.since, wall),
@@ -336,6 +342,11 @@ def _worker_status(
         kv=kv,
         traffic=traffic,
     )
+
+
+def _is_read(worker: Worker, wall: float) -> bool:
+    """Whether its figures would have come by now: they are not read of a worker that is unhealthy."""
+    return worker.state == "ready" and _age(worker.since, wall) >= LOAD_SILENT_AFTER
 
 
 def _kv_status(source: SourceReport) -> KvStatus:

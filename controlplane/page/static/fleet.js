@@ -146,7 +146,7 @@ export function attention(state) {
     else for (const one of those) say("bad", `${place(one.id)}: ${word}${reason(condition(one).why)}`, workerHref(one.id));
   }
   const doubted = ready.filter((worker) => worker.reason);
-  if (doubted.length > 3) say("warn", `${count(doubted.length)} workers are ready, but their last check was bad`, "#/fleet?only=trouble");
+  if (doubted.length > 3) say("warn", `${count(doubted.length)} workers are ready, but do not seem well`, "#/fleet?only=trouble");
   else for (const one of doubted) say("warn", `${place(one.id)}: ready, but ${one.reason}`, workerHref(one.id));
   const failing = Object.entries(state.router?.traffic?.causes ?? {});
   if (failing.length) say("bad", `Requests fail: ${failing.map(([cause, often]) => `${cause} ${rate(often)}/s`).join(", ")}`, "#/requests");

@@ -32,6 +32,24 @@ def test_figures_that_hold_no_longer_are_forgotten(workers: dict[str, Worker], n
     assert loads.report({"a": WORKER}, now=10.1) == {}
 
 
+def test_a_worker_that_told_figures_and_does_not_any_more_is_silent() -> None:
+    loads, table = Loads(), {"a": WORKER, "b": Worker(id="b", url="http://b", state="ready")}
+    loads.note(WORKER, LOAD, measured=10.0, inflight=0)
+    assert not loads.silent(table, now=1000.0), "nobody knows yet how often it is read"
+    loads.note(WORKER, LOAD, measured=10.5, inflight=0)
+    assert not loads.silent(table, now=20.4)
+    assert loads.silent(table, now=20.5) == {"a"}
+    assert not loads.silent({"a": Worker(id="a", url="http://a", epoch=2)}, now=20.5)
+
+
+def test_a_worker_that_is_seldom_read_is_not_silent() -> None:
+    loads, table = Loads(), {"a": WORKER}
+    loads.note(WORKER, LOAD, measured=0.0, inflight=0)
+    loads.note(WORKER, LOAD, measured=60.0, inflight=0)
+    assert not loads.silent(table, now=239.0)
+    assert loads.silent(table, now=240.0) == {"a"}
+
+
 def age(loads: Loads, now: float) -> float:
     return loads.report({"a": WORKER}, now=now)["a"].age
 

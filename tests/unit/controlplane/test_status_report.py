@@ -16,7 +16,13 @@ WORKER = Worker(id="http://a", url="http://a", state="ready", since=900.0, model
 
 
 def build(
-    planes: Planes, *, supervisor: SupervisorRecord | None = None, supervisor_runs: bool = False, now: float = 10.0
+    planes: Planes,
+    *,
+    supervisor: SupervisorRecord | None = None,
+    supervisor_runs: bool = False,
+    silent: frozenset[str] = frozenset(),
+    now: float = 10.0,
+    wall: float = 1000.0,
 ) -> StatusReport:
     return build_report(
         supervisor=supervisor,
@@ -27,9 +33,10 @@ def build(
         planes=planes,
         data_planes=1,
         loads={"http://a": WorkerLoad(1.0, 2.0, 0.3, 0.45678)},
+        silent=silent,
         malformed=0,
         now=now,
-        wall=1000.0,
+        wall=wall,
     )
 
 
@@ -53,6 +60,13 @@ def test_the_whole_answer_survives_json() -> None:
     assert worker.inflight == 2
     assert worker.load is not None
     assert worker.load.age == 0.457
+
+
+def test_a_ready_worker_that_tells_no_figures_any_more_is_doubted() -> None:
+    assert build(Planes()).workers[0].reason == ""
+    silent = frozenset(["http://a"])
+    assert build(Planes(), silent=silent).workers[0].reason == "it tells no figures (/metrics) any more"
+    assert build(Planes(), silent=silent, wall=905.0).workers[0].reason == "", "it is ready for 5 s: none was due"
 
 
 @pytest.mark.parametrize(

@@ -278,7 +278,7 @@ class Reloader:
         try:
             await asyncio.to_thread(keep, self._runtime, file=file, history=changed, config=config)
         except OSError as error:
-            raise ConfigError(f"it can not be kept: {error}") from None
+            raise ConfigError(f"it can not be kept in {self._runtime.path}: {error}") from None
         self.history = history
 
     def _wall(self) -> float:

@@ -337,7 +337,7 @@ def test_when_something_can_not_be_kept_the_file_comes_back(tmp_path: Path) -> N
     router.runtime.config.mkdir()
     result = router.apply("request_timeout_secs = 5")
     assert (result.outcome, result.number) == ("refused", 1)
-    assert result.problems[0].startswith("it can not be kept: ")
+    assert result.problems[0].startswith(f"it can not be kept in {router.runtime.path}: ")
     assert (router.file.read_text(), router.causes()) == ("", ["start"])
     assert router.settings == settings_of(router.config)
     router.runtime.config.rmdir()

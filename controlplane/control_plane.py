@@ -33,6 +33,7 @@ from controlplane.planes import Plane, Planes
 from controlplane.publication import Publication
 from controlplane.publisher import Publisher
 from controlplane.registry import Change, Registry
+from controlplane.supervisor_watch import SupervisorWatch
 from controlplane.table_builder import build, resolved, unresolved
 from controlplane.worker_watch import WorkerWatch
 from shared.adapters import AdapterOrder, AdapterProblem, AdapterReport, AdapterVerb
@@ -163,7 +164,8 @@ class ControlPlane:
             async with asyncio.TaskGroup() as group:
                 self.published(self._publication.table)
                 turning = turn_breakers(self._breakers, self._breaker_moved, self._planes, self._clock)
-                tending = (turning, self._ejector.run(), watch_pairs(self._planes, self._clock))
+                watching = (watch_pairs(self._planes, self._clock), SupervisorWatch(self._runtime).run())
+                tending = (turning, self._ejector.run(), *watching)
                 keeping = (self._writer.run(), self._ledger.run(), self._membership.run(), self.configuration.run())
                 looking = (self._watch_workers(context, publisher), self._client_keys.run(publisher.changed))
                 telling = (publisher.run(), self._lender.run(publisher))

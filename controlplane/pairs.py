@@ -88,13 +88,38 @@ class PairWatch:
         return reason
 
 
+class OpenPairWatch:
+    """Knows which pairs were said to be left out. Pure."""
+
+    def __init__(self) -> None:
+        self._said: frozenset[tuple[str, str]] = frozenset()
+
+    def look(self, told: Collection[PairReport]) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+        """Return the pairs (prefill, decode) that are left out now, and those that are not any more."""
+        status = pair_status(told)
+        # Of very many only some are told, others each time: nobody reads those one by one.
+        if not told or status.opened > len(status.open):
+            return [], []
+        found = frozenset((one.prefill, one.decode) for one in status.open)
+        before, self._said = self._said, found
+        return sorted(found - before), sorted(before - found)
+
+
 async def watch_pairs(planes: Planes, clock: Clock) -> None:
     """Log it, until cancelled."""
-    watch = PairWatch()
+    watch, open_pairs = PairWatch(), OpenPairWatch()
     while True:
         await asyncio.sleep(1.0)
         now = clock.monotonic()
-        news = watch.look(planes.pair_reports(now), now)
+        told = planes.pair_reports(now)
+        left_out, back = open_pairs.look(told)
+        for prefill, decode in left_out:
+            text = "%s can not hand over to %s: the breaker of the pair is open"
+            log.warning(text, prefill, decode, extra=about("breaker", prefill))
+        for prefill, decode in back:
+            text = "the pair of %s and %s is left out no more"
+            log.info(text, prefill, decode, extra=about("breaker", prefill))
+        news = watch.look(told, now)
         if news:
             log.warning(
                 "no prefill worker can hand over to a decode worker: %s; meanwhile one worker does each request as a "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from controlplane.cli.pairs_view import MOST_LINES, OpenPairView, PairView, pair_lines
-from controlplane.pairs import PATIENCE, OpenPairStatus, PairStatus, PairWatch, pair_status
+from controlplane.pairs import PATIENCE, OpenPairStatus, OpenPairWatch, PairStatus, PairWatch, pair_status
 from controlplane.planes import SILENT_AFTER, Planes
 from shared.plane_report import OpenPair, PairReport
 from tests.unit.controlplane.reports import identity, report
@@ -47,6 +47,19 @@ def test_a_fleet_has_a_pair_while_one_plane_has_one() -> None:
     assert not any(watch.look([APART, FINE], float(now)) for now in range(100))
     assert pair_status([APART, FINE]).missing == ""
     assert pair_status([APART, APART]).missing == APART.missing
+
+
+def test_a_pair_that_is_left_out_is_said_once_and_again_when_it_is_back() -> None:
+    watch = OpenPairWatch()
+    cut = PairReport(open=(OpenPair("p", "d", 4.0),), opened=1)
+    assert watch.look([FINE]) == ([], [])
+    assert watch.look([cut, FINE]) == ([("p", "d")], [])
+    assert watch.look([cut, cut]) == ([], [])
+    # Nobody speaks: nothing is known.
+    assert watch.look([]) == ([], [])
+    # So many that not all are told.
+    assert watch.look([PairReport(open=(OpenPair("p", "e", 4.0),), opened=40)]) == ([], [])
+    assert watch.look([FINE, FINE]) == ([], [("p", "d")])
 
 
 def test_what_planes_leave_out_is_put_together() -> None:

@@ -132,4 +132,4 @@ class CounterReport(msgspec.Struct, frozen=True, tag="counters", kw_only=True):
     outcomes: dict[str, WorkerOutcomes]
     lacks: tuple[PolicyLack, ...]
     pairs: PairReport | None
-    exemplars: tuple[Exemplar, ...] = ()
+    exemplars: tuple[Exemplar, ...]

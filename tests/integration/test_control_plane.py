@@ -244,6 +244,7 @@ def test_status_and_metrics(runtime: RuntimeDir) -> None:
                 outcomes={},
                 lacks=(),
                 pairs=None,
+                exemplars=(),
             )
         )
         report = await control.status(

@@ -179,6 +179,7 @@ class World:
             outcomes={},
             lacks=(),
             pairs=None,
+            exemplars=(),
         )
 
     @contextlib.asynccontextmanager

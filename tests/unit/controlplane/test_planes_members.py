@@ -34,6 +34,7 @@ def report(plane: PlaneIdentity, table: Stamp, inflight: dict[str, int]) -> Coun
         outcomes={},
         lacks=(),
         pairs=None,
+        exemplars=(),
     )
 
 

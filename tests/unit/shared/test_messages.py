@@ -51,6 +51,7 @@ from shared.plane_identity import PlaneIdentity
 from shared.plane_report import (
     CounterReport,
     CounterSeries,
+    Exemplar,
     HistogramSeries,
     OpenPair,
     PairReport,
@@ -158,6 +159,7 @@ UPWARD: list[Upward] = [
         outcomes={"w": WorkerOutcomes(2, 10, 7, 1, 3, 0.25)},
         lacks=(PolicyLack(PLACE, "kv_aware", "no_events", "by cache_aware", 4),),
         pairs=PairReport("no prefill worker is ready", (OpenPair("p", "d", 3.5),), 1),
+        exemplars=(Exemplar("x", ("r",), 1, "0a" * 16, 0.25, 1700000000.125),),
     ),
     Goodbye(PLANE),
     ControlStatusRequest(),

@@ -44,7 +44,7 @@ class TwoHosts:
         with far.inside():
             self.planes: PlaneHost = stack.enter_context(
                 plane_host(
-                    folder / "far",
+                    folder / "f",
                     f"tcp://{CONTROL}.1:30100",
                     keys / "far.key_secret",
                     keys / "server.key",

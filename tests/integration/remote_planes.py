@@ -49,7 +49,7 @@ class PlaneHost:
         folder.mkdir(exist_ok=True)
         self.folder = folder
         self.name = name
-        self.runtime = RuntimeDir(folder / "run")
+        self.runtime = RuntimeDir(folder / "r")
         self.host = host
         self.port = free_ports(1)[0]
         self.starts = 0

@@ -65,7 +65,7 @@ class Site:
         return self.keys / "server.key"
 
     def planes(self, *arguments: str, **named: object) -> PlaneHost:
-        return PlaneHost(self.folder / "far", self.control, self.own_key, self.server_key, *arguments)
+        return PlaneHost(self.folder / "f", self.control, self.own_key, self.server_key, *arguments)
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def site(tmp_path: Path, fleet: list[str]) -> Iterator[Site]:
 
 @pytest.fixture
 def far(site: Site) -> Iterator[PlaneHost]:
-    with plane_host(site.folder / "far", site.control, site.own_key, site.server_key) as host:
+    with plane_host(site.folder / "f", site.control, site.own_key, site.server_key) as host:
         yield host.ready()
 
 
@@ -239,7 +239,7 @@ def test_the_control_planes_key_is_replaced_under_load(site: Site, tmp_path: Pat
     known.joinpath("1.key").write_bytes(site.server_key.read_bytes())
     coming = new_keys(tmp_path / "coming", "server")
     with ExitStack() as stack:
-        host = stack.enter_context(plane_host(tmp_path / "far", site.control, site.own_key, known)).ready()
+        host = stack.enter_context(plane_host(tmp_path / "f", site.control, site.own_key, known)).ready()
         load = stack.enter_context(Load(host.url, 4))
         near = stack.enter_context(Load(site.router.url, 2))
         known.joinpath("2.key").write_bytes((coming / "server.key").read_bytes())
@@ -360,7 +360,7 @@ def test_a_file_that_the_table_names_must_be_there_too(
         site.router.start().ready()
         # The file goes after the router has read it: for the plane it is as on a host that never had it.
         authority.rename(tmp_path / "moved.pem")
-        with plane_host(tmp_path / "far", site.control, site.own_key, site.server_key) as host:
+        with plane_host(tmp_path / "f", site.control, site.own_key, site.server_key) as host:
             eventually(lambda: state(site.router) == "refusing", "it to refuse the table")
             refused = (seen(site.router) or {})["refused"]
             assert str(authority) in refused
@@ -421,7 +421,7 @@ def test_a_reload_is_tried_there_too(tmp_path: Path, fleet: list[str]) -> None:
     site = Site(tmp_path, fleet[:1], f"--config={config}", policy=None)
     try:
         site.router.start().ready()
-        with plane_host(tmp_path / "far", site.control, site.own_key, site.server_key) as host:
+        with plane_host(tmp_path / "f", site.control, site.own_key, site.server_key) as host:
             host.ready()
             eventually(lambda: settings_of(site.router)["data_planes"] == 2, "the plane to be counted")
             config.write_text('policy = "power_of_two"\n')
@@ -445,7 +445,7 @@ def test_g_key_1_clients_keys_reach_it_too(tmp_path: Path, fleet: list[str]) -> 
     site = Site(tmp_path, fleet[:1], f"--client-keys-file={file.path}")
     try:
         site.router.start().ready()
-        with plane_host(tmp_path / "far", site.control, site.own_key, site.server_key) as host:
+        with plane_host(tmp_path / "f", site.control, site.own_key, site.server_key) as host:
             host.ready()
 
             def status_with(name: str) -> int:

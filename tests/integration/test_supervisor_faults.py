@@ -56,11 +56,16 @@ class Harness:
         supervisor = Supervisor(self._config, self.runtime, self._spawner, self.opening)
         running = asyncio.create_task(supervisor.run(self.early))
         async with asyncio.timeout(PATIENCE):
-            while not running.done() and not until():  # noqa: ASYNC110 - the state is told by files and logs
+            # Before it has its handler a signal would end the tests.
+            while not running.done() and (not self._is_caught() or not until()):  # noqa: ASYNC110 - files and logs tell
                 await asyncio.sleep(0.02)
             if not running.done():
                 signal.raise_signal(signal.SIGTERM)
             return await running
+
+    @staticmethod
+    def _is_caught() -> bool:
+        return signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
 
     def pids(self) -> list[int]:
         control_plane = self.opening.control_plane

@@ -42,7 +42,7 @@ def test_a_hung_plane_is_replaced(tmp_path: Path, workers: list[str]) -> None:
         eventually(lambda: said(router, hung, "has not answered for"), "it to be noticed")
         eventually(lambda: hung not in router.plane_pids() and len(router.plane_pids()) == 2, "another plane")
         (new,) = router.plane_pids() - before
-        assert said(router, new, "serves")
+        eventually(lambda: said(router, new, "serves"), "the log to say that it serves")
         with HardClients(router.port, new=4) as load:
             eventually(lambda: load.total > 100, "answers from the planes that are there")
         assert load.failed == []

@@ -60,14 +60,3 @@ ModelRules = Mapping[str, ModelRule]
 def labels_text(labels: Mapping[str, str]) -> tuple[str, ...]:
     """Return labels as people write them."""
     return tuple(f"{key}={value}" for key, value in sorted(labels.items()))
-
-
-def stands_for(name: str, rules: ModelRules) -> tuple[str, ...]:
-    """Return the models that a requested name may stand for, each once; the name itself where no rule is about it.
-
-    Whoever may use a name may be asked about these, too: they are what workers are asked for.
-    """
-    rule = rules.get(name)
-    if rule is None or not rule.arms:
-        return (name,)
-    return tuple(dict.fromkeys(name if arm.to is None else arm.to for arm in rule.arms))

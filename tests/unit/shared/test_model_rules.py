@@ -1,32 +1,9 @@
-"""What a name stands for."""
+"""What an arm is called, and that rules hash the same on both sides of the wire."""
 
 from __future__ import annotations
 
-import pytest
-
-from shared.model_rules import ModelArm, ModelRule, ModelRules, stands_for
+from shared.model_rules import ModelArm, ModelRule
 from shared.table import Settings, make_table, record_hash
-
-RULES: ModelRules = {
-    "alias": ModelRule(to="m"),
-    "group": ModelRule(labels={"track": "canary"}),
-    "split": ModelRule(split=(ModelArm(to="m"), ModelArm(to="n"), ModelArm(labels={"a": "b"}), ModelArm(to="n"))),
-    "adapter": ModelRule(parent="m"),
-}
-
-
-@pytest.mark.parametrize(
-    ("name", "models"),
-    [
-        ("m", ("m",)),
-        ("alias", ("m",)),
-        ("group", ("group",)),
-        ("split", ("m", "n", "split")),
-        ("adapter", ("adapter",)),
-    ],
-)
-def test_a_name_stands_for_models(name: str, models: tuple[str, ...]) -> None:
-    assert stands_for(name, RULES) == models
 
 
 def test_an_arm_is_called_by_what_it_is() -> None:

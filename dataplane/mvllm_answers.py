@@ -22,11 +22,15 @@ def service() -> dict[str, Any]:
 
 
 def health(workers: Iterable[Worker], *, with_urls: bool) -> dict[str, Any]:
-    """Return the answer of `GET /health`; its list of servers is empty without `with_urls`."""
+    """Return the answer of `GET /health`; its list of servers is empty without `with_urls`.
+
+    Servers that are drained have no fault, and count neither as healthy nor as unhealthy.
+    """
     all_of_them = tuple(workers)
     total = len(all_of_them)
     ready = sum(worker.state == "ready" for worker in all_of_them)
-    score = ready / total if total else 0.0
+    unhealthy = sum(worker.state not in ("ready", "draining") for worker in all_of_them)
+    score = ready / (ready + unhealthy) if ready else 0.0
     said = "healthy" if score >= HEALTHY else "degraded" if score >= DEGRADED else "unhealthy"
     servers = [
         {"url": worker.id, "healthy": worker.state == "ready", "supported_models": worker.models or ()}
@@ -37,7 +41,7 @@ def health(workers: Iterable[Worker], *, with_urls: bool) -> dict[str, Any]:
         "health_score": score,
         "total_servers": total,
         "healthy_servers": ready,
-        "unhealthy_servers": total - ready,
+        "unhealthy_servers": unhealthy,
         "servers": servers if with_urls else [],
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -11,6 +12,7 @@ from dataplane.client_keys import Holder
 from dataplane.fleet_view import FleetView
 from shared.errors import model_not_allowed, model_not_found
 from shared.routes import Route, named_in
+from shared.table import WorkerState
 
 JSON = b"application/json"
 TEXT = b"text/plain; charset=utf-8"
@@ -42,25 +44,34 @@ def liveness(view: FleetView) -> Answer:
 
 def readiness(view: FleetView) -> Answer:
     """Whether a request would find a worker; shapes as vllm-router's."""
-    total = len(view.table.workers)
     if view.pools:
         return _readiness_of_pools(view)
-    if view.ready:
-        healthy = sum(worker.state == "ready" for worker in view.table.workers.values())
-        body = {"status": "ready", "healthy_workers": healthy, "total_workers": total}
-        return Answer(200, JSON, msgspec.json.encode(body))
-    refusal = {"status": "not_ready", "reason": "no healthy workers available", "total_workers": total}
-    return Answer(503, JSON, msgspec.json.encode(refusal))
+    states = [worker.state for worker in view.table.workers.values()]
+    body: dict[str, object] = {"status": "ready", "healthy_workers": states.count("ready")}
+    if not view.ready:
+        body = {"status": "not_ready", "reason": _why_not(states)}
+    body |= {"total_workers": len(states), **_drained(states, "draining_workers")}
+    return Answer(200 if view.ready else 503, JSON, msgspec.json.encode(body))
+
+
+def _why_not(states: Sequence[WorkerState]) -> str:
+    drained = bool(states) and all(state == "draining" for state in states)
+    return "all workers are drained" if drained else "no healthy workers available"
+
+
+def _drained(states: Sequence[WorkerState], name: str) -> dict[str, int]:
+    drained = states.count("draining")
+    return {name: drained} if drained else {}
 
 
 def _readiness_of_pools(view: FleetView) -> Answer:
     workers = view.table.workers.values()
     body: dict[str, object] = {"status": "ready" if view.serves else "not_ready"}
     if not view.serves:
-        body["reason"] = "no healthy workers available"
+        body["reason"] = _why_not([worker.state for worker in workers])
     for role in view.pools:
         states = [worker.state for worker in workers if worker.role == role]
-        body[role] = {"healthy": states.count("ready"), "total": len(states)}
+        body[role] = {"healthy": states.count("ready"), "total": len(states), **_drained(states, "draining")}
     if view.fits is not None and view.fits.why_none and all(pool.ready for pool in view.pools.values()):
         # The reason names workers.
         body["no_pair"] = view.fits.why_none if view.settings.expose_worker else "no two of them can be a pair"
@@ -68,15 +79,23 @@ def _readiness_of_pools(view: FleetView) -> Answer:
 
 
 def health(view: FleetView) -> Answer:
-    """Whether the fleet serves. 503 only when no worker is ready: one dead worker must not take the router down.
+    """Whether the fleet serves. 503 only when no worker takes requests: one dead worker must not take the router down.
 
-    One that is ejected is used when nobody else is there, so the fleet serves.
+    One that is ejected is used when nobody else is there, so the fleet serves. One that is drained has no fault: it is
+    not told of, but where nobody else is left, load balancers have to send elsewhere.
     """
-    unhealthy = [worker.id for worker in view.table.workers.values() if worker.state != "ready"]
-    if not unhealthy:
-        return Answer(200, TEXT, b"All servers healthy")
-    named = unhealthy if view.settings.expose_worker else f"{len(unhealthy)} of {len(view.table.workers)}"
-    return Answer(200 if view.ready else 503, TEXT, f"Unhealthy servers: {named}".encode())
+    workers = view.table.workers.values()
+    serves = view.serves or not workers
+    unhealthy = [worker.id for worker in workers if worker.state not in ("ready", "draining")]
+    told = "All servers healthy"
+    if unhealthy:
+        told = (
+            f"Unhealthy servers: {unhealthy if view.settings.expose_worker else f'{len(unhealthy)} of {len(workers)}'}"
+        )
+    elif not serves:
+        drained = sum(worker.state == "draining" for worker in workers)
+        told = f"No server takes requests: {drained} of {len(workers)} are drained"
+    return Answer(200 if serves else 503, TEXT, told.encode())
 
 
 def models(view: FleetView) -> Answer:
@@ -103,7 +122,7 @@ def mvllm_health(view: FleetView) -> Answer:
     """Tell of the same in mvllm's shape."""
     with_urls = view.settings.expose_worker or view.settings.admin_on_main
     told = mvllm_answers.health(view.table.workers.values(), with_urls=with_urls)
-    return Answer(200 if view.ready or not told["total_servers"] else 503, JSON, msgspec.json.encode(told))
+    return Answer(200 if view.serves or not told["total_servers"] else 503, JSON, msgspec.json.encode(told))
 
 
 def mvllm_service(_view: FleetView) -> Answer:

@@ -66,6 +66,19 @@ def test_health_goes_by_the_share_of_ready_workers(ready: int, down: int, status
     assert health(workers, with_urls=False)["servers"] == []
 
 
+def test_drained_servers_count_as_neither() -> None:
+    told = health([worker("a"), worker("b", "draining"), worker("c", "draining")], with_urls=True)
+    assert (told["status"], told["health_score"]) == ("healthy", 1.0)
+    assert (told["total_servers"], told["healthy_servers"], told["unhealthy_servers"]) == (3, 1, 0)
+    assert [server["healthy"] for server in told["servers"]] == [True, False, False]
+    all_drained = health([worker("a", "draining")], with_urls=True)
+    assert (all_drained["status"], all_drained["health_score"], all_drained["unhealthy_servers"]) == (
+        "unhealthy",
+        0.0,
+        0,
+    )
+
+
 def test_models_are_by_server() -> None:
     assert server_models([worker("a"), worker("b", "unhealthy")]) == {
         "servers": {

@@ -35,10 +35,11 @@ def view(
     *,
     expose_worker: bool = False,
     admin_on_main: bool = True,
+    connector: str = "nixl",
 ) -> FleetView:
     async def make() -> FleetView:
         fleet = Fleet(Accounting(), plane_slot=0, rng=random.Random(1))
-        settings = Settings(expose_worker=expose_worker, admin_on_main=admin_on_main)
+        settings = Settings(expose_worker=expose_worker, admin_on_main=admin_on_main, kv_connector=connector)
         fleet.adopt(make_table(epoch=1, version=1, workers=workers, models=cards, settings=settings))
         return fleet.view
 
@@ -56,7 +57,7 @@ def test_ready_with_one_ready_worker() -> None:
     assert json.loads(answer.body) == {"status": "ready", "healthy_workers": 1, "total_workers": 3}
 
 
-@pytest.mark.parametrize("workers", [[], [worker("a", "unhealthy")], [worker("a", "draining")]])
+@pytest.mark.parametrize("workers", [[], [worker("a", "unhealthy")], [worker("a", "starting"), worker("b", "gone")]])
 def test_not_ready_without_anybody_for_a_request(workers: list[Worker]) -> None:
     answer = readiness(view(workers))
     assert answer.status == 503
@@ -65,6 +66,19 @@ def test_not_ready_without_anybody_for_a_request(workers: list[Worker]) -> None:
         "reason": "no healthy workers available",
         "total_workers": len(workers),
     }
+
+
+def test_drained_workers_are_told_and_a_fleet_of_them_is_not_ready() -> None:
+    some = readiness(view([worker("a"), worker("b", "draining")]))
+    counts = {"healthy_workers": 1, "total_workers": 2, "draining_workers": 1}
+    assert (some.status, json.loads(some.body)) == (200, {"status": "ready", **counts})
+    answer = readiness(view([worker("a", "draining"), worker("b", "draining")]))
+    told = {"status": "not_ready", "reason": "all workers are drained", "total_workers": 2, "draining_workers": 2}
+    assert (answer.status, json.loads(answer.body)) == (503, told)
+    halves = [worker("a", "draining", "prefill"), worker("b", "draining", "prefill"), worker("c", "ready", "decode")]
+    told = json.loads(readiness(view(halves)).body)
+    assert told["prefill"] == {"healthy": 0, "total": 2, "draining": 2}
+    assert told["decode"] == {"healthy": 1, "total": 1}
 
 
 def test_ready_tells_of_both_halves_as_vllm_router_does() -> None:
@@ -91,6 +105,28 @@ def test_one_dead_worker_does_not_take_the_router_down() -> None:
     assert answer.body == b"Unhealthy servers: ['b', 'c']"
     hidden = health(view(workers))
     assert (hidden.status, hidden.body) == (200, b"Unhealthy servers: 2 of 3")
+
+
+def test_a_drained_worker_is_not_unhealthy() -> None:
+    answer = health(view([worker("a"), worker("b", "draining")], expose_worker=True))
+    assert (answer.status, answer.body) == (200, b"All servers healthy")
+    answer = health(view([worker("a"), worker("b", "draining"), worker("c", "unhealthy")], expose_worker=True))
+    assert (answer.status, answer.body) == (200, b"Unhealthy servers: ['c']")
+
+
+def test_where_all_are_drained_load_balancers_send_elsewhere() -> None:
+    drained = view([worker("a", "draining"), worker("b", "draining")])
+    answer = health(drained)
+    assert (answer.status, answer.body) == (503, b"No server takes requests: 2 of 2 are drained")
+    assert mvllm_health(drained).status == 503
+
+
+def test_pairs_alone_serve_where_no_worker_does_a_whole_request() -> None:
+    pairs = [worker("a", "ready", "prefill"), worker("b", "ready", "decode"), worker("c", "unhealthy", "decode")]
+    served = view(pairs, connector="moriio")
+    assert health(served).status == mvllm_health(served).status == readiness(served).status == 200
+    alone = view(pairs[:1], connector="moriio")
+    assert health(alone).status == mvllm_health(alone).status == readiness(alone).status == 503
 
 
 def test_health_in_mvllms_shape() -> None:

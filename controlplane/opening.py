@@ -10,7 +10,8 @@ import msgspec
 from controlplane.children import Plane, Process, Spawner, forget_all_but
 from controlplane.preflight import Survey
 from controlplane.supervision import plan_planes
-from shared.config import StartConfig, plane_fingerprint
+from shared.config import StartConfig
+from shared.plane_fingerprint import plane_fingerprint
 from shared.process import own_record
 from shared.runtime_dir import RuntimeDir, write_atomically, write_record
 

@@ -128,8 +128,11 @@ def missing_for_ready(
     if control is None:
         return "the control plane to answer"
     for slot, plane in enumerate(planes):
-        if not has_table(plane, control.stamp.epoch):
+        if not has_table(plane, None):
             return f"plane {slot} to listen with a table"
+        if not has_table(plane, control.stamp.epoch):
+            refused = f", and it refuses that: {control.refused}" if control.refused else ""
+            return f"plane {slot} to take this control plane's table in place of the one before{refused}"
     if not control.ports_settled:
         return "the control plane to open its admin and metrics ports"
     if needs_worker and any(plane is not None and plane.ready_workers == 0 for plane in planes):

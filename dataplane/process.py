@@ -43,11 +43,12 @@ from dataplane.tracing.exporter import Exporter
 from dataplane.tracing.tracing import Telling, Tracing
 from shared import catalog
 from shared.clock import SystemClock
-from shared.config import StartConfig, plane_fingerprint
+from shared.config import StartConfig
 from shared.leases import LeaseGrant
 from shared.log_output import LogOutput
 from shared.logs import configure_logging, set_level
 from shared.messages import FleetAnswer, PlaneStatus
+from shared.plane_fingerprint import plane_fingerprint
 from shared.plane_identity import PlaneIdentity
 from shared.plane_report import CounterReport, CounterSeries
 from shared.process import own_record, raise_descriptor_limit

@@ -15,7 +15,6 @@ import msgspec
 
 from shared.model_rules import ModelRule
 from shared.transfer import AUTO, BOOTSTRAP_PORT
-from shared.version import __version__
 from shared.worker_attributes import ConfiguredWorker
 
 TLS_FILES = ("worker_ca_file", "worker_client_cert", "worker_client_key")
@@ -327,16 +326,6 @@ def _absolute(path: str | None) -> str | None:
 def _absolute_folder(text: str) -> str:
     model, separator, folder = text.rpartition("=")
     return f"{model}{separator}{Path(folder).absolute()}"
-
-
-def plane_fingerprint(config: StartConfig) -> str:
-    """Return what a plane takes only at its start. A plane is adopted when its own is equal, else replaced."""
-    tls = [getattr(config, field) for field in SERVER_TLS_FILES]
-    return (
-        f"{__version__} {join_address(config.host, config.port)} "
-        f"drain={config.drain_delay_secs:g} grace={config.shutdown_grace_secs:g} affinity={config.plane_affinity} "
-        f"log={config.log_format},{config.log_dir or ''}" + (f" tls={','.join(map(str, tls))}" if any(tls) else "")
-    )
 
 
 def join_address(host: str, port: int) -> str:

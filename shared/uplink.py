@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from shared.config import StartConfig, plane_fingerprint
+from shared.config import StartConfig
+from shared.plane_fingerprint import plane_fingerprint
 from shared.remote_address import RemoteAddress
 
 

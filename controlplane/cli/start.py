@@ -214,8 +214,8 @@ def run(config: StartConfig, sources: Sources, key: str | None = None) -> int:
     from controlplane.children import Spawner, own_commands
     from controlplane.opening import EarlySignals, open_router
     from controlplane.preflight import CanNotStart, check_log_folder, check_ports, survey, take_lock
-    from shared.config import plane_fingerprint
     from shared.logs import configure_logging
+    from shared.plane_fingerprint import plane_fingerprint
     from shared.runtime_dir import RuntimeDir, RuntimeDirError, default_runtime_dir, write_atomically, write_record
 
     config = config.with_absolute_paths()

@@ -16,8 +16,9 @@ import msgspec
 from controlplane.children import Commands, Plane, Process, Spawner, own_commands
 from controlplane.inquiry import control_status, plane_status
 from controlplane.last_known_good import read_table
-from shared.config import StartConfig, plane_fingerprint
+from shared.config import StartConfig
 from shared.messages import ControlStatus, PlaneStatus
+from shared.plane_fingerprint import plane_fingerprint
 from shared.runtime_dir import RuntimeDir
 from shared.sockets import Context
 from shared.table import Worker

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,6 +17,8 @@ import pytest
 
 from shared.process import start_ticks
 from tests.integration.routers import PATIENCE, Router, eventually, free_ports, simulated_fleet
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +139,27 @@ def test_planes_with_other_settings_are_replaced_and_surplus_ones_stopped(router
     router.kill_supervisor()
     router.start("--data-planes=2", "--shutdown-grace-secs=3").ready()
     eventually(lambda: len(router.plane_pids()) == 2, "the old plane's end")
+    assert not router.plane_pids() & planes
+    assert answers(router)
+
+
+def test_planes_of_other_code_of_the_same_version_are_replaced(
+    router: Router, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plane that can not be understood is not adopted, and waited for without an end."""
+    before = tmp_path / "before"
+    for package in ("controlplane", "dataplane", "shared"):
+        shutil.copytree(ROOT / package, before / package, ignore=shutil.ignore_patterns("__pycache__"))
+    messages = before / "shared" / "messages.py"
+    messages.write_text(messages.read_text().replace('tag="plane-status"', 'tag="status-of-plane"'))
+    with monkeypatch.context() as changed:
+        changed.chdir(before)
+        changed.setenv("PYTHONPATH", str(before))
+        router.start().ready()
+    planes = router.plane_pids()
+    router.kill_supervisor()
+    router.start().ready()
+    eventually(lambda: len(router.plane_pids()) == 2, "the old planes' end")
     assert not router.plane_pids() & planes
     assert answers(router)
 

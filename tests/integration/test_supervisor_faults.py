@@ -16,7 +16,8 @@ from controlplane.children import Commands, Spawner
 from controlplane.opening import EarlySignals, Opening, open_router
 from controlplane.preflight import survey
 from controlplane.supervisor import Supervisor
-from shared.config import StartConfig, plane_fingerprint
+from shared.config import StartConfig
+from shared.plane_fingerprint import plane_fingerprint
 from shared.process import start_ticks
 from shared.runtime_dir import RuntimeDir
 from tests.integration.routers import PATIENCE

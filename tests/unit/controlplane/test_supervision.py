@@ -131,6 +131,15 @@ class TestReady:
         found = missing_for_ready(control, planes, needs_worker=True)
         assert (found is None) if missing is None else (found is not None and missing in found)
 
+    def test_a_plane_that_keeps_the_table_before_is_told_with_its_reason(self) -> None:
+        kept = plane(table=Stamp(6, 9, 0))
+        found = missing_for_ready(CONTROL, [kept], needs_worker=True)
+        assert found == "plane 0 to take this control plane's table in place of the one before"
+        refused = msgspec.structs.replace(CONTROL, refused="no policy `x`")
+        found = missing_for_ready(refused, [kept], needs_worker=True)
+        assert found is not None
+        assert found.endswith(", and it refuses that: no policy `x`")
+
     def test_without_worker_urls_none_is_needed(self) -> None:
         assert missing_for_ready(CONTROL, [plane(ready_workers=0)], needs_worker=False) is None
 

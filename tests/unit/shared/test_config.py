@@ -5,32 +5,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from shared.config import StartConfig, join_address, plane_fingerprint
+from shared.config import StartConfig, join_address
 from shared.config_settings import settings_of
 
 
 def changed(**values: object) -> StartConfig:
     return msgspec.structs.replace(StartConfig(), **values)
-
-
-@pytest.mark.parametrize("field", ["host", "port", "shutdown_grace_secs"])
-def test_what_a_plane_takes_at_its_start_is_in_its_fingerprint(field: str) -> None:
-    values: dict[str, object] = {"host": "127.0.0.2", "port": 3, "shutdown_grace_secs": 1.5}
-    assert plane_fingerprint(changed(**{field: values[field]})) != plane_fingerprint(StartConfig())
-
-
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("policy", "random"),
-        ("data_planes", 7),
-        ("admin_port", 5),
-        ("log_level", "debug"),
-        ("worker_urls", ("http://a:1",)),
-    ],
-)
-def test_what_travels_in_the_table_is_not(field: str, value: object) -> None:
-    assert plane_fingerprint(changed(**{field: value})) == plane_fingerprint(StartConfig())
 
 
 def test_join_address() -> None:

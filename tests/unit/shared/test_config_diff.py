@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.config import StartConfig, plane_fingerprint
+from shared.config import StartConfig
 from shared.config_diff import ConfigChange, change_text, diff, need_of
 from shared.config_fields import FIELDS
+from shared.plane_fingerprint import plane_fingerprint
 
 
 def other(field: str) -> object:

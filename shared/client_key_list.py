@@ -8,6 +8,10 @@
     models = ["llama-3", "qwen-*"]
     tenant = "research"
     class = "batch"
+    max_concurrent_requests = 8
+    requests_per_minute = 600
+    tokens_per_minute = 100000
+    weight = 2
 
 Only the first two must be there. Two tables may have one name: an old key and the new one, while clients change over.
 """
@@ -24,13 +28,15 @@ from typing import Annotated
 
 import msgspec
 
-from shared.client_keys import MAX_KEYS, ClientKey, is_model_pattern, is_name
+from shared.client_keys import MAX_KEYS, MAX_LIMITED, MAX_WEIGHT, ClientKey, is_model_pattern, is_name
 from shared.config import ConfigError
+from shared.limits import MOST
 
 MAX_BYTES = 4 * 1024 * 1024
 MAX_OF_ONE_NAME = 2
 MAX_MODELS = 100
 """Models that one key names."""
+LIMITS = ("max_concurrent_requests", "requests_per_minute", "tokens_per_minute")
 _DIGEST_DIGITS = 64
 _HEAD = "# Clients' keys of routerctl: hashes, never keys. Written by `routerctl keys client`; comments are not kept.\n"
 
@@ -47,6 +53,15 @@ class KeyEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     models: tuple[str, ...] | None = None
     tenant: str = ""
     service_class: str = msgspec.field(default="", name="class")
+    max_concurrent_requests: int = 0
+    requests_per_minute: int = 0
+    tokens_per_minute: int = 0
+    weight: int = 1
+
+    @property
+    def limits(self) -> dict[str, int]:
+        """Its own limits by their names in the file; 0: none."""
+        return {name: getattr(self, name) for name in LIMITS}
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):
@@ -94,6 +109,11 @@ def entry_fault(entry: KeyEntry) -> str | None:
     for model in entry.models or ():
         if not is_model_pattern(model):
             return f"({entry.name}) has model {model!r}; write a model's name, or the beginning of some with a * behind"
+    for field, amount in entry.limits.items():
+        if not 0 <= amount <= MOST:
+            return f"({entry.name}) has {field} {amount}; write a number up to {MOST}, or 0 for no limit"
+    if not 1 <= entry.weight <= MAX_WEIGHT:
+        return f"({entry.name}) has weight {entry.weight}; write 1 to {MAX_WEIGHT}"
     return None
 
 
@@ -108,6 +128,12 @@ def list_fault(entries: tuple[KeyEntry, ...]) -> str | None:
     for entry in entries:
         if digests[entry.sha256.lower()] > 1:
             return f"the key called {entry.name} is there twice; take one of the two out"
+    limits: dict[str, dict[str, int]] = {}
+    for entry in entries:
+        if limits.setdefault(entry.name, entry.limits) != entry.limits:
+            return f"the keys called {entry.name} have different limits; they share one set, so give both the same"
+    if (limited := sum(any(own.values()) for own in limits.values())) > MAX_LIMITED:
+        return f"{limited} keys have limits of their own; {MAX_LIMITED} may have"
     return None
 
 
@@ -121,6 +147,8 @@ def as_keys(entries: Iterable[KeyEntry]) -> tuple[ClientKey, ...]:
             expires=None if entry.expires is None else entry.expires.timestamp(),
             tenant=entry.tenant,
             service_class=entry.service_class,
+            weight=entry.weight,
+            **entry.limits,
         )
         for entry in entries
     )
@@ -151,4 +179,7 @@ def _table(entry: KeyEntry) -> str:
         for field, text in (("tenant", entry.tenant), ("class", entry.service_class))
         if text
     ]
+    lines += [f"{field} = {amount}" for field, amount in entry.limits.items() if amount]
+    if entry.weight != 1:
+        lines.append(f"weight = {entry.weight}")
     return "\n".join(lines) + "\n"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+from collections.abc import Iterable
 
 import msgspec
 
@@ -17,6 +18,9 @@ PREFIX = "sk-routerctl-"
 _RANDOM_BYTES = 32
 MAX_KEYS = 5000
 """Keys of a router: half a megabyte in the table."""
+MAX_LIMITED = 1024
+"""Names of keys that may have limits: each limit is one of the whole router, lent to its planes."""
+MAX_WEIGHT = 1000
 MAX_NAME = 63
 _NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_.@-]{{0,{MAX_NAME - 1}}}")
 # Nothing that a TOML file, or a line of a log, could not hold.
@@ -27,7 +31,9 @@ class ClientKey(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One key. `digest` is the SHA-256 of the whole key; `expires` is in Unix seconds, None for never.
 
     `models` are those it may use, None for all; one that ends with `*` stands for all that begin so. `tenant` and
-    `service_class` are what admission goes by. While a key is being replaced there are two of one `name`.
+    `service_class` are what admission goes by. While a key is being replaced there are two of one `name`, which have
+    one set of limits together: requests open at a time, and requests and tokens per minute (0: no limit). `weight` is
+    what the key's tenant gets beside others'.
     """
 
     name: str
@@ -36,6 +42,15 @@ class ClientKey(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     expires: float | None = None
     tenant: str = ""
     service_class: str = ""
+    max_concurrent_requests: int = 0
+    requests_per_minute: int = 0
+    tokens_per_minute: int = 0
+    weight: int = 1
+
+    @property
+    def limits(self) -> tuple[int, int, int]:
+        """Its own limits: requests at a time, requests and tokens per minute."""
+        return self.max_concurrent_requests, self.requests_per_minute, self.tokens_per_minute
 
 
 def new_key() -> str:
@@ -56,3 +71,13 @@ def is_name(text: str) -> bool:
 def is_model_pattern(text: str) -> bool:
     """Whether a text names a model, or several by a `*` at its end."""
     return _MODEL.fullmatch(text) is not None
+
+
+def tenant_weights(keys: Iterable[ClientKey]) -> dict[str, int]:
+    """Return the weights of the tenants that have another one than 1: of several keys' the largest."""
+    found: dict[str, int] = {}
+    for key in keys:
+        if key.weight > 1:
+            tenant = key.tenant or key.name
+            found[tenant] = max(key.weight, found.get(tenant, 1))
+    return found

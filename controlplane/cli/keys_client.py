@@ -66,6 +66,10 @@ class ListedKey(msgspec.Struct, frozen=True, kw_only=True):
     models: tuple[str, ...] | None
     tenant: str
     service_class: str = msgspec.field(name="class")
+    max_concurrent_requests: int
+    requests_per_minute: int
+    tokens_per_minute: int
+    weight: int
 
 
 @client.command()
@@ -87,6 +91,19 @@ def create(
     ] = None,
     tenant: Annotated[str, typer.Option("--tenant", metavar="TENANT", help="Whose share it counts in.")] = "",
     service_class: Annotated[str, typer.Option("--class", metavar="CLASS", help="The class of its requests.")] = "",
+    max_concurrent_requests: Annotated[
+        int, typer.Option(metavar="N", help="Requests that it may have open at a time; 0: no limit of its own.")
+    ] = 0,
+    requests_per_minute: Annotated[
+        int, typer.Option(metavar="N", help="Requests that it may send in any 60 s; 0: no limit.")
+    ] = 0,
+    tokens_per_minute: Annotated[
+        int, typer.Option(metavar="N", help="Tokens, of prompts and answers, in any 60 s; 0: no limit.")
+    ] = 0,
+    weight: Annotated[
+        int,
+        typer.Option(metavar="N", help="Its tenant's share beside others', 1 to 1000, where there is not enough."),
+    ] = 1,
     file: _File = None,
     folder: Folder = None,
     as_json: _Json = False,
@@ -101,6 +118,10 @@ def create(
         models=tuple(model) if model else None,
         tenant=tenant,
         service_class=service_class,
+        max_concurrent_requests=max_concurrent_requests,
+        requests_per_minute=requests_per_minute,
+        tokens_per_minute=tokens_per_minute,
+        weight=weight,
     )
     found(file, folder).add(entry)
     return _show_made(entry, key, as_json=as_json)
@@ -117,6 +138,9 @@ def show_all(file: _File = None, folder: Folder = None, as_json: _Json = False) 
     for key in listed:
         rights = " ".join(key.models) if key.models is not None else "all models"
         more = [f"{what} {text}" for what, text in (("tenant", key.tenant), ("class", key.service_class)) if text]
+        more += [f"{amount} {what}" for what, amount in _limits(key) if amount]
+        if key.weight != 1:
+            more.append(f"weight {key.weight}")
         if key.expires is not None:
             more.append(f"until {_at(key.expires):%Y-%m-%d %H:%M} UTC")
         print("  ".join([f"{key.name:20}", f"{key.state:8}", key.digest, rights, *more]))
@@ -202,4 +226,14 @@ def _listed(entry: KeyEntry, now: float) -> ListedKey:
         models=entry.models,
         tenant=entry.tenant,
         service_class=entry.service_class,
+        weight=entry.weight,
+        **entry.limits,
+    )
+
+
+def _limits(key: ListedKey) -> tuple[tuple[str, int], ...]:
+    return (
+        ("at a time", key.max_concurrent_requests),
+        ("requests/min", key.requests_per_minute),
+        ("tokens/min", key.tokens_per_minute),
     )

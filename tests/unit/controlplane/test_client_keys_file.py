@@ -17,7 +17,9 @@ SOON = NOW + timedelta(hours=24)
 
 
 def entry(name: str, number: int = 0, expires: datetime | None = None) -> KeyEntry:
-    return KeyEntry(name=name, sha256=f"{number:064x}", models=("m",), tenant="t", expires=expires)
+    return KeyEntry(
+        name=name, sha256=f"{number:064x}", models=("m",), tenant="t", expires=expires, requests_per_minute=7, weight=2
+    )
 
 
 def test_a_name_is_given_once_and_taken_out_whole() -> None:
@@ -37,7 +39,7 @@ def test_a_new_key_has_the_rights_of_the_old_one_which_ends() -> None:
         ("a", "f", None),
     ]
     assert now[2].models == ("m",)
-    assert now[2].tenant == "t"
+    assert (now[2].tenant, now[2].requests_per_minute, now[2].weight) == ("t", 7, 2)
 
 
 def test_an_old_key_never_lives_longer_for_it_and_is_gone_when_there_is_a_newer_one() -> None:

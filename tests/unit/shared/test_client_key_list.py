@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.client_key_list import KeyEntry, as_keys, file_text, read_client_keys, read_entries
-from shared.client_keys import ClientKey
+from shared.client_key_list import KeyEntry, as_keys, file_text, list_fault, read_client_keys, read_entries
+from shared.client_keys import MAX_LIMITED, MAX_WEIGHT, ClientKey, tenant_weights
 from shared.config import ConfigError
+from shared.limits import MOST
 
 HASH = "ab" * 32
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,62}", fullmatch=True)
@@ -28,6 +29,10 @@ ENTRIES = st.builds(
     models=st.none() | st.lists(MODELS | MODELS.map(lambda text: text + "*"), min_size=1, max_size=3).map(tuple),
     tenant=st.just("") | NAMES,
     service_class=st.just("") | NAMES,
+    max_concurrent_requests=st.integers(0, MOST),
+    requests_per_minute=st.integers(0, MOST),
+    tokens_per_minute=st.integers(0, MOST),
+    weight=st.integers(1, MAX_WEIGHT),
 )
 
 
@@ -53,12 +58,23 @@ def test_a_key_as_the_table_has_it(tmp_path: Path) -> None:
     file = tmp_path / "keys.toml"
     file.write_text(
         f'[[keys]]\nname = "a"\nsha256 = "{HASH.upper()}"\nexpires = 1970-01-01T01:00:00+01:00\nmodels = ["m"]\n'
-        'tenant = "t"\nclass = "batch"\n'
+        'tenant = "t"\nclass = "batch"\nmax_concurrent_requests = 4\nrequests_per_minute = 600\n'
+        "tokens_per_minute = 9000\nweight = 3\n"
     )
     (key,) = read_client_keys("", file)
     assert key == ClientKey(
-        name="a", digest=bytes.fromhex(HASH), models=("m",), expires=0.0, tenant="t", service_class="batch"
+        name="a",
+        digest=bytes.fromhex(HASH),
+        models=("m",),
+        expires=0.0,
+        tenant="t",
+        service_class="batch",
+        max_concurrent_requests=4,
+        requests_per_minute=600,
+        tokens_per_minute=9000,
+        weight=3,
     )
+    assert key.limits == (4, 600, 9000)
 
 
 def test_an_empty_file_is_a_list_of_none(tmp_path: Path) -> None:
@@ -80,5 +96,23 @@ def test_wrong_files_are_told(tmp_path: Path) -> None:
     assert "model 'a*b'" in fault(tmp_path, table + 'models = ["a*b"]')
     assert "twice" in fault(tmp_path, table + table.replace('"a"', '"b"'))
     assert "timezone" in fault(tmp_path, table + "expires = 2027-01-01T00:00:00")
+    assert "requests_per_minute -1; write a number up to" in fault(tmp_path, table + "requests_per_minute = -1")
+    assert "tokens_per_minute 1000000001" in fault(tmp_path, table + "tokens_per_minute = 1000000001")
+    assert "got `float`" in fault(tmp_path, table + "max_concurrent_requests = 1.5")
+    assert "weight 0; write 1 to 1000" in fault(tmp_path, table + "weight = 0")
+    assert "different limits" in fault(tmp_path, table + table.replace(HASH, "cd" * 32) + "requests_per_minute = 1")
     three = "".join(table.replace(HASH, f"{number:064x}") for number in range(3))
     assert "3 keys are called a" in fault(tmp_path, three)
+
+
+def test_so_many_keys_may_have_limits_and_two_of_one_name_count_once() -> None:
+    keys = [KeyEntry(name=f"k{number}", sha256=f"{number:064x}", tokens_per_minute=1) for number in range(MAX_LIMITED)]
+    again = KeyEntry(name="k0", sha256="f" * 64, tokens_per_minute=1)
+    assert list_fault((*keys, again, KeyEntry(name="free", sha256="e" * 64))) is None
+    assert "1025 keys have limits" in str(list_fault((*keys, KeyEntry(name="b", sha256="f" * 64, tokens_per_minute=1))))
+
+
+def test_a_tenant_has_the_largest_weight_of_its_keys() -> None:
+    keys = [ClientKey(name=f"k{number}", digest=b"", tenant="t", weight=number) for number in (1, 5, 2)]
+    alone = ClientKey(name="alone", digest=b"", weight=9)
+    assert tenant_weights([*keys, alone, ClientKey(name="plain", digest=b"")]) == {"t": 5, "alone": 9}

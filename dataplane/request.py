@@ -261,10 +261,14 @@ class Request(WholeRequest):
             return Place(Phase.RECEIVING, self.client.received)
         return self._attempts.place()
 
-    def standing(self) -> tuple[Phase, tuple[str, ...]]:
-        """Return the phase that the request is in, and the worker of each of its attempts."""
-        tries = self._attempts.tries if self._attempts is not None else ()
-        return self._place().phase, tuple(one.worker for one in tries)
+    def standing(self) -> tuple[Phase, tuple[str, ...], float | None]:
+        """Return the request's phase, the worker of each attempt, and when the answer's first part came."""
+        phase, attempts = self._place().phase, self._attempts
+        if attempts is None:
+            return phase, (), None
+        exchange = attempts.exchange if phase in (Phase.ANSWERING, Phase.BLOCKED) else None
+        first_byte = exchange.first_byte_at if exchange is not None else 0.0
+        return phase, tuple(one.worker for one in attempts.tries), first_byte or None
 
     def check(self, now: float) -> None:
         """End the request if its time is up, in whole or in the phase that it is in; see `timeouts.py`."""

@@ -11,7 +11,7 @@ from shared.request_lines import RequestLine
 
 def open_line(request: Request, *, plane: str, shift: float) -> RequestLine:
     """Return the line of an open request. `shift` is Unix time less the loop's, in seconds."""
-    phase, workers = request.standing()
+    phase, workers, first_byte = request.standing()
     client, model = request.client, request.model
     return RequestLine(
         request=request.id[:MAX_TEXT].decode("latin-1"),
@@ -22,6 +22,7 @@ def open_line(request: Request, *, plane: str, shift: float) -> RequestLine:
         arrived=round(request.arrived + shift, 3),
         workers=workers,
         phase=phase.value,
+        first_byte=round(first_byte - request.arrived, 4) if first_byte is not None else None,
     )
 
 

@@ -18,6 +18,7 @@ from shared.runtime_dir import RuntimeDirError
 
 POLL = 1.0
 """Seconds between two looks of `--follow`."""
+NOTHING = "no events are kept: nothing has changed since the router was first started"
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -51,6 +52,8 @@ def events(
             print(msgspec.json.encode(event).decode() if as_json else line(event), flush=True)
             after = event.time
         if not follow:
+            if not found and not as_json:
+                print(f"nothing has changed in the last {since}; --since 0 shows all that is kept" if back else NOTHING)
             return 0
         limit = MAX_EVENTS
         time.sleep(POLL)

@@ -78,7 +78,7 @@ COLUMNS = (
     Column("KV", 4, 5, _kv),
     Column("OPEN", 4, 7, lambda row: whole(row.worker.inflight)),
     Column("REQ/S", 5, 2, _rate),
-    Column("TTFT", 5, 6, _p50),
+    Column("FIRST", 5, 6, _p50),
     Column("P95", 5, 8, _p95),
     Column("FAIL/S", 6, 9, _failures),
     Column("MODELS", 24, 10, _models, is_right=False),

@@ -11,7 +11,7 @@ from rich.text import Text
 from controlplane.cli.status_view import duration
 from controlplane.top.columns import NAME_LEAST, Row, fitting, heading, line, short_name
 from controlplane.top.notes import notes
-from controlplane.top.snapshot import Event, Plane, Seen, Snapshot, Status, Summary, Worker
+from controlplane.top.snapshot import Event, Plane, Seen, Snapshot, Status, Summary, Traffic, Worker
 from controlplane.top.texts import amount, clean, fitted, short_time
 from controlplane.top.turns import KEYS
 from controlplane.top.view import View, busyness, place_of, shown, state_of
@@ -20,8 +20,9 @@ _STATES = {"ready": "", "draining": "yellow", "drained": "yellow", "starting": "
 _LEGEND = (
     "LOAD is full at a worker's capacity, else at what the busiest of its role",
     "has. RUN, WAIT, KV: what its engine says. OPEN: what this router has there.",
-    "REQ/S, FAIL/S: of the last 10 s. TTFT, P95: half and 95 % of the times to",
-    "first byte in the last 60 s. In the head, ttft and e2e are p50/p95 as well.",
+    "REQ/S, FAIL/S: of the last 10 s. FIRST, P95: half and 95 % of the times from",
+    "sending to the first byte, in the last 60 s. In the head, ttft and e2e are",
+    "p50/p95 of whole requests, with their time in the queue and all attempts.",
     "brk open: its breaker leaves it out; brk half: one request tries it.",
     "Planes: the version of their table, how old it is, requests per second.",
 )
@@ -40,10 +41,16 @@ def frame(seen: Seen, view: View, screen: Screen) -> list[Text]:
     """Return the lines of a whole screen, none longer than it is wide."""
     lines = _lines(seen, view, screen)
     shown_lines = [*lines[: screen.height - 1], _footer(seen, view)] if screen.height > 1 else lines[:1]
-    for one in shown_lines:
-        one.truncate(screen.width)
-        one.no_wrap = True
-    return shown_lines
+    return [_cut(one, screen.width) for one in shown_lines]
+
+
+def _cut(line: Text, width: int) -> Text:
+    """Return the line, none longer than `width`; one that is cut shows it."""
+    if line.cell_len > width:
+        line.truncate(max(0, width - 1))
+        line.append("~" if width else "")
+    line.no_wrap = True
+    return line
 
 
 def _lines(seen: Seen, view: View, screen: Screen) -> list[Text]:
@@ -86,8 +93,8 @@ def _head(seen: Seen, screen: Screen) -> list[Text]:
     if seen.problem:
         lines.append(Text(_problem(seen), "bold red"))
     if seen.snapshot is not None:
-        glance = _glance(seen.snapshot.summary)
-        lines += glance if screen.height >= 10 else [] if seen.problem else glance[:1]
+        most = screen.height // 5 if screen.height >= 10 else 0 if seen.problem else 1
+        lines += _glance(seen.snapshot.summary, screen.width, most)
     return lines
 
 
@@ -96,28 +103,50 @@ def _problem(seen: Seen) -> str:
     return f"NOT REACHED, {since}, trying again: {clean(seen.problem)}"
 
 
-def _glance(summary: Summary) -> list[Text]:
+def _glance(summary: Summary, width: int, most: int) -> list[Text]:
+    fleet, traffic = _flowed(_fleet_parts(summary), width), _flowed(_traffic_parts(summary.traffic), width)
+    # Where there is no room for all, the first line of each matters most.
+    fleet = fleet[: max(1, most - len(traffic))]
+    return [*fleet, *traffic][:most]
+
+
+def _fleet_parts(summary: Summary) -> list[Text]:
     count, ready = sum(summary.workers.values()), summary.workers.get("ready", 0)
-    first = Text("workers ").append(f"{ready} of {count} ready", "green" if ready == count else "yellow")
+    workers = Text("workers ").append(f"{ready} of {count} ready", "green" if ready == count else "yellow")
     for state, number in sorted(summary.workers.items()):
         if state != "ready":
-            first.append(f", {number} {clean(state)}", "yellow")
+            workers.append(f", {number} {clean(state)}", "yellow")
     if summary.broken:
-        first.append(f", {summary.broken} breaker{'s' if summary.broken > 1 else ''} not closed", "red")
-    first.append("  planes ")
-    first.append(f"{summary.planes} of {summary.data_planes}", "green" if _has_planes(summary) else "red")
-    first.append(f"  open {summary.active}")
-    traffic = summary.traffic
-    if traffic is None:
-        return [first, Text("rates and times come in a few seconds", "dim")]
-    second = Text(f"{amount(traffic.requests)} req/s  ").append(
-        f"{amount(traffic.failures)} failed/s", "red" if traffic.failures else ""
+        workers.append(f", {summary.broken} breaker{'s' if summary.broken > 1 else ''} not closed", "red")
+    planes = Text("planes ").append(
+        f"{summary.planes} of {summary.data_planes}", "green" if _has_planes(summary) else "red"
     )
-    tokens = f"  tok/s {amount(traffic.prompt_tokens)} in {amount(traffic.output_tokens)} out"
+    return [workers, planes, Text(f"open {summary.active}")]
+
+
+def _traffic_parts(traffic: Traffic | None) -> list[Text]:
+    if traffic is None:
+        return [Text("rates and times come in a few seconds", "dim")]
+    parts = [
+        Text(f"{amount(traffic.requests)} req/s"),
+        Text(f"{amount(traffic.failures)} failed/s", "red" if traffic.failures else ""),
+        Text(f"tok/s {amount(traffic.prompt_tokens)} in {amount(traffic.output_tokens)} out"),
+    ]
     for name, times in (("ttft", traffic.first_token), ("e2e", traffic.duration)):
         if times is not None:
-            tokens += f"  {name} {short_time(times.p50)}/{short_time(times.p95)}"
-    return [first, second.append(tokens)]
+            parts.append(Text(f"{name} {short_time(times.p50)}/{short_time(times.p95)}"))
+    return parts
+
+
+def _flowed(parts: Sequence[Text], width: int) -> list[Text]:
+    """Return the parts in as few lines as hold them whole: half of a number reads like another one."""
+    lines: list[Text] = []
+    for part in parts:
+        if lines and lines[-1].cell_len + 2 + part.cell_len <= width:
+            lines[-1].append("  ").append_text(part)
+        else:
+            lines.append(part.copy())
+    return lines
 
 
 def _has_planes(summary: Summary) -> bool:

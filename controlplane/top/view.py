@@ -60,7 +60,7 @@ ORDERS: dict[str, Callable[[Worker], float]] = {
     "name": lambda _: 0.0,
     "load": lambda worker: -busyness(worker),
     "rate": lambda worker: -_rate(worker),
-    "ttft": lambda worker: -_first_byte(worker),
+    "first": lambda worker: -_first_byte(worker),
     "kv": lambda worker: -(worker.load.kv_usage if worker.load is not None else 0.0),
     "state": lambda worker: float(state_of(worker) == "ready"),
 }

@@ -138,6 +138,27 @@ def test_every_panel_is_limited_to_the_routers_that_were_chosen() -> None:
             assert Matcher("instance", "=~", "$router") in selector.matchers, place
 
 
+OPTIONAL = re.compile(
+    r"routerctl_(model_arm|leg_|disaggregated_|pair_|kv_|policy_cached|traces_total|client_key_|limit|queue)"
+)
+"""What is there only where a feature is in use."""
+
+
+def test_panels_of_features_that_are_not_in_use_say_so() -> None:
+    for panel in PANELS:
+        # One query that always has an answer is enough.
+        if all(OPTIONAL.search(target["expr"]) for target in panel["targets"]):
+            assert panel["fieldConfig"]["defaults"].get("noValue"), panel["title"]
+
+
+def test_errors_by_cause_have_those_that_workers_answered_themselves() -> None:
+    """Or most of what fails would be in no panel of causes."""
+    (panel,) = [panel for panel in PANELS if panel["title"] == "Errors by cause"]
+    selectors = {one for target in panel["targets"] for one in parse(target["expr"]).selectors}
+    own = {Matcher("instance", "=~", "$router"), Matcher("status", "=~", "5.."), Matcher("cause", "=", "")}
+    assert any(set(one.matchers) == own for one in selectors)
+
+
 def test_legends_name_labels_that_are_left() -> None:
     for panel in PANELS:
         for target in panel["targets"]:

@@ -6,7 +6,7 @@ from math import inf
 
 from dataplane.receipts import MAX_TEXT
 from shared.request_lines import RequestLines
-from tests.unit.dataplane.forward_bench import Bench, Run, hang, well, workers
+from tests.unit.dataplane.forward_bench import Bench, Run, begin_and_hang, hang, well, workers
 from tests.unit.dataplane.listening import refusing_port, until
 
 
@@ -36,6 +36,21 @@ def test_open_requests_tell_where_they_are(run: Run) -> None:
             ended = lines(bench).ended
             assert {one.outcome for one in ended} == {"aborted by client"}
             assert {one.phase for one in ended} == {""}
+
+    run(test)
+
+
+def test_an_open_request_that_is_answered_tells_when_its_first_part_came(run: Run) -> None:
+    async def test(bench: Bench) -> None:
+        async with workers(begin_and_hang) as (worker,):
+            bench.serve(worker.url)
+            transaction = bench.ask()
+            await until(lambda: [one.phase for one in lines(bench).open] == ["answering"])
+            (line,) = lines(bench).open
+            assert line.first_byte is not None
+            assert 0 < line.first_byte < 1000.0 - line.arrived
+            transaction.leave()
+            await bench.settle()
 
     run(test)
 

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from rich.cells import cell_len
 
 from controlplane.top.frame import Screen, frame
-from controlplane.top.snapshot import Event, Seen, Snapshot
+from controlplane.top.snapshot import Event, Seen, Snapshot, Times
 from controlplane.top.terminal import styled
 from controlplane.top.turns import PAGE
 from controlplane.top.view import ORDERS, View, Wish
@@ -156,6 +156,25 @@ def test_planes_that_do_not_serve_are_seen_among_many() -> None:
     assert "plane 33 stale  v17 1m15s" in told
     assert "is 0.0.9" in told
     assert "planes more, of which" in told
+
+
+@pytest.mark.parametrize("width", [30, 60, 78, 79, 80, 81, 140])
+def test_no_figure_of_the_head_is_shown_in_part(width: int) -> None:
+    of = fleet()
+    traffic = of.summary.traffic
+    assert traffic is not None
+    of = replace(
+        of, summary=replace(of.summary, traffic=replace(traffic, requests=1234.0, duration=Times(p50=0.144, p95=0.242)))
+    )
+    told = text(seen(of), ANY, Screen(width, 40))
+    assert " 144ms/242ms\n" in told
+    assert "open 57\n" in told
+
+
+def test_a_line_that_is_cut_shows_it() -> None:
+    of = replace(fleet(), events=[Event(time=0.0, level="info", text="x" * 100)])
+    lines = text(seen(of)).splitlines()
+    assert "00:00:00 " + "x" * 70 + "~" in lines
 
 
 def test_a_page_is_less_than_a_screen() -> None:

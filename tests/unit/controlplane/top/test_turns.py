@@ -80,7 +80,7 @@ def test_what_is_listed() -> None:
     assert [one.id[-6] for one in shown(fleet(), View(order="load"))] == ["2", "1", "6", "5", "4", "3"]
     assert [one.id[-6] for one in shown(fleet(), View(is_reversed=True))] == ["2", "1", "6", "5", "4", "3"]
     assert [one.id[-6] for one in shown(fleet(), View(order="state"))] == ["1", "2", "4", "5", "3", "6"]
-    assert [one.id[-6] for one in shown(fleet(), View(order="ttft"))] == ["2", "1", "6", "5", "3", "4"]
+    assert [one.id[-6] for one in shown(fleet(), View(order="first"))] == ["2", "1", "6", "5", "3", "4"]
 
 
 def test_steps_and_pages_end_at_the_ends() -> None:

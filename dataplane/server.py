@@ -14,7 +14,8 @@ What we rely on in granian's ASGI implementation, each held by `tests/integratio
    NO_ERROR in the middle of its body looks as if the body had ended; the leaving follows. An answer that was cut off
    is a reset stream.
 7. A client on HTTP/1.1 that has sent more than its request is seen to leave only when something is sent to it.
-8. A handshake for a WebSocket is announced as a request of its own type, whatever its path. Messages come and go
+8. A handshake for a WebSocket is announced as a request of its own type, whatever its path; one without a key or the
+   version 13 is answered 400, unannounced. Messages come and go
    whole, of 16 MiB at most; pings are answered by itself; of sends that are under way together any may be the first.
 9. A descriptor that it is given to listen on is its own, and closed with the server. When another socket is put in its
    place, clients come from that one, and those that had come go on.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket as sockets
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -115,3 +116,23 @@ def test_a_socket_that_is_closed_here_tells_the_client_why() -> None:
         socket.recv()
     assert caught.value.rcvd is not None
     assert (caught.value.rcvd.code, caught.value.rcvd.reason) == (1011, "over")
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ("Sec-WebSocket-Version: 13\r\n", b'No "Sec-WebSocket-Key" header'),
+        ("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", b'No "Sec-WebSocket-Version: 13" header'),
+    ],
+)
+def test_a_handshake_that_lacks_something_is_refused_before_it_is_announced(fields: str, words: bytes) -> None:
+    """So neither the shape of that answer nor what is counted and logged of it is ours to say."""
+    announced: list[Transaction] = []
+    with serving(announced.append) as port, sockets.create_connection(("127.0.0.1", port), timeout=30) as raw:
+        raw.sendall(
+            f"GET /any HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, close\r\nUpgrade: websocket\r\n{fields}\r\n".encode()
+        )
+        answer = b"".join(iter(lambda: raw.recv(4096), b""))
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.endswith(b"\r\n\r\n" + words)
+    assert announced == []

@@ -20,7 +20,7 @@ MOST_REFUSAL = 64 * 1024
 class SocketClient(Client):
     """`heard` gets each message, and None once when the client has closed, with the code that it gave."""
 
-    __slots__ = ("_accepted", "_closed", "_ending", "_heard_message", "_refusal", "closed_with")
+    __slots__ = ("_accepted", "_closed", "_ending", "_heard_message", "_refusal", "closed_with", "takes")
 
     is_socket = True
 
@@ -34,6 +34,8 @@ class SocketClient(Client):
         self._refusal: tuple[int, Headers, bytearray] | None = None
         self._heard_message: Callable[[Message | None], None] | None = None
         self.closed_with = (NO_STATUS, "")
+        self.takes: Callable[[Message], bool] | None = None
+        """Whether a message of the client's goes on; None: any does. Where it says no, it has ended the request."""
 
     @property
     def has_promised(self) -> bool:
@@ -102,10 +104,11 @@ class SocketClient(Client):
             if told is not None:
                 self.closed_with = (told.get("code") or NO_STATUS, told.get("reason") or "")
             heard(None)
-        elif (text := told.get("text")) is not None:
-            heard(Message(TEXT, text.encode()))
         else:
-            heard(Message(BINARY, told["bytes"]))
+            text = told.get("text")
+            message = Message(BINARY, told["bytes"]) if text is None else Message(TEXT, text.encode())
+            if self.takes is None or self.takes(message):
+                heard(message)
 
     def tell(self, message: Message, done: Callable[[], None]) -> None:
         """Send a message; the next one may be sent when `done` is called. Raises UnicodeDecodeError."""
@@ -125,7 +128,7 @@ class SocketClient(Client):
 
     def close(self) -> None:
         """Let go; a socket that nobody has closed is closed with an error."""
-        self._heard_message = None
+        self._heard_message = self.takes = None
         self.unwatch()
         self.hang_up(GOING_AWAY if self.is_last else INTERNAL_ERROR, "the worker or the router ended it")
         if not self._ending:

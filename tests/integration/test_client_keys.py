@@ -12,7 +12,7 @@ import anthropic
 import httpx
 import openai
 import pytest
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Origin
 
@@ -143,6 +143,20 @@ def test_websockets_need_a_key_and_a_page_that_may(router: Router, keys: Keys) -
     with pytest.raises(InvalidStatus) as refused:
         connect(url, additional_headers=first, origin=Origin("https://evil.example"))
     assert refused.value.response.status_code == 403
+
+
+def test_a_session_of_speech_may_name_no_other_model(router: Router, keys: Keys) -> None:
+    some = {"x-api-key": keys.make("speaker", "sim-model")}
+    eventually(lambda: everywhere(router, keys.shown[-1], 200), "the new key")
+    url = f"ws://127.0.0.1:{router.port}/v1/realtime?model=sim-model"
+    with connect(url, additional_headers=some, compression=None) as socket:
+        assert "session.created" in str(socket.recv())
+        socket.send('{"type":"session.update","model":"sim-model"}')
+        socket.send('{"type":"session.update","model":"another"}')
+        with pytest.raises(ConnectionClosed) as closed:
+            socket.recv()
+    assert closed.value.rcvd is not None
+    assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1008, "model_not_allowed")
 
 
 def test_g_key_1_the_name_is_in_the_figures_and_the_key_is_nowhere(router: Router, keys: Keys) -> None:

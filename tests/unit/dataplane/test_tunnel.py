@@ -8,8 +8,10 @@ from contextlib import suppress
 
 import pytest
 
+from dataplane.client_keys import Holder
 from dataplane.socket_client import SocketClient
 from shared import websocket
+from shared.client_keys import ClientKey
 from shared.websocket import BINARY, CLOSE, PING, PONG, TEXT, Message, Reader, accept_of, close_payload, encode
 from tests.unit.dataplane.fake_socket import KEY, FakeSocket
 from tests.unit.dataplane.forward_bench import Bench, Run, close_at_once, workers
@@ -62,9 +64,11 @@ def agreeing(talk: Talk, *, key: bytes = KEY, fields: bytes = b"") -> Script:
     return script
 
 
-def ask(bench: Bench, **given: object) -> FakeSocket:
+def ask(bench: Bench, *, key: Holder | None = None, **given: object) -> FakeSocket:
     socket = FakeSocket(**given)  # type: ignore[arg-type]
-    bench.forwarder.forward(SocketClient(socket))
+    client = SocketClient(socket)
+    client.key = key
+    bench.forwarder.forward(client)
     return socket
 
 
@@ -112,6 +116,42 @@ def test_messages_go_both_ways_and_the_clients_close_is_the_workers(run: Run) ->
             assert heard[-1] == Message(CLOSE, close_payload(4001))
             assert socket.most_at_once == 1
             assert bench.accounting.requests == {("/v1/realtime", "GET", "", 101, ""): 1}
+            await over(bench, socket)
+
+    run(test)
+
+
+@pytest.mark.parametrize("model", ["m", "other"])
+def test_a_session_may_name_no_model_that_its_key_is_not_for(run: Run, model: str) -> None:
+    """Not even once the worker has agreed: it gets nothing of such a message, and the socket is closed for policy."""
+    heard: list[Message] = []
+    key = Holder(ClientKey(name="alice", digest=bytes(32), models=("m",)))
+
+    async def talk(side: Side) -> None:
+        await side.send(TEXT, b"first")
+        while True:
+            heard.append(await side.hear())
+
+    async def test(bench: Bench) -> None:
+        async with workers(agreeing(talk)) as (worker,):
+            bench.serve(worker.url)
+            socket = ask(bench, key=key, query=b"model=m")
+            socket.say('{"type":"input_audio_buffer.append","audio":""}')
+            await until(lambda: len(heard) == 1)
+            socket.say(f'{{"type":"session.update","model":"{model}"}}')
+            if model == "m":
+                await until(lambda: len(heard) == 2)
+                socket.leave()
+                cause = ""
+            else:
+                await until(lambda: socket.closed_with is not None)
+                assert (socket.closed_with, socket.sent[-1]["reason"]) == (websocket.POLICY, "model_not_allowed")
+                assert len(heard) == 1
+                cause = "model_not_allowed"
+            await until(lambda: bool(bench.accounting.requests))
+            status = 403 if cause else 101
+            assert bench.accounting.requests == {("/v1/realtime", "GET", "m", status, cause): 1}
+            assert bench.accounting.worker_failures == {}
             await over(bench, socket)
 
     run(test)

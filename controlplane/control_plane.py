@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from controlplane.admission.lender import Lender
+from controlplane.admission.lender import Lender, haunted_until
 from controlplane.breaker import Breakers, Transition
 from controlplane.breaker_clock import turn_breakers
 from controlplane.change_log import log_change
@@ -112,7 +112,9 @@ class ControlPlane:
         self._ejections = Ejections(OutlierRules.of(config))
         self._ledger = Ledger(runtime, self._planes, self._publication, self._breakers, self._ejections, clock)
         self._ledger.take_over(alive)
-        self._lender = Lender(epoch, alive, self._planes, clock, self.is_dead)
+        # What planes used that died before a first start is forgotten with them.
+        haunted = now if is_first_start else haunted_until(alive.values(), config.data_planes, now, clock.wall())
+        self._lender = Lender(epoch, alive, self._planes, clock, self.is_dead, haunted)
         if earlier_table is not None:
             self._registry.restore(earlier_table, now=now)
             self._breakers.restore(earlier_table.workers.values(), now=now, wall=clock.wall())

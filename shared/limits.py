@@ -1,7 +1,9 @@
 """What may be limited, by name: the same names on both sides of the wire.
 
 Amounts are whole numbers, so that parts of them can be lent without losing any: of `slots`, requests at a time; of a
-`rate`, thousandths of a request per second.
+`rate`, thousandths of a request per second; of a `window`, what may be taken within any `WINDOW` seconds, requests or
+tokens. A window is slots that are held for `WINDOW` seconds from when they are taken, however short the request is, so
+what holds of lent slots holds of it.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 if TYPE_CHECKING:
     from shared.table import Settings
 
-Kind = Literal["slots", "rate"]
+Kind = Literal["slots", "rate", "window"]
 TOTAL = "total"
 MODEL = "model:"
 """What the names of models' limits begin with."""
@@ -20,6 +22,13 @@ RATE = "rate"
 RATE_UNIT = 1000
 """Parts of one request per second that a rate is counted in: 10 per second over 4 planes are 2.5 each."""
 
+
+WINDOW = 60.0
+"""Seconds for which what is taken of a window is held."""
+WINDOW_STEP = 1.0
+"""Seconds that a plane may hold it for longer: it counts what it took in steps, and not one by one."""
+MARGIN = 5.0
+"""Seconds that a request may last beyond its limit: open requests are looked at about once a second."""
 
 BATCH = "batch"
 """The class of clients' keys whose requests go on when no other one waits."""
@@ -49,6 +58,11 @@ def limits_of(settings: Settings) -> tuple[Limit, ...]:
 def fair_share(amount: int, planes: int) -> int:
     """Return an equal part of a limit for each of `planes`; the parts together are never more than the limit."""
     return amount // max(1, planes)
+
+
+def held_for(kind: Kind, longest: float) -> float:
+    """Return for how many seconds what was taken may be in use, where no request lasts over `longest` seconds."""
+    return {"slots": longest + MARGIN, "rate": 0.0, "window": WINDOW + WINDOW_STEP}[kind]
 
 
 MAX_MODELS = 256

@@ -6,23 +6,26 @@ The one rule: what all planes may be using together is never more than the limit
 - once it has gone by no grant for `LEASE_LIFE`, at least its fallback, which it takes when it hears nothing.
 
 A part that one plane does not need is taken back by a smaller grant, and is free when the plane tells that it goes by
-that: never before. A plane that is silent keeps what it had until it is heard, or known to be dead.
+that: never before. A plane that is silent keeps what it had until it is heard, or known to be dead. What a dead plane
+may have taken of a window counts until that window is over.
 
 A new book knows nothing of what an earlier one has granted. It lends nothing before every plane has told that lived
-when it began, or `LEASE_LIFE` is over; then it takes those that have not told for planes with their fallback.
+when it began, or `LEASE_LIFE` is over. If some have not told then, all that the others do not hold counts as held by
+these for as long as it may be (`held_for`), and their fallback from then on. Of a window the same counts for planes
+that died before the book began, for as long as one may have.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from math import inf
+from math import ceil, inf
 from typing import NamedTuple
 
 from controlplane.admission.division import Needs, divide, needed
 from shared.leases import LEASE_LIFE, RENEWAL_INTERVAL, Lease, LeaseReport
-from shared.limits import fair_share
+from shared.limits import WINDOW, Limit, fair_share, held_for
 
 _MAX_OUTSTANDING = 16
 """Grants that a plane has not told of, one by one; of more than that the older ones are kept as one."""
@@ -48,13 +51,22 @@ class _Sent:
 
 @dataclass(slots=True)
 class _Account:
-    """One plane: its last report, the grants that it may go by, and since when it is `hungry` for want of any."""
+    """One plane: its last report, the grants that it may go by, and since when it is `hungry` for want of any.
+
+    `first` is the number of the first grant that it got in this account.
+    """
 
     report: LeaseReport
     heard: float
     sent: deque[_Sent] = field(default_factory=deque)
     hungry: dict[str, float] = field(default_factory=dict)
     is_answered: bool = False
+    first: float = inf
+
+    @property
+    def is_strange(self) -> bool:
+        """Whether the plane still goes by what was not granted in this account, but in an earlier one."""
+        return self.report.applied < self.first
 
     def has(self, name: str) -> int:
         """Return how much of a limit the plane may be using at this moment."""
@@ -62,8 +74,7 @@ class _Account:
         amounts = [one.leases[name].amount for one in self.sent if name in one.leases]
         if told is not None:
             amounts.append(told.in_use)
-            if not self.report.applied:
-                # What an earlier control plane granted.
+            if self.is_strange:
                 amounts.append(told.permitted)
         return max(amounts, default=0)
 
@@ -71,8 +82,7 @@ class _Account:
         """Return how much of a limit the plane may come to use if it hears nothing more."""
         told = self.report.holdings.get(name)
         amounts = [self.has(name)]
-        if told is not None and not self.report.applied:
-            # So an earlier control plane said.
+        if told is not None and self.is_strange:
             amounts.append(told.fallback)
         if not self.sent or now - self.sent[0].at > LEASE_LIFE:
             amounts += (one.leases[name].fallback for one in self.sent if name in one.leases)
@@ -87,20 +97,31 @@ class _Account:
 class Ledger:
     """All leases of one life of the control plane. Times are monotonic seconds."""
 
-    def __init__(self, epoch: int, alive: Iterable[str], now: float) -> None:
-        """Begin with the ids of the planes that live already: an earlier control plane may have granted them all."""
+    def __init__(self, epoch: int, alive: Iterable[str], now: float, haunted_until: float = -inf) -> None:
+        """Begin with the ids of the planes that live already: an earlier control plane may have granted them all.
+
+        Until `haunted_until` a window may have been used by planes that died before now.
+        """
         self._epoch = epoch
         self._began = now
         self._unheard = set(alive)
+        self._haunted_until = haunted_until
         self._accounts: dict[str, _Account] = {}
-        self._limits: dict[str, int] = {}
+        self._limits: dict[str, Limit] = {}
         self._planes = 1
+        self._longest = 0.0
         self._number = 0
+        self._known: dict[str, int] = {}
+        self._bequests: dict[str, Counter[int]] = {}
 
-    def use(self, limits: Mapping[str, int], planes: int) -> None:
-        """Go by these amounts, among so many planes (more are counted if more are heard)."""
-        self._limits = dict(limits)
+    def use(self, limits: Iterable[Limit], planes: int, longest: float) -> None:
+        """Go by these limits, among so many planes (more are counted if more are heard).
+
+        No request lasts over `longest` seconds.
+        """
+        self._limits = {limit.name: limit for limit in limits}
         self._planes = planes
+        self._longest = longest
 
     def heard(self, report: LeaseReport, now: float) -> bool:
         """Take a plane's report in; False when it tells nothing new."""
@@ -121,11 +142,21 @@ class Ledger:
             account.sent.popleft()
         return True
 
-    def gone(self, plane: str) -> bool:
-        """Know that a plane is dead, and with it all that it had. Returns whether it had an account."""
-        was_unheard = plane in self._unheard
-        self._unheard.discard(plane)
-        return self._accounts.pop(plane, None) is not None or was_unheard
+    def gone(self, plane: str, now: float) -> bool:
+        """Know that a plane is dead, and with it all that it had but for windows. Returns whether it had an account."""
+        if plane in self._unheard:
+            self._unheard.discard(plane)
+            self._haunted_until = now + WINDOW
+            return True
+        account = self._accounts.pop(plane, None)
+        if account is None:
+            return False
+        until = ceil(now + WINDOW)
+        for name, limit in self._limits.items():
+            if limit.kind == "window":
+                bequests = self._bequests.setdefault(name, Counter())
+                bequests[until] += account.may_use(name, now)
+        return True
 
     def silent(self, now: float) -> tuple[str, ...]:
         """Return the planes that should have told something by now."""
@@ -146,13 +177,12 @@ class Ledger:
         if not awake:
             return ()
         planes = max(self._planes, len(self._accounts) + len(self._unheard))
-        amounts: dict[str, list[int]] = {}
-        for name, amount in self._limits.items():
-            amounts[name] = self._amounts(name, amount, awake, planes, now)
+        amounts = {name: self._amounts(limit, awake, planes, now) for name, limit in self._limits.items()}
         grants = []
         for index, account in enumerate(awake):
             leases = {
-                name: Lease(parts[index], fair_share(self._limits[name], planes)) for name, parts in amounts.items()
+                name: Lease(parts[index], fair_share(self._limits[name].amount, planes))
+                for name, parts in amounts.items()
             }
             if leases != account.last or (not account.is_answered and now - account.sent[-1].at >= _RENEW_AFTER):
                 grants.append(self._grant(account, leases, now))
@@ -161,18 +191,44 @@ class Ledger:
     def _grant(self, account: _Account, leases: dict[str, Lease], now: float) -> Grant:
         self._number += 1
         account.is_answered = True
+        account.first = min(account.first, self._number)
         account.sent.append(_Sent(self._number, now, leases))
         if len(account.sent) > _MAX_OUTSTANDING:
             older, newer = account.sent.popleft(), account.sent[0]
             account.sent[0] = _Sent(newer.number, older.at, _most(older.leases, newer.leases))
         return Grant(account.report.plane.id, self._number, account.report.seq, leases)
 
-    def _amounts(self, name: str, amount: int, awake: list[_Account], planes: int, now: float) -> list[int]:
+    def _unknown(self, limit: Limit, planes: int, now: float) -> int:
+        """Return how much of a limit those may be using that never told: planes that are silent, or died before."""
+        silent = len(self._unheard) * fair_share(limit.amount, planes)
+        settled = self._began + LEASE_LIFE + held_for(limit.kind, self._longest) if self._unheard else -inf
+        if limit.kind == "window":
+            settled = max(settled, self._haunted_until)
+        if now > settled:
+            self._known.pop(limit.name, None)
+            return silent
+        known = self._known.setdefault(limit.name, sum(one.has(limit.name) for one in self._accounts.values()))
+        return max(silent, limit.amount - known)
+
+    def _bequeathed(self, name: str, now: float) -> int:
+        """Return how much of a window planes may have taken that died since the book began."""
+        bequests = self._bequests.get(name)
+        if bequests is None:
+            return 0
+        for until in [until for until in bequests if until <= now]:
+            del bequests[until]
+        if not bequests:
+            del self._bequests[name]
+        return bequests.total()
+
+    def _amounts(self, limit: Limit, awake: list[_Account], planes: int, now: float) -> list[int]:
         """Return what each plane that is awake is to have of a limit now."""
+        name, amount = limit.name, limit.amount
         others = [account for account in self._accounts.values() if now - account.heard > LEASE_LIFE]
-        kept = sum(account.may_use(name, now) for account in others)
+        kept = sum(account.may_use(name, now) for account in others) + self._bequeathed(name, now)
         is_known = not self._unheard or now - self._began > LEASE_LIFE
-        kept += len(self._unheard) * fair_share(amount, planes)
+        if is_known:
+            kept += self._unknown(limit, planes, now)
         # One that drains has needs, too: its clients' kept connections still bring requests.
         wanted = [_needs(account, name) for account in awake]
         for account, need in zip(awake, wanted, strict=True):

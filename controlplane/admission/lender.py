@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from math import inf
 from typing import Protocol
 
 from controlplane.admission.ledger import Ledger
 from controlplane.planes import Planes
 from shared.clock import Clock
 from shared.leases import Lease, LeaseReport
-from shared.limits import Kind, limits_of
+from shared.limits import WINDOW, Kind, limits_of
 from shared.plane_identity import PlaneIdentity
 from shared.table import Settings
 
@@ -38,21 +39,26 @@ class Lender:
         planes: Planes,
         clock: Clock,
         is_dead: Callable[[PlaneIdentity], bool],
+        haunted_until: float = -inf,
     ) -> None:
-        """`alive` are the planes here that lived before this control plane did, by their ids; `planes` has others."""
+        """`alive` are the planes here that lived before this control plane did, by their ids; `planes` has others.
+
+        `haunted_until` is as in `Ledger`.
+        """
         self._clock = clock
         self._is_dead = is_dead
         elsewhere = {plane.identity.id: plane.identity for plane in planes.present() if plane.identity.host}
         self._known = {**alive, **elsewhere}
-        self.ledger = Ledger(epoch, self._known, clock.monotonic())
+        self.ledger = Ledger(epoch, self._known, clock.monotonic(), haunted_until)
         self.limits: dict[str, tuple[Kind, int]] = {}
         self._waiting: dict[str, int] = {}
         self._changed = asyncio.Event()
 
     def use(self, settings: Settings) -> None:
         """Go by the limits of the settings that are published."""
-        self.limits = {limit.name: (limit.kind, limit.amount) for limit in limits_of(settings)}
-        self.ledger.use({name: amount for name, (_, amount) in self.limits.items()}, settings.data_planes)
+        limits = limits_of(settings)
+        self.limits = {limit.name: (limit.kind, limit.amount) for limit in limits}
+        self.ledger.use(limits, settings.data_planes, settings.request_timeout)
         self._changed.set()
 
     def heard(self, report: LeaseReport) -> None:
@@ -66,7 +72,7 @@ class Lender:
         """Know that a plane is dead."""
         self._known.pop(plane.id, None)
         self._waiting.pop(plane.id, None)
-        if self.ledger.gone(plane.id):
+        if self.ledger.gone(plane.id, self._clock.monotonic()):
             self._changed.set()
 
     def waiting(self) -> dict[str, int]:
@@ -96,3 +102,15 @@ class Lender:
                     self.gone(self._known[plane])
             # What nobody reports may have become certain by time alone.
             self._changed.set()
+
+
+def haunted_until(alive: Iterable[PlaneIdentity], planes: int, now: float, wall: float) -> float:
+    """Return until when a window may have been used by planes that are dead, where these live of so many.
+
+    Each place whose plane is missing, or was begun lately, had another one before. `now` and the result are monotonic
+    seconds, `wall` is Unix time.
+    """
+    started = [plane.started for plane in alive]
+    if len(started) < planes:
+        return now + WINDOW
+    return now + WINDOW - max(0.0, wall - max(started, default=wall))

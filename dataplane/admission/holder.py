@@ -4,11 +4,12 @@
     --------------------------------------------  ----------------------------------------------------------------
     under LEASE_LIFE                              all of it
     from then on                                  that, but at most its fallback
-    SETTLING, and of slots the longest request    its fallback: by now nobody else goes by more than his own
+    SETTLING, and what was taken is given back    its fallback: by now nobody else goes by more than his own
 
-The age is counted from when the report was sent that the grant answers, so it is never less than the control plane's.
-A plane that never had a grant has nothing at first, and its fair share by the table once `SETTLING` is over: there is
-no control plane then. No socket, no clock.
+What was taken is given back after `held_for` at most: a slot after the longest request, a part of a window after that
+window. The age is counted from when the report was sent that the grant answers, so it is never less than the control
+plane's. A plane that never had a grant has nothing at first, and its fair share by the table once
+`SETTLING` is over: there is no control plane then. No socket, no clock.
 """
 
 from __future__ import annotations
@@ -17,12 +18,10 @@ from collections import deque
 from collections.abc import Mapping
 
 from shared.leases import LEASE_LIFE, SETTLING, Lease, LeaseGrant
-from shared.limits import Limit, fair_share
+from shared.limits import Limit, fair_share, held_for
 
 _REMEMBERED = 256
 """Reports of which it is known when they were sent: many seconds' worth, and a grant is of use for one."""
-MARGIN = 5.0
-"""Seconds that a request may last beyond its limit: open requests are looked at about once a second."""
 
 
 class Holder:
@@ -60,7 +59,7 @@ class Holder:
             return fair_share(limit.amount, planes) if age >= SETTLING else 0
         if age < LEASE_LIFE:
             return lease.amount
-        settled = SETTLING + (longest + MARGIN if limit.kind == "slots" else 0.0)
+        settled = SETTLING + held_for(limit.kind, longest)
         return lease.fallback if age >= settled else min(lease.amount, lease.fallback)
 
     def knows(self, limit: Limit, now: float) -> bool:

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+from math import inf
+
 from controlplane.admission.ledger import Grant, Ledger
 from shared.leases import LEASE_LIFE, Holding, Lease, LeaseReport
+from shared.limits import MARGIN, WINDOW, Kind, Limit
 from shared.plane_identity import PlaneIdentity
 
 EPOCH = 3
+LONGEST = 10.0
 
 
 class Planes:
     """Planes that report to a book, and go by its grants at once unless told otherwise."""
 
-    def __init__(self, limit: int = 100, planes: int = 2, alive: tuple[str, ...] = ()) -> None:
-        self.ledger = Ledger(EPOCH, alive, 0.0)
-        self.ledger.use({"total": limit}, planes)
+    def __init__(
+        self,
+        limit: int = 100,
+        planes: int = 2,
+        alive: tuple[str, ...] = (),
+        kind: Kind = "slots",
+        haunted_until: float = -inf,
+    ) -> None:
+        self.ledger = Ledger(EPOCH, alive, 0.0, haunted_until)
+        self.ledger.use((Limit("total", kind, limit),), planes, LONGEST)
         self._seqs: dict[str, int] = {}
         self.held: dict[str, Grant] = {}
 
@@ -83,8 +94,8 @@ def test_a_dead_plane_held_nothing_any_more() -> None:
     planes.tell("b", 2.0, needs=200)
     assert planes.ledger.silent(2.0) == ("a",)
     before = planes.grant(2.0)["b"]
-    assert planes.ledger.gone("a")
-    assert not planes.ledger.gone("a")
+    assert planes.ledger.gone("a", 2.0)
+    assert not planes.ledger.gone("a", 2.0)
     planes.tell("b", 2.1, needs=200)
     assert planes.grant(2.1)["b"] == 100
     assert before < 100
@@ -108,13 +119,17 @@ def test_a_new_book_lends_nothing_before_it_has_heard_all_that_lived() -> None:
     assert planes.grant(0.1)["a"] == 97
 
 
-def test_a_plane_that_lived_and_is_not_heard_is_thought_to_go_by_its_fair_share() -> None:
+def test_a_plane_that_lived_and_is_not_heard_is_thought_to_have_all_that_the_others_do_not() -> None:
     planes = Planes(alive=("a", "b"))
     now = LEASE_LIFE + 0.1
-    planes.tell("a", now, needs=200)
-    assert planes.grant(now) == {"a": 50}
+    planes.tell("a", now, in_use=10, needs=200)
+    assert planes.grant(now) == {"a": 10}
     assert planes.ledger.silent(now) == ("b",)
-    planes.ledger.gone("b")
+    # By now its requests have ended, and it goes by its fallback.
+    now += LONGEST + MARGIN
+    planes.tell("a", now, in_use=10, needs=200)
+    assert planes.grant(now) == {"a": 50}
+    planes.ledger.gone("b", now)
     assert planes.grant(now) == {"a": 100}
 
 
@@ -161,3 +176,41 @@ def test_many_grants_that_are_never_told_of_are_kept_within_bounds() -> None:
         planes.ledger.due(turn * 0.3)
     assert len(planes.ledger._accounts["a"].sent) <= 16
     assert planes.ledger.lent("total", 60.0) >= 50
+
+
+def test_what_a_dead_plane_may_have_taken_of_a_window_counts_until_that_is_over() -> None:
+    planes = Planes(kind="window")
+    planes.tell("a", 0.0)
+    planes.tell("b", 0.0)
+    assert planes.grant(0.0) == {"a": 50, "b": 50}
+    planes.ledger.gone("a", 0.5)
+    planes.tell("b", 0.5, needs=200)
+    assert planes.grant(0.5) == {"b": 50}
+    for now in (0.5 + WINDOW, 1.0 + WINDOW):
+        planes.tell("b", now, needs=200)
+        assert planes.grant(now) == {"b": 50 if now < 1.0 + WINDOW else 100}
+
+
+def test_a_window_may_have_been_used_by_planes_that_died_before_the_book_began() -> None:
+    planes = Planes(kind="window", alive=("a",), haunted_until=40.0)
+    planes.tell("a", 0.0, in_use=30, needs=200)
+    planes.tell("c", 0.0, needs=200)
+    assert sum(planes.grant(0.0).values()) <= 30
+    for now in (40.1, 40.2, 40.3):
+        planes.tell("a", now, in_use=30, needs=200)
+        planes.tell("c", now, needs=200)
+        planes.grant(now)
+    assert sum(grant.leases["total"].amount for grant in planes.held.values()) == 100
+
+
+def test_a_plane_that_was_thought_dead_and_speaks_still_goes_by_the_lease_that_it_had() -> None:
+    planes = Planes()
+    planes.tell("a", 0.0, needs=200)
+    planes.tell("b", 0.0)
+    assert planes.grant(0.0)["a"] == 97
+    planes.ledger.gone("a", 0.1)
+    planes.tell("a", 0.1, in_use=5)
+    planes.tell("b", 0.1, needs=200)
+    planes.grant(0.1)
+    assert sum(grant.leases["total"].amount for grant in planes.held.values()) <= 100
+    assert planes.ledger.lent("total", 0.1) <= 100

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataplane.admission.holder import Holder
 from shared.leases import Holding, LeaseGrant, LeaseReport
-from shared.limits import TOTAL, Limit
+from shared.limits import TOTAL, WINDOW, WINDOW_STEP, Limit
 from shared.plane_identity import PlaneIdentity
 
 LONGEST = 4.0
@@ -12,12 +12,12 @@ LONGEST = 4.0
 
 
 class PlaneModel:
-    """One plane; `begun` has when each of its requests began."""
+    """One plane; `begun` has when each of its requests began, and of a window when each part was taken."""
 
-    def __init__(self, name: str, limit: int, planes: int, now: float) -> None:
+    def __init__(self, name: str, limit: Limit, planes: int, now: float) -> None:
         self.identity = PlaneIdentity(id=name, slot=0, pid=1, version="1", started=now)
         self.holder = Holder(now)
-        self.limit = Limit(TOTAL, "slots", limit)
+        self.limit = limit
         self.planes = planes
         self.epoch = 0
         self.begun: list[float] = []
@@ -32,6 +32,16 @@ class PlaneModel:
 
     def most(self, now: float) -> int:
         return max(self.permitted(now), len(self.begun))
+
+    def pass_time(self, now: float) -> None:
+        """Know what has ended by time alone."""
+        if self.limit.kind == "window":
+            # As it counts in steps, it holds each part for longer.
+            self.begun = [
+                began for began in self.begun if now < began // WINDOW_STEP * WINDOW_STEP + WINDOW + WINDOW_STEP
+            ]
+        else:
+            self.begun = [began for began in self.begun if now - began < LONGEST]
 
     def admit(self, now: float) -> int:
         """Let those go on that may; return how many."""

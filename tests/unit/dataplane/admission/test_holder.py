@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from dataplane.admission.holder import MARGIN, Holder
+from dataplane.admission.holder import Holder
 from shared.leases import LEASE_LIFE, SETTLING, Lease, LeaseGrant
-from shared.limits import Limit
+from shared.limits import MARGIN, WINDOW, WINDOW_STEP, Limit
 from shared.table import Stamp
 
 SLOTS = Limit("total", "slots", 100)
 RATE = Limit("rate", "rate", 1000)
+PER_MINUTE = Limit("window", "window", 100)
 LONGEST = 10.0
 
 
 def grant(number: int, answers: int, *, epoch: int = 1, amount: int = 40, fallback: int = 25) -> LeaseGrant:
     lease = Lease(amount, fallback)
-    return LeaseGrant(Stamp(epoch, 1, 0), number, answers, {"total": lease, "rate": lease})
+    return LeaseGrant(Stamp(epoch, 1, 0), number, answers, {"total": lease, "rate": lease, "window": lease})
 
 
 def permitted(holder: Holder, now: float, limit: Limit = SLOTS) -> int:
@@ -39,6 +40,9 @@ def test_a_lease_that_was_smaller_than_the_fallback_grows_when_all_others_have_s
     # Nobody holds a part of a rate for longer than its lease.
     assert permitted(holder, 10.0 + SETTLING - 0.1, RATE) == 5
     assert permitted(holder, 10.0 + SETTLING, RATE) == 25
+    over = 10.0 + SETTLING + WINDOW + WINDOW_STEP
+    assert permitted(holder, over - 0.1, PER_MINUTE) == 5
+    assert permitted(holder, over, PER_MINUTE) == 25
 
 
 def test_a_plane_that_was_never_granted_anything_takes_its_fair_share_when_nobody_else_can_have_it() -> None:

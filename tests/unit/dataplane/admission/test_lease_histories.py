@@ -1,7 +1,7 @@
 """Histories of lost, doubled and reordered messages, of planes that die and control planes that begin anew.
 
-In every one of them the planes together may use, and do use, no more than the limit; and when all is well again, all of
-it is used where it is needed, and no plane starves.
+In every one of them the planes together may use, and do use, no more than the limit, of a window the dead ones
+included; and when all is well again, all of it is used where it is needed, and no plane starves.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from controlplane.admission.ledger import Ledger
+from controlplane.admission.lender import haunted_until
 from shared.leases import LeaseGrant, LeaseReport
-from shared.limits import TOTAL
+from shared.limits import TOTAL, WINDOW, Kind, Limit
 from shared.table import Stamp
 from tests.unit.dataplane.admission.plane_model import LONGEST, PlaneModel
 
@@ -26,15 +27,16 @@ positions = st.integers(0, 30)
 class Leases(RuleBasedStateMachine):
     """Some planes, one control plane or none, and a network that does as it likes."""
 
-    @initialize(limit=st.sampled_from((1, 2, 7, 50)))
-    def begin(self, limit: int) -> None:
-        self.limit = limit
+    @initialize(amount=st.sampled_from((1, 2, 7, 50)), kind=st.sampled_from(("slots", "window")))
+    def begin(self, amount: int, kind: Kind) -> None:
+        self.limit = Limit(TOTAL, kind, amount)
         self.now = 1000.0
         self.born = 0
         self.epoch = 0
         self.ledger: Ledger | None = None
         self.planes = [self.new_plane() for _ in range(PLANES)]
         self.dead: list[str] = []
+        self.left: list[float] = []
         self.up: list[LeaseReport] = []
         self.down: list[tuple[str, LeaseGrant]] = []
         self.start_control_plane()
@@ -45,11 +47,11 @@ class Leases(RuleBasedStateMachine):
 
     # --- what happens ----------------------------------------------------------------------------------
 
-    @rule(seconds=st.sampled_from((0.01, 0.05, 0.3, 0.9, 1.1, 3.1, 13.0)))
+    @rule(seconds=st.sampled_from((0.01, 0.05, 0.3, 0.9, 1.1, 3.1, 13.0, 61.0)))
     def pass_time(self, seconds: float) -> None:
         self.now += seconds
         for plane in self.planes:
-            plane.begun = [began for began in plane.begun if self.now - began < LONGEST]
+            plane.pass_time(self.now)
 
     @rule(place=places, count=st.sampled_from((1, 3, 60)))
     def arrive(self, place: int, count: int) -> None:
@@ -60,7 +62,8 @@ class Leases(RuleBasedStateMachine):
     @rule(place=places, count=st.sampled_from((1, 60)))
     def end(self, place: int, count: int) -> None:
         plane = self.planes[place]
-        plane.begun = plane.begun[count:]
+        if self.limit.kind == "slots":
+            plane.begun = plane.begun[count:]
         plane.admit(self.now)
 
     @rule(place=places)
@@ -132,6 +135,8 @@ class Leases(RuleBasedStateMachine):
     @rule(place=places)
     def kill_plane(self, place: int) -> None:
         self.dead.append(self.planes[place].identity.id)
+        if self.limit.kind == "window":
+            self.left += self.planes[place].begun
         self.planes[place] = self.new_plane()
 
     @precondition(lambda self: self.dead)
@@ -139,7 +144,7 @@ class Leases(RuleBasedStateMachine):
     def find_dead(self) -> None:
         for name in self.dead:
             if self.ledger is not None:
-                self.ledger.gone(name)
+                self.ledger.gone(name, self.now)
         self.dead = []
 
     @rule()
@@ -149,15 +154,18 @@ class Leases(RuleBasedStateMachine):
     @rule()
     def start_control_plane(self) -> None:
         self.epoch += 1
-        self.ledger = Ledger(self.epoch, [plane.identity.id for plane in self.planes], self.now)
-        self.ledger.use({TOTAL: self.limit}, PLANES)
+        alive = [plane.identity for plane in self.planes]
+        haunted = haunted_until(alive, PLANES, self.now, self.now) if self.epoch > 1 else self.now
+        self.ledger = Ledger(self.epoch, [plane.id for plane in alive], self.now, haunted)
+        self.ledger.use((self.limit,), PLANES, LONGEST)
 
     # --- what holds ------------------------------------------------------------------------------------
 
     @invariant()
     def never_more_than_the_limit(self) -> None:
         most = [plane.most(self.now) for plane in self.planes]
-        assert sum(most) <= self.limit, most
+        left = sum(self.now - taken < WINDOW for taken in self.left)
+        assert sum(most) + left <= self.limit.amount, (most, left)
 
     def teardown(self) -> None:
         if not hasattr(self, "planes"):
@@ -165,6 +173,10 @@ class Leases(RuleBasedStateMachine):
         self.find_dead()
         self.kill_control_plane()
         self.start_control_plane()
+        if self.limit.kind == "window":
+            for _ in range(3):
+                self.exchange(0.05)
+            self.pass_time(WINDOW + 1)
         for plane in self.planes:
             plane.waiting, plane.admitted = 1000, 0
         used = []
@@ -173,20 +185,22 @@ class Leases(RuleBasedStateMachine):
             self.talk()
             self.pass_time(STEP)
             for plane in self.planes:
-                plane.begun = [began for began in plane.begun if self.now - began < 0.2]
+                if self.limit.kind == "slots":
+                    plane.begun = [began for began in plane.begun if self.now - began < 0.2]
                 plane.waiting = 1000
                 plane.admit(self.now)
             self.never_more_than_the_limit()
             used.append(sum(len(plane.begun) for plane in self.planes))
-        assert all(plane.admitted for plane in self.planes), "a plane starves"
-        if self.limit >= PLANES:
+        if self.limit.kind == "slots" or self.limit.amount >= PLANES:
+            assert all(plane.admitted for plane in self.planes), "a plane starves"
+        if self.limit.amount >= PLANES:
             # Now and then one is on its way from plane to plane.
-            assert sum(used[-20:]) >= 20 * 0.8 * self.limit, "some lie idle"
+            assert sum(used[-20:]) >= 20 * 0.8 * self.limit.amount, "some lie idle"
 
 
 TestLeases = Leases.TestCase
 TestLeases.settings = settings(
-    max_examples=20,
+    max_examples=40,
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],

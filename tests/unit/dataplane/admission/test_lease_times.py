@@ -10,9 +10,9 @@ from controlplane.admission.lender import SPACING
 from dataplane.admission.reporting import LOOK_INTERVAL
 from dataplane.admission.reporting import SPACING as REPORT_SPACING
 from shared.leases import LeaseGrant
-from shared.limits import TOTAL
+from shared.limits import TOTAL, Limit
 from shared.table import Stamp
-from tests.unit.dataplane.admission.plane_model import PlaneModel
+from tests.unit.dataplane.admission.plane_model import LONGEST, PlaneModel
 
 LATENCY = 0.005
 LIMIT = 40
@@ -26,8 +26,8 @@ class Timeline:
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._number = 0
         self.ledger = Ledger(1, (), self.now)
-        self.ledger.use({TOTAL: LIMIT}, 2)
-        self.planes = [PlaneModel(name, LIMIT, 2, self.now) for name in ("a", "b")]
+        self.ledger.use((Limit(TOTAL, "slots", LIMIT),), 2, LONGEST)
+        self.planes = [PlaneModel(name, Limit(TOTAL, "slots", LIMIT), 2, self.now) for name in ("a", "b")]
         for plane in self.planes:
             plane.epoch = 1
             self._look(plane)

@@ -1,141 +1,120 @@
-"""A worker of a known capacity and clients that keep asking, in one event loop, for `scripts/bench admission`."""
+"""The bench's side of the worker and the clients of `scripts/bench admission`, and who used the machine meanwhile."""
 
-import asyncio
+import os
+import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
-_MODELS = b'{"object":"list","data":[{"id":"m","object":"model"}]}'
-_BODY = b'{"model":"m","prompt":"x","stream":true}'
-_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-_FIRST = b"8\r\ndata: 1\n\r\n"
-_END = b"0\r\n\r\n"
+import msgspec
 
-
-class Worker:
-    """Does `slots` requests at a time, each for `seconds`; others wait in it. `begun` has when each came to it.
-
-    The first byte comes after half of the time, as a prompt has to be computed before.
-    """
-
-    def __init__(self, slots: int, seconds: float) -> None:
-        self.seconds = seconds
-        self.begun: list[float] = []
-        self.open = 0
-        self.peak = 0
-        self.address = ""
-        self._slots = asyncio.Semaphore(slots)
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer one connection's requests."""
-        with suppress(OSError, asyncio.IncompleteReadError):
-            while head := await reader.readuntil(b"\r\n\r\n"):
-                line, *fields = head.lower().split(b"\r\n")
-                length = next((int(one[16:]) for one in fields if one.startswith(b"content-length: ")), 0)
-                await reader.readexactly(length)
-                if line.startswith(b"post"):
-                    await self._work(writer)
-                else:
-                    body = _MODELS if b"/v1/models" in line else b""
-                    status = b"404 Not Found" if b"/metrics" in line else b"200 OK"
-                    writer.write(b"HTTP/1.1 %b\r\ncontent-length: %d\r\n\r\n%b" % (status, len(body), body))
-        writer.close()
-
-    async def _work(self, writer: asyncio.StreamWriter) -> None:
-        self.begun.append(time.monotonic())
-        self.open += 1
-        self.peak = max(self.peak, self.open)
-        try:
-            async with self._slots:
-                await asyncio.sleep(self.seconds / 2)
-                writer.write(_HEAD + _FIRST)
-                await asyncio.sleep(self.seconds / 2)
-        finally:
-            self.open -= 1
-        writer.write(_END)
-        await writer.drain()
+from benchlib import niceness, procfs
+from benchlib.admission_wire import ClientsSpec, Seen, Told
+from benchlib.processes import BenchError, Processes
+from benchlib.targets import Running
 
 
-@asynccontextmanager
-async def worker(slots: int, seconds: float) -> AsyncIterator[Worker]:
-    """Run one."""
-    one = Worker(slots, seconds)
-    server = await asyncio.start_server(one.serve, "127.0.0.1", 0, backlog=1024)
-    host, port = server.sockets[0].getsockname()[:2]
-    one.address = f"{host}:{port}"
-    try:
-        yield one
-    finally:
-        server.close()
+class Helper:
+    """A process that is spoken with in lines."""
+
+    def __init__(self, processes: Processes, module: str, argument: str) -> None:
+        self.process = processes.start_piped([sys.executable, "-m", f"benchlib.{module}", argument])
+        niceness.hand_on([self.process.pid])
+
+    def tell(self) -> None:
+        """Write an empty line."""
+        assert self.process.stdin is not None
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+
+    def read(self) -> str:
+        """Return the next line."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise BenchError(f"{self.process.args!r} ended; its error stands above")
+        return line
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
 
 
-@dataclass
-class Told:
-    """What clients were told: when each answer ended, its status, and the seconds to its first byte and to its end."""
+class Worker(Helper):
+    """A worker that holds each request for so many seconds."""
 
-    answers: list[tuple[float, int, float, float]] = field(default_factory=list)
+    def __init__(self, processes: Processes, seconds: float) -> None:
+        super().__init__(processes, "admission_worker", str(seconds))
+        self.address = f"127.0.0.1:{int(self.read())}"
 
-    def since(self, begin: float, end: float, status: int) -> list[tuple[float, float]]:
-        """Return the times of the answers with a status that ended between."""
-        return [(first, whole) for when, got, first, whole in self.answers if begin <= when < end and got == status]
-
-
-class Clients:
-    """Clients that ask again as soon as they are answered, `pause` seconds after a refusal."""
-
-    def __init__(self, port: int, told: Told, key: str = "", pause: float = 0.02) -> None:
-        self._port = port
-        self._told = told
-        self._pause = pause
-        authorization = f"authorization: Bearer {key}\r\n" if key else ""
-        head = (
-            f"POST /v1/completions HTTP/1.1\r\nhost: x\r\n{authorization}"
-            f"content-type: application/json\r\ncontent-length: {len(_BODY)}\r\n\r\n"
-        )
-        self._request = head.encode() + _BODY
-
-    async def ask(self) -> None:
-        """Ask until cancelled, over a connection that is made anew when it breaks."""
-        while True:
-            with suppress(OSError, asyncio.IncompleteReadError):
-                reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
-                try:
-                    while await self._one(reader, writer):
-                        pass
-                finally:
-                    writer.close()
-            await asyncio.sleep(self._pause)
-
-    async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        began = time.monotonic()
-        writer.write(self._request)
-        head = await reader.readuntil(b"\r\n\r\n")
-        status = int(head[9:12])
-        if status == 200:
-            await reader.readuntil(_FIRST[-4:])
-            first = time.monotonic()
-            await reader.readuntil(_END)
-        else:
-            lines = head.lower().split(b"\r\n")
-            length = next(int(one[16:]) for one in lines if one.startswith(b"content-length: "))
-            await reader.readexactly(length)
-            first = time.monotonic()
-        now = time.monotonic()
-        self._told.answers.append((now, status, first - began, now - began))
-        if status != 200:
-            await asyncio.sleep(self._pause)
-        return b"connection: close" not in head.lower()
+    def seen(self) -> Seen:
+        """Return what it saw since it was asked before."""
+        self.tell()
+        return msgspec.json.decode(self.read(), type=Seen)
 
 
-@asynccontextmanager
-async def asking(port: int, told: Told, count: int, key: str = "", pause: float = 0.02) -> AsyncIterator[None]:
-    """Have so many clients ask meanwhile."""
-    clients = Clients(port, told, key, pause)
-    tasks = [asyncio.create_task(clients.ask()) for _ in range(count)]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+class Clients(Helper):
+    """Clients that ask from `start` on, until `stop`."""
+
+    def __init__(self, processes: Processes, spec: ClientsSpec) -> None:
+        super().__init__(processes, "admission_clients", msgspec.json.encode(spec).decode())
+        self._processes = processes
+        if self.read() != "ready\n":
+            raise BenchError(f"{self.process.args!r} did not start")
+
+    def start(self) -> None:
+        """Let them ask."""
+        self.tell()
+
+    def stop(self) -> Told:
+        """Let them ask no more, and return what they were told."""
+        self.tell()
+        told = msgspec.json.decode(self.read(), type=Told)
+        self._processes.stop(self.process)
+        return told
+
+
+@contextmanager
+def asking(processes: Processes, spec: ClientsSpec, settle: float = 3.0) -> Iterator[Clients]:
+    """Have clients ask meanwhile, and for `settle` seconds before; nobody wants to know what they were told."""
+    clients = Clients(processes, spec)
+    clients.start()
+    time.sleep(settle)
+    yield clients
+    clients.stop()
+
+
+class Shares:
+    """Who uses how much of the machine: of one core's time, from a moment on."""
+
+    def __init__(self, router: Running, others: dict[str, int]) -> None:
+        """`others` are the bench's own processes by what they are."""
+        self._router = router
+        self._others = others
+        self._before = self._read()
+        self._began = time.monotonic()
+
+    def _read(self) -> tuple[dict[str, float], float]:
+        used: dict[str, float] = {}
+        for pid, seconds in self._router.cpu().items():
+            role = self._router.role(pid)
+            used[role] = used.get(role, 0.0) + seconds
+        for name, pid in self._others.items():
+            used[name] = procfs.cpu_seconds(pid) or 0.0
+        return used, _busy_seconds()
+
+    def text(self) -> str:
+        """Return it as text: 10 % is a tenth of one core."""
+        (before, busy_before), (now, busy) = self._before, self._read()
+        seconds = time.monotonic() - self._began
+        own = {role: (now[role] - before.get(role, 0.0)) / seconds for role in sorted(now)}
+        rest = (busy - busy_before) / seconds - sum(own.values())
+        named = ", ".join(f"{role} {share:.0%}" for role, share in own.items() if share >= 0.005)
+        return f"of a core: {named}; all others {max(0.0, rest):.0%} of {os.cpu_count()} cores"
+
+
+def _busy_seconds() -> float:
+    """Return the seconds that all cores were busy since boot, as /proc/stat tells (proc(5))."""
+    ticks = [int(figure) for figure in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    return (sum(ticks) - sum(ticks[3:5])) / os.sysconf("SC_CLK_TCK")

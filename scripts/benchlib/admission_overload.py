@@ -1,0 +1,113 @@
+"""What becomes of goodput and of refusals at ten times the capacity, and whether `Retry-After` is good advice."""
+
+import time
+from collections import Counter
+
+from benchlib import loop_lag
+from benchlib.admission_load import Clients, Shares
+from benchlib.admission_rig import Rig
+from benchlib.admission_wire import Answer, ClientsSpec, Told
+from benchlib.stats import quantile
+
+LIMIT = 20
+SERVICE = 0.1
+CAPACITY = LIMIT / SERVICE
+_TIMES = 10
+_LIMITS = (f"--max-concurrent-requests={LIMIT}", "--queue-size=20")
+# Enough that one is free when a request is due: 40 requests are open, and refusals take milliseconds.
+_CONNECTIONS = 300
+
+
+def overload(rig: Rig, planes: int, seconds: float) -> None:
+    """Print goodput before, at and after ten times the capacity, the refusals' times, and who used the machine.
+
+    Some clients ask all the time, as many as use all of the limit; what they get alone is the peak. For the overload
+    others come to them, at a rate that does not mind what it is told.
+    """
+    with rig.router(planes, SERVICE, *_LIMITS) as (router, worker):
+        usual = Clients(rig.processes, ClientsSpec(port=router.port, connections=LIMIT + 8))
+        crowd = Clients(rig.processes, ClientsSpec(port=router.port, connections=_CONNECTIONS, rate=_TIMES * CAPACITY))
+        own = {"clients": crowd.pid, "usual clients": usual.pid, "worker": worker.pid}
+        usual.start()
+        time.sleep(3)
+        worker.seen()
+        alone = _span(seconds / 4)
+        idle_before = LIMIT - worker.seen().mean
+        crowd.start()
+        time.sleep(1)
+        shares = Shares(router, own)
+        lag = loop_lag.buckets(router)
+        worker.seen()
+        crowded = _span(seconds)
+        seen = worker.seen()
+        text = f"{loop_lag.text(lag, loop_lag.buckets(router))}; {shares.text()}"
+        end = time.monotonic()
+        told = [crowd.stop()]
+        after = _span(6)
+        told.append(usual.stop())
+        peak = _per_second(told, *alone)
+    good = _per_second(told, *crowded)
+    refused = [one for each in told for one in each.refused(*crowded)]
+    waited = [one.whole for each in told for one in each.between(*crowded, 200)]
+    came = (len(refused) + len(waited)) / (crowded[1] - crowded[0]) / CAPACITY
+    later = [f"{_per_second(told, end + second, end + second + 1) / peak:.2f}" for second in range(6)]
+    normal = [one.whole for one in told[-1].between(after[0] + 4, after[1], 200)]
+    print(
+        f"{planes} planes, {came:.1f} times the capacity for {seconds:g} s: goodput {good / peak:.3f} of the peak "
+        f"({peak:.0f}/s); idle places {LIMIT - seen.mean:.2f} of {LIMIT} (before: {idle_before:.2f}), {seen.peak} at "
+        f"most; {len(refused)} refused: {_times([one.first for one in refused])}; admitted: {_times(waited)}\n"
+        f"  each second after: {' '.join(later)} of the peak; 4 s later {_times(normal)}\n"
+        f"  {text}; connections that broke: {sum(each.lost for each in told)}",
+        flush=True,
+    )
+
+
+def retry_after(rig: Rig, planes: int, seconds: float) -> None:
+    """Print how those fare that come back when `Retry-After` says, where ten times as many come as there is room for.
+
+    They are as many as would bring ten times the capacity if each came back after one second.
+    """
+    with rig.router(planes, SERVICE, *_LIMITS) as (router, worker):
+        spec = ClientsSpec(port=router.port, connections=int(_TIMES * CAPACITY), obeys=True)
+        clients = Clients(rig.processes, spec)
+        clients.start()
+        time.sleep(seconds / 4)
+        shares = Shares(router, {"clients": clients.pid, "worker": worker.pid})
+        worker.seen()
+        span = _span(seconds)
+        seen = worker.seen()
+        text = shares.text()
+        told = clients.stop()
+    admitted, refused = told.between(*span, 200), told.refused(*span)
+    advice = Counter(one.retry_after for one in refused)
+    tries = [float(one.tries) for one in admitted]
+    good = len(admitted) / (span[1] - span[0])
+    print(
+        f"{planes} planes, {spec.connections} clients that obey Retry-After: of those that came back "
+        f"{_share_let_in([*admitted, *refused]):.2f} were let in, after {quantile(tries, 0.5):.0f} refusals (p50; p99 "
+        f"{quantile(tries, 0.99):.0f}); goodput {good / CAPACITY:.3f} of the capacity, "
+        f"{(len(admitted) + len(refused)) / max(1, len(admitted)):.1f} requests for each answer, {seen.peak} open at "
+        f"most; told most often: {', '.join(f'{said} s' for said, _ in advice.most_common(3))}, at most "
+        f"{max(advice, default=0)} s\n  {text}",
+        flush=True,
+    )
+
+
+def _share_let_in(answers: list[Answer]) -> float:
+    again = [one.status == 200 for one in answers if one.tries]
+    return sum(again) / max(1, len(again))
+
+
+def _span(seconds: float) -> tuple[float, float]:
+    begin = time.monotonic()
+    time.sleep(seconds)
+    return begin, time.monotonic()
+
+
+def _per_second(told: list[Told], begin: float, end: float) -> float:
+    return sum(len(each.between(begin, end, 200)) for each in told) / (end - begin)
+
+
+def _times(seconds: list[float]) -> str:
+    p50, p99, most = (quantile(seconds, share) * 1e3 for share in (0.5, 0.99, 1.0))
+    return f"p50 {p50:.1f}, p99 {p99:.1f}, at most {most:.0f} ms"

@@ -31,6 +31,7 @@ from dataplane.gate import Gate
 from dataplane.handover import Handover, take_over
 from dataplane.kv.caches import KvCaches
 from dataplane.kv.replica import Ask
+from dataplane.loop_lag import LoopLag
 from dataplane.own_certificate import usable
 from dataplane.placement import Placement
 from dataplane.receipts import receipt
@@ -140,6 +141,7 @@ class Plane:
         self._arrivals = Arrivals(PlaneApplication(self._forwarder, self._commands, self._gate).handle)
         self._server = HttpServer(self._arrivals.announce, connections=shares.clients, tls=server_tls(config))
         self._is_replaced = False
+        self._loop_lag = LoopLag(SystemClock())
         self._first_table = asyncio.Event()
         if self._subscriber.table is not None:
             self._adopt(self._subscriber.table)
@@ -220,7 +222,7 @@ class Plane:
             load_age=None if heard is None else now - heard,
             retry_budget=self._forwarder.budget.left(now),
             counters=(*self._accounting.counter_series(), *self._counted_elsewhere()),
-            histograms=self._accounting.histogram_series(),
+            histograms=(*self._accounting.histogram_series(), *self._loop_lag.series()),
             outcomes=self._fleet.outcomes(),
             lacks=self._fleet.policy.lacks(),
             pairs=self._fleet.pairs.report(now),
@@ -283,6 +285,7 @@ class Plane:
                     background.create_task(status.run()),
                     background.create_task(self._housekeeping(placement)),
                     background.create_task(self._clients.run()),
+                    background.create_task(self._loop_lag.run()),
                     background.create_task(report_leases(self._forwarder.limits, self._subscriber, self._identity)),
                 ]
                 if self._remote is not None:

@@ -25,6 +25,8 @@ CONNECT_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 
 QUEUE_WAIT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 600.0)
 """Up to ten times the default of --queue-timeout-secs."""
+LOOP_LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
+"""From the timers' own resolution to a plane that serves nobody."""
 
 
 class Metric(NamedTuple):
@@ -266,6 +268,11 @@ WORKER_FIRST_BYTE = Metric(
     ("worker",),
     buckets=FIRST_TOKEN_BUCKETS,
 )
+LOOP_LAG = Metric(
+    "event_loop_lag_seconds",
+    "How much later than it asked for a plane's event loop comes to something, ten times a second.",
+    buckets=LOOP_LAG_BUCKETS,
+)
 
 HISTOGRAMS = (
     LATENCY,
@@ -279,6 +286,7 @@ HISTOGRAMS = (
     QUEUE_WAIT,
     WORKER_DURATION,
     WORKER_FIRST_BYTE,
+    LOOP_LAG,
 )
 
 MAX_MODELS = 100

@@ -93,6 +93,9 @@ class Admission:
 
     def leave(self, ticket: Ticket) -> None:
         """Know that a request has ended, in whatever way."""
+        if ticket.state is State.OVER:
+            # It was refused at once: nothing becomes free by it, and under overload most requests are such.
+            return
         waited = self._waiting.pop(ticket, None)
         if waited is not None:
             waited[1].cancel()

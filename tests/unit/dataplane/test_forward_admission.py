@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from dataplane.admission.gate import Gate, Ticket
 from dataplane.client_keys import Holder
 from dataplane.receipts import receipt
 from shared.client_keys import ClientKey
@@ -91,6 +92,35 @@ def test_without_room_to_wait_a_request_is_answered_503_with_the_time_that_a_pla
             assert "--max-concurrent-requests" in error["message"]
             assert bench.accounting.errors == {("router", "over_capacity"): 1}
             first.leave()
+
+    run(test)
+
+
+class CountingGate(Gate):
+    """Counts how often it is asked who goes on."""
+
+    wakes = 0
+
+    def wake(self, now: float) -> list[Ticket]:
+        self.wakes += 1
+        return super().wake(now)
+
+
+def test_a_refusal_frees_nothing_and_wakes_nobody(run: Run) -> None:
+    async def test(bench: Bench) -> None:
+        async with workers(hang) as (worker,):
+            gate = bench.forwarder.limits.gate = CountingGate()
+            bench.serve(worker.url)
+            bench.configure(max_concurrent_requests=1, queue_size=1)
+            bench.lend(total=1)
+            first, second = bench.ask(), bench.ask()
+            await until(lambda: len(worker.asked) == 1 and bench.forwarder.limits.waiting == 1)
+            wakes = gate.wakes
+            assert (await bench.answer()).status == 503
+            assert gate.wakes == wakes
+            first.leave()
+            await until(lambda: len(worker.asked) == 2)
+            second.leave()
 
     run(test)
 

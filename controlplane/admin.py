@@ -39,6 +39,7 @@ from controlplane.page.files import is_page_file
 from controlplane.page.live import Live
 from controlplane.page.origin import is_own_page
 from controlplane.page.routes import page_routes
+from controlplane.reports.rows import Row
 from controlplane.status_report import StatusReport
 from shared.runtime_dir import RuntimeDir
 
@@ -54,9 +55,10 @@ def admin_application(
     runtime: RuntimeDir,
     figures: Callable[[], Figures],
     live: Live,
+    newest: Callable[[], Row | None],
     token: TokenFile | None = None,
 ) -> Starlette:
-    """Return the application of the admin port."""
+    """Return the application of the admin port; `newest` is what the history has not written yet."""
 
     async def answer_status(_request: Request) -> Response:
         return Response(msgspec.json.encode(status()), media_type="application/json")
@@ -77,7 +79,7 @@ def admin_application(
             *config_routes(configuration),
             *event_routes(runtime),
             *monitor_routes(status, figures, runtime),
-            *report_routes(runtime),
+            *report_routes(runtime, newest),
             *plane_routes(status, restart_planes),
             *request_routes(questions),
             *page_routes(live),

@@ -110,11 +110,13 @@ class ControlPlane:
         self._breakers = Breakers(BreakerRules.of(settings_of(config)), self._epoch_of, self._breaker_changed)
         self._breaker_moved = asyncio.Event()
         self._ejections = Ejections(OutlierRules.of(config))
-        self._ledger = Ledger(runtime, self._planes, self._publication, self._breakers, self._ejections, clock)
-        self._ledger.take_over(alive)
         # What planes used that died before a first start is forgotten with them.
         haunted = now if is_first_start else haunted_until(alive.values(), config.data_planes, now, clock.wall())
         self._lender = Lender(epoch, alive, self._planes, clock, self.is_dead, haunted)
+        self._ledger = Ledger(
+            runtime, self._planes, self._publication, self._breakers, self._ejections, clock, self._lender.status
+        )
+        self._ledger.take_over(alive)
         if earlier_table is not None:
             self._registry.restore(earlier_table, now=now)
             self._breakers.restore(earlier_table.workers.values(), now=now, wall=clock.wall())

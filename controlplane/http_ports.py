@@ -97,6 +97,7 @@ async def serve(parts: Parts, config: StartConfig, *, is_first_start: bool) -> N
             parts.runtime,
             figures,
             live,
+            parts.ledger.newest,
             TokenFile(config.admin_token_file) if config.admin_token_file else None,
         ),
         flag="--admin-port",
@@ -146,6 +147,7 @@ def _status(parts: Parts, data_planes: int) -> StatusReport:
         malformed=parts.publisher.malformed,
         kv=parts.kv.report(),
         figures=parts.ledger.watch.figures,
+        admission=parts.lender.status(),
         now=now,
         wall=parts.clock.wall(),
     )

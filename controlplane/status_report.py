@@ -8,6 +8,7 @@ from typing import Literal
 
 import msgspec
 
+from controlplane.admission.standing import AdmissionStatus
 from controlplane.configuration import ConfigStatus
 from controlplane.discovery.discovered import Source
 from controlplane.figures.traffic import Figures, WorkerTraffic
@@ -39,6 +40,7 @@ PlaneState = Literal["starting", "serving", "draining", "refusing", "stale", "si
 
 _NO_FILE = ConfigStatus()
 _NO_FIGURES = Figures()
+_NO_LIMITS = AdmissionStatus()
 _SILENT = "it tells no figures (/metrics) any more"
 
 
@@ -171,7 +173,7 @@ class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
 
     There should be `data_planes` planes beside the control plane. `removed` are workers that the configuration names
     and an operator has removed. `pairs` is null where there is no prefill/decode. `failing`: requests per second by
-    cause, over the last 10 s.
+    cause, over the last 10 s. `admission` has the limits that are set.
     """
 
     supervisor: SupervisorStatus | None
@@ -184,6 +186,7 @@ class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
     policies: tuple[PolicyStatus, ...] = ()
     pairs: PairStatus | None = None
     failing: dict[str, float] = {}
+    admission: AdmissionStatus = _NO_LIMITS
 
 
 def build_report(
@@ -203,6 +206,7 @@ def build_report(
     malformed: int,
     kv: Iterable[SourceReport] = (),
     figures: Figures = _NO_FIGURES,
+    admission: AdmissionStatus = _NO_LIMITS,
     now: float,
     wall: float,
 ) -> StatusReport:
@@ -250,6 +254,7 @@ def build_report(
         policies=policy_statuses(table, _lacks(planes.present(), now)),
         pairs=pair_status(told) if (told := planes.pair_reports(now)) else None,
         failing=figures.traffic.causes if figures.traffic is not None else {},
+        admission=admission,
     )
 
 

@@ -167,6 +167,14 @@ class Ledger:
         """Return how much of a limit the planes told to be in use."""
         return sum(one.report.holdings[name].in_use for one in self._accounts.values() if name in one.report.holdings)
 
+    def wanted(self, name: str) -> Counter[str]:
+        """Return what clients of the planes could use of a limit now, by tenant: what is in use and what waits."""
+        wanted: Counter[str] = Counter()
+        for account in self._accounts.values():
+            for of_class in _needs(account, name):
+                wanted.update(of_class)
+        return wanted
+
     def lent(self, name: str, now: float) -> int:
         """Return how much of a limit all planes may be using."""
         return sum(account.may_use(name, now) for account in self._accounts.values())

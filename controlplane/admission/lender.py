@@ -8,6 +8,7 @@ from math import inf
 from typing import Protocol
 
 from controlplane.admission.ledger import Ledger
+from controlplane.admission.standing import AdmissionStatus, admission_status
 from controlplane.planes import Planes
 from shared.clock import Clock
 from shared.leases import Lease, LeaseReport
@@ -78,6 +79,10 @@ class Lender:
     def waiting(self) -> dict[str, int]:
         """Return how many requests wait, by the planes' labels."""
         return {self._known[plane].label: count for plane, count in self._waiting.items()}
+
+    def status(self) -> AdmissionStatus:
+        """Return how full the limits are."""
+        return admission_status(self.limits, self.ledger, self._waiting, self._clock.monotonic())
 
     async def run(self, publisher: Granting) -> None:
         """Grant until cancelled."""

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
+from controlplane.cli.limits_view import AdmissionView, limit_rows, limits_left_out, waiting_text
 from controlplane.cli.pairs_view import PairView, pair_lines
 from controlplane.cli.policies_view import PolicyView, policy_lines
 
@@ -112,7 +113,8 @@ class RouterView(msgspec.Struct, kw_only=True):
     """The whole router. `supervisor` is None when nothing is known of one.
 
     There should be `data_planes` planes beside the control plane; 0: nobody knows.
-    `failing` requests per second are told by cause; only the control plane knows.
+    `failing` requests per second are told by cause, `admission` has the limits that are set; only the control plane
+    knows.
     `uplink` is there on a host whose control plane is on another one.
     """
 
@@ -126,6 +128,7 @@ class RouterView(msgspec.Struct, kw_only=True):
     policies: Sequence[PolicyView] = ()
     pairs: PairView | None = None
     failing: Mapping[str, float] = {}
+    admission: AdmissionView = AdmissionView()
     uplink: UplinkView | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -177,6 +180,8 @@ def as_text(report: RouterView, width: int | None = None) -> str:
         lines.append("no workers; the control plane names them")
     else:
         lines.append("no workers; `routerctl workers add URL` adds one, --worker-urls gives some")
+    if limits := limit_rows(report.admission):
+        lines += ["", *aligned(limits), *_limits_below(report.admission)]
     more = (
         *_failing_lines(report.failing),
         *pair_lines(report.pairs),
@@ -198,6 +203,12 @@ def failing_text(failing: Mapping[str, float]) -> str:
     """Return what goes wrong now, by cause; empty where nothing does."""
     causes = ", ".join(f"{cause} {rate:.3g}/s" for cause, rate in failing.items())
     return f"requests fail: {causes}" if causes else ""
+
+
+def _limits_below(admission: AdmissionView) -> list[str]:
+    left = limits_left_out(admission)
+    told = [f"and {left} more; --json has the fullest 50"] if left else []
+    return [*told, waiting_text(admission) or "nobody waits"]
 
 
 def _failing_lines(failing: Mapping[str, float]) -> list[str]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
+from controlplane.admission.standing import AdmissionStatus
 from controlplane.breaker import Breakers
 from controlplane.ejection import Ejections
 from controlplane.figures.watch import Watch
 from controlplane.planes import Planes
 from controlplane.publication import Publication
 from controlplane.reports.history import History
+from controlplane.reports.rows import Row
 from controlplane.totals_store import Tallies, TotalsStore
 from shared.clock import Clock
 from shared.runtime_dir import RuntimeDir
@@ -27,6 +29,7 @@ class Ledger:
         breakers: Breakers,
         ejections: Ejections,
         clock: Clock,
+        admission: Callable[[], AdmissionStatus],
     ) -> None:
         """Of workers that are not in the published table nothing is kept."""
         self.transitions = breakers.transitions
@@ -40,6 +43,7 @@ class Ledger:
             clock,
             breakers=self.transitions,
             ejections=self.ejections,
+            admission=admission,
         )
         self._clock = clock
         self.watch = Watch(planes, clock)
@@ -48,6 +52,10 @@ class Ledger:
         """Begin with what an earlier control plane kept; `alive` are the ids of the planes that live."""
         self._store.take_over(alive, self._clock.monotonic())
         self._history.take_over()
+
+    def newest(self) -> Row | None:
+        """Return what the history has not written yet, as a row; None while it is not known."""
+        return self._history.newest()
 
     def write_soon(self) -> None:
         """Write the sums without waiting for the next turn."""

@@ -15,7 +15,8 @@ from shared.table import WorkerState
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """The fleet at a glance: workers by state, how many of the ready ones have a breaker that is not closed.
 
-    `planes` serve, and there should be `data_planes` beside the control plane. `active` client requests have not
+    `planes` serve, of the `data_planes` that there should be beside the control plane and those that it knows of
+    elsewhere. `active` client requests have not
     ended. `traffic` is None in a control plane's first seconds.
     """
 
@@ -43,7 +44,7 @@ def summary(report: StatusReport, figures: Figures) -> Summary:
         workers=dict(Counter(worker.state for worker in report.workers)),
         broken=sum(1 for _ in ready_and_broken),
         planes=sum(plane.state in ("serving", "stale") for plane in report.planes),
-        data_planes=report.data_planes,
+        data_planes=report.data_planes + sum(1 for plane in report.planes if plane.host),
         active=sum(plane.active for plane in report.planes),
         traffic=figures.traffic,
     )

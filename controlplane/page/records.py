@@ -7,6 +7,7 @@ from math import nan
 
 import msgspec
 
+from controlplane.admission.standing import AdmissionStatus
 from controlplane.configuration import ConfigStatus
 from controlplane.figures.traffic import Figures, Traffic
 from controlplane.page.history import Moment
@@ -42,6 +43,7 @@ class RouterRecord(msgspec.Struct, frozen=True, kw_only=True):
     removed: tuple[str, ...]
     policies: tuple[PolicyStatus, ...]
     pairs: PairStatus | None
+    admission: AdmissionStatus
     traffic: Traffic | None
 
 
@@ -92,6 +94,7 @@ class Records:
             removed=report.removed,
             policies=report.policies,
             pairs=_pairs(report.pairs),
+            admission=report.admission,
             traffic=figures.traffic,
         )
         yield ROUTER, _encode(router)

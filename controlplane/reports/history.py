@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from controlplane.admission.standing import AdmissionStatus
 from controlplane.planes import Planes
 from controlplane.reports.reading import last_time
 from controlplane.reports.rows import Row, Sums, Tally, row_between
@@ -58,6 +59,7 @@ class History:
         *,
         breakers: Counter[tuple[str, Any]],
         ejections: Counter[tuple[str, Any]],
+        admission: Callable[[], AdmissionStatus] = AdmissionStatus,
     ) -> None:
         self._runtime = runtime
         self._planes = planes
@@ -65,6 +67,7 @@ class History:
         self._clock = clock
         self._breakers = breakers
         self._ejections = ejections
+        self._admission = admission
         self._file = LogFile(runtime.history_rows, most_bytes=MAX_FILE, kept=KEPT_FILES)
         # At the end one may still be written in a thread.
         self._one_at_a_time = threading.Lock()
@@ -112,10 +115,20 @@ class History:
         if not self._planes.is_complete(now):
             # Sums that lack a plane would fall now, and grow by all that it ever counted later.
             return None
+        kept = self._until(now)
+        self._sums, self._since = kept.sums, now
+        return kept
+
+    def _until(self, now: float) -> Kept:
         sums = self._now()
-        row = row_between(self._sums, sums, self._workers(), seconds=now - self._since)
-        self._sums, self._since = sums, now
+        seconds = now - self._since
+        row = row_between(self._sums, sums, self._workers(), seconds=seconds, admission=self._admission())
         return Kept(sums=sums, row=row)
+
+    def newest(self) -> Row | None:
+        """Return what is in no row yet as one, which is not written; None while it is not known."""
+        now = self._clock.monotonic()
+        return self._until(now).row if self._planes.is_complete(now) else None
 
     def _write(self, kept: Kept) -> None:
         with self._one_at_a_time:

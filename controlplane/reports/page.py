@@ -11,6 +11,7 @@ from controlplane.reports.tables import (
     cache_rows,
     error_rows,
     latency_rows,
+    limit_rows,
     model_rows,
     period,
     policy_rows,
@@ -66,6 +67,7 @@ def page_of(report: Report, where: str) -> str:
     parts.append(_table("Errors by cause", error_rows(report.errors)))
     parts.append(_table("Models: what each cost", model_rows(report.models)))
     parts.append(_workers(report))
+    parts.append(_table("Limits: how full they were", limit_rows(report)))
     parts.append(_table("Caches", cache_rows(report)))
     parts.append(_table("Policies", policy_rows(report)))
     events = [("", "LEVEL", "WHAT"), *((stamp(one.time), one.level, one.text) for one in report.events)]

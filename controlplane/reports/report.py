@@ -15,6 +15,7 @@ from controlplane.reports.shapes import (
     Balance,
     ErrorCount,
     Latency,
+    LimitUse,
     ModelCost,
     Point,
     PolicyUse,
@@ -27,6 +28,7 @@ from shared import catalog
 MAX_POINTS = 120
 MAX_WORKERS = 10_000
 MAX_MODELS = 1_000
+MAX_LIMITS = 1_000
 MAX_EVENTS = 200
 """Bounds of a report, whatever came and went in its time; what is beyond them is only in the sums."""
 _EVENTS_ABOUT = ("breaker", "worker")
@@ -43,18 +45,20 @@ def make_report(rows: Iterable[Row], events: Iterable[Event], since: float, unti
 
 class _Times:
     def __init__(self) -> None:
-        self.duration, self.first_token, self.token_gap = Times(), Times(), Times()
+        self.duration, self.first_token, self.token_gap, self.queue_wait = Times(), Times(), Times(), Times()
 
     def add(self, row: ModelRow) -> None:
         self.duration.add(row.duration)
         self.first_token.add(row.first_token)
         self.token_gap.add(row.token_gap)
+        self.queue_wait.add(row.queue_wait)
 
     def latency(self) -> Latency:
         return Latency(
             duration=_quantiles(self.duration, catalog.LATENCY),
             first_token=_quantiles(self.first_token, catalog.FIRST_TOKEN),
             token_gap=_quantiles(self.token_gap, catalog.TOKEN_GAP),
+            queue_wait=_quantiles(self.queue_wait, catalog.QUEUE_WAIT),
         )
 
 
@@ -70,6 +74,23 @@ class _Model(_Times):
         self.cached += row.cached_tokens
         self.output += row.output_tokens
         self.seconds += row.worker_seconds
+
+
+class _Limit:
+    def __init__(self) -> None:
+        self.rows = 0
+        self.amount = self.most = self._sum = 0.0
+
+    @property
+    def mean(self) -> float:
+        return self._sum / self.rows if self.rows else 0.0
+
+    def add(self, amount: float, in_use: float) -> None:
+        part = in_use / amount if amount else 0.0
+        self.rows += 1
+        self.amount = amount
+        self._sum += part
+        self.most = max(self.most, round(part, 4))
 
 
 class _Part(_Times):
@@ -106,7 +127,8 @@ class _Sums:
     def __init__(self, since: float, until: float) -> None:
         self._since, self._until = since, until
         self._known = 0.0
-        self._most_active = 0
+        self._most_active = self._most_queued = 0
+        self._limits: dict[str, _Limit] = {}
         self._ends: defaultdict[tuple[str, str], float] = defaultdict(float)
         self._times = _Times()
         self._models: dict[str, _Model] = {}
@@ -125,6 +147,10 @@ class _Sums:
             self._since = row.time - row.seconds
         self._known += row.seconds
         self._most_active = max(self._most_active, row.active)
+        self._most_queued = max(self._most_queued, row.queued)
+        for name, amount, in_use in row.limits:
+            if name in self._limits or len(self._limits) < MAX_LIMITS:
+                self._limits.setdefault(name, _Limit()).add(amount, in_use)
         part = self._part(row)
         for _, model, status, cause, count in row.requests:
             self._ends[status, cause] += count
@@ -199,6 +225,7 @@ class _Sums:
             workers=self._shares(),
             balance=self._balance(),
             policies=self._policies(),
+            limits=self._limit_uses(),
             cached_part=round(cached / prompt, 4) if prompt else None,
             points=tuple(part.point() for _, part in sorted(self._parts.items())),
             events=tuple(events[-MAX_EVENTS:]),
@@ -221,10 +248,20 @@ class _Sums:
             failed=round(failed),
             left=round(left),
             most_active=self._most_active,
+            most_queued=self._most_queued,
             prompt_tokens=round(self._tokens[0]),
             output_tokens=round(self._tokens[2]),
             retries=_rounded(self._retries),
             retries_denied=_rounded(self._denied),
+        )
+
+    def _limit_uses(self) -> tuple[LimitUse, ...]:
+        ordered = sorted(self._limits.items(), key=lambda one: (-one[1].mean, one[0]))
+        return tuple(
+            LimitUse(
+                limit=name, amount=limit.amount, rows=limit.rows, mean_part=round(limit.mean, 4), most_part=limit.most
+            )
+            for name, limit in ordered
         )
 
     def _errors(self) -> tuple[ErrorCount, ...]:

@@ -7,13 +7,19 @@ from typing import NamedTuple
 
 import msgspec
 
+from controlplane.admission.standing import AdmissionStatus
 from controlplane.figures.traffic import grown, histogram_grown
 from controlplane.totals import HistogramTotal, Labels, Totals
 from shared import catalog
 from shared.table import Worker
 
+MAX_LIMITS = 20
+"""Limits in a row."""
 MAX_REQUEST_KINDS = 500
 """Combinations of route, model, status and cause in a row; rarer ones are put together, without route and model."""
+
+
+_NO_LIMITS = AdmissionStatus()
 
 
 class Times(msgspec.Struct, array_like=True):
@@ -33,7 +39,7 @@ class Times(msgspec.Struct, array_like=True):
 
 
 class ModelRow(msgspec.Struct, array_like=True):
-    """What a model's requests took: times, tokens as `usage` tells them, and seconds of workers."""
+    """What a model's requests took: times (also of those that waited), tokens by `usage`, and seconds of workers."""
 
     duration: Times
     first_token: Times
@@ -42,6 +48,7 @@ class ModelRow(msgspec.Struct, array_like=True):
     output_tokens: float
     cached_tokens: float
     worker_seconds: float
+    queue_wait: Times = msgspec.field(default_factory=lambda: Times())
 
 
 class WorkerRow(msgspec.Struct, array_like=True):
@@ -64,7 +71,8 @@ class Row(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     `requests` are by route, model, status and cause; `choices` by policy and what they rested on; `policy_tokens` are
     prompt and cached tokens by policy. `breakers` and `ejections` count by worker, and by state or cause. At its end
-    `active` requests had not ended, and `ready` of `members` workers were.
+    `active` requests had not ended, `queued` of them waited for their turn, and `ready` of `members` workers were.
+    `limits` are the fullest ones then: by name, how much there is, and how much of it was taken.
     """
 
     time: float
@@ -81,6 +89,8 @@ class Row(msgspec.Struct, kw_only=True, omit_defaults=True):
     active: int = 0
     ready: int = 0
     members: int = 0
+    queued: int = 0
+    limits: list[tuple[str, float, float]] = []
 
 
 class Tally(NamedTuple):
@@ -100,7 +110,9 @@ class Sums(msgspec.Struct, kw_only=True):
     ejections: tuple[Tally, ...] = ()
 
 
-def row_between(old: Sums, new: Sums, workers: Mapping[str, Worker], *, seconds: float) -> Row:
+def row_between(
+    old: Sums, new: Sums, workers: Mapping[str, Worker], *, seconds: float, admission: AdmissionStatus = _NO_LIMITS
+) -> Row:
     """Return what was counted in the `seconds` between two moments; `workers` are those of the table."""
     changes = _Changes(old.totals, new.totals)
     return Row(
@@ -118,6 +130,12 @@ def row_between(old: Sums, new: Sums, workers: Mapping[str, Worker], *, seconds:
         active=new.totals.active,
         ready=sum(worker.state == "ready" for worker in workers.values()),
         members=len(workers),
+        queued=admission.waiting,
+        limits=[
+            (limit.name, limit.amount, limit.in_use)
+            for limit in admission.limits[:MAX_LIMITS]
+            if limit.in_use is not None
+        ],
     )
 
 
@@ -178,6 +196,7 @@ def _models(changes: _Changes) -> dict[str, ModelRow]:
     duration = changes.times_by(catalog.LATENCY, 1)
     first_token = changes.times_by(catalog.FIRST_TOKEN, 0)
     token_gap = changes.times_by(catalog.TOKEN_GAP, 0)
+    queue_wait = changes.times_by(catalog.QUEUE_WAIT, 0)
     prompt, output = changes.by_first(catalog.PROMPT_TOKENS), changes.by_first(catalog.OUTPUT_TOKENS)
     cached, seconds = changes.by_first(catalog.CACHED_TOKENS), changes.by_first(catalog.WORKER_SECONDS)
     return {
@@ -189,8 +208,9 @@ def _models(changes: _Changes) -> dict[str, ModelRow]:
             output_tokens=output.get(model, 0.0),
             cached_tokens=cached.get(model, 0.0),
             worker_seconds=seconds.get(model, 0.0),
+            queue_wait=queue_wait.get(model, Times()),
         )
-        for model in dict.fromkeys((*duration, *first_token, *prompt, *output, *seconds))
+        for model in dict.fromkeys((*queue_wait, *duration, *first_token, *prompt, *output, *seconds))
     }
 
 

@@ -11,7 +11,7 @@ from controlplane.figures.quantiles import Quantiles
 class Traffic(msgspec.Struct, frozen=True, kw_only=True):
     """Requests that ended: `answered` whole and below 400, `refused` with 4xx, `failed`, or their clients `left`.
 
-    `rate` is per second. `most_active` is the most that were open at a row's end.
+    `rate` is per second. `most_active` is the most that were open at a row's end, `most_queued` that waited then.
     """
 
     requests: int
@@ -21,6 +21,7 @@ class Traffic(msgspec.Struct, frozen=True, kw_only=True):
     failed: int
     left: int
     most_active: int
+    most_queued: int
     prompt_tokens: int
     output_tokens: int
     retries: dict[str, int]
@@ -28,11 +29,12 @@ class Traffic(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Latency(msgspec.Struct, frozen=True, kw_only=True):
-    """Times in seconds: of whole requests, to a stream's first token, and between tokens."""
+    """Times in seconds: of whole requests, to a stream's first token, between tokens, and of those that waited."""
 
     duration: Quantiles | None
     first_token: Quantiles | None
     token_gap: Quantiles | None
+    queue_wait: Quantiles | None
 
 
 class ErrorCount(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,6 +92,16 @@ class PolicyUse(msgspec.Struct, frozen=True, kw_only=True):
     cached_tokens: int
 
 
+class LimitUse(msgspec.Struct, frozen=True, kw_only=True):
+    """How full a limit was (0 to 1) at the ends of so many `rows`: on the mean, and at most. `amount` is the last."""
+
+    limit: str
+    amount: float
+    rows: int
+    mean_part: float
+    most_part: float
+
+
 class Point(msgspec.Struct, frozen=True, kw_only=True):
     """What happened in a part of the time that ends at `time` (Unix seconds); all but times and counts per second."""
 
@@ -124,6 +136,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     workers: tuple[WorkerShare, ...]
     balance: tuple[Balance, ...]
     policies: tuple[PolicyUse, ...]
+    limits: tuple[LimitUse, ...]
     cached_part: float | None
     points: tuple[Point, ...]
     events: tuple[Event, ...]

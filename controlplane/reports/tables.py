@@ -34,6 +34,7 @@ def _lines(report: Report) -> Iterator[str]:
         # More than 1: the busiest worker had more than its share.
         name = f"{one.role or 'gone'}: {one.requests:,} requests at {one.workers} workers"
         yield f"{name}; the busiest had {one.most_over_mean:.2f} times the mean"
+    yield from _table("LIMITS", limit_rows(report))
     yield from _table("CACHES", cache_rows(report))
     yield from _table("POLICIES", policy_rows(report))
     if report.events:
@@ -77,6 +78,9 @@ def traffic_rows(report: Report) -> list[tuple[str, str]]:
         ("client left", f"{traffic.left:,}{_part(traffic.left, traffic.requests)}"),
         ("tokens", f"{traffic.prompt_tokens:,} in, {traffic.output_tokens:,} out"),
     ]
+    if traffic.most_queued or report.latency.queue_wait is not None:
+        count = report.latency.queue_wait.count if report.latency.queue_wait is not None else 0
+        rows.append(("waited", f"{count:,} (at most {traffic.most_queued} at a time)"))
     if traffic.retries:
         rows.append(("retries", _counts(traffic.retries)))
     if traffic.retries_denied:
@@ -91,6 +95,7 @@ def latency_rows(report: Report) -> list[tuple[str, ...]]:
         ("whole request", latency.duration),
         ("first token", latency.first_token),
         ("between tokens", latency.token_gap),
+        ("wait in the queue", latency.queue_wait),
     )
     rows = [(name, f"{times.count:,}", *_times(times)) for name, times in told if times is not None]
     return [("", "COUNT", "MEAN", "P50", "P95", "P99"), *rows]
@@ -147,6 +152,12 @@ def worker_rows(workers: Sequence[WorkerShare]) -> list[tuple[str, ...]]:
         for one in workers
     )
     return [(*head, "BREAKER OPENED", "EJECTED"), *rows]
+
+
+def limit_rows(report: Report) -> list[tuple[str, ...]]:
+    """Return how full each limit was, below their titles."""
+    rows = ((one.limit, f"{one.amount:,.10g}", f"{one.mean_part:.0%}", f"{one.most_part:.0%}") for one in report.limits)
+    return [("", "OF", "FULL, MEAN", "AT MOST"), *rows]
 
 
 def cache_rows(report: Report) -> list[tuple[str, ...]]:

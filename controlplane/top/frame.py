@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from rich.text import Text
 
+from controlplane.cli.limits_view import FULL, AdmissionView, limit_text
 from controlplane.cli.status_view import duration
 from controlplane.top.columns import NAME_LEAST, Row, fitting, heading, line, short_name
 from controlplane.top.notes import notes
@@ -94,7 +95,7 @@ def _head(seen: Seen, screen: Screen) -> list[Text]:
         lines.append(Text(_problem(seen), "bold red"))
     if seen.snapshot is not None:
         most = screen.height // 5 if screen.height >= 10 else 0 if seen.problem else 1
-        lines += _glance(seen.snapshot.summary, screen.width, most)
+        lines += _glance(seen.snapshot, screen.width, most)
     return lines
 
 
@@ -103,11 +104,23 @@ def _problem(seen: Seen) -> str:
     return f"NOT REACHED, {since}, trying again: {clean(seen.problem)}"
 
 
-def _glance(summary: Summary, width: int, most: int) -> list[Text]:
+def _glance(snapshot: Snapshot, width: int, most: int) -> list[Text]:
+    summary = snapshot.summary
     fleet, traffic = _flowed(_fleet_parts(summary), width), _flowed(_traffic_parts(summary.traffic), width)
     # Where there is no room for all, the first line of each matters most.
     fleet = fleet[: max(1, most - len(traffic))]
-    return [*fleet, *traffic][:most]
+    limits = _flowed(_limit_parts(snapshot.status.admission), width)[:1]
+    return [*fleet, *traffic, *limits][:most]
+
+
+def _limit_parts(admission: AdmissionView) -> list[Text]:
+    """Return how full the limits are; nothing where none is set."""
+    if not admission.limits:
+        return []
+    return [
+        Text(f"limits: {admission.waiting} wait", "yellow" if admission.waiting else ""),
+        *(Text(clean(limit_text(one)), "yellow" if one.fill >= FULL else "") for one in admission.limits),
+    ]
 
 
 def _fleet_parts(summary: Summary) -> list[Text]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from controlplane.cli.limits_view import waiting_text
 from controlplane.cli.pairs_view import pair_lines
 from controlplane.cli.status_view import failing_text
 from controlplane.top.snapshot import Status
@@ -26,6 +27,8 @@ def notes(status: Status) -> list[Note]:
 def _notes(status: Status) -> Iterator[Note]:
     if failing := failing_text(status.failing):
         yield Note(failing, is_bad=True)
+    if waiting := waiting_text(status.admission):
+        yield Note(waiting)
     if status.supervisor is None or status.supervisor.state == "gone":
         yield Note("no supervisor: nothing restarts what dies until `routerctl start` takes over", is_bad=True)
     elif status.supervisor.state == "stopping":

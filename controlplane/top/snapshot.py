@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from controlplane.cli.limits_view import AdmissionView
 from controlplane.cli.pairs_view import PairView
 from controlplane.cli.policies_view import PolicyView
 from controlplane.cli.status_view import BreakerView, ConfigView, ProcessView
@@ -122,6 +123,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     policies: Sequence[PolicyView] = ()
     pairs: PairView | None = None
     failing: Mapping[str, float] = {}
+    admission: AdmissionView = AdmissionView()
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):

@@ -126,6 +126,24 @@
   const figures = Object.fromEntries(fleet.summary(whole).map((one) => [one.key, [one.value, one.of]]));
   same("figures", [figures.workers, figures.planes, figures.rate[0]], [["0", "5"], ["0", "2"], "–"]);
 
+  const limit = (name, in_use, wanted = {}, kind = "slots") => ({ name, kind, amount: 24, in_use, lent: 24, wanted });
+  const full = { limits: [limit("total", 24, { alice: 20, bob: 9 }), limit("model:m", 12), limit("rate", null, {}, "rate")], more: 0, waiting: 5 };
+  same("limits", fleet.limits(full).map((one) => [one.name, one.use, one.fill, one.wanted]), [
+    ["total", "24 of 24", 1, "alice 20, bob 9"],
+    ["model:m", "12 of 24", 0.5, ""],
+    ["rate", "at most 24/s", null, ""],
+  ]);
+  const waiting = { ...troubled, router: { ...troubled.router, traffic: null, admission: full }, workers: new Map([["http://a", worker("a")]]) };
+  same("who waits", fleet.attention(waiting).map((one) => [one.tone, one.text]), [
+    ["warn", "5 requests wait; full: total (24 of 24; wanted by alice 20, bob 9)"],
+  ]);
+  same("how many wait", fleet.summary(waiting).find((one) => one.key === "queued").value, "5");
+  same("without limits nobody can wait", fleet.summary(whole).some((one) => one.key === "queued"), false);
+  const planes = (states) => new Map(states.map((told, at) => [String(at), { id: String(at), active: 0, host: "", state: "serving", ...told }]));
+  const serving = (states) => fleet.summary({ ...whole, planes: planes(states) }).find((one) => one.key === "planes");
+  same("a stale plane serves", [serving([{}, { state: "stale" }]).value, serving([{}, { state: "stale" }]).of], ["2", "2"]);
+  same("planes that are replaced, and elsewhere", [serving([{}, {}, { state: "draining" }]).of, serving([{}, {}, { host: "gpu" }]).of], ["2", "3"]);
+
   const last = worker("a", { inflight: 1 });
   const told = (verb, others) => fleet.consequence(verb, last, [last, ...others]);
   same("the last one is drained", told("drain", [worker("b", { models: ["other"] }), worker("c", { state: "draining" })]), "It gets no new requests. 1 open request will go on. No other worker of its models is ready: requests for them will fail.");

@@ -48,6 +48,7 @@ def status(router: Router) -> dict[str, Any]:
         "policies",
         "pairs",
         "failing",
+        "admission",
     }
     assert set(report) == known
     return report

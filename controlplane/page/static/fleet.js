@@ -114,20 +114,23 @@ export function summary(state) {
   const planes = [...state.planes.values()];
   const ready = workers.filter((worker) => condition(worker).tone === "ok").length;
   const loads = workers.filter((worker) => worker.load && !worker.load_is_old).map((worker) => worker.load);
-  const serving = planes.filter((plane) => plane.state === "serving").length;
+  // One that is stale serves, by what it knew last.
+  const serving = planes.filter((plane) => plane.state === "serving" || plane.state === "stale").length;
   const traffic = state.router?.traffic;
   const first = traffic?.first_token ?? null;
   const failing = traffic ? traffic.failures : 0;
-  const wanted = Math.max(state.router?.data_planes ?? 0, planes.length);
+  const wanted = (state.router?.data_planes ?? 0) + planes.filter((plane) => plane.host).length;
+  const admission = state.router?.admission;
   return [
     { key: "workers", label: "Workers ready", value: count(ready), of: count(workers.length), tone: ready < workers.length ? "warn" : "" },
     { key: "planes", label: "Planes serving", value: count(serving), of: count(wanted), tone: serving < wanted ? "warn" : "" },
     { key: "active", label: "Open requests", value: count(sum(planes, (plane) => plane.active)) },
     { key: "rate", label: "Requests/s", value: traffic ? rate(traffic.requests) : UNKNOWN },
     { key: "failures", label: "Failures/s", value: traffic ? rate(failing) : UNKNOWN, tone: failing > 0 ? "bad" : "" },
+    ...(admission?.limits.length ? [{ key: "queued", label: "Waiting here", value: count(admission.waiting), tone: admission.waiting ? "warn" : "" }] : []),
     { key: "waiting", label: "Waiting in engines", value: loads.length ? count(sum(loads, (load) => load.waiting)) : UNKNOWN },
     { key: "kv", label: "KV cache in use", value: loads.length ? share(sum(loads, (load) => load.kv_usage) / loads.length) : UNKNOWN },
-    { key: "first", label: "First token, p50", value: first ? duration(first.p50) : UNKNOWN },
+    { key: "first", label: "First token, p50 – p95", value: first ? duration(first.p50) : UNKNOWN, rest: first ? ` – ${duration(first.p95)}` : "" },
   ];
 }
 
@@ -150,6 +153,8 @@ export function attention(state) {
   else for (const one of doubted) say("warn", `${place(one.id)}: ready, but ${one.reason}`, workerHref(one.id));
   const failing = Object.entries(state.router?.traffic?.causes ?? {});
   if (failing.length) say("bad", `Requests fail: ${failing.map(([cause, often]) => `${cause} ${rate(often)}/s`).join(", ")}`, "#/requests");
+  const waiting = waits(state.router?.admission);
+  if (waiting) say("warn", waiting, "#/planes");
   const pairs = state.router?.pairs;
   if (pairs?.missing) say("bad", `No prefill and decode worker are a pair: ${pairs.missing}`, "");
   if (pairs?.opened > 3) say("bad", `${count(pairs.opened)} pairs of prefill and decode workers are left out`, "#/events");
@@ -168,6 +173,31 @@ export function attention(state) {
     for (const lack of policy.lacks) say("warn", `${policy.policy}: ${lack.sentence} (${plural(lack.count, "choice")} in the last minute)`, "");
   }
   return found;
+}
+
+const FULL = 0.995;
+const UNITS = { rate: "/s", window: "/min" };
+
+// Who waits for which limits; nothing where nobody does.
+function waits(admission) {
+  if (!admission?.waiting) return "";
+  const full = limits(admission).filter((limit) => limit.fill >= FULL);
+  const told = full.slice(0, 2).map((limit) => `${limit.name} (${limit.use}${limit.wanted ? `; wanted by ${limit.wanted}` : ""})`);
+  if (full.length > told.length) told.push(`${count(full.length - told.length)} more limits`);
+  return `${plural(admission.waiting, "request waits", "requests wait")}${told.length ? `; full: ${told.join(", ")}` : ""}`;
+}
+
+// Limits as rows show them: how full, and who wants them.
+export function limits(admission) {
+  return admission.limits.map((limit) => {
+    const most = `${count(limit.amount)}${UNITS[limit.kind] ?? ""}`;
+    return {
+      name: limit.name,
+      use: limit.in_use === null ? `at most ${most}` : `${count(limit.in_use)} of ${most}`,
+      fill: limit.in_use === null ? null : limit.in_use / limit.amount,
+      wanted: Object.entries(limit.wanted).map(([tenant, often]) => `${tenant} ${count(often)}`).join(", "),
+    };
+  });
 }
 
 const reason = (text) => (text ? `: ${text}` : "");

@@ -17,6 +17,25 @@ export function mark() {
   };
 }
 
+// A bar with its figure. The bar is for the eye alone.
+export function barPart(tones) {
+  const bars = tones.map((tone) => h("i", { class: tone }));
+  const text = h("span", {});
+  const setText = words(text);
+  const known = tones.map(() => "");
+  return {
+    node: h("td", { class: "bar" }, h("span", { class: "meter", "aria-hidden": "true" }, ...bars), text),
+    update(parts, told) {
+      setText(told);
+      parts.forEach((part, at) => {
+        const width = `${(Math.min(1, part) * 100).toFixed(1)}%`;
+        if (known[at] !== width) bars[at].style.setProperty("width", width);
+        known[at] = width;
+      });
+    },
+  };
+}
+
 export function summaryPart() {
   const node = h("dl", { class: "figures" });
   const show = keyed(node, (one) => one.key, (one) => {
@@ -28,7 +47,7 @@ export function summaryPart() {
       node: entry,
       update(now) {
         setValue(now.value);
-        setOf(now.of === undefined ? "" : ` of ${now.of}`);
+        setOf(now.rest ?? (now.of === undefined ? "" : ` of ${now.of}`));
         tone(now.tone || null);
       },
     };

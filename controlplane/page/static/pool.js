@@ -4,7 +4,7 @@ import { change } from "./actions.js";
 import { attribute, h, hiding, keyed, words } from "./dom.js";
 import { workerHref } from "./fleet.js";
 import { count, duration, rate, share } from "./format.js";
-import { mark } from "./parts.js";
+import { barPart, mark } from "./parts.js";
 
 const COLUMNS = [
   { key: "worker", label: "Worker", kind: "" },
@@ -107,25 +107,6 @@ function rowPart(app, one) {
       setVerb(now.isDraining ? "undrain" : "drain");
       setAct(now.isDraining ? "Undrain" : "Drain");
       setName(`${now.isDraining ? "Undrain" : "Drain"} ${now.name}`);
-    },
-  };
-}
-
-// A bar with its figure. The bar is for the eye alone.
-function barPart(tones) {
-  const bars = tones.map((tone) => h("i", { class: tone }));
-  const text = h("span", {});
-  const setText = words(text);
-  const known = tones.map(() => "");
-  return {
-    node: h("td", { class: "bar" }, h("span", { class: "meter", "aria-hidden": "true" }, ...bars), text),
-    update(parts, told) {
-      setText(told);
-      parts.forEach((part, at) => {
-        const width = `${(Math.min(1, part) * 100).toFixed(1)}%`;
-        if (known[at] !== width) bars[at].style.setProperty("width", width);
-        known[at] = width;
-      });
     },
   };
 }

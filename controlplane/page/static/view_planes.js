@@ -1,10 +1,10 @@
 // The router's own processes.
 
 import { ask } from "./dialogs.js";
-import { attribute, h, keyed, words } from "./dom.js";
-import { planeName } from "./fleet.js";
+import { attribute, h, hiding, keyed, words } from "./dom.js";
+import { limits, planeName } from "./fleet.js";
 import { age, count, duration, plural, rate, share } from "./format.js";
-import { facts, heading, mark } from "./parts.js";
+import { barPart, facts, heading, mark } from "./parts.js";
 
 const TONES = { serving: "ok", starting: "info", draining: "warn" };
 const COLUMNS = [
@@ -33,11 +33,13 @@ export function view(app) {
   );
   const show = keyed(body, (plane) => plane.id, rowPart);
   const policies = h("div", {});
+  const admission = limitsPart();
   const node = h(
     "div",
     {},
     heading("Planes", h("div", { class: "buttons end" }, h("button", { type: "button", onclick: () => restart(app) }, "Restart planes…"))),
     h("div", { class: "scroll" }, table),
+    admission.node,
     h("div", { class: "columns" }, h("section", {}, h("h2", {}, "Control plane"), processes), h("section", {}, h("h2", {}, "Policies"), policies)),
   );
   let drawn = "";
@@ -47,6 +49,7 @@ export function view(app) {
     const now = app.now();
     show([...planes.values()].map((plane) => ({ ...plane, now, behind: router ? router.control_plane.table.version - (plane.table?.version ?? 0) : 0 })));
     if (!router) return;
+    admission.update(router.admission);
     const entries = about(router, now);
     const text = JSON.stringify([entries, router.policies]);
     if (text === drawn) return;
@@ -55,6 +58,45 @@ export function view(app) {
     policies.replaceChildren(facts("", router.policies.map((one) => [[one.pool === "plain" ? "Requests" : one.pool, one.model].filter(Boolean).join(" for "), one.policy])));
   }
   return { title: "Planes", node, update, leave() {} };
+}
+
+// How full the limits are, and who wants them. Nothing where none is set.
+function limitsPart() {
+  const body = h("tbody", {});
+  const columns = [{ label: "Limit" }, { label: "In use", kind: "bar" }, { label: "Wanted by", kind: "second" }];
+  const table = h(
+    "table",
+    { class: "rows" },
+    h("caption", { class: "unseen" }, "Limits"),
+    h("thead", {}, h("tr", {}, ...columns.map((one) => h("th", { scope: "col", class: one.kind ?? "" }, one.label)))),
+    body,
+  );
+  const rest = h("p", { class: "quiet", role: "status" });
+  const node = h("section", { hidden: true }, h("h2", {}, "Limits"), h("div", { class: "scroll" }, table), rest);
+  const [hide, setRest] = [hiding(node), words(rest)];
+  const show = keyed(body, (limit) => limit.name, limitPart);
+  return {
+    node,
+    update(told) {
+      hide(!told?.limits.length);
+      if (!told?.limits.length) return;
+      show(limits(told));
+      const more = told.more ? `${count(told.more)} more limits, less full. ` : "";
+      setRest(`${more}${told.waiting ? plural(told.waiting, "request waits", "requests wait") : "Nobody waits"}.`);
+    },
+  };
+}
+
+function limitPart(limit) {
+  const [use, wanted] = [barPart(["run"]), h("td", { class: "second" })];
+  const setWanted = words(wanted);
+  return {
+    node: h("tr", {}, h("th", { scope: "row" }, limit.name), use.node, wanted),
+    update(now) {
+      use.update([now.fill ?? 0], now.use);
+      setWanted(now.wanted);
+    },
+  };
 }
 
 function about(router, now) {

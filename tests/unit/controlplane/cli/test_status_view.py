@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from controlplane.cli.limits_view import AdmissionView, LimitView
 from controlplane.cli.status_view import (
     BreakerView,
     ConfigView,
@@ -184,3 +185,21 @@ def test_a_file_that_is_not_in_use_is_told_with_the_reason() -> None:
         f"  {problem}",
         "  `routerctl config rollback` puts that back",
     ]
+
+
+def test_limits_are_shown_where_there_are_any() -> None:
+    report = router()
+    assert "LIMIT" not in as_text(report)
+    limit = LimitView(name="total", kind="slots", amount=24.0, in_use=24.0, wanted={"alice": 29.0})
+    report.admission = AdmissionView(limits=[limit], waiting=5, more=3)
+    told = as_text(report, 80).splitlines()
+    at = told.index("LIMIT  OF  IN USE  FULL  WANTED BY")
+    assert told[at - 1 : at + 4] == [
+        "",
+        "LIMIT  OF  IN USE  FULL  WANTED BY",
+        "total  24  24      100%  alice 29",
+        "and 3 more; --json has the fullest 50",
+        "5 requests wait; full: total 24/24 (wanted: alice 29)",
+    ]
+    report.admission = AdmissionView(limits=[limit])
+    assert as_text(report).splitlines()[-1] == "nobody waits"

@@ -38,6 +38,7 @@ def row(number: int, *, failed: float = 0.0, name: str = "m") -> Row:
                 output_tokens=330.0,
                 cached_tokens=600.0,
                 worker_seconds=27.0,
+                queue_wait=times(catalog.QUEUE_WAIT, 10, 3, 0.04),
             )
         },
         workers={
@@ -52,6 +53,8 @@ def row(number: int, *, failed: float = 0.0, name: str = "m") -> Row:
         active=number,
         ready=2,
         members=2,
+        queued=number,
+        limits=[("total", 20.0, 5.0 * (number + 1)), ("model:m", 100.0, 5.0 * (number + 1))],
     )
 
 

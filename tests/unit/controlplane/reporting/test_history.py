@@ -116,6 +116,21 @@ def test_planes_that_have_not_told_yet_make_no_row(tmp_path: Path) -> None:
     assert life.runtime.history_rows.exists()
 
 
+def test_what_is_in_no_row_yet_is_told_without_writing_it(tmp_path: Path) -> None:
+    life = Life(tmp_path, HandClock())
+    life.planes.expect(["p"], life.clock.now)
+    assert life.history.newest() is None
+    life.count(5)
+    life.clock.now += 6.0
+    for _ in range(2):
+        newest = life.history.newest()
+        assert newest is not None
+        assert (newest.seconds, newest.requests[0][-1], newest.time) == (6.0, 5.0, life.clock.wall())
+    assert counted(tmp_path) == 0.0
+    life.history.write()
+    assert counted(tmp_path) == 5.0
+
+
 def test_a_disk_that_takes_nothing_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     life = Life(tmp_path, HandClock())
     life.runtime.history_rows.mkdir()

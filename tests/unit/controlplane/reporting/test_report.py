@@ -49,6 +49,17 @@ def test_balance_and_what_breakers_did() -> None:
     assert [event.text[:7] for event in report.events] == ["breaker"]
 
 
+def test_limits_and_who_waited() -> None:
+    report = hour()
+    assert [(one.limit, one.amount, one.rows, one.mean_part, one.most_part) for one in report.limits] == [
+        ("total", 20.0, 4, 0.625, 1.0),
+        ("model:m", 100.0, 4, 0.125, 0.2),
+    ]
+    assert report.traffic.most_queued == 3
+    assert report.latency.queue_wait is not None
+    assert (report.latency.queue_wait.count, report.latency.queue_wait.mean) == (40, 0.04)
+
+
 def test_policies() -> None:
     (policy,) = hour().policies
     assert policy.choices == {"prefix_hit": 80, "prefix_miss": 40}

@@ -2,7 +2,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from controlplane.reports.rows import MAX_REQUEST_KINDS, Row, Sums, Tally, Times, row_between
+from controlplane.admission.standing import AdmissionStatus, LimitStatus
+from controlplane.reports.rows import MAX_LIMITS, MAX_REQUEST_KINDS, Row, Sums, Tally, Times, row_between
 from controlplane.totals import Totals
 from shared.table import Worker
 from tests.unit.controlplane.figures.sums import sums
@@ -32,6 +33,18 @@ def test_a_row_has_what_was_counted_between() -> None:
     assert (told.workers["a"].requests, told.workers["a"].failures, told.workers["a"].role) == (4.0, 4.0, "prefill")
     # It left the table meanwhile.
     assert (told.workers["gone"].requests, told.workers["gone"].role) == (3.0, "")
+
+
+def test_a_row_has_the_limits_of_its_end() -> None:
+    limits = (
+        LimitStatus(name="total", kind="slots", amount=24.0, in_use=12.0, lent=24.0),
+        LimitStatus(name="rate", kind="rate", amount=5.0, in_use=None, lent=5.0),
+    )
+    sums = Sums(time=1.0, totals=Totals())
+    made = row_between(sums, sums, {}, seconds=1.0, admission=AdmissionStatus(limits=limits, waiting=3))
+    assert (made.limits, made.queued) == ([("total", 24.0, 12.0)], 3)
+    many = AdmissionStatus(limits=limits[:1] * (MAX_LIMITS + 5))
+    assert len(row_between(sums, sums, {}, seconds=1.0, admission=many).limits) == MAX_LIMITS
 
 
 def test_nothing_new_is_a_short_row() -> None:

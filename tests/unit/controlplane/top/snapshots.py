@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from controlplane.cli.limits_view import AdmissionView, LimitView
 from controlplane.cli.pairs_view import OpenPairView, PairView
 from controlplane.cli.policies_view import LackView, PolicyView
 from controlplane.cli.status_view import BreakerView, ConfigView, ProcessView
@@ -119,6 +120,17 @@ def troubled() -> Snapshot:
         policies=[PolicyView(pool="plain", model=None, policy="p", lacks=[lack])],
     )
     return replace(of, status=status)
+
+
+def limited() -> Snapshot:
+    """A fleet at its limit."""
+    of = fleet()
+    limits = [
+        LimitView(name="total", kind="slots", amount=64.0, in_use=64.0, wanted={"alice": 60.0, "bob": 16.0}),
+        LimitView(name="model:llama-70b", kind="slots", amount=100.0, in_use=57.0, wanted={"alice": 41.0, "bob": 16.0}),
+        LimitView(name="rate", kind="rate", amount=200.0),
+    ]
+    return replace(of, status=replace(of.status, admission=AdmissionView(limits=limits, waiting=12)))
 
 
 def large(count: int = 500) -> Snapshot:

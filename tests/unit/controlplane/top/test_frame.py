@@ -18,7 +18,7 @@ from controlplane.top.snapshot import Event, Seen, Snapshot, Times
 from controlplane.top.terminal import styled
 from controlplane.top.turns import PAGE
 from controlplane.top.view import ORDERS, View, Wish
-from tests.unit.controlplane.top.snapshots import fleet, large, seen, snapshot, troubled, worker
+from tests.unit.controlplane.top.snapshots import fleet, large, limited, seen, snapshot, troubled, worker
 
 GOLDEN = Path(__file__).parent / "golden"
 DOCS = Path(__file__).parents[4] / "docs" / "monitor.md"
@@ -37,6 +37,7 @@ CASES: dict[str, tuple[Seen, View, Screen]] = {
     "80x24-never": (seen(None, problem="Connection refused"), View(), WIDE),
     "80x24-troubled": (seen(troubled()), View(), WIDE),
     "120x40-troubled": (seen(troubled()), View(), Screen(120, 40)),
+    "80x24-limits": (seen(limited()), View(), WIDE),
     "120x40": (seen(fleet()), View(), Screen(120, 40)),
     "40x12": (seen(fleet()), View(chosen=W4), Screen(40, 12)),
     "20x5": (seen(fleet()), View(chosen=W4), Screen(20, 5)),

@@ -1,0 +1,93 @@
+"""How full the limits are, for people: the fullest of them first, and a bounded number. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Protocol
+
+import msgspec
+
+from shared.leases import OTHERS
+from shared.limits import RATE_UNIT, Kind
+
+MAX_LIMITS = 50
+"""Limits that are told: more than anybody reads, however many there are."""
+MAX_TENANTS = 3
+NO_KEY = "(no key)"
+
+
+class LimitStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One limit of `amount`, by its name and kind.
+
+    `in_use` of it is taken at this moment, null of a rate; all planes together may use `lent` of it. `wanted` is what
+    clients could use now, by tenant, the one with most first: what is in use, waits, or was refused in the last 2 s.
+    """
+
+    name: str
+    kind: str
+    amount: float
+    in_use: float | None
+    lent: float
+    wanted: dict[str, float] = {}
+
+    @property
+    def fill(self) -> float:
+        """The part of it that is taken; 0 of a rate, which nobody holds."""
+        return (self.in_use or 0.0) / self.amount if self.amount else 0.0
+
+
+class AdmissionStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The fullest limits; there are `more`. `waiting` requests wait for their turn in the planes."""
+
+    limits: tuple[LimitStatus, ...] = ()
+    more: int = 0
+    waiting: int = 0
+
+
+class Book(Protocol):
+    """What the ledger knows of a limit by its name."""
+
+    def in_use(self, name: str) -> int:
+        """Return how much the planes told to be in use."""
+        ...
+
+    def lent(self, name: str, now: float) -> int:
+        """Return how much all planes may be using."""
+        ...
+
+    def wanted(self, name: str) -> Mapping[str, int]:
+        """Return what could be used now, by tenant."""
+        ...
+
+
+def admission_status(
+    limits: Mapping[str, tuple[Kind, int]], book: Book, waiting: Mapping[str, int], now: float
+) -> AdmissionStatus:
+    """Return how full the limits are; `waiting` has the requests that wait by plane, `now` is in monotonic seconds."""
+    told = (_status(name, kind, amount, book, now) for name, (kind, amount) in limits.items())
+    ordered = sorted(told, key=lambda one: -one.fill)
+    return AdmissionStatus(
+        limits=tuple(ordered[:MAX_LIMITS]), more=max(0, len(ordered) - MAX_LIMITS), waiting=sum(waiting.values())
+    )
+
+
+def _status(name: str, kind: Kind, amount: int, book: Book, now: float) -> LimitStatus:
+    if kind == "rate":
+        # What planes need of a rate is of one to two seconds, so it says who wants it and not how much.
+        return LimitStatus(
+            name=name, kind=kind, amount=amount / RATE_UNIT, in_use=None, lent=book.lent(name, now) / RATE_UNIT
+        )
+    wanted = Counter(book.wanted(name)).most_common(MAX_TENANTS)
+    return LimitStatus(
+        name=name,
+        kind=kind,
+        amount=amount,
+        in_use=book.in_use(name),
+        lent=book.lent(name, now),
+        wanted={_tenant(tenant): count for tenant, count in wanted if count},
+    )
+
+
+def _tenant(name: str) -> str:
+    return NO_KEY if not name else "others" if name == OTHERS else name

@@ -1,5 +1,7 @@
 """Loads and unloads LoRA adapters at all workers of a model, and has them asked for their models again at once.
 
+The answer comes when that is done, so that a request which follows it finds the adapter.
+
 vLLM takes these requests where it was started with VLLM_ALLOW_RUNTIME_LORA_UPDATING, and only for itself.
 """
 
@@ -13,7 +15,16 @@ import msgspec
 from controlplane.prober import Prober
 from controlplane.registry import Registry
 from controlplane.worker_client import FetchError, WorkerClient
-from shared.adapters import PATHS, WITHIN, AdapterBody, AdapterOrder, AdapterProblem, AdapterReport, AdapterVerb
+from shared.adapters import (
+    PATHS,
+    REREAD_WITHIN,
+    WITHIN,
+    AdapterBody,
+    AdapterOrder,
+    AdapterProblem,
+    AdapterReport,
+    AdapterVerb,
+)
 from shared.decoding import DECODE_ERRORS
 from shared.tls import WorkerTls
 from shared.worker_key import WorkerKey
@@ -67,7 +78,7 @@ class Adapters:
             log.warning("%s of %r: worker %s did not do it: %s", verb, name[:200], url, reason)
         log.info("%s of %r: done by %d of %d workers", verb, name[:200], len(done), len(urls))
         if self._prober is not None:
-            self._prober.reread(done)
+            await self._prober.reread(done, REREAD_WITHIN)
         return AdapterReport(done=done, failed=failed)
 
     def _urls(self, model: str | None) -> list[str]:

@@ -36,7 +36,7 @@ from controlplane.registry import Change, Registry
 from controlplane.supervisor_watch import SupervisorWatch
 from controlplane.table_builder import build, resolved, unresolved
 from controlplane.worker_watch import WorkerWatch
-from shared.adapters import AdapterOrder, AdapterProblem, AdapterReport, AdapterVerb
+from shared.adapters import SERVED_WITHIN, AdapterOrder, AdapterProblem, AdapterReport, AdapterVerb
 from shared.breaker import BreakerRules
 from shared.clock import Clock
 from shared.config import StartConfig
@@ -209,10 +209,14 @@ class ControlPlane:
         return await obey(self._membership, self.flush_caches, self.order_adapters, verb, url, said)
 
     async def order_adapters(self, verb: AdapterVerb, order: AdapterOrder) -> AdapterReport | AdapterProblem:
-        """Have all workers of a model load or unload an adapter."""
+        """Have all workers of a model load or unload an adapter, and all planes know of it."""
         from controlplane.adapters import Adapters
 
-        return await Adapters(self._registry, self._watch.prober, self._watch.tls, self._watch.key).order(verb, order)
+        adapters = Adapters(self._registry, self._watch.prober, self._watch.tls, self._watch.key)
+        came = await adapters.order(verb, order)
+        if isinstance(came, AdapterReport) and came.done and self._publisher is not None:
+            await self._publisher.served(self._publisher.publish(), SERVED_WITHIN)
+        return came
 
     async def flush_caches(self) -> Flushed:
         """Have every worker empty its prefix cache."""

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from math import inf
 
 import msgspec
@@ -84,8 +85,9 @@ class Prober:
         self._wakes: dict[str, asyncio.Event] = {}
         self._no_models: set[str] = set()
         self._no_engines: set[str] = set()
-        # By URL; the latter says when each server last told its models.
+        # By URL; the former says when each server last told its models, the latter who waits for the next look.
         self._told_models: dict[str, float] = {}
+        self._awaited: dict[str, list[asyncio.Event]] = {}
         self._following = Following(registry, self._watch)
 
     async def run(self) -> None:
@@ -118,12 +120,19 @@ class Prober:
         if (wake := self._wakes.get(worker.url)) is not None:
             wake.set()
 
-    def reread(self, urls: Iterable[str]) -> None:
-        """Ask servers for their models again, now."""
+    async def reread(self, urls: Iterable[str], patience: float) -> None:
+        """Ask servers for their models again, now, and wait until all were looked at; `patience` seconds at most."""
+        looks = []
         for url in urls:
             self._told_models.pop(url, None)
             if (wake := self._wakes.get(url)) is not None:
+                looked = asyncio.Event()
+                looks.append(looked.wait())
+                self._awaited.setdefault(url, []).append(looked)
                 wake.set()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                await asyncio.gather(*looks)
 
     def renewed(self, worker: Worker) -> None:
         """Take note of a new life, whose engines have other ids."""
@@ -142,11 +151,20 @@ class Prober:
                 self._no_models.discard(url)
                 self._no_engines.discard(url)
                 self._told_models.pop(url, None)
+                self._looked(self._awaited.pop(url, ()))
+
+    @staticmethod
+    def _looked(awaited: Iterable[asyncio.Event]) -> None:
+        for look in awaited:
+            look.set()
 
     async def _keep_looking(self, url: str, wake: asyncio.Event) -> None:
         spread = False
         while workers := self._registry.at(url):
             wake.clear()
+            if awaited := self._awaited.pop(url, ()):
+                # A look that was under way may have read the list of before.
+                self._told_models.pop(url, None)
             began, timeout = self._clock.monotonic(), self._timeout
             result = await self._look(url, workers)
             if result.outcome != "ok" and self._clock.monotonic() - began > timeout + _STOOD:
@@ -167,6 +185,7 @@ class Prober:
                 )
                 if change is not None:
                     self._changed(change)
+            self._looked(awaited)
             # Shorter by up to a tenth, so that looks at many workers do not fall together; those that were all found
             # ready at one moment are spread over the whole time at once.
             shortest = 0.9 if spread or result.outcome != "ok" else 0.0

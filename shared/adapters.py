@@ -15,7 +15,11 @@ VERBS: dict[str, AdapterVerb] = {
 PATHS = {verb: path for path, verb in VERBS.items()}
 WITHIN = 60.0
 """Seconds for all workers together: an adapter of some hundred MB comes from a network disk."""
-PATIENCE = WITHIN + 5
+REREAD_WITHIN = 5.0
+"""Seconds more until all of them have told their models anew: as long as a look at one may take by default."""
+SERVED_WITHIN = 5.0
+"""Seconds more until all planes serve by what they told: a tenth of one, as a rule."""
+PATIENCE = WITHIN + REREAD_WITHIN + SERVED_WITHIN + 5
 """Seconds until the control plane's answer is awaited no longer."""
 
 

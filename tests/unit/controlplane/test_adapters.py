@@ -38,7 +38,8 @@ class Looks:
     def __init__(self) -> None:
         self.at: list[str] = []
 
-    def reread(self, urls: list[str]) -> None:
+    async def reread(self, urls: list[str], patience: float) -> None:
+        assert patience > 0
         self.at += urls
 
 

@@ -1,5 +1,7 @@
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from controlplane.discovery.discovered import Discovered
 from controlplane.discovery.static import static_workers
@@ -78,6 +80,67 @@ def test_a_list_of_models_is_read_once_in_many_looks_and_anew_in_a_new_life() ->
         await until(lambda: setting.worker.seen["/health"] > looks and not setting.worker.open_connections)
 
     play(scene, HealthRules(interval=0.05, failure_threshold=1000))
+
+
+def models(*names: str) -> tuple[int, bytes]:
+    return 200, json.dumps({"object": "list", "data": [{"id": name} for name in names]}).encode()
+
+
+def test_a_list_that_is_read_again_is_known_when_that_has_been_awaited() -> None:
+    async def scene(setting: Setting) -> None:
+        await setting.until_state("ready")
+        setting.worker.answers["/v1/models"] = models("tiny", "sql")
+        await setting.prober.reread([setting.worker.url, "http://nobody.test:1"], 30)
+        assert setting.record.models == ("tiny", "sql")
+
+    # Nobody would look again of its own accord.
+    play(scene, HealthRules(interval=3600.0))
+
+
+class LoadsMeanwhile(dict[str, tuple[int, bytes]]):
+    """Has a model more as soon as its list was read, and `loaded` is called then."""
+
+    def __init__(self, before: dict[str, tuple[int, bytes]], loaded: Callable[[], None]) -> None:
+        super().__init__(before)
+        self._loaded = loaded
+
+    def get(self, path: str, default: Any = None) -> Any:
+        found = super().get(path, default)
+        if path == "/v1/models" and b"sql" not in found[1]:
+            self[path] = models("tiny", "sql")
+            self._loaded()
+        return found
+
+
+def test_what_a_look_has_read_that_was_under_way_is_read_again() -> None:
+    async def scene(setting: Setting) -> None:
+        await setting.until_state("ready")
+        again: list[asyncio.Task[None]] = []
+
+        def reread() -> None:
+            again.append(asyncio.create_task(setting.prober.reread([setting.worker.url], 30)))
+
+        setting.worker.answers = LoadsMeanwhile(setting.worker.answers, reread)
+        reread()
+        await until(lambda: len(again) == 2)
+        await asyncio.gather(*again)
+        assert setting.record.models == ("tiny", "sql")
+
+    play(scene, HealthRules(interval=3600.0))
+
+
+def test_nobody_waits_for_a_server_that_hangs_or_leaves() -> None:
+    async def scene(setting: Setting) -> None:
+        await setting.until_state("ready")
+        setting.worker.hangs.add("/health")
+        await setting.prober.reread([setting.worker.url], 0.01)
+        waiting = asyncio.create_task(setting.prober.reread([setting.worker.url], 3600))
+        await asyncio.sleep(0)
+        setting.registry.sync([], now=SystemClock().monotonic(), wall=0.0)
+        setting.prober.follow()
+        await waiting
+
+    play(scene, HealthRules(interval=3600.0))
 
 
 def test_a_worker_without_a_list_of_models_may_serve_any() -> None:

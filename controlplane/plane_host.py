@@ -1,7 +1,8 @@
 """The supervisor of a host that has planes and no control plane: keeps N planes running, and ends them in order.
 
-It is the small sister of `controlplane.supervisor`, with the same processes, records and pauses: planes outlive it, and
-the next one on the folder adopts them. Keys and tables are the planes' own business.
+It is the small sister of `controlplane.supervisor`, with the same processes, records, slots and pauses: planes outlive
+it, and the next one on the folder adopts them. Keys and tables are the planes' own business. Certificates of their port
+are its own, as the control plane does not see this host's files.
 """
 
 from __future__ import annotations
@@ -9,25 +10,29 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from functools import partial
 
 import msgspec
 
+from controlplane.certificates import Certificates
 from controlplane.children import Plane, Spawner, forget_all_but, forget_plane
 from controlplane.inquiry import plane_status, tell_retired
 from controlplane.keeping import mourned, spawned
 from controlplane.opening import EarlySignals
 from controlplane.preflight import Survey
+from controlplane.roll import Roll
+from controlplane.slot import Occupant, Slot
 from controlplane.supervision import has_table, plan_planes
 from controlplane.supervisor import ASK_TIMEOUT, KILL_MARGIN, PATIENCE, POLL, SLOW_POLL
 from controlplane.watched import Watched
 from shared.clock import Clock, SystemClock
-from shared.config import StartConfig, join_address
+from shared.config import StartConfig, join_address, scheme
 from shared.messages import PlaneStatus
-from shared.process import own_record, tell_stopping
+from shared.process import living_planes, own_record, tell_stopping
 from shared.runtime_dir import RuntimeDir, read_record, write_atomically, write_record
+from shared.server_tls import server_tls
 from shared.sockets import Context
 from shared.uplink import Uplink, remote_fingerprint
 
@@ -69,9 +74,9 @@ class PlaneHost:
         self._clock = clock or SystemClock()
         self._began = self._clock.monotonic()
         self._watched: dict[str, Watched] = {}
-        self._slots: dict[int, Plane] = {}
+        self._slots: dict[int, Slot] = {}
+        self._roll = Roll(self._slots, self._clock)
         self._killed = False
-        self._predecessors: dict[int, str] = {}
 
     async def run(self, early: EarlySignals) -> int:
         """Supervise until a signal; return the exit code."""
@@ -89,28 +94,40 @@ class PlaneHost:
         self._context = Context()
         try:
             async with asyncio.TaskGroup() as group:
-                duties = [group.create_task(duty) for duty in self._duties()]
+                self._group = group
+                self._duties: set[asyncio.Task[None]] = set()
+                self._begin()
                 await self._stop.wait()
                 tell_stopping(self._runtime)
-                for task in duties:
-                    task.cancel()
+                for duty in self._duties:
+                    duty.cancel()
             return await self._close()
         finally:
             self._context.destroy(linger=0)
 
-    def _duties(self) -> list[Coroutine[None, None, None]]:
+    def _begin(self) -> None:
         # All that run are watched before the first await: a signal may be waiting already.
         plan = self._plan
-        self._predecessors = {slot: record.identity.id for slot, record in plan.replace.items()}
-        adopted = {slot: self._watch(self._found[record.identity.id]) for slot, record in plan.adopt.items()}
-        others = [*plan.replace.values(), *plan.stop]
-        old = {record.identity.id: self._watch(self._found[record.identity.id]) for record in others}
-        for slot, record in plan.adopt.items():
-            self._slots[slot] = self._found[record.identity.id]
-        return [
-            *(self._keep(slot, adopted.get(slot)) for slot in range(self._config.data_planes)),
-            self._announce(old),
-        ]
+        surplus = [self._occupy(None, self._found[record.identity.id]) for record in plan.stop]
+        for number in range(self._config.data_planes):
+            slot = self._slots[number] = Slot(number, self)
+            adopted, outdated = plan.adopt.get(number), plan.replace.get(number)
+            if outdated is not None:
+                slot.outdated = self._occupy(slot, self._found[outdated.identity.id])
+            first = self._occupy(slot, self._found[adopted.identity.id]) if adopted is not None else None
+            self._do(self._keep(slot, first))
+        self._do(self._announce(surplus))
+        if (tls := server_tls(self._config)) is not None:
+            self._do(Certificates(tls, self._started, self._roll.restart).run())
+
+    def _do(self, duty: Coroutine[None, None, None]) -> None:
+        task = self._group.create_task(duty)
+        self._duties.add(task)
+        task.add_done_callback(self._duties.discard)
+
+    def _started(self) -> list[float]:
+        """When each plane that runs was started, in Unix seconds."""
+        return [record.identity.started for record in living_planes(self._runtime)]
 
     def _on_signal(self, number: signal.Signals) -> None:
         if not self._stop.is_set():
@@ -124,70 +141,82 @@ class PlaneHost:
 
     # --- keeping planes --------------------------------------------------------------------------------------
 
-    async def _keep(self, slot: int, watched: Watched | None) -> None:
-        deaths = 0
-        if watched is not None:
-            log.info("adopted %s", watched.name)
-        while True:
-            if watched is None:
-                # The one before it has the clients' queue that it takes over.
-                after = self._predecessors.pop(slot, None)
-                plane = await spawned(partial(self._spawner.plane, slot, after), "a plane")
-                watched = self._watch(plane)
-                self._slots[slot] = plane
-                log.info("started %s", watched.name)
-            await watched.wait()
-            ended, watched = watched, None
-            deaths = await mourned(ended, deaths)
+    async def _keep(self, slot: Slot, first: Occupant | None) -> None:
+        await slot.keep(first or await self.settle(slot, slot.elder), asyncio.Event())
 
-    def _watch(self, plane: Plane) -> Watched:
+    async def settle(self, slot: Slot, after: Occupant | None) -> Occupant:
+        """Start a plane for the slot, which continues another one's work; however often the system refuses."""
+        plane_id = after.id if after is not None else None
+        return self._occupy(slot, await spawned(partial(self._spawner.plane, slot.number, plane_id), "a plane"))
+
+    async def until_serving(self, occupant: Occupant) -> bool:
+        """Wait until it serves; False when it died before."""
+        while occupant.is_alive:
+            if has_table(await self._status(occupant), None):
+                return True
+            await self._pause()
+        return False
+
+    async def mourn(self, watched: Watched, deaths: int) -> int:
+        """Tell of a death and wait before the next life; return the new count of them."""
+        return await mourned(watched, deaths)
+
+    def retire(self, occupant: Occupant, *, is_hung: bool = False) -> None:
+        """Have it end: by request with its grace time, or at once when it is hung."""
+        if is_hung:
+            occupant.watched.kill()
+        else:
+            self._do(self._retire(occupant))
+
+    async def _retire(self, occupant: Occupant) -> None:
+        await tell_retired(self._context, self._runtime, occupant.id, timeout=ASK_TIMEOUT)
+        await occupant.watched.end(self._config.longest_stop + KILL_MARGIN)
+
+    def _occupy(self, slot: Slot | None, plane: Plane) -> Occupant:
         plane_id = plane.identity.id
 
         def forget() -> None:
             del self._watched[plane_id]
             forget_plane(self._runtime, plane_id)
+            if slot is not None:
+                slot.moved()
 
         watched = self._watched[plane_id] = Watched(plane.process, str(plane), self._clock, forget)
-        return watched
+        return Occupant(plane, watched)
+
+    async def _status(self, occupant: Occupant) -> PlaneStatus | None:
+        return await plane_status(self._context, self._runtime, occupant.id, timeout=ASK_TIMEOUT)
 
     # --- becoming ready --------------------------------------------------------------------------------------
 
-    async def _announce(self, old: dict[str, Watched]) -> None:
-        """Say when all planes serve; then end those that ran with other settings."""
+    @property
+    def _age(self) -> float:
+        return self._clock.monotonic() - self._began
+
+    async def _pause(self) -> None:
+        await asyncio.sleep(POLL if self._age < PATIENCE else SLOW_POLL)
+
+    async def _announce(self, surplus: Sequence[Occupant]) -> None:
+        """Say when all planes serve; then end those that are too many."""
         complain_at = PATIENCE
-        while None in (serving := await self._serving()):
-            age = self._clock.monotonic() - self._began
-            if age >= complain_at:
+        while not all(slot.is_serving for slot in self._slots.values()):
+            if self._age >= complain_at:
                 log.warning(
                     "not ready after %.0f s: waiting for a table from %s; does its control plane run with "
                     "--control-bind, has it this plane's public key, and is --server-key its own?",
-                    age,
+                    self._age,
                     self._uplink.address,
                 )
                 complain_at += max(PATIENCE, complain_at)
-            await asyncio.sleep(POLL if age < PATIENCE else SLOW_POLL)
-        url = f"http://{join_address(self._config.host, self._config.port)}"
-        noun = "plane" if len(serving) == 1 else "planes"
+            await self._pause()
+        url = f"{scheme(self._config.tls_cert)}://{join_address(self._config.host, self._config.port)}"
+        noun = "plane" if len(self._slots) == 1 else "planes"
         # Whoever read our standard output may have gone.
         with suppress(OSError):
-            print(f"ready: {url} ({len(serving)} {noun} of {self._uplink.address})", flush=True)
-        if old:
-            log.info("%d planes run with other settings or of another version: ending them", len(old))
-            await asyncio.gather(*(self._retire(plane_id, watched) for plane_id, watched in old.items()))
-
-    async def _retire(self, plane_id: str, watched: Watched) -> None:
-        await tell_retired(self._context, self._runtime, plane_id, timeout=ASK_TIMEOUT)
-        await watched.end(self._config.longest_stop + KILL_MARGIN)
-
-    async def _serving(self) -> list[PlaneStatus | None]:
-        """Return how the planes are that listen with a table; None for each of the others."""
-        found: list[PlaneStatus | None] = []
-        for slot in range(self._config.data_planes):
-            plane, status = self._slots.get(slot), None
-            if plane is not None:
-                status = await plane_status(self._context, self._runtime, plane.identity.id, timeout=ASK_TIMEOUT)
-            found.append(status if has_table(status, None) else None)
-        return found
+            print(f"ready: {url} ({len(self._slots)} {noun} of {self._uplink.address})", flush=True)
+        for occupant in surplus:
+            log.info("%s is one more than --data-planes %d: stopping it", occupant, self._config.data_planes)
+            self.retire(occupant)
 
     async def _close(self) -> int:
         grace = self._config.longest_stop + KILL_MARGIN

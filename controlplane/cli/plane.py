@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from controlplane.cli.options import option
-from shared.config import ConfigError, StartConfig
+from shared.config import SERVER_TLS_FILES, ConfigError, StartConfig
 from shared.config_sources import gather
 from shared.remote_address import parse_remote_address
 
@@ -25,6 +25,7 @@ OWN_FIELDS = frozenset(
         "drain_delay_secs",
         "shutdown_grace_secs",
         "log_level",
+        *SERVER_TLS_FILES,
     }
 )
 """What a plane takes at its start; all else comes with the table. `log_level` counts until the first one."""
@@ -76,6 +77,9 @@ def plane(
     runtime_dir: Annotated[Text, option("runtime_dir")] = None,
     drain_delay_secs: Annotated[Text, option("drain_delay_secs")] = None,
     shutdown_grace_secs: Annotated[Text, option("shutdown_grace_secs")] = None,
+    tls_cert: Annotated[Text, option("tls_cert")] = None,
+    tls_key: Annotated[Text, option("tls_key")] = None,
+    tls_client_ca: Annotated[Text, option("tls_client_ca")] = None,
     log_level: Annotated[Text, option("log_level")] = None,
 ) -> int:
     """Run planes that follow a control plane on another host, over TCP and with keys.

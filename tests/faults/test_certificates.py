@@ -8,56 +8,14 @@ import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-import trustme
 
 from tests.faults.hard_clients import HardClients
+from tests.faults.papers import Papers, serial_at
 from tests.integration.routers import Router, eventually, router_before, simulated_fleet
 
 TIMES = [1, pytest.param(10, marks=[pytest.mark.slow, pytest.mark.timeout(600)])]
-
-
-class Papers:
-    """An authority, what it has given the router, and what its clients have."""
-
-    def __init__(self, folder: Path) -> None:
-        self.authority = trustme.CA()
-        self.ca, self.cert, self.key = (folder / name for name in ("ca.pem", "cert.pem", "key.pem"))
-        self.client, self.client_key = folder / "client.pem", folder / "client-key.pem"
-        self.authority.cert_pem.write_to_path(str(self.ca))
-        client = self.authority.issue_cert("client.test")
-        client.cert_chain_pems[0].write_to_path(str(self.client))
-        client.private_key_pem.write_to_path(str(self.client_key))
-        self.serial = self.renew()
-
-    def renew(self) -> str:
-        """Give the router another certificate, each file by itself as people do; return its serial number."""
-        leaf = self.authority.issue_cert("127.0.0.1")
-        for path, content in (
-            (self.cert, b"".join(one.bytes() for one in leaf.cert_chain_pems)),
-            (self.key, leaf.private_key_pem.bytes()),
-        ):
-            new = path.with_suffix(".new")
-            new.write_bytes(content)
-            os.replace(new, path)
-        self.serial = str(ssl._ssl._test_decode_cert(str(self.cert))["serialNumber"])  # type: ignore[attr-defined]
-        return self.serial
-
-    def context(self, *, with_certificate: bool = True) -> ssl.SSLContext:
-        context = ssl.create_default_context(cafile=str(self.ca))
-        if with_certificate:
-            context.load_cert_chain(self.client, self.client_key)
-        return context
-
-    @property
-    def flags(self) -> tuple[str, ...]:
-        return tuple(
-            f"--{port}tls-{name}={path}"
-            for port in ("", "admin-")
-            for name, path in (("cert", self.cert), ("key", self.key), ("client-ca", self.ca))
-        )
 
 
 @pytest.fixture(scope="module")
@@ -72,15 +30,6 @@ def router(papers: Papers, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         router_before(tmp_path_factory.mktemp("router"), workers, *papers.flags, planes=2) as router,
     ):
         yield router
-
-
-def serial_at(port: int, papers: Papers) -> str:
-    """The serial number of the certificate that a new connection meets."""
-    with (
-        socket.create_connection(("127.0.0.1", port), 30) as plain,
-        papers.context().wrap_socket(plain, server_hostname="127.0.0.1") as connection,
-    ):
-        return str((connection.getpeercert() or {})["serialNumber"])
 
 
 def all_meet(port: int, papers: Papers) -> bool:

@@ -19,6 +19,7 @@ from shared.client_keys import digest_of, new_key
 from shared.plane_keys import fingerprint, read_pair, read_public
 from shared.sockets import ClientKeys, Context, control_client, subscriber
 from tests.faults.load import Load
+from tests.faults.papers import Papers, serial_at
 from tests.integration.remote_planes import (
     PlaneHost,
     new_keys,
@@ -462,3 +463,21 @@ def test_g_key_1_clients_keys_reach_it_too(tmp_path: Path, fleet: list[str]) -> 
             assert (status_with("first"), status_with("second")) == (401, 200)
     finally:
         site.router.close()
+
+
+def test_g_cert_1_a_plane_elsewhere_speaks_tls_and_takes_another_certificate(site: Site, tmp_path: Path) -> None:
+    """It is replaced by one that has it, as planes beside the control plane are."""
+    papers = Papers(tmp_path)
+    with plane_host(tmp_path / "f", site.control, site.own_key, site.server_key, *papers.flags_of("tls")) as far:
+        far.ready()
+        assert far.output.startswith(f"ready: https://127.0.0.1:{far.port} ")
+        (before,) = far.planes()
+        with httpx.Client(verify=papers.context(), trust_env=False, timeout=30) as client:
+            answer = client.get(f"https://127.0.0.1:{far.port}/readiness")
+            assert (answer.status_code, answer.json()["total_workers"]) == (200, 2)
+        papers.renew()
+        eventually(lambda: serial_at(far.port, papers) == papers.serial, "the new certificate")
+        eventually(lambda: [one.identity.id for one in far.planes()] != [before.identity.id], "the new plane")
+        eventually(lambda: len(far.planes()) == 1, "the old plane's end")
+        eventually(lambda: state(site.router) == "serving", "the new plane in the control plane's status")
+        assert far.stop() == 0

@@ -38,6 +38,7 @@ _COMMANDS = {
     "reload": _Command("controlplane.cli.reload", "Have a running router read its configuration again."),
     "events": _Command("controlplane.cli.events", "Show what changed in the fleet, and why."),
     "report": _Command("controlplane.cli.report", "Show what a router did over minutes, hours or days."),
+    "requests": _Command("controlplane.cli.requests", "Show the open and the last requests of a running router."),
     "explain": _Command("controlplane.cli.explain", "Show why a request went where it went."),
     "keys": _Command("controlplane.cli.keys", "Make and show keys of clients, planes elsewhere and workers."),
     "plane": _Command("controlplane.cli.plane", "Run planes of a router whose control plane is on another host."),

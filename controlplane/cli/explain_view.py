@@ -14,9 +14,9 @@ _HEAD: tuple[str, ...] = ("candidate", "score", "in flight", "running", "waiting
 def lines(receipt: Receipt) -> Iterator[str]:
     """Yield the lines, the request first, then each attempt in its order, then the end."""
     when = datetime.fromtimestamp(receipt.arrived).astimezone()
-    model = f", model {_plain(receipt.model)}" if receipt.model is not None else ""
-    key = f", key {_plain(receipt.key)}" if receipt.key is not None else ""
-    yield f"request {_plain(receipt.request)}: {_plain(receipt.method)} {_plain(receipt.path)}{model}{key}"
+    model = f", model {plain(receipt.model)}" if receipt.model is not None else ""
+    key = f", key {plain(receipt.key)}" if receipt.key is not None else ""
+    yield f"request {plain(receipt.request)}: {plain(receipt.method)} {plain(receipt.path)}{model}{key}"
     yield (
         f"  {when:%Y-%m-%d %H:%M:%S}.{when.microsecond // 1000:03d}, plane {receipt.plane}, "
         f"table {receipt.epoch}.{receipt.version}, policy {receipt.policy}"
@@ -49,7 +49,7 @@ _CHOSEN_BY = {
 def _arm(arm: ArmReceipt) -> str:
     labels = "".join(f", {text}" for text in labels_text(arm.labels))
     rewritten = "; the worker gets that name" if arm.rewritten else ""
-    return f"stands for {_plain(arm.to)}{labels} ({_CHOSEN_BY.get(arm.by, arm.by)}){rewritten}"
+    return f"stands for {plain(arm.to)}{labels} ({_CHOSEN_BY.get(arm.by, arm.by)}){rewritten}"
 
 
 def _attempt(number: int, attempt: AttemptReceipt) -> Iterator[str]:
@@ -105,6 +105,6 @@ def _ms(seconds: float) -> str:
     return f"{seconds * 1000:.1f} ms" if seconds < 1 else f"{seconds:.2f} s"
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Return what a client chose as it may be printed: a terminal must not take it for its own commands."""
     return text.encode("ascii", "backslashreplace").decode() if text.isprintable() else repr(text)

@@ -67,6 +67,30 @@ def test_a_request_whose_worker_fails_and_is_out_then(router: Router, fleet: lis
     assert "request after: POST /v1/completions, model sim-model" in told.stdout
     assert f"left out: {sick}: its breaker is open: failed 2 times" in told.stdout
     assert "answered with 200" in told.stdout
+    httpx.delete(f"{sick}/sim/faults", trust_env=False).raise_for_status()
+
+
+def test_open_and_last_requests_are_listed(router: Router) -> None:
+    def requests(*more: str) -> str:
+        command = [sys.executable, "-P", "-m", "controlplane.cli", "requests", "--runtime-dir"]
+        done = subprocess.run(
+            [*command, str(router.runtime.path), *more], capture_output=True, text=True, timeout=30, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert requests().startswith("0 open\n")
+    ask(router, "mine")
+    body = {**BODY, "max_tokens": 2000, "stream": True}
+    with httpx.stream("POST", f"{router.url}/v1/completions", json=body, headers={"x-request-id": "long"}) as answer:
+        parts = answer.iter_raw()
+        next(parts)
+        told = json.loads(requests("--json", "--limit=1"))
+        assert [(one["request"], one["phase"]) for one in told["open"]] == [("long", "answering")]
+        assert told["open"][0]["first_byte"] > 0
+        assert [one["request"] for one in told["ended"]] == ["mine"]
+        assert "  long     answering  " in requests()
+    eventually(lambda: "  long     aborted by client  " in requests("--troubled"), "its end")
 
 
 def test_what_nobody_knows_of(router: Router) -> None:

@@ -88,7 +88,7 @@ def access_line(ended: Ended, process: str, ago: float) -> AccessLine:
     """Return a line; `ago` is what turns the loop's time into Unix time, in seconds."""
     level, row, cause, client, usage, body = ended
     request_id, method, path, model, times, outcome, status, _, policy, stamp, tries, extra = row
-    trace, arm, key, _ = extra
+    trace, arm, key, _, _ = extra
     began, first_byte, over = times
     # By position, in the order of the fields: this is most of what a line costs.
     return AccessLine(

@@ -30,6 +30,7 @@ class Client:
 
     `is_last` has the connection closed after the answer. `key` is whose key it sent, where keys are asked for;
     `forwarded` is what a trusted proxy told of it; `added` are fields of the answer that are the router's to say.
+    `limits` are fields about its key's limits, in the place of any of a worker's.
     `left` is called once, in the event loop, when the client has left while its body is read or while it is watched.
     """
 
@@ -55,6 +56,7 @@ class Client:
         "headers",
         "is_last",
         "key",
+        "limits",
         "method",
         "path",
         "route",
@@ -82,6 +84,7 @@ class Client:
         self.key: Holder | None = None
         self.forwarded: Forwarded | None = None
         self.added: Headers | None = None
+        self.limits: Headers | None = None
         self._transaction = transaction
         self._receive: Callable[[], Any] = proto.receive
         self._send: Callable[[ASGIMessage], Any] = proto.send
@@ -276,6 +279,8 @@ class Client:
         self.started = True
         if self.added is not None:
             headers = with_own(headers, self.added)
+        if self.limits is not None:
+            headers = [*(field for field in headers if not field[0].startswith(b"x-ratelimit-")), *self.limits]
         if self.is_last and self.scope.get("http_version") != "2":
             headers = [*headers, (b"connection", b"close")]
         self._send({"type": "http.response.start", "status": status, "headers": headers})
@@ -309,6 +314,8 @@ class Client:
         ]
         if error.retry_after is not None:
             headers.append((b"retry-after", b"%d" % error.retry_after))
+        if error.is_final:
+            headers.append((b"x-should-retry", b"false"))
         if error.allow is not None:
             headers.append((b"allow", error.allow.encode()))
         if error.challenge is not None:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from dataplane.access_lines import MOST_PROMPT, Ended, level_of
 from dataplane.accounting import AbortedBy
+from dataplane.admission.estimate import spent
 from dataplane.admission.gate import Ticket
+from dataplane.admission.key_limits import Use
 from dataplane.exchange import Exchange
 from dataplane.receipts import NOTHING, Extra, Try, Waited
 from dataplane.response_homes import FAMILY as RESPONSES
@@ -62,6 +64,8 @@ def leave_behind(
         outcome = f"aborted by {by}"
         if is_unreadable:
             outcome, status = "unreadable body", HTTPStatus.BAD_REQUEST.value
+    if request.ticket is not None and request.ticket.use is not None:
+        _settle(request.ticket.use, ended, exchange, usage, tries)
     if tries:
         accounting.worker_seconds[model] += now - tries[0].began
     named, taken = request.model, request.arm
@@ -93,12 +97,25 @@ def leave_behind(
                 exemplars.note(catalog.FIRST_TOKEN, (model,), first_byte - arrived, trace.name)
 
 
+def _settle(
+    use: Use,
+    ended: AbortedBy | RouterError | None,
+    exchange: Exchange | None,
+    usage: Usage | None,
+    tries: Sequence[Try],
+) -> None:
+    """Note what a request took of its key's own limits."""
+    use.is_sent = bool(tries)
+    use.spent = 0 if isinstance(ended, RouterError) else spent(use.asked, exchange, usage, is_whole=ended is None)
+
+
 def _extra_of(request: Request, now: float) -> Extra:
     return Extra(
         request.trace.name if request.trace is not None else "",
         request.arm,
         request.client.key.name if request.client.key is not None else None,
         _waited(request.ticket, now) if request.ticket is not None else None,
+        request.ticket.over if request.ticket is not None else "",
     )
 
 

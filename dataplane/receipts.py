@@ -93,12 +93,16 @@ class Waited(NamedTuple):
 
 
 class Extra(NamedTuple):
-    """What only some requests have: the id of a trace, the arm that a name of `[models]` stood for, a client's key."""
+    """What only some requests have: the id of a trace, the arm that a name of `[models]` stood for, a client's key.
+
+    `limit` is the one that a request was over.
+    """
 
     trace: str = ""
     arm: Taken | None = None
     key: str | None = None
     waited: Waited | None = None
+    limit: str = ""
 
 
 NOTHING = Extra()
@@ -274,6 +278,7 @@ def receipt(record: Record, *, plane: str, arrived: float) -> Receipt:
         key=extra.key,
         first_byte=first_byte - began if first_byte else None,
         queue=QueueReceipt(**extra.waited._asdict()) if extra.waited is not None else None,
+        limit=extra.limit,
         attempts=tuple(_attempt(one, record, record.tries[:number]) for number, one in enumerate(record.tries)),
         left_out=tuple(_left_out(view, record.served, frozenset(), (), {})) if view is not None else (),
     )

@@ -31,7 +31,8 @@ class RouterError(Exception):
     """An answer that the router gives in a worker's place.
 
     `blamed` is the side whose fault it is, for the metrics: that of `side`, unless said otherwise. `worker` is the
-    one that it is about, when clients may know (--expose-worker).
+    one that it is about, when clients may know (--expose-worker). `kind` is the body's `type`: `side`, unless said
+    otherwise. `is_final`: sending the same again is in vain, which OpenAI's and Anthropic's clients are told.
     """
 
     def __init__(
@@ -64,6 +65,8 @@ class RouterError(Exception):
         self.challenge = challenge
         self.blamed: Side = blamed or _SIDES[side]
         self.worker: str | None = None
+        self.kind = side
+        self.is_final = False
 
 
 class _Error(msgspec.Struct):
@@ -110,7 +113,7 @@ def error_body(error: RouterError, request_id: str, dialect: Dialect = "openai")
     if dialect == "anthropic":
         kind = _ANTHROPIC.get(error.status, "api_error")
         return msgspec.json.encode(_AnthropicBody("error", _AnthropicError(kind, message), request_id))
-    return msgspec.json.encode(_Body(_Error(message, error.side, error.param, error.code)))
+    return msgspec.json.encode(_Body(_Error(message, error.kind, error.param, error.code)))
 
 
 def error_event(error: RouterError, request_id: str, dialect: Dialect = "openai") -> bytes:
@@ -358,11 +361,15 @@ def over_capacity(what: str, seconds: int) -> RouterError:
     return RouterError(503, "over_capacity", f"{what} Try again in {seconds} s.", retry_after=seconds)
 
 
-def rate_limited(what: str, seconds: int) -> RouterError:
-    """The client asks for more than it may."""
-    return RouterError(
-        429, "rate_limit_exceeded", f"{what} Try again in {seconds} s.", side=CLIENT, retry_after=seconds
-    )
+def rate_limited(what: str, seconds: int, kind: str = CLIENT, *, is_final: bool = False) -> RouterError:
+    """The client asks for more than it may, or for more than it may ever (`is_final`).
+
+    `kind` is what OpenAI's clients read as the error's type where a key has a limit of its own: `requests` or `tokens`.
+    """
+    text = what if is_final else f"{what} Try again in {seconds} s."
+    error = RouterError(429, "rate_limit_exceeded", text, side=CLIENT, retry_after=None if is_final else seconds)
+    error.kind, error.is_final = kind, is_final
+    return error
 
 
 def queue_timeout(waited: float, seconds: int) -> RouterError:

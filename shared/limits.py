@@ -8,16 +8,20 @@ what holds of lent slots holds of it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
+    from shared.client_keys import ClientKey
     from shared.table import Settings
 
 Kind = Literal["slots", "rate", "window"]
 TOTAL = "total"
 MODEL = "model:"
 """What the names of models' limits begin with."""
+KEY = "key:"
+"""What the names of a client key's own limits begin with: `KEY`, the key's name and one of the following."""
+OPEN, REQUESTS, TOKENS = ":open", ":requests", ":tokens"
 RATE = "rate"
 RATE_UNIT = 1000
 """Parts of one request per second that a rate is counted in: 10 per second over 4 planes are 2.5 each."""
@@ -52,7 +56,20 @@ def limits_of(settings: Settings) -> tuple[Limit, ...]:
     if settings.rate_limit:
         limits.append(Limit(RATE, "rate", max(1, round(settings.rate_limit * RATE_UNIT))))
     limits += (Limit(MODEL + model, "slots", most) for model, most in settings.model_limits.items())
+    limits += key_limits_of(settings.client_keys or ())
     return tuple(limits)
+
+
+def key_limits_of(keys: Iterable[ClientKey]) -> list[Limit]:
+    """Return the limits that clients' keys have for themselves; keys of one name have one set."""
+    kinds: tuple[tuple[str, Kind], ...] = ((OPEN, "slots"), (REQUESTS, "window"), (TOKENS, "window"))
+    named = {key.name: key.limits for key in keys}
+    return [
+        Limit(KEY + name + what, kind, amount)
+        for name, amounts in named.items()
+        for (what, kind), amount in zip(kinds, amounts, strict=True)
+        if amount
+    ]
 
 
 def fair_share(amount: int, planes: int) -> int:

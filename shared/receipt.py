@@ -84,6 +84,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     `model` is the name that the client sent; `arm` tells what it stood for, where it is one of `[models]`.
     `outcome` is `answered`, `rejected CODE` or `aborted by SIDE`; `status` is what the client got, 0 when nothing.
     `epoch` and `version` tell the table that it ended under. `trace` is the id of its trace, empty without one.
+    `limit` is the name of the limit that it was over, where it was refused for that.
     """
 
     request: str
@@ -103,5 +104,6 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     key: str | None = None
     first_byte: float | None = None
     queue: QueueReceipt | None = None
+    limit: str = ""
     attempts: tuple[AttemptReceipt, ...] = ()
     left_out: tuple[LeftOut, ...] = ()

@@ -7,16 +7,20 @@ from collections.abc import Callable
 from math import inf
 from typing import TYPE_CHECKING
 
-from dataplane.admission.gate import Gate, Refused, State, Ticket
+from dataplane.admission.estimate import NOTHING, estimate
+from dataplane.admission.gate import Gate, OverOwn, Refused, State, Ticket
 from dataplane.admission.holder import Holder
+from dataplane.admission.key_answers import over_own, rate_fields
+from dataplane.admission.key_limits import Use
 from dataplane.admission.line import LaneKey
 from dataplane.admission.pace import retry_after
 from dataplane.admission.quota import Quota
+from shared.client_keys import tenant_weights
 from shared.errors import RouterError, over_capacity, queue_timeout, rate_limited
 from shared.leases import LEASE_LIFE, Holding, LeaseGrant, LeaseReport
-from shared.limits import MODEL, RATE_UNIT, Limit, limits_of
+from shared.limits import KEY, MODEL, RATE_UNIT, Limit, limits_of
 from shared.plane_identity import PlaneIdentity
-from shared.table import RoutingTable
+from shared.table import RoutingTable, Settings
 
 if TYPE_CHECKING:
     from dataplane.request import Request
@@ -34,6 +38,7 @@ class Admission:
         self._observe = observe
         self.gate = Gate()
         self._holder = Holder(loop.time())
+        self._settings: Settings | None = None
         self._limits: tuple[Limit, ...] = ()
         self._planes = 1
         self._longest = 0.0
@@ -44,18 +49,22 @@ class Admission:
         self._timer: asyncio.TimerHandle | None = None
         self._is_waking = False
         self._is_freed = False
+        self._is_looking = False
         self.needs_report = asyncio.Event()
         self._seq = 0
 
     def use(self, table: RoutingTable) -> bool:
         """Go by a table's limits; whether there are any."""
         settings = table.settings
-        self._limits = limits_of(settings)
-        self._planes = settings.data_planes
-        self._longest = settings.request_timeout
-        self._queue_timeout = settings.queue_timeout
         self._known_models = frozenset((*table.models, *settings.model_limits))
-        self.gate.use(self._limits, part_of_queue(settings.queue_size, settings.data_planes))
+        if settings is not self._settings:
+            self._settings = settings
+            self._limits = limits_of(settings)
+            self._planes = settings.data_planes
+            self._longest = settings.request_timeout
+            self._queue_timeout = settings.queue_timeout
+            self.gate.use(self._limits, part_of_queue(settings.queue_size, settings.data_planes))
+            self.gate.weights = tenant_weights(settings.client_keys or ())
         self.refresh()
         self.needs_report.set()
         return bool(self._limits)
@@ -74,18 +83,41 @@ class Admission:
             self.refresh()
         model, holder = request.model, request.client.key
         model = model if model in self._known_models else None
-        # A key without a tenant is one of its own.
-        key = LaneKey(0, "", model) if holder is None else LaneKey(holder.rank, holder.tenant or holder.name, model)
-        ticket = request.ticket = Ticket(key, len(request.body), now)
+        gate, use = self.gate, None
+        if holder is None:
+            key = LaneKey(0, "", model)
+        else:
+            # A key without a tenant is one of its own.
+            key = LaneKey(holder.rank, holder.tenant or holder.name, model)
+            if gate.own and (limits := gate.own.get(holder.name)) is not None:
+                asked = NOTHING if limits.tokens is None else estimate(request.body, request.client.route)
+                use = Use(limits, asked)
+        ticket = request.ticket = Ticket(key, len(request.body), now, use)
+        return self._enter(request, ticket, now)
+
+    def _enter(self, request: Request, ticket: Ticket, now: float) -> bool:
+        use = ticket.use
         try:
             if self.gate.enter(ticket, now):
+                if use is not None:
+                    request.client.limits = rate_fields(use.limits, self._planes, now)
                 return True
+        except OverOwn as over:
+            ticket.state, ticket.over = State.OVER, over.quota.limit.name
+            self.needs_report.set()
+            request.client.limits = rate_fields(over.use.limits, self._planes, now)
+            raise over_own(over, self._planes) from None
         except Refused as refused:
-            ticket.state = State.OVER
+            ticket.state, ticket.over = State.OVER, refused.quota.limit.name
             self.needs_report.set()
             raise self._refusal(refused) from None
         self.needs_report.set()
-        timer = self._loop.call_later(self._queue_timeout, self._is_late, ticket)
+        waits = self._queue_timeout
+        if use is not None:
+            request.client.limits = rate_fields(use.limits, self._planes, now)
+            if self.gate.is_at_key(ticket):
+                waits = use.until - now
+        timer = self._loop.call_later(waits, self._is_late, ticket)
         self._waiting[ticket] = (request, timer)
         # What flows into a rate by time alone has woken nobody; perhaps it is this one's turn at once.
         self._wake()
@@ -100,6 +132,8 @@ class Admission:
         if waited is not None:
             waited[1].cancel()
         self.gate.leave(ticket, self._loop.time())
+        if ticket.use is not None:
+            self._look_at_keys()
         self._wake()
 
     def late_error(self, ticket: Ticket) -> RouterError:
@@ -109,8 +143,31 @@ class Admission:
 
     def _is_late(self, ticket: Ticket) -> None:
         waited = self._waiting.get(ticket)
-        if waited is not None:
+        if waited is None:
+            return
+        if self.gate.is_at_key(ticket):
+            self._look_at_keys()
+        else:
             waited[0].refuse(self.late_error(ticket))
+
+    def _look_at_keys(self) -> None:
+        """Let those enter whose keys' limits have room by now, and refuse those that have waited for it in vain."""
+        if self._is_looking:
+            # A request that went on or was refused has ended at once: whoever looks sees what it left.
+            return
+        self._is_looking = True
+        try:
+            now = self._loop.time()
+            while (ticket := self.gate.next_at_key(now)) is not None:
+                request, timer = self._waiting.pop(ticket)
+                timer.cancel()
+                try:
+                    if self._enter(request, ticket, now):
+                        request.admitted()
+                except RouterError as error:
+                    request.refuse(error)
+        finally:
+            self._is_looking = False
 
     def _wake(self) -> None:
         if self._is_waking:
@@ -178,7 +235,9 @@ class Admission:
             quota.allow(holder.permitted(limit, self._planes, self._longest, now), now)
         changes = holder.changes_at()
         self._valid_until = changes if changes > now else now + LEASE_LIFE / 4
-        self.gate.is_leased = all(holder.knows(limit, now) for limit in self._limits)
+        self.gate.is_leased = all(holder.knows(limit, now) for limit in self._limits if not limit.name.startswith(KEY))
+        self.gate.hears = holder.epoch > 0
+        self._look_at_keys()
         self._wake()
 
     def sent(self, seq: int) -> None:

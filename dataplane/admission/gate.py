@@ -7,19 +7,24 @@ is or waits; and whenever something becomes free, `wake` names those who go on w
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from math import inf
 
+from dataplane.admission.key_limits import LEASE_WAIT, KeyLimits, Use, key_limits
 from dataplane.admission.line import LaneKey, Line, Share
 from dataplane.admission.pace import Pace
-from dataplane.admission.quota import Quota, all_have_room, quota_of
-from shared.limits import MODEL, Limit
+from dataplane.admission.quota import Quota, Shared, Slots, all_have_room, quota_of
+from dataplane.admission.window import Window
+from shared.leases import SETTLING
+from shared.limits import KEY, MODEL, Limit
 
 QUEUE_BYTES = 256 << 20
 """Bodies that wait in one plane, in bytes: a hundred prompts of a million tokens with some room."""
 _BEFORE_LEASES = 100
 """Requests for a model that wait at least while the plane does not know yet what it may use: as --queue-size's own."""
+_AT_KEYS = 1000
+"""Requests that wait for a lease of their keys' limits at a time, for a quarter of a second each."""
 
 
 class State(Enum):
@@ -40,23 +45,36 @@ class Refused(Exception):  # noqa: N818 - it is an answer, no failure
         self.expected = expected
 
 
+class OverOwn(Exception):  # noqa: N818 - likewise
+    """A request is over a limit of its own key: `quota` is full, for `expected` seconds (None: not known)."""
+
+    def __init__(self, use: Use, quota: Slots | Window, expected: float | None) -> None:
+        super().__init__(quota.limit.name)
+        self.use = use
+        self.quota = quota
+        self.expected = expected
+
+
 class Ticket:
     """One request's stand: what it is counted for, and how it waited. `size` is its body's, in bytes.
 
+    `use` is what it has of its key's own limits, where the key has some; `over` the limit that it was refused for.
     Of one that waited, `position` is how many were ahead of it and `expected` how many seconds that was thought to
     take (None: not known); `since` is when it came, `went` when it went on.
     """
 
-    __slots__ = ("expected", "key", "position", "quotas", "since", "size", "state", "went")
+    __slots__ = ("expected", "key", "over", "position", "quotas", "since", "size", "state", "use", "went")
 
-    def __init__(self, key: LaneKey, size: int, now: float) -> None:
+    def __init__(self, key: LaneKey, size: int, now: float, use: Use | None = None) -> None:
         self.key = key
+        self.use = use
         self.size = size
         self.since = now
         self.state = State.WAITING
-        self.quotas: tuple[Quota, ...] = ()
+        self.quotas: tuple[Shared, ...] = ()
         self.position: int | None = None
         self.expected: float | None = None
+        self.over = ""
         self.went: float | None = None
 
 
@@ -66,8 +84,15 @@ class Gate:
     def __init__(self) -> None:
         self.quotas: dict[str, Quota] = {}
         self.is_leased = False
-        self._common: tuple[Quota, ...] = ()
-        self._by_model: dict[str | None, tuple[Quota, ...]] = {}
+        self.hears = False
+        """Whether any control plane has ever granted anything."""
+        self.weights: Mapping[str, int] = {}
+        """What tenants get beside others, where it is not 1."""
+        self.own: dict[str, KeyLimits] = {}
+        self._at_keys: dict[Ticket, None] = {}
+        self._shared: tuple[Shared, ...] = ()
+        self._common: tuple[Shared, ...] = ()
+        self._by_model: dict[str | None, tuple[Shared, ...]] = {}
         self._queue_size = 0
         self._line: Line[Ticket] = Line()
         self._bytes = 0
@@ -83,11 +108,16 @@ class Gate:
                 known = quota_of(limit)
             known.limit = limit
             self.quotas[limit.name] = known
-        self._common = tuple(quota for name, quota in self.quotas.items() if not name.startswith(MODEL))
-        self._by_model = {
-            name.removeprefix(MODEL): (*self._common, quota)
+        self.own = key_limits((quota.limit for quota in self.quotas.values()), self.quotas, self.own)
+        shared = {
+            name: quota
             for name, quota in self.quotas.items()
-            if name.startswith(MODEL)
+            if not name.startswith(KEY) and not isinstance(quota, Window)
+        }
+        self._shared = tuple(shared.values())
+        self._common = tuple(quota for name, quota in shared.items() if not name.startswith(MODEL))
+        self._by_model = {
+            name.removeprefix(MODEL): (*self._common, quota) for name, quota in shared.items() if name.startswith(MODEL)
         }
         self._queue_size = queue_size
         for ticket in self._line:
@@ -96,10 +126,49 @@ class Gate:
     @property
     def waiting(self) -> int:
         """How many requests wait."""
-        return len(self._line)
+        return len(self._line) + len(self._at_keys)
 
     def enter(self, ticket: Ticket, now: float) -> bool:
-        """Let a request go on, or wait; whether it may go on. Raises Refused."""
+        """Let a request go on, or wait; whether it may go on. Raises OverOwn or Refused."""
+        use = ticket.use
+        if use is None:
+            return self._enter(ticket, now)
+        limits = use.limits
+        full = limits.full(use, now)
+        if full is not None:
+            until = limits.waits_until(full, use, LEASE_WAIT if self.hears else SETTLING + LEASE_WAIT, now)
+            if until is None or len(self._at_keys) >= _AT_KEYS:
+                raise OverOwn(use, full, limits.retry_in(full, use, now))
+            use.until = until
+            self._at_keys[ticket] = None
+            return False
+        goes = self._enter(ticket, now)
+        limits.take(use, now)
+        return goes
+
+    def is_at_key(self, ticket: Ticket) -> bool:
+        """Whether a request waits for a lease of its key's limits, and not in the line."""
+        return ticket in self._at_keys
+
+    def next_at_key(self, now: float) -> Ticket | None:
+        """Return a request that waited for a lease of its key's limits and may enter now, if there is one."""
+        passed_over = set()
+        for ticket in self._at_keys:
+            use = ticket.use
+            if use is None or use.limits.name in passed_over:
+                continue
+            limits = self.own.get(use.limits.name)
+            if limits is None:
+                ticket.use = None
+            else:
+                use.limits = limits
+            if limits is None or now >= use.until or limits.full(use, now) is None:
+                del self._at_keys[ticket]
+                return ticket
+            passed_over.add(limits.name)
+        return None
+
+    def _enter(self, ticket: Ticket, now: float) -> bool:
         quotas = ticket.quotas = self._by_model.get(ticket.key.model, self._common) if self._by_model else self._common
         if not self._is_crowded:
             for quota in quotas:
@@ -135,9 +204,14 @@ class Gate:
 
     def leave(self, ticket: Ticket, now: float) -> None:
         """Know that a request has ended, or waits no more; what it had is free."""
+        if (use := ticket.use) is not None and use.is_taken:
+            use.limits.end(use, now)
         if ticket.state is State.WAITING:
-            self._line.remove(ticket.key, ticket)
-            self._bytes -= ticket.size
+            if ticket in self._at_keys:
+                del self._at_keys[ticket]
+            else:
+                self._line.remove(ticket.key, ticket)
+                self._bytes -= ticket.size
         elif ticket.state is State.ADMITTED:
             self._pace.moved(now)
             for quota in ticket.quotas:
@@ -151,12 +225,12 @@ class Gate:
         gone = []
         while (found := self._line.next(lambda ticket: all_have_room(ticket.quotas, now))) is not None:
             key, ticket = found
-            self._line.went(key)
+            self._line.went(key, self.weights.get(key.tenant, 1))
             self._line.remove(key, ticket)
             self._bytes -= ticket.size
             self._go(ticket, now)
             gone.append(ticket)
-        if not self._line and all_have_room(self.quotas.values(), now):
+        if not self._line and all_have_room(self._shared, now):
             self._is_crowded = False
         return gone
 
@@ -189,6 +263,9 @@ class Gate:
         Those for a model with a limit of its own could not use more of another one than that.
         """
         found: Counter[Share] = Counter()
+        if quota not in self._shared:
+            # Those that wait at a key's limits count as refused: they go on in a moment, or are.
+            return found
         left = {model: quotas[-1].limit.amount - quotas[-1].in_use for model, quotas in self._by_model.items()}
         is_common = quota in self._common
         for ticket in self._line:

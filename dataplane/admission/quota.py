@@ -1,4 +1,7 @@
-"""What a plane may use of one limit: slots, which requests give back, or a rate, which refills by itself."""
+"""What a plane may use of one limit: slots, which requests give back, or a rate, which refills by itself.
+
+A window is the third kind (`window.py`); only clients' keys have those.
+"""
 
 from __future__ import annotations
 
@@ -7,40 +10,13 @@ from collections.abc import Iterable
 from math import inf
 
 from dataplane.admission.line import Share
+from dataplane.admission.recent import Recent
+from dataplane.admission.window import Window
 from shared.leases import MAX_TENANTS, OTHERS
 from shared.limits import CLASSES, RATE_UNIT, Limit
 
 BURST = 1.0
 """Seconds' worth of a rate that may be used at once: over a minute that is 1.7 % above the rate."""
-_WINDOW = 1.0
-"""Seconds in which requests count as wanting a rate, or as refused."""
-
-
-class Recent:
-    """How many things happened in the last window, by class and tenant; the window before it counts, too."""
-
-    __slots__ = ("_before", "_began", "_now")
-
-    def __init__(self) -> None:
-        self._before: Counter[Share] = Counter()
-        self._now: Counter[Share] = Counter()
-        self._began = -inf
-
-    def add(self, share: Share, now: float) -> None:
-        """Count one."""
-        self._turn(now)
-        self._now[share] += 1
-
-    def counts(self, now: float) -> Counter[Share]:
-        """Return the counts of the present window and the one before."""
-        self._turn(now)
-        return self._before + self._now
-
-    def _turn(self, now: float) -> None:
-        if now - self._began >= _WINDOW:
-            self._before = self._now if now - self._began < 2 * _WINDOW else Counter()
-            self._now = Counter()
-            self._began = now
 
 
 class Slots:
@@ -157,12 +133,20 @@ class Rate:
         return bounded(Counter({share: count * RATE_UNIT for share, count in asked.items()}))
 
 
-Quota = Slots | Rate
+Shared = Slots | Rate
+"""What requests of all clients need one of each."""
+Quota = Shared | Window
 
 
 def quota_of(limit: Limit) -> Quota:
     """Return a new quota of a limit, of which nothing is allowed yet."""
-    return Slots(limit) if limit.kind == "slots" else Rate(limit)
+    match limit.kind:
+        case "slots":
+            return Slots(limit)
+        case "rate":
+            return Rate(limit)
+        case "window":
+            return Window(limit)
 
 
 def bounded(counts: Counter[Share]) -> tuple[dict[str, int], ...]:
@@ -177,6 +161,6 @@ def bounded(counts: Counter[Share]) -> tuple[dict[str, int], ...]:
     return tuple(classes)
 
 
-def all_have_room(quotas: Iterable[Quota], now: float) -> bool:
+def all_have_room(quotas: Iterable[Shared], now: float) -> bool:
     """Whether a request that needs one of each may go on."""
     return all(quota.has_room(now) for quota in quotas)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import msgspec
+
 from controlplane.cli.explain_view import lines
 from shared.receipt import AttemptReceipt, ChoiceReceipt, LeftOut, LoadReceipt, Receipt
 
@@ -82,3 +84,8 @@ def test_a_request_that_found_no_worker_and_tries_to_write_to_the_terminal() -> 
         "    left out: http://e:1: starting",
         "  rejected no_worker_available with 503: the end after 1.0 ms",
     ]
+
+
+def test_a_request_that_was_over_a_limit() -> None:
+    refused = msgspec.structs.replace(ANSWERED, attempts=(), limit="key:alice:tokens", outcome="rejected 429")
+    assert "  over the limit key:alice:tokens" in list(lines(refused))

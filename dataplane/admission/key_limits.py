@@ -1,0 +1,142 @@
+"""The limits that one client's key has for itself: requests at a time, requests and tokens per minute. No clock.
+
+They are asked before the line: whoever is over his own limit is refused at once, and nobody else waits for him. Only
+where another plane may have room left does he wait, for as long as a lease takes to come from there (`LEASE_WAIT`).
+Where that was in vain, those who come after are refused at once, for as long as they come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from math import inf
+
+from dataplane.admission.estimate import Estimate
+from dataplane.admission.pace import Pace
+from dataplane.admission.quota import Quota, Slots
+from dataplane.admission.window import NOBODY, Window
+from shared.limits import KEY, OPEN, REQUESTS, TOKENS, Limit
+
+LEASE_WAIT = 0.25
+"""Seconds: a part that another plane does not need comes within 0.1, and this is a busy machine's."""
+_FORGOTTEN = 2.0
+"""Seconds without anybody over a limit after which the next one waits for a lease again."""
+
+
+class Use:
+    """What one request has of its key's own limits. Times are monotonic seconds.
+
+    `until` is how long it waits for a lease. `spent` are the tokens that it really took; None where that is not known,
+    and the estimate stays.
+    """
+
+    __slots__ = ("asked", "is_sent", "is_taken", "limits", "spent", "taken", "until")
+
+    def __init__(self, limits: KeyLimits, asked: Estimate) -> None:
+        self.limits = limits
+        self.asked = asked
+        self.until = 0.0
+        self.taken = 0.0
+        self.is_taken = False
+        self.is_sent = False
+        self.spent: int | None = None
+
+
+class KeyLimits:
+    """One key's. None: not limited."""
+
+    __slots__ = ("_asked", "_dry", "name", "open", "pace", "requests", "tokens")
+
+    def __init__(
+        self, name: str, open_: Slots | None, requests: Window | None, tokens: Window | None, before: KeyLimits | None
+    ) -> None:
+        """`before` is what there was of the same key."""
+        self.name = name
+        self.open = open_
+        self.requests = requests
+        self.tokens = tokens
+        self.pace: Pace = before.pace if before is not None else Pace()
+        # Since when nothing more was to be had, and when anybody asked last.
+        self._dry = self._asked = -inf
+
+    def full(self, use: Use, now: float) -> Slots | Window | None:
+        """Return the limit that has no room for a request; None if all have."""
+        slots, requests, tokens = self.open, self.requests, self.tokens
+        if slots is not None and slots.in_use >= slots.allowed:
+            return slots
+        if requests is not None and not requests.has_room(1, now):
+            return requests
+        if tokens is not None and not tokens.has_room(use.asked.tokens, now):
+            return tokens
+        return None
+
+    def take(self, use: Use, now: float) -> None:
+        """Let a request have what it needs."""
+        use.is_taken = True
+        use.taken = now
+        if self.open is not None:
+            self.open.take(NOBODY, now)
+        if self.requests is not None:
+            self.requests.take(1, now)
+        if self.tokens is not None and (tokens := use.asked.tokens):
+            self.tokens.take(tokens, now)
+
+    def end(self, use: Use, now: float) -> None:
+        """Know that a request has ended: settle what it took. One that was never sent to a worker took nothing."""
+        if self.open is not None:
+            self.open.give_back(NOBODY)
+            self.pace.moved(now)
+        if self.requests is not None and not use.is_sent:
+            self.requests.give_back(1, use.taken)
+        if self.tokens is None:
+            return
+        spent = use.spent if use.is_sent else 0
+        if spent is None:
+            return
+        over = spent - use.asked.tokens
+        if over > 0:
+            # It was made until now.
+            self.tokens.take(over, now)
+        elif over < 0:
+            self.tokens.give_back(-over, use.taken)
+
+    def waits_until(self, full: Slots | Window, use: Use, lease_wait: float, now: float) -> float | None:
+        """Return until when a request waits for a lease; None: there is nothing to wait for, and it is refused."""
+        amount = need_of(full, use)
+        full.refused.add(NOBODY, now, amount)
+        if now - self._asked > _FORGOTTEN:
+            self._dry = now + lease_wait
+        self._asked = now
+        if full.allowed >= full.limit.amount or full.in_use + amount > full.limit.amount or now >= self._dry:
+            return None
+        return self._dry
+
+    def retry_in(self, full: Slots | Window, use: Use, now: float) -> float | None:
+        """Return in how many seconds there is room in a limit, as far as this plane knows; None: not known."""
+        if isinstance(full, Window):
+            return full.room_in(use.asked.tokens if full is self.tokens else 1, now)
+        waits = full.wait_behind(0, self.pace.per_second(now), now)
+        return None if waits == inf else waits
+
+
+def need_of(quota: Slots | Window, use: Use) -> int:
+    """Return how much of a key's limit a request needs."""
+    return use.asked.tokens if quota.limit.name.endswith(TOKENS) else 1
+
+
+def key_limits(
+    limits: Iterable[Limit], quotas: Mapping[str, Quota], before: Mapping[str, KeyLimits]
+) -> dict[str, KeyLimits]:
+    """Return the limits of keys among `limits`, by the keys' names."""
+    names = dict.fromkeys(limit.name.rpartition(":")[0] for limit in limits if limit.name.startswith(KEY))
+    found = {}
+    for name in names:
+        slots, requests, tokens = (quotas.get(name + kind) for kind in (OPEN, REQUESTS, TOKENS))
+        key = name.removeprefix(KEY)
+        found[key] = KeyLimits(
+            key,
+            slots if isinstance(slots, Slots) else None,
+            requests if isinstance(requests, Window) else None,
+            tokens if isinstance(tokens, Window) else None,
+            before.get(key),
+        )
+    return found

@@ -29,7 +29,7 @@ def lines(receipt: Receipt) -> Iterator[str]:
         foreseen = f", {_ms(queue.expected)} were expected" if queue.expected is not None else ""
         yield f"  waited {_ms(queue.took)} for its turn, behind {queue.position} others{foreseen}"
     if receipt.limit:
-        yield f"  over the limit {_plain(receipt.limit)}"
+        yield f"  over the limit {plain(receipt.limit)}"
     for number, attempt in enumerate(receipt.attempts, 1):
         yield from _attempt(number, attempt)
     if receipt.left_out:

@@ -185,7 +185,7 @@ class Gate:
 
     def _enter_crowd(self, ticket: Ticket, now: float) -> bool:
         line, key = self._line, ticket.key
-        if all_have_room(ticket.quotas, now) and not any(all_have_room(one.quotas, now) for one in line.first()):
+        if all_have_room(ticket.quotas, now) and self._next(now) is None:
             # Those that wait could not go on: they wait for something else.
             self._go(ticket, now)
             return True
@@ -223,7 +223,7 @@ class Gate:
         if not self._is_crowded:
             return []
         gone = []
-        while (found := self._line.next(lambda ticket: all_have_room(ticket.quotas, now))) is not None:
+        while (found := self._next(now)) is not None:
             key, ticket = found
             self._line.went(key, self.weights.get(key.tenant, 1))
             self._line.remove(key, ticket)
@@ -233,6 +233,12 @@ class Gate:
         if not self._line and all_have_room(self._shared, now):
             self._is_crowded = False
         return gone
+
+    def _next(self, now: float) -> tuple[LaneKey, Ticket] | None:
+        return self._line.next(
+            lambda ticket: all_have_room(ticket.quotas, now),
+            lambda model: all_have_room(self._by_model.get(model, self._common), now),
+        )
 
     def _go(self, ticket: Ticket, now: float) -> None:
         for quota in ticket.quotas:
@@ -244,8 +250,8 @@ class Gate:
         """Return in how many seconds somebody who waits could go on by time alone; None where that can not be."""
         if not self._line:
             return None
-        first = {ticket.quotas for ticket in self._line.first()}
-        soonest = min(max(quota.room_in(now) for quota in quotas) for quotas in first)
+        needed = {self._by_model.get(model, self._common) for model in self._line.by_model}
+        soonest = min(max(quota.room_in(now) for quota in quotas) for quotas in needed)
         return None if soonest == inf else soonest
 
     def expected(self, ticket: Ticket, now: float) -> float | None:
@@ -268,10 +274,12 @@ class Gate:
             return found
         left = {model: quotas[-1].limit.amount - quotas[-1].in_use for model, quotas in self._by_model.items()}
         is_common = quota in self._common
-        for ticket in self._line:
-            model = ticket.key.model
-            if is_common and model in left:
-                left[model] -= 1
-            if left.get(model, 0) >= 0 if is_common else quota is ticket.quotas[-1]:
-                found[ticket.key.share] += 1
+        for key, count in self._line.lanes():
+            model = key.model
+            if not is_common:
+                count = count if quota in self._by_model.get(model, self._common)[-1:] else 0
+            elif model in left:
+                count, left[model] = min(count, max(0, left[model])), left[model] - count
+            if count:
+                found[key.share] += count
         return found

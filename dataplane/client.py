@@ -314,6 +314,8 @@ class Client:
         ]
         if error.retry_after is not None:
             headers.append((b"retry-after", b"%d" % error.retry_after))
+        if error.retry_after_ms is not None:
+            headers.append((b"retry-after-ms", b"%d" % error.retry_after_ms))
         if error.is_final:
             headers.append((b"x-should-retry", b"false"))
         if error.allow is not None:

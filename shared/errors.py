@@ -33,6 +33,7 @@ class RouterError(Exception):
     `blamed` is the side whose fault it is, for the metrics: that of `side`, unless said otherwise. `worker` is the
     one that it is about, when clients may know (--expose-worker). `kind` is the body's `type`: `side`, unless said
     otherwise. `is_final`: sending the same again is in vain, which OpenAI's and Anthropic's clients are told.
+    `retry_after_ms` is `retry_after` as exactly as it is known: the same clients go by that.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class RouterError(Exception):
         self.side = side
         self.param = param
         self.retry_after = retry_after
+        self.retry_after_ms: int | None = None
         self.close = close
         self.allow = allow
         self.challenge = challenge

@@ -13,7 +13,7 @@ from dataplane.admission.holder import Holder
 from dataplane.admission.key_answers import over_own, rate_fields
 from dataplane.admission.key_limits import Use
 from dataplane.admission.line import LaneKey
-from dataplane.admission.pace import retry_after
+from dataplane.admission.pace import retry_after, retry_after_ms
 from dataplane.admission.quota import Quota
 from shared.client_keys import tenant_weights
 from shared.errors import RouterError, over_capacity, queue_timeout, rate_limited
@@ -110,7 +110,9 @@ class Admission:
         except Refused as refused:
             ticket.state, ticket.over = State.OVER, refused.quota.limit.name
             self.needs_report.set()
-            raise self._refusal(refused) from None
+            error = self._refusal(refused)
+            error.retry_after_ms = retry_after_ms(refused.expected)
+            raise error from None
         self.needs_report.set()
         waits = self._queue_timeout
         if use is not None:

@@ -13,7 +13,7 @@ from math import inf
 
 from dataplane.admission.key_limits import LEASE_WAIT, KeyLimits, Use, key_limits
 from dataplane.admission.line import LaneKey, Line, Share
-from dataplane.admission.pace import Pace
+from dataplane.admission.pace import Pace, Returns
 from dataplane.admission.quota import Quota, Shared, Slots, all_have_room, quota_of
 from dataplane.admission.window import Window
 from shared.leases import SETTLING
@@ -36,10 +36,10 @@ class State(Enum):
 
 
 class Refused(Exception):  # noqa: N818 - it is an answer, no failure
-    """A request finds no room and may not wait: `quota` is full, and `expected` says when there may be room."""
+    """A request finds no room and may not wait: `quota` is full, and `expected` says when it may come back for some."""
 
     def __init__(self, quota: Quota, expected: float | None) -> None:
-        """`expected` is in seconds; None where it is not known."""
+        """`expected` is in seconds from now; None where it is not known."""
         super().__init__(quota.limit.name)
         self.quota = quota
         self.expected = expected
@@ -97,6 +97,7 @@ class Gate:
         self._line: Line[Ticket] = Line()
         self._bytes = 0
         self._pace = Pace()
+        self._returns: dict[str | None, Returns] = {}
         self._is_crowded = False
 
     def use(self, limits: Iterable[Limit], queue_size: int) -> None:
@@ -187,6 +188,7 @@ class Gate:
         line, key = self._line, ticket.key
         if all_have_room(ticket.quotas, now) and self._next(now) is None:
             # Those that wait could not go on: they wait for something else.
+            self._returns.pop(key.model, None)
             self._go(ticket, now)
             return True
         position = line.position(key)
@@ -196,7 +198,7 @@ class Gate:
         if line.by_model[key.model] >= most or too_big:
             full = next((quota for quota in ticket.quotas if not quota.has_room(now)), ticket.quotas[0])
             full.refused.add(key.share, now)
-            raise Refused(full, expected)
+            raise Refused(full, self._promise(ticket, position, expected, now))
         ticket.position, ticket.expected = position, expected
         line.add(key, ticket)
         self._bytes += ticket.size
@@ -232,6 +234,8 @@ class Gate:
             gone.append(ticket)
         if not self._line and all_have_room(self._shared, now):
             self._is_crowded = False
+            # There is room that nobody takes: those who were told to come back do not.
+            self._returns.clear()
         return gone
 
     def _next(self, now: float) -> tuple[LaneKey, Ticket] | None:
@@ -262,6 +266,14 @@ class Gate:
         pace = self._pace.per_second(now)
         waits = [quota.wait_behind(position, pace, now) for quota in ticket.quotas]
         return None if inf in waits else max(waits, default=0.0)
+
+    def _promise(self, ticket: Ticket, position: int, expected: float | None, now: float) -> float | None:
+        """Return in how many seconds a request that is refused may come back; None where that is not known."""
+        after = self._expected(ticket, position + 1, now)
+        if expected is None or after is None:
+            return None
+        returns = self._returns.setdefault(ticket.key.model, Returns())
+        return returns.promise(expected, after - expected, now)
 
     def waiting_for(self, quota: Quota) -> Counter[Share]:
         """Return how many requests of each class and tenant wait that could use the quota.

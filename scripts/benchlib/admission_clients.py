@@ -21,7 +21,8 @@ from benchlib.pacer import Pacer
 
 _BODY = b'{"model":"m","messages":[{"role":"user","content":"%b"}],"stream":true}' % (b"word " * 200)
 _LENGTH = b"content-length: "
-_RETRY = b"retry-after: "
+_RETRY = b"\r\nretry-after: "
+_RETRY_MS = b"\r\nretry-after-ms: "
 _OK = 200
 _AGAIN = 0.02
 """Seconds until a connection that broke is made anew."""
@@ -84,7 +85,8 @@ class Connection(asyncio.Protocol):
 
     def _answered(self, status: int, head: bytes) -> None:
         now, due = _clock(), self._due
-        answer = Answer(now, status, (self._first or now) - due, now - due, _number(head, _RETRY), self.tries)
+        wait = _number(head, _RETRY_MS) / 1e3 or _number(head, _RETRY)
+        answer = Answer(now, status, (self._first or now) - due, now - due, wait, self.tries)
         self._got, self._first = b"", 0.0
         self.tries = 0 if status == _OK else self.tries + 1
         self._clients.answers.append(answer)
@@ -157,11 +159,24 @@ class Clients:
         if answer.status == _OK:
             self._ask(connection)
         else:
-            pause = answer.retry_after if self._spec.obeys and answer.retry_after else self._spec.pause
-            self._loop.call_later(pause, self._ask, connection)
+            self._loop.call_later(self._spec.pause, self._ask, connection)
 
     def _ask(self, connection: Connection) -> None:
         connection.send(_clock())
+
+    # --- each asks until it has an answer --------------------------------------------------------------
+
+    def ask_once(self) -> None:
+        """Let each client ask for one answer, and do as it is told until it has it."""
+        self.on_answer = self._obey
+        self.on_connected = self._ask
+        step = self._spec.once_within / len(self._connections)
+        for number, connection in enumerate(self._connections):
+            self._loop.call_later(number * step, self._ask, connection)
+
+    def _obey(self, connection: Connection, answer: Answer) -> None:
+        if answer.status != _OK:
+            self._loop.call_later(answer.retry_after or self._spec.pause, self._ask, connection)
 
     # --- requests come at a rate -----------------------------------------------------------------------
 
@@ -205,6 +220,8 @@ async def _main(spec: ClientsSpec) -> None:
     pacer: Pacer | None = None
     if spec.rate:
         pacer = clients.ask_at_rate()
+    elif spec.once_within:
+        clients.ask_once()
     else:
         clients.ask_in_turn()
     await loop.run_in_executor(None, sys.stdin.readline)

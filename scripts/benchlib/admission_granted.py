@@ -42,11 +42,11 @@ def granted(rig: Rig, planes: int, seconds: float) -> None:
             time.sleep(seconds / 4)
             killed = worker.seen()
         both = [*whole.begun, *killed.begun]
+        second, five = (most_within(both, stretch) / (stretch * RATE) for stretch in (1.0, 5.0))
         print(
-            f"{planes} planes, {RATE} per second: {len(whole.begun) / (RATE * seconds):.3f} of the limit over "
-            f"{seconds:g} s; control plane killed: {len(killed.begun) / (RATE * seconds / 4):.3f} over "
-            f"{seconds / 4:g} s; in any one second {most_within(both, 1.0) / RATE:.2f}, in any 5 s "
-            f"{most_within(both, 5.0) / (5 * RATE):.3f}",
+            f"{planes} planes, {RATE} per second: {whole.per_second / RATE:.3f} of the limit over {seconds:g} s; "
+            f"control plane killed: {killed.per_second / RATE:.3f} over {seconds / 4:g} s; in any one second "
+            f"{second:.2f}, in any five {five:.3f}",
             flush=True,
         )
 

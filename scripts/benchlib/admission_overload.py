@@ -1,12 +1,12 @@
 """What becomes of goodput and of refusals at ten times the capacity, and whether `Retry-After` is good advice."""
 
 import time
-from collections import Counter
+from math import inf
 
 from benchlib import loop_lag
 from benchlib.admission_load import Clients, Shares
 from benchlib.admission_rig import Rig
-from benchlib.admission_wire import Answer, ClientsSpec, Told
+from benchlib.admission_wire import ClientsSpec, Told
 from benchlib.stats import quantile
 
 LIMIT = 20
@@ -63,39 +63,33 @@ def overload(rig: Rig, planes: int, seconds: float) -> None:
 
 
 def retry_after(rig: Rig, planes: int, seconds: float) -> None:
-    """Print how those fare that come back when `Retry-After` says, where ten times as many come as there is room for.
-
-    They are as many as would bring ten times the capacity if each came back after one second.
-    """
+    """Print how those fare that do as they are told, where ten times as many come in a second as there is room for."""
     with rig.router(planes, SERVICE, *_LIMITS) as (router, worker):
-        spec = ClientsSpec(port=router.port, connections=int(_TIMES * CAPACITY), obeys=True)
+        # The pace of the last seconds is what the router goes by.
+        usual = Clients(rig.processes, ClientsSpec(port=router.port, connections=LIMIT))
+        usual.start()
+        time.sleep(3)
+        spec = ClientsSpec(port=router.port, connections=int(_TIMES * CAPACITY), once_within=1.0)
         clients = Clients(rig.processes, spec)
-        clients.start()
-        time.sleep(seconds / 4)
-        shares = Shares(router, {"clients": clients.pid, "worker": worker.pid})
+        usual.stop()
         worker.seen()
-        span = _span(seconds)
+        begin = time.monotonic()
+        clients.start()
+        time.sleep(seconds)
         seen = worker.seen()
-        text = shares.text()
         told = clients.stop()
-    admitted, refused = told.between(*span, 200), told.refused(*span)
-    advice = Counter(one.retry_after for one in refused)
+    admitted, refused = told.between(begin, inf, 200), told.refused(begin, inf)
     tries = [float(one.tries) for one in admitted]
-    good = len(admitted) / (span[1] - span[0])
+    again = [one.status == 200 for one in (*admitted, *refused) if one.tries]
     print(
-        f"{planes} planes, {spec.connections} clients that obey Retry-After: of those that came back "
-        f"{_share_let_in([*admitted, *refused]):.2f} were let in, after {quantile(tries, 0.5):.0f} refusals (p50; p99 "
-        f"{quantile(tries, 0.99):.0f}); goodput {good / CAPACITY:.3f} of the capacity, "
-        f"{(len(admitted) + len(refused)) / max(1, len(admitted)):.1f} requests for each answer, {seen.peak} open at "
-        f"most; told most often: {', '.join(f'{said} s' for said, _ in advice.most_common(3))}, at most "
-        f"{max(advice, default=0)} s\n  {text}",
+        f"{planes} planes, {spec.connections} clients that come within a second and obey Retry-After: {len(admitted)} "
+        f"answered within {max((one.when for one in admitted), default=begin) - begin:.1f} s (at best "
+        f"{_TIMES:g} s), after {quantile(tries, 0.5):.0f} refusals (p50; p99 {quantile(tries, 0.99):.0f}); "
+        f"{sum(again) / max(1, len(again)):.2f} of those that came back were let in, "
+        f"{(len(admitted) + len(refused)) / max(1, len(admitted)):.1f} requests for each answer; {seen.peak} open at "
+        f"most; told at most {max((one.retry_after for one in refused), default=0):g} s",
         flush=True,
     )
-
-
-def _share_let_in(answers: list[Answer]) -> float:
-    again = [one.status == 200 for one in answers if one.tries]
-    return sum(again) / max(1, len(again))
 
 
 def _span(seconds: float) -> tuple[float, float]:

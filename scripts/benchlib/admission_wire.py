@@ -10,19 +10,20 @@ class ClientsSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     With `rate`, so many requests per second come whatever the router does, over `connections`; an answer's times count
     from when its request was due. Without it, each connection's client asks again as soon as it is answered, and
-    `pause` seconds after a refusal; with `obeys`, as many as `Retry-After` says.
+    `pause` seconds after a refusal. With `once_within`, they come within so many seconds, do as `retry-after-ms` or
+    `Retry-After` says, and ask no more once they have an answer.
     """
 
     port: int
     connections: int
     rate: float = 0.0
     pause: float = 0.1
-    obeys: bool = False
+    once_within: float = 0.0
     key: str = ""
 
 
 class Answer(NamedTuple):
-    """One answer: when it ended, its status, the seconds to its first byte and its end, its `Retry-After` (0: none).
+    """One answer: when it ended, its status, the seconds to its first byte, to its end, and to wait (0: none).
 
     `tries` is how many refusals the same client had before, one after the other.
     """
@@ -31,7 +32,7 @@ class Answer(NamedTuple):
     status: int
     first: float
     whole: float
-    retry_after: int
+    retry_after: float
     tries: int
 
 
@@ -58,3 +59,8 @@ class Seen(msgspec.Struct, frozen=True):
     begun: list[float]
     mean: float
     peak: int
+
+    @property
+    def per_second(self) -> float:
+        """Requests that came in a second, of the time that the worker itself counted."""
+        return len(self.begun) / (self.until - self.since)

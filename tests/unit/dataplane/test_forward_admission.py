@@ -87,6 +87,8 @@ def test_without_room_to_wait_a_request_is_answered_503_with_the_time_that_a_pla
             refused = await bench.answer()
             assert refused.status == 503
             assert refused.header(b"retry-after") == b"1"
+            # Nothing has ended yet: more is not known.
+            assert refused.header(b"retry-after-ms") is None
             error = error_of(refused)
             assert (error["code"], error["type"]) == ("over_capacity", "router_error")
             assert "--max-concurrent-requests" in error["message"]
@@ -121,6 +123,23 @@ def test_a_refusal_frees_nothing_and_wakes_nobody(run: Run) -> None:
             first.leave()
             await until(lambda: len(worker.asked) == 2)
             second.leave()
+
+    run(test)
+
+
+def test_refused_clients_are_told_to_the_millisecond_when_to_come_back(run: Run) -> None:
+    async def test(bench: Bench) -> None:
+        async with workers(hang) as (worker,):
+            bench.serve(worker.url)
+            bench.configure(rate_limit=0.1, queue_size=1)
+            bench.lend(rate=100)
+            waiting = bench.ask()
+            await until(lambda: bench.forwarder.limits.waiting == 1)
+            answers = [await bench.answer() for _ in range(3)]
+            told = [int(answer.header(b"retry-after-ms") or 0) for answer in answers]
+            assert 0 < told[0] < told[1] < told[2] < 60_000
+            assert [answer.header(b"retry-after") for answer in answers] == [b"%d" % -(-ms // 1000) for ms in told]
+            waiting.leave()
 
     run(test)
 

@@ -120,6 +120,36 @@ def _drained(gate: Gate, count: int) -> list[str]:
     return order
 
 
+def test_those_that_are_refused_are_told_to_come_back_one_after_the_other() -> None:
+    gate = gate_of(1, queue=1)
+    last = ticket()
+    gate.enter(last, 0.0)
+    for second in range(1, 6):
+        gate.leave(last, second)
+        gate.wake(second)
+        last = ticket(second)
+        gate.enter(last, second)
+    gate.enter(ticket(5.0), 5.0)
+
+    def told(now: float) -> float:
+        with pytest.raises(Refused) as refused:
+            gate.enter(ticket(now), now)
+        assert refused.value.expected is not None
+        return refused.value.expected
+
+    # Five ended within four seconds.
+    assert [told(5.0) for _ in range(3)] == pytest.approx([1.6, 2.4, 3.2])
+    assert [told(5.0) for _ in range(100)][-1] == pytest.approx(60.0)
+    gate.leave(last, 5.1)
+    (last,) = gate.wake(5.1)
+    gate.leave(last, 5.2)
+    assert gate.wake(5.2) == []
+    # A place stayed free: nobody comes back.
+    gate.enter(ticket(5.3), 5.3)
+    gate.enter(ticket(5.3), 5.3)
+    assert told(5.3) < 2.0
+
+
 def test_expected_waits_come_from_how_fast_requests_end() -> None:
     gate = gate_of(1, queue=1)
     one = ticket()

@@ -262,10 +262,9 @@ class Fleet:
             self.avoidance.failed(one, self.now())
 
     def reached(self, slot: Slot) -> None:
-        """Note that a worker's server answers."""
-        if self.avoidance.until:
-            for one in self._at.get(slot.url, ()):
-                self.avoidance.reached(one)
+        """Note that a worker's server answers. Of use where some worker is avoided."""
+        for one in self._at.get(slot.url, ()):
+            self.avoidance.reached(one)
 
     # --- breakers --------------------------------------------------------------------------------------
 

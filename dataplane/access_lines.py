@@ -1,22 +1,29 @@
-"""A request's line in the access log: from its receipt's row to JSON and to text. No clock, no file.
-
-What a client chose (ids, paths, models) is quoted, so that it can not write lines of its own.
-"""
+"""Requests' lines in the access log: from their receipts' rows to text and JSON. No clock, no file."""
 
 from __future__ import annotations
 
 import logging
-from functools import lru_cache
+import re
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import msgspec
 
+from dataplane.access_shapes import Common, Shape, shape_of
 from dataplane.receipts import Row
 from dataplane.usage import Usage
-from shared.logs import iso_time, plain, text_time
+from shared.log_output import Lines
+from shared.logs import iso_second, plain, text_second
+from shared.table import Stamp
 
 MOST_PROMPT = 16 * 1024
 """Bytes of a body that --log-prompts shows."""
+MOST_SHAPES = 1024
+"""About a kilobyte each. Paths with ids in them, and causes with names, come only once."""
+
+
+Address = tuple[str, str]
+"""Host and port; an empty port is one that is not known."""
 
 
 class Ended(NamedTuple):
@@ -25,53 +32,19 @@ class Ended(NamedTuple):
     level: int
     row: Row
     cause: str
-    client: tuple[str, int] | None = None
+    client: Address | None = None
     usage: Usage | None = None
     body: bytes = b""
 
 
-class _Attempt(msgspec.Struct, omit_defaults=True):
-    """`began` in seconds since the request's arrival."""
+EndedRow = tuple[int, Row, str, Address | None, Usage | None, bytes]
+"""The fields of `Ended`, in their order."""
 
-    worker: str
-    leg: str
-    began: float
-    failed: str = ""
-
-
-class AccessLine(msgspec.Struct, omit_defaults=True):
-    """A line of the JSON log. Times in seconds; `time` is that of the request's end."""
-
-    time: str
-    level: str
-    process: str
-    kind: str
-    id: str
-    method: str
-    path: str
-    status: int
-    outcome: str
-    seconds: float
-    first_byte: float | None = None
-    model: str | None = None
-    arm: str = ""
-    cause: str = ""
-    client: str = ""
-    prompt_tokens: int | None = None
-    output_tokens: int | None = None
-    cached_tokens: int | None = None
-    policy: str = ""
-    table: str = ""
-    key: str | None = None
-    attempts: tuple[_Attempt, ...] = ()
-    body: str | None = None
-    trace: str = ""
-
-
-_LEVELS = {number: name.lower() for name, number in logging.getLevelNamesMapping().items() if name != "WARN"}
-_of_few = lru_cache(512)(plain)
-"""Methods, paths and models come again and again."""
 _encode = msgspec.json.Encoder().encode
+_needs_no_quotes = re.compile(rb"[!#-\[\]-~]+").fullmatch
+"""In neither form: no space, no quote, no backslash."""
+_MILLISECONDS = tuple(b".%03dZ" % number for number in range(1000))
+_SECONDS = tuple(b"0.%03d" % number for number in range(1000))
 
 
 def level_of(outcome: str, status: int, success: int) -> int:
@@ -84,94 +57,108 @@ def level_of(outcome: str, status: int, success: int) -> int:
     return logging.WARNING if 400 <= status < 500 else logging.ERROR
 
 
-def access_line(ended: Ended, process: str, ago: float) -> AccessLine:
-    """Return a line; `ago` is what turns the loop's time into Unix time, in seconds."""
-    level, row, cause, client, usage, body = ended
-    request_id, method, path, model, times, outcome, status, _, policy, stamp, tries, extra = row
-    trace, arm, key, _, _ = extra
-    began, first_byte, over = times
-    # By position, in the order of the fields: this is most of what a line costs.
-    return AccessLine(
-        iso_time(over + ago),
-        _LEVELS[level],
-        process,
-        "request",
-        request_id.decode("latin-1"),
-        method,
-        path,
-        status,
-        outcome,
-        round(over - began, 3),
-        round(first_byte - began, 3) if first_byte else None,
-        model,
-        f"{arm.arm.served}" if arm is not None else "",
-        cause,
-        _address(client),
-        usage.prompt if usage is not None else None,
-        usage.output if usage is not None else None,
-        usage.cached if usage is not None and usage.cached else None,
-        policy,
-        _table(stamp.epoch, stamp.version),
-        key,
-        tuple([_Attempt(one.worker, one.pool, round(one.began - began, 3), one.failed) for one in tries]),
-        body[:MOST_PROMPT].decode("utf-8", "backslashreplace") if body else None,
-        trace,
-    )
+class LineWriter:
+    """Writes lines of one plane, in the forms that are wanted, and remembers their shapes."""
+
+    def __init__(self, process: str, *, wants_text: bool = True, wants_structured: bool = True) -> None:
+        """`process` names the plane in each line."""
+        self._process = process
+        self._wants_text = wants_text
+        self._wants_structured = wants_structured
+        self._shapes: dict[tuple[object, ...], Shape] = {}
+        self._stamp: Stamp | None = None
+
+    def write(self, rows: Iterable[EndedRow], ago: float) -> Lines:
+        """Return lines in the order of `rows`; `ago` is what turns the loop's time into Unix time, in seconds."""
+        text: list[bytes] = []
+        structured: list[bytes] = []
+        errors: list[bytes] = []
+        shapes = self._shapes
+        second, date, utc = -1, b"", b""
+        for level, row, cause, client, usage, body in rows:
+            request_id, method, path, model, times, outcome, status, _, policy, stamp, tries, extra = row
+            began, first_byte, over = times
+            trace, taken, key, _, _ = extra
+            if stamp is not self._stamp:
+                self._stamp = stamp
+                shapes.clear()
+            milliseconds = int((over + ago) * 1000)
+            if milliseconds // 1000 != second:
+                second = milliseconds // 1000
+                date, utc = text_second(second).encode(), iso_second(second).encode()
+            values: list[bytes | int] = [date, utc, _MILLISECONDS[milliseconds % 1000], _seconds(over - began)]
+            if first_byte:
+                values.append(_seconds(first_byte - began))
+            attempts = []
+            for one in tries:
+                attempts.append((one.worker, one.pool, one.failed))
+                values.append(_seconds(one.began - began))
+            has_cached = False
+            if usage is not None:
+                values += (usage.prompt, usage.output)
+                if usage.cached:
+                    has_cached = True
+                    values.append(b"%d" % usage.cached)
+            if client is not None:
+                values.append(_address(client))
+            values += (request_id, request_id) if request_id.isalnum() else _quoted_id(request_id)
+            if trace:
+                values.append(trace.encode())
+            if body:
+                values += _quoted_body(body)
+            common = (
+                level,
+                method,
+                path,
+                status,
+                outcome,
+                model,
+                taken and taken.arm.served,
+                policy,
+                cause,
+                key,
+                tuple(attempts),
+                first_byte > 0,
+                usage is not None,
+                has_cached,
+                client is not None,
+                trace != "",
+                body != b"",
+            )
+            shape = shapes.get(common)
+            if shape is None:
+                if len(shapes) >= MOST_SHAPES:
+                    shapes.clear()
+                shape = shapes[common] = shape_of(self._process, stamp, Common(*common))
+            filled = tuple(values)
+            if self._wants_text:
+                line = shape.text % filled
+                text.append(line)
+                if level >= logging.ERROR:
+                    errors.append(line)
+            if self._wants_structured:
+                structured.append(shape.structured % filled)
+        return Lines(b"".join(text), b"".join(structured), b"".join(errors))
 
 
-def _address(client: tuple[str, int] | None) -> str:
-    """Return an address; port 0 is one that is not known."""
-    if client is None:
-        return ""
-    return f"{client[0]}:{client[1]}" if client[1] else client[0]
+def _seconds(seconds: float) -> bytes:
+    milliseconds = round(seconds * 1000)
+    return _SECONDS[milliseconds] if 0 <= milliseconds < 1000 else b"%.3f" % seconds
 
 
-@lru_cache(16)
-def _table(epoch: int, version: int) -> str:
-    return f"{epoch}.{version}"
+def _address(client: Address) -> bytes:
+    return (f"{client[0]}:{client[1]}" if client[1] else client[0]).encode()
 
 
-def as_json(line: AccessLine) -> bytes:
-    """Return the line of the structured log."""
-    return _encode(line) + b"\n"
+def _quoted_id(request_id: bytes) -> tuple[bytes, bytes]:
+    """Return an id for people, and as it stands between JSON's quotes."""
+    if _needs_no_quotes(request_id):
+        return request_id, request_id
+    text = request_id.decode("latin-1")
+    return plain(text).encode(), _encode(text)[1:-1]
 
 
-def as_text(line: AccessLine, ended: Ended, ago: float) -> bytes:
-    """Return the line for people: what was asked, what came of it, then what else is known, by name."""
-    parts = [
-        text_time(ended.row[4][2] + ago),
-        line.level.upper(),
-        f"{line.process}:",
-        _of_few(line.method),
-        _of_few(line.path),
-        str(line.status or "-"),
-        f"{line.outcome},",
-        f"{line.seconds:.3f}s",
-    ]
-    if line.first_byte is not None:
-        parts.append(f"first_byte={line.first_byte:.3f}s")
-    if line.model is not None:
-        parts.append(f"model={_of_few(line.model)}")
-    if line.arm:
-        parts.append(f"arm={_of_few(line.arm)}")
-    if line.attempts:
-        parts.append("worker=" + ">".join(_attempt(one) for one in line.attempts))
-    if line.prompt_tokens is not None:
-        parts.append(f"tokens={line.prompt_tokens}+{line.output_tokens}")
-    if line.cause:
-        parts.append(f"cause={plain(line.cause)}")
-    if line.key is not None:
-        parts.append(f"key={line.key}")
-    if line.client:
-        parts.append(f"client={line.client}")
-    parts.append(f"id={plain(line.id)}")
-    if line.trace:
-        parts.append(f"trace={line.trace}")
-    if line.body is not None:
-        parts.append(f"body={plain(line.body)}")
-    return " ".join(parts).encode() + b"\n"
-
-
-def _attempt(one: _Attempt) -> str:
-    leg = "" if one.leg == "plain" else f"{one.leg}:"
-    return f"{leg}{one.worker}{'!' if one.failed else ''}@{one.began:.3f}s"
+def _quoted_body(body: bytes) -> tuple[bytes, bytes]:
+    """Return a body for people and as JSON."""
+    text = body[:MOST_PROMPT].decode("utf-8", "backslashreplace")
+    return plain(text).encode(), _encode(text)

@@ -110,9 +110,9 @@ class Client:
         return str(address[0]), int(address[1])
 
     @property
-    def told_address(self) -> tuple[str, int] | None:
+    def told_address(self) -> tuple[str, str] | None:
         """The address to show for the client: as a trusted proxy told it (its port is not known then), else its own."""
-        return self.peer if self.forwarded is None else (self.forwarded.client, 0)
+        return self.scope.get("client") if self.forwarded is None else (self.forwarded.client, "")
 
     @property
     def has_promised(self) -> bool:

@@ -86,7 +86,8 @@ def leave_behind(
     if level >= access.least:
         cause = _cause_of(ended, tries, is_unreadable=is_unreadable)
         body = bytes(request.body[:MOST_PROMPT]) if access.shows_prompts else b""
-        access.note(Ended(level, row, cause, client.told_address, usage, body))
+        # A plain tuple, as rows are.
+        access.note((level, row, cause, client.told_address, usage, body))
     if trace is not None:
         cause = _cause_of(ended, tries, is_unreadable=is_unreadable)
         has_room = forwarder.tracing.note(Ended(level, row, cause, client.told_address, usage), trace)

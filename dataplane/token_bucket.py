@@ -19,8 +19,10 @@ class TokenBucket:
 
     def left(self, now: float) -> float:
         """Return the tokens in it."""
-        self.add((now - self._filled) * self._per_second)
+        tokens = self._tokens + (now - self._filled) * self._per_second
         self._filled = now
+        # Without calls: some ask for each request.
+        self._tokens = tokens if tokens < self._most else self._most
         return self._tokens
 
     def has_token(self, now: float) -> bool:

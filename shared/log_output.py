@@ -6,10 +6,9 @@ of when there is room again. So a terminal that is stopped, a full pipe or a slo
 
 from __future__ import annotations
 
-import logging
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -30,11 +29,25 @@ Write = Callable[[bytes], None]
 
 
 class Lines(NamedTuple):
-    """One or more whole lines of one level, in the formats that are wanted (empty: in none)."""
+    """One or more whole lines in the formats that are wanted (empty: in none); of `text`, those that tell of errors."""
 
-    level: int
     text: bytes
     structured: bytes
+    errors: bytes = b""
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return len(self.text) + len(self.structured) + len(self.errors)
+
+    @classmethod
+    def joined(cls, all_lines: Sequence[Lines]) -> Lines:
+        """Return all of them, in their order."""
+        return cls(
+            b"".join([lines.text for lines in all_lines]),
+            b"".join([lines.structured for lines in all_lines]),
+            b"".join([lines.errors for lines in all_lines]),
+        )
 
 
 class LogOutput:
@@ -59,9 +72,9 @@ class LogOutput:
 
     def offer(self, lines: Lines, count: int = 1) -> bool:
         """Have lines written soon; False when there was no room for these `count`."""
-        size = len(lines.text) + len(lines.structured)
+        size = lines.size
         if self._is_over:
-            self._write([lines])
+            self._write(lines)
             return True
         with self._room:
             if self._waiting + size > MOST_WAITING:
@@ -95,18 +108,15 @@ class LogOutput:
                 while len(batch) < _MOST_AT_ONCE:
                     batch.append(self._queue.get_nowait())
             is_over = None in batch
-            lines = [one for one in batch if one is not None]
+            lines = Lines.joined([one for one in batch if one is not None])
             self._write(lines)
             with self._room:
-                self._waiting -= sum(len(one.text) + len(one.structured) for one in lines)
+                self._waiting -= lines.size
 
-    def _write(self, lines: list[Lines]) -> None:
-        text = b"".join([one.text for one in lines])
-        structured = b"".join([one.structured for one in lines])
-        self._try(self._stderr, structured if self._structured else text)
+    def _write(self, lines: Lines) -> None:
+        self._try(self._stderr, lines.structured if self._structured else lines.text)
         if self._files is not None:
-            errors = b"".join([one.text for one in lines if one.level >= logging.ERROR])
-            for file, data in zip(self._files, (text, errors, structured), strict=True):
+            for file, data in zip(self._files, (lines.text, lines.errors, lines.structured), strict=True):
                 self._try(file.write, data)
 
     def _try(self, write: Write, data: bytes) -> None:

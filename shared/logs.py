@@ -52,7 +52,7 @@ class _Handler(logging.Handler):
             self.handleError(record)
             return
         shown = text.encode("utf-8", "backslashreplace") + b"\n" if text else b""
-        self._output.offer(Lines(record.levelno, shown, structured))
+        self._output.offer(Lines(shown, structured, shown if record.levelno >= logging.ERROR else b""))
 
     def _structured(self, record: logging.LogRecord) -> bytes:
         exception = self._text.formatException(record.exc_info) if record.exc_info else None
@@ -93,21 +93,18 @@ def set_level(level: str) -> None:
 def iso_time(wall: float) -> str:
     """Return Unix seconds as UTC by ISO 8601, to the millisecond."""
     milliseconds = int(wall * 1000)
-    return f"{_iso_second(milliseconds // 1000)}.{milliseconds % 1000:03d}Z"
+    return f"{iso_second(milliseconds // 1000)}.{milliseconds % 1000:03d}Z"
 
 
 @lru_cache(4)
-def _iso_second(second: int) -> str:
+def iso_second(second: int) -> str:
+    """Return Unix seconds as UTC by ISO 8601, without a zone."""
     return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def text_time(wall: float) -> str:
-    """Return Unix seconds as the text log shows them: local time."""
-    return _text_second(int(wall))
-
-
 @lru_cache(4)
-def _text_second(second: int) -> str:
+def text_second(second: int) -> str:
+    """Return Unix seconds as the text log shows them: local time."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
 
 

@@ -90,8 +90,12 @@ class Trace:
         return AttemptSpan(self.trace_id, _id(self._draw, 64))
 
 
-def begin(fields: Mapping[bytes, bytes], ratio: float, rng: random.Random) -> Trace | None:
-    """Return the trace of a request with these fields; None when it is not to be traced.
+NOBODY = Parent(0, 0, True)
+"""The parent of a trace that begins here."""
+
+
+def parent_of(fields: Mapping[bytes, bytes], ratio: float, rng: random.Random) -> Parent | None:
+    """Return what the trace of a request with these fields goes on from; None when it is not to be traced.
 
     The caller's decision counts (a sampled trace goes on, one that is not does not); where there is none, `ratio`
     of the requests begin one.
@@ -99,10 +103,13 @@ def begin(fields: Mapping[bytes, bytes], ratio: float, rng: random.Random) -> Tr
     value = fields.get(TRACEPARENT)
     parent = parse(value) if value is not None else None
     if parent is not None:
-        return Trace(parent.trace_id, parent.span_id, rng.getrandbits) if parent.is_sampled else None
-    if ratio < 1.0 and rng.random() >= ratio:
-        return None
-    return Trace(_id(rng.getrandbits, 128), 0, rng.getrandbits)
+        return parent if parent.is_sampled else None
+    return NOBODY if ratio >= 1.0 or rng.random() < ratio else None
+
+
+def trace_from(parent: Parent, rng: random.Random) -> Trace:
+    """Go on with a trace, or begin one."""
+    return Trace(parent.trace_id or _id(rng.getrandbits, 128), parent.span_id, rng.getrandbits)
 
 
 def _id(draw: Callable[[int], int], bits: int) -> int:

@@ -70,7 +70,10 @@ def spans_of(request: Ended, trace: Trace) -> Iterator[Span]:
     if route is not UNKNOWN:
         attributes["http.route"] = route.path
     if request.client is not None:
-        attributes["client.address"], attributes["client.port"] = request.client
+        host, port = request.client
+        attributes["client.address"] = host
+        if port:
+            attributes["client.port"] = int(port)
     if operation:
         attributes["gen_ai.operation.name"] = operation
     if model is not None:

@@ -10,7 +10,7 @@ from typing import Protocol
 from dataplane.access_lines import Ended
 from dataplane.exemplars import Exemplars
 from dataplane.token_bucket import TokenBucket
-from dataplane.tracing.context import Trace, begin
+from dataplane.tracing.context import NOBODY, Trace, parent_of, trace_from
 
 BEGUN_PER_SECOND = 100.0
 """Traces that a plane begins by itself. Telling of one costs about 0.3 ms, in a thread that the loop waits for."""
@@ -97,15 +97,15 @@ class Tracing:
 
     def begin(self, fields: Mapping[bytes, bytes]) -> Trace | None:
         """Return the trace of a request with these fields; None when it has none."""
-        trace = begin(fields, self._ratio, self._rng)
-        if trace is None:
+        parent = parent_of(fields, self._ratio, self._rng)
+        if parent is None:
             return None
-        bucket = self._continued if trace.parent_id else self._begun
+        bucket = self._begun if parent is NOBODY else self._continued
         if not bucket.has_token(self._now()):
             self.passed_over += 1
             return None
         bucket.take()
-        return trace
+        return trace_from(parent, self._rng)
 
     def note(self, request: Ended, trace: Trace) -> bool:
         """Have a request told of that has ended; return whether there is room."""

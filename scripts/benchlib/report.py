@@ -13,8 +13,8 @@ from benchlib.stats import median
 class Figure(msgspec.Struct, frozen=True, kw_only=True):
     """One metric of one variant: a value per round, and its ratios to other variants.
 
-    A ratio is the median of the ratios of the rounds, not the ratio of the medians: what disturbed
-    a round disturbed both sides of it. The unit is in the metric's name.
+    Ratios are those of the rounds, and what counts is their median, not the ratio of the medians: what
+    disturbed a round disturbed both sides of it. The unit is in the metric's name.
     """
 
     fleet: str
@@ -22,7 +22,7 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
     variant: str
     metric: str
     values: list[float]
-    ratios: dict[str, float]
+    ratios: dict[str, list[float]]
 
     @property
     def median(self) -> float:
@@ -103,12 +103,12 @@ def compare(
             variant=variant,
             metric=metric,
             values=own,
-            ratios={other: _ratio(own, values[other][metric]) for other in against.get(variant, ())},
+            ratios={other: _ratios(own, values[other][metric]) for other in against.get(variant, ())},
         )
         for variant, by_metric in values.items()
         for metric, own in by_metric.items()
     ]
 
 
-def _ratio(own: Sequence[float], other: Sequence[float]) -> float:
-    return median([a / b for a, b in zip(own, other, strict=True) if b])
+def _ratios(own: Sequence[float], other: Sequence[float]) -> list[float]:
+    return [a / b for a, b in zip(own, other, strict=True) if b]

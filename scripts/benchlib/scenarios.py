@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from benchlib.seeing import SIGHTS
 from benchlib.session import Fleet, Variant
 from benchlib.wire import LoadSpec
 
@@ -16,6 +17,7 @@ NAMES = (
     "planes",
     "prefill-decode",
     "cut-link",
+    "seeing",
     "startup",
     "memory",
     "control-plane",
@@ -75,6 +77,12 @@ def fleets(names: tuple[str, ...], settings: Settings) -> list[Fleet]:
             Variant("one cut", "routerctl", 4, against=("all links",), connector="nixl", has_cut_link=True),
         )
         found.append(Fleet("cut-link", variants, {"rate": _rate(settings)}))
+    if "seeing" in names and "routerctl" in settings.targets:
+        variants = tuple(
+            Variant(name, "routerctl", settings.workers, against=("all off",) if name != "all off" else (), sight=sight)
+            for name, sight in SIGHTS.items()
+        )
+        found.append(Fleet("seeing", variants, {"small": small(settings), **_streams(settings)}))
     return found
 
 
@@ -89,22 +97,28 @@ def _plain_loads(names: tuple[str, ...], settings: Settings) -> dict[str, LoadSp
         # Streams need it too: the share of the request in the cost of its chunks is taken off.
         loads["small"] = small(settings)
     if "stream" in names:
-        one_stream = settings.chunks * settings.pace_ms / 1e3
-        streams = settings.connections * max(1, round(settings.seconds / one_stream))
-        loads["stream"] = LoadSpec(connections=settings.connections, seconds=settings.seconds, chunks=settings.chunks)
-        loads["stream paced"] = LoadSpec(
-            connections=settings.connections,
-            seconds=settings.seconds,
-            requests=streams,
-            chunks=settings.chunks,
-            pace_ms=settings.pace_ms,
-        )
+        loads |= _streams(settings)
     if "streams" in names:
         # 1,000 at 50 chunks a second each: whoever falls behind needs longer than the 4 s that one stream lasts.
         loads["1000 streams"] = LoadSpec(connections=1000, seconds=10.0, requests=1000, chunks=200, pace_ms=20.0)
     if "rate" in names:
         loads["rate"] = _rate(settings)
     return loads
+
+
+def _streams(settings: Settings) -> dict[str, LoadSpec]:
+    one_stream = settings.chunks * settings.pace_ms / 1e3
+    streams = settings.connections * max(1, round(settings.seconds / one_stream))
+    return {
+        "stream": LoadSpec(connections=settings.connections, seconds=settings.seconds, chunks=settings.chunks),
+        "stream paced": LoadSpec(
+            connections=settings.connections,
+            seconds=settings.seconds,
+            requests=streams,
+            chunks=settings.chunks,
+            pace_ms=settings.pace_ms,
+        ),
+    }
 
 
 def _rate(settings: Settings) -> LoadSpec:

@@ -1,14 +1,16 @@
 """A fleet of routers that run side by side and are measured in turn."""
 
 import sys
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from benchlib import targets
+from benchlib import seeing, targets
 from benchlib.load import Upstream, run_load
 from benchlib.processes import Processes
+from benchlib.seeing import Sight
 from benchlib.targets import Running
 from benchlib.wire import LoadResult, LoadSpec
 
@@ -18,7 +20,7 @@ class Variant:
     """One router as it is configured for a scenario; `against` names what it is compared with.
 
     With a `connector`, half of its workers prefill and the others decode; with `has_cut_link` they are four, and one
-    of the pairs hands nothing over.
+    of the pairs hands nothing over. `sight` is what can be seen of it; None leaves that to its defaults.
     """
 
     label: str
@@ -28,6 +30,7 @@ class Variant:
     against: tuple[str, ...] = ()
     connector: str = ""
     has_cut_link: bool = False
+    sight: Sight | None = None
 
 
 @dataclass(frozen=True)
@@ -57,24 +60,27 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
 def run_fleet(processes: Processes, upstream: Upstream, fleet: Fleet, rounds: int, directory: Path) -> list[Sample]:
     """Start all variants, measure them in turn, end them."""
     running: dict[Variant, Running] = {}
-    for number, variant in enumerate(fleet.variants):
-        _say(f"{fleet.name}: starting {variant.label}")
-        addresses = upstream.addresses(variant.workers, has_cut_link=variant.has_cut_link)
-        folder = directory / f"{fleet.name}-{number}"
-        extra: tuple[str, ...] = ()
-        if variant.connector:
-            extra, addresses = _halves(variant.connector, addresses), []
-        running[variant] = targets.start(processes, variant.target, addresses, variant.planes, folder, extra)
     samples = []
-    try:
+    with ExitStack() as stack:
+        collector = stack.enter_context(seeing.collector()) if any(one.sight for one in fleet.variants) else 0
+        for number, variant in enumerate(fleet.variants):
+            _say(f"{fleet.name}: starting {variant.label}")
+            router = _start(processes, upstream, variant, directory / f"{fleet.name}-{number}", collector)
+            stack.callback(router.stop)
+            running[variant] = router
         for router in running.values():
             router.wait_ready()
         for number in range(rounds):
             # The same load on all variants within seconds: what disturbs one then disturbs all.
+            # Who comes first alternates, as a machine that warms up or fills up favours one of them.
+            order = list(running.items())[:: -1 if number % 2 else 1]
             for load, spec in fleet.loads.items():
-                for variant, router in running.items():
+                for variant, router in order:
                     _say(f"{fleet.name}: round {number + 1} of {rounds}, {load}, {variant.label}")
-                    result, cpu = _measure(processes, router, spec)
+                    with ExitStack() as round_stack:
+                        if variant.sight is not None and variant.sight.is_watched:
+                            round_stack.enter_context(seeing.watching(router))
+                        result, cpu = _measure(processes, router, spec)
                     samples.append(
                         Sample(
                             fleet=fleet.name,
@@ -85,10 +91,17 @@ def run_fleet(processes: Processes, upstream: Upstream, fleet: Fleet, rounds: in
                             result=result,
                         )
                     )
-    finally:
-        for router in running.values():
-            router.stop()
     return samples
+
+
+def _start(processes: Processes, upstream: Upstream, variant: Variant, folder: Path, collector: int) -> Running:
+    addresses = upstream.addresses(variant.workers, has_cut_link=variant.has_cut_link)
+    extra: tuple[str, ...] = ()
+    if variant.connector:
+        extra, addresses = _halves(variant.connector, addresses), []
+    if variant.sight is not None:
+        extra += variant.sight.flags(folder / "logs", collector)
+    return targets.start(processes, variant.target, addresses, variant.planes, folder, extra)
 
 
 def _halves(connector: str, addresses: list[str]) -> tuple[str, ...]:

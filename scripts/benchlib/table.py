@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from benchlib.control_plane import ControlRow
 from benchlib.memory import MemoryRow
 from benchlib.report import Figure, Report
+from benchlib.stats import median
 
 # Per kind of load: metric, heading, whether the ratio stands beside it.
 _COLUMNS = {
@@ -67,10 +68,15 @@ def _load_table(fleet: str, load: str, figures: Sequence[Figure]) -> str:
             figure = cells[variant, metric]
             row.append(_cell(figure, spread=with_ratio))
             if with_ratio and compared:
-                row.append(", ".join(f"x{ratio:.2f} of {other}" for other, ratio in figure.ratios.items()))
+                row.append(", ".join(_ratio(ratios, other) for other, ratios in figure.ratios.items()))
         rows.append(row)
     name = load if fleet in ("load", load) else f"{fleet}: {load}"
     return _layout(name, rows)
+
+
+def _ratio(ratios: Sequence[float], other: str) -> str:
+    spread = f" ({min(ratios):.2f} .. {max(ratios):.2f})" if len(ratios) > 1 else ""
+    return f"x{median(ratios):.2f}{spread} of {other}"
 
 
 def _cell(figure: Figure, *, spread: bool) -> str:

@@ -9,12 +9,18 @@ import re
 from collections.abc import Callable
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from dataplane.access_lines import Ended, access_line, as_json, as_text, level_of
+from dataplane.access_lines import MOST_SHAPES, Ended, LineWriter, level_of
 from dataplane.access_log import FAILURES_PER_SECOND, MOST_ROWS, AccessLog
-from dataplane.receipts import NOTHING, Row, Try
+from dataplane.fleet_view import PoolName
+from dataplane.model_routes import Arm, Taken
+from dataplane.receipts import NOTHING, Extra, Row, Try
+from dataplane.subsets import Subset
 from dataplane.usage import Usage
-from shared.log_output import LogOutput
+from shared.log_output import Lines, LogOutput
+from shared.logs import iso_time, plain
 from shared.table import Stamp
 
 STAMP = Stamp(3, 7, 0)
@@ -32,12 +38,16 @@ def failed() -> Try:
 
 
 ENDED = Ended(
-    logging.INFO, row("answered", 200, failed(), Try("http://b", 10.1, None)), "", ("10.0.0.9", 5), Usage(13, 6, 8)
+    logging.INFO, row("answered", 200, failed(), Try("http://b", 10.1, None)), "", ("10.0.0.9", "5"), Usage(13, 6, 8)
 )
 
 
+def written(*ended: Ended, process: str = "plane 1") -> Lines:
+    return LineWriter(process).write(ended, 1000.0)
+
+
 def test_json() -> None:
-    line = json.loads(as_json(access_line(ENDED, "plane 1", 1000.0)))
+    line = json.loads(written(ENDED).structured)
     assert line == {
         "time": "1970-01-01T00:16:51.500Z",
         "level": "info",
@@ -65,7 +75,7 @@ def test_json() -> None:
 
 
 def test_text() -> None:
-    text = as_text(access_line(ENDED, "plane 1", 1000.0), ENDED, 1000.0).decode()
+    text = written(ENDED).text.decode()
     assert re.sub(r"^\S+ \S+ ", "", text) == (
         "INFO plane 1: POST /v1/completions 200 answered, 1.500s first_byte=0.250s model=m "
         "worker=http://a!@0.000s>http://b@0.100s tokens=13+6 client=10.0.0.9:5 id=id-1\n"
@@ -74,8 +84,118 @@ def test_text() -> None:
 
 def test_what_a_client_chose_can_not_begin_a_line_of_its_own() -> None:
     ended = Ended(logging.INFO, row(path='/x\n2026 INFO "forged"'), "a cause\nwith lines", body=b"\xff\nx")
-    for line in (as_text(access_line(ended, "p", 0.0), ended, 0.0), as_json(access_line(ended, "p", 0.0))):
+    lines = written(ended)
+    for line in (lines.text, lines.structured):
         assert line.count(b"\n") == 1
+
+
+# Percent signs, quotes, control characters and other scripts: what a gap, JSON or a line could be mistaken for.
+TEXTS = st.text(st.sampled_from('ab%d"\\ \n\x00ä€'), max_size=6)
+IDS = st.text(st.sampled_from('ab0-%"\\ '), min_size=1, max_size=6)
+TIMES = st.floats(0, 2000, allow_nan=False).map(lambda seconds: round(seconds, 3))
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> Ended:
+    began = draw(TIMES)
+    tries = []
+    for _ in range(draw(st.integers(0, 3))):
+        leg: PoolName = draw(st.sampled_from(["plain", "prefill", "decode"]))
+        one = Try(f"http://{draw(st.sampled_from('ab%'))}", began + draw(TIMES), None, leg)
+        one.failed = draw(st.just("") | TEXTS)
+        tries.append(one)
+    level = draw(st.sampled_from([logging.INFO, logging.WARNING, logging.ERROR]))
+    times = (began, draw(st.just(0.0) | TIMES.map(lambda seconds: began + seconds + 0.001)), began + draw(TIMES))
+    stamp = draw(st.sampled_from([STAMP, Stamp(3, 8, 0)]))
+    model, path = draw(st.none() | TEXTS), "/" + draw(TEXTS)
+    arm = Arm("name", "a", "m", Subset("m", (("zone", "50%"),)), 1.0, False)
+    taken = Taken(arm, "draw") if draw(st.booleans()) else None
+    extra = Extra(draw(st.sampled_from(["", "0af7"])), taken, draw(st.none() | st.just("team-a")))
+    request_id, status = draw(IDS).encode(), draw(st.sampled_from([0, 200, 404]))
+    row = (request_id, "POST", path, model, times, "answered", status, None, "random", stamp, tries, extra)
+    usage = draw(st.none() | st.builds(Usage, st.integers(0, 9), st.integers(0, 9), st.integers(0, 9)))
+    client = draw(st.none() | st.sampled_from([("10.0.0.9", "5"), ("::1", "")]))
+    return Ended(level, row, draw(st.just("") | TEXTS), client, usage, draw(st.binary(max_size=4)))
+
+
+@given(st.lists(requests(), max_size=6))
+@settings(max_examples=50, deadline=None)
+def test_lines_say_what_a_plain_writer_says(ended: list[Ended]) -> None:
+    """Shapes are shared by lines that differ in nothing else than what is left out of them."""
+    lines = LineWriter("plane %1").write(ended, 1000.0)
+    texts = lines.text.decode().splitlines()
+    assert [json.loads(line) for line in lines.structured.splitlines()] == [as_members(one) for one in ended]
+    assert [text.split(" ", 2)[2] for text in texts] == [as_words(one) for one in ended]
+    failed = [text for text, one in zip(texts, ended, strict=True) if one.level >= logging.ERROR]
+    assert lines.errors.decode().splitlines() == failed
+
+
+def as_members(ended: Ended) -> dict[str, object]:
+    level, row, cause, client, usage, body = ended
+    request_id, method, path, model, (began, first_byte, over), outcome, status, _, policy, stamp, tries, extra = row
+    known = {
+        "time": iso_time(over + 1000.0),
+        "level": logging.getLevelName(level).lower(),
+        "process": "plane %1",
+        "kind": "request",
+        "id": request_id.decode(),
+        "method": method,
+        "path": path,
+        "status": status,
+        "outcome": outcome,
+        "seconds": round(over - began, 3),
+        "policy": policy,
+        "table": f"{stamp.epoch}.{stamp.version}",
+        "model": model,
+        "first_byte": round(first_byte - began, 3) if first_byte else None,
+        "arm": f"{extra.arm.arm.served}" if extra.arm is not None else None,
+        "key": extra.key,
+        "cause": cause or None,
+        "client": ":".join(filter(None, client)) if client is not None else None,
+        "prompt_tokens": usage and usage.prompt,
+        "output_tokens": usage and usage.output,
+        "cached_tokens": (usage and usage.cached) or None,
+        "trace": extra.trace or None,
+        "body": body.decode("utf-8", "backslashreplace") or None,
+        "attempts": [
+            {"worker": one.worker, "leg": one.pool, "began": round(one.began - began, 3)}
+            | ({"failed": one.failed} if one.failed else {})
+            for one in tries
+        ]
+        or None,
+    }
+    return {name: value for name, value in known.items() if value is not None}
+
+
+def as_words(ended: Ended) -> str:
+    told = as_members(ended)
+    began, first_byte, over = ended.row[4]
+    words = [
+        f"{logging.getLevelName(ended.level)} plane %1: {told['method']} {plain(told['path'])} {told['status'] or '-'}",
+        f"{told['outcome']}, {over - began:.3f}s",
+        f"first_byte={first_byte - began:.3f}s" if first_byte else "",
+    ]
+    words += [f"{name}={plain(told[name])}" for name in ("model", "arm") if name in told]
+    if ended.row[10]:
+        words.append("worker=" + ">".join(attempt_in_words(one, began) for one in ended.row[10]))
+    if ended.usage is not None:
+        words.append(f"tokens={ended.usage.prompt}+{ended.usage.output}")
+    words += [
+        f"{name}={plain(told[name])}" for name in ("cause", "key", "client", "id", "trace", "body") if name in told
+    ]
+    return " ".join(filter(None, words))
+
+
+def attempt_in_words(one: Try, began: float) -> str:
+    leg = "" if one.pool == "plain" else f"{one.pool}:"
+    return f"{leg}{one.worker}{'!' if one.failed else ''}@{one.began - began:.3f}s"
+
+
+def test_shapes_are_bounded() -> None:
+    writer = LineWriter("plane 1")
+    for number in range(MOST_SHAPES + 10):
+        writer.write([Ended(logging.INFO, row(path=f"/v1/responses/{number}"), "")], 0.0)
+    assert len(writer._shapes) <= MOST_SHAPES
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from pathlib import Path
 
@@ -26,8 +25,8 @@ class Sink:
         self.data += data
 
 
-def lines(level: int, text: bytes) -> Lines:
-    return Lines(level, text, b"{" + text.strip() + b"}\n")
+def lines(text: bytes, *, is_error: bool = False) -> Lines:
+    return Lines(text, b"{" + text.strip() + b"}\n", text if is_error else b"")
 
 
 def test_each_file_gets_what_belongs_there(tmp_path: Path) -> None:
@@ -35,8 +34,8 @@ def test_each_file_gets_what_belongs_there(tmp_path: Path) -> None:
     output = LogOutput(structured=False, folder=tmp_path, stderr=sink.write)
     assert output.wants_text
     assert output.wants_structured
-    output.offer(lines(logging.INFO, b"fine\n"))
-    output.offer(lines(logging.ERROR, b"bad\n"))
+    output.offer(lines(b"fine\n"))
+    output.offer(lines(b"bad\n", is_error=True))
     output.close()
     assert sink.data == (tmp_path / TEXT_FILE).read_bytes() == b"fine\nbad\n"
     assert (tmp_path / ERROR_FILE).read_bytes() == b"bad\n"
@@ -47,7 +46,7 @@ def test_stderr_can_have_json() -> None:
     sink = Sink()
     output = LogOutput(structured=True, stderr=sink.write)
     assert not output.wants_text
-    output.offer(lines(logging.INFO, b"fine\n"))
+    output.offer(lines(b"fine\n"))
     output.close()
     assert sink.data == b"{fine}\n"
 
@@ -55,7 +54,7 @@ def test_stderr_can_have_json() -> None:
 def test_a_reader_that_stops_costs_lines_and_no_time() -> None:
     sink = Sink(stopped=True)
     output = LogOutput(structured=False, stderr=sink.write)
-    megabyte = Lines(logging.INFO, b"x" * (1 << 20), b"")
+    megabyte = Lines(b"x" * (1 << 20), b"")
     taken = sum(output.offer(megabyte, 10) for _ in range(20))
     assert taken == MOST_WAITING >> 20
     assert output.dropped == (20 - taken) * 10
@@ -69,7 +68,7 @@ def test_what_can_not_be_written_is_counted() -> None:
         raise BrokenPipeError(len(data))
 
     output = LogOutput(structured=False, stderr=fail)
-    output.offer(Lines(logging.INFO, b"a\nb\n", b""))
+    output.offer(Lines(b"a\nb\n", b""))
     output.close()
     assert output.dropped == 2
 
@@ -78,5 +77,5 @@ def test_what_comes_after_the_end_is_written_all_the_same() -> None:
     sink = Sink()
     output = LogOutput(structured=False, stderr=sink.write)
     output.close()
-    output.offer(lines(logging.INFO, b"last words\n"))
+    output.offer(lines(b"last words\n"))
     assert sink.data == b"last words\n"

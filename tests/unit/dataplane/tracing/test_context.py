@@ -9,11 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataplane.tracing.context import Parent, begin, parse
+from dataplane.tracing.context import Parent, Trace, parent_of, parse, trace_from
 
 TRACE = 0x0AF7651916CD43DD8448EB211C80319C
 SPAN = 0xB7AD6B7169203331
 VALUE = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+def begin(fields: dict[bytes, bytes], ratio: float, rng: random.Random) -> Trace | None:
+    parent = parent_of(fields, ratio, rng)
+    return trace_from(parent, rng) if parent is not None else None
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,116 @@
+"""Scenario `seeing`: what it costs to see what the router does.
+
+Metrics and the counts behind them can not be turned off, so they are in all variants. What can be is off in the first
+one: the access log, receipts, traces, and whoever asks for metrics or for the monitor.
+"""
+
+import http.client
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from benchlib.targets import Running
+
+_SCRAPE_EVERY = 2.0
+"""Seconds. Prometheus' own default is 60; every round is to have one at least."""
+_LOOK_EVERY = 1.0
+"""Seconds: as often as `routerctl top` looks."""
+_OPENMETRICS = {"accept": "application/openmetrics-text; version=1.0.0"}
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What is on. `traces` is the share of requests that begin a trace, None for no traces."""
+
+    access_log: bool = False
+    receipts: bool = False
+    traces: float | None = None
+    is_watched: bool = False
+
+    def flags(self, folder: Path, collector: int) -> tuple[str, ...]:
+        """Return routerctl's arguments; logs go into `folder`, traces to the port `collector`."""
+        found = [f"--access-log={'all' if self.access_log else 'off'}"]
+        if self.access_log:
+            # A line has level info. The files get every line as text and as JSON.
+            found += ["--log-level=info", "--log-format=json", f"--log-dir={folder}"]
+        if not self.receipts:
+            found.append("--receipts=0")
+        if self.traces is not None:
+            found += [f"--otlp-traces-endpoint=http://127.0.0.1:{collector}", f"--otel-sampling-ratio={self.traces}"]
+        return tuple(found)
+
+
+NOTHING = Sight()
+SIGHTS = {
+    "all off": NOTHING,
+    "all on": Sight(access_log=True, receipts=True, traces=1.0, is_watched=True),
+    "access log": Sight(access_log=True),
+    "receipts": Sight(receipts=True),
+    "traces 1.0": Sight(traces=1.0),
+    "traces 0.01": Sight(traces=0.01),
+    "watched": Sight(is_watched=True),
+}
+"""All of it, then each by itself. A plane begins 100 traces a second at most, so the ratio counts below that."""
+
+
+@contextmanager
+def watching(router: Running) -> Iterator[None]:
+    """Scrape the router's metrics, and look at it as `routerctl top` does, for as long as the context lasts."""
+    is_over = threading.Event()
+    launch = router.launch
+    threads = [
+        threading.Thread(target=_ask, args=(port, path, every, is_over))
+        for port, path, every in (
+            (launch.metrics_port, "/metrics", _SCRAPE_EVERY),
+            (launch.admin_port, "/monitor?events=50", _LOOK_EVERY),
+        )
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        for thread in threads:
+            thread.join()
+
+
+def _ask(port: int, path: str, every: float, is_over: threading.Event) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    while not is_over.wait(every / 2):
+        connection.request("GET", path, headers=_OPENMETRICS)
+        connection.getresponse().read()
+        is_over.wait(every / 2)
+    connection.close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        self.send_response(200)
+        self.send_header("content-type", "application/x-protobuf")
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@contextmanager
+def collector() -> Iterator[int]:
+    """Take traces, and throw them away; gives the port."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

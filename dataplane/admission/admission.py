@@ -109,11 +109,11 @@ class Admission:
             raise over_own(over, self._planes) from None
         except Refused as refused:
             ticket.state, ticket.over = State.OVER, refused.quota.limit.name
-            self.needs_report.set()
+            self._tell_soon(ticket)
             error = self._refusal(refused)
             error.retry_after_ms = retry_after_ms(refused.expected)
             raise error from None
-        self.needs_report.set()
+        self._tell_soon(ticket)
         waits = self._queue_timeout
         if use is not None:
             request.client.limits = rate_fields(use.limits, self._planes, now)
@@ -124,6 +124,11 @@ class Admission:
         # What flows into a rate by time alone has woken nobody; perhaps it is this one's turn at once.
         self._wake()
         return False
+
+    def _tell_soon(self, ticket: Ticket) -> None:
+        # Where others of its tenant wait already it is known that they need more; how much more, the next look tells.
+        if self.gate.waiting_like(ticket) <= 1:
+            self.needs_report.set()
 
     def leave(self, ticket: Ticket) -> None:
         """Know that a request has ended, in whatever way."""

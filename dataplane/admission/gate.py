@@ -129,6 +129,10 @@ class Gate:
         """How many requests wait."""
         return len(self._line) + len(self._at_keys)
 
+    def waiting_like(self, ticket: Ticket) -> int:
+        """Return how many requests of a ticket's class, tenant and model wait."""
+        return self._line.count(ticket.key)
+
     def enter(self, ticket: Ticket, now: float) -> bool:
         """Let a request go on, or wait; whether it may go on. Raises OverOwn or Refused."""
         use = ticket.use

@@ -111,6 +111,10 @@ class Line(Generic[T]):
         """Return how many wait ahead of one that would come now: those of its class or a better one."""
         return sum(count for stand, count in self._by_stand.items() if stand <= key.stand)
 
+    def count(self, key: LaneKey) -> int:
+        """Return how many wait in a lane."""
+        return len(self._lanes.get(key, ()))
+
     def lanes(self) -> Iterator[tuple[LaneKey, int]]:
         """Yield each lane and how many wait in it."""
         return ((key, len(lane)) for key, lane in self._lanes.items())

@@ -127,6 +127,35 @@ def test_a_refusal_frees_nothing_and_wakes_nobody(run: Run) -> None:
     run(test)
 
 
+def test_only_the_first_of_a_tenant_that_waits_is_told_to_the_control_plane_at_once(run: Run) -> None:
+    async def test(bench: Bench) -> None:
+        async with workers(hang) as (worker,):
+            bench.serve(worker.url)
+            bench.configure(max_concurrent_requests=1, queue_size=3)
+            bench.lend(total=1)
+            first = bench.ask()
+            await until(lambda: len(worker.asked) == 1)
+            limits = bench.forwarder.limits
+            told = []
+
+            async def tell(key: Holder | None, *, waiting: int, refused: int) -> None:
+                limits.needs_report.clear()
+                bench.ask(key=key)
+                await until(lambda: (limits.waiting, bench.accounting.rejected.total()) == (waiting, refused))
+                told.append(limits.needs_report.is_set())
+
+            await tell(None, waiting=1, refused=0)
+            await tell(None, waiting=2, refused=0)
+            await tell(holder("other"), waiting=3, refused=0)
+            await tell(None, waiting=3, refused=1)
+            assert told == [True, False, True, False]
+            first.leave()
+            for transaction in bench.transactions:
+                transaction.leave()
+
+    run(test)
+
+
 def test_refused_clients_are_told_to_the_millisecond_when_to_come_back(run: Run) -> None:
     async def test(bench: Bench) -> None:
         async with workers(hang) as (worker,):

@@ -42,7 +42,10 @@ def request(key: str) -> bytes:
 
 def _number(head: bytes, name: bytes) -> int:
     start = head.find(name)
-    return int(head[start + len(name) : head.index(b"\r\n", start)]) if start >= 0 else 0
+    if start < 0:
+        return 0
+    start += len(name)
+    return int(head[start : head.index(b"\r\n", start)])
 
 
 class Connection(asyncio.Protocol):

@@ -48,12 +48,15 @@ class PlaneApplication:
             client.is_last = True
         route = client.route
         if route.owner == "worker":
-            self._pass_on(client, is_known=route is not UNKNOWN)
+            if route is UNKNOWN:
+                self._pass_on(client)
+            else:
+                forwarder.forward(client)
         elif route.owner == "plane":
             if is_answered(forwarder.fleet.view, client.path):
                 self._answer_itself(client)
             else:
-                self._pass_on(client, is_known=False)
+                self._pass_on(client)
         elif route.owner == "fleet":
             FleetRequest(forwarder, self._commands, client).begin()
         elif forwarder.fleet.view.settings.admin_on_main:
@@ -61,8 +64,9 @@ class PlaneApplication:
         else:
             self._refuse(client, admin_not_on_main())
 
-    def _pass_on(self, client: Client, *, is_known: bool) -> None:
-        if not is_known and self._forwarder.fleet.view.settings.strict_paths:
+    def _pass_on(self, client: Client) -> None:
+        """Forward what no row of `shared.routes` is for."""
+        if self._forwarder.fleet.view.settings.strict_paths:
             self._refuse(client, unknown_path())
         else:
             self._forwarder.forward(client)

@@ -137,9 +137,10 @@ class Attempts:
         """Choose and hold a worker, which `ask` asks. Raises RouterError when there is nobody."""
         request, forwarder, view = self._request, self._forwarder, self._view()
         now = forwarder.loop.time()
-        chosen = probe(forwarder, view, request, self._left_out(), now) if view.recovering else None
+        left_out = self._left_out()
+        chosen = probe(forwarder, view, request, left_out, now) if view.recovering else None
         if chosen is None:
-            candidates = self._candidates(view, now)
+            candidates = candidates_of(forwarder.fleet, view, request, left_out, now)
             if not candidates:
                 raise view.refusal(request.served, request.rank)
             chosen = choose(forwarder, view, request, candidates, now)
@@ -254,7 +255,7 @@ class Attempts:
             asking += self._try.span.line
         assert self._message is not None  # noqa: S101 - made when the worker was chosen
         line, fields, body = self._message
-        exchange.send(connection, b"%b%b\r\n%b%b%b" % (line, slot.authority, slot.rank_line, asking, fields), body)
+        exchange.send(connection, b"".join((line, slot.own_lines, asking, fields)), body)
         if self.exchange is exchange:
             self._leg.sent()
 

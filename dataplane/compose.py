@@ -47,4 +47,4 @@ def compose(
     lines = field_lines(headers, request_id, client.method, len(body), authorization, replaced)
     if client.forwarded is not None:
         lines = added_lines(client.forwarded.fields) + lines
-    return Message(line, lines, body)
+    return line, lines, body

@@ -170,10 +170,6 @@ class Exchange:
             return
         self.first_byte_at = self._loop.time()
         self.status = status
-        for field in headers:
-            if field[0] == b"x-request-id":
-                headers = [field for field in headers if field[0] != b"x-request-id"]
-                break
         headers.append((b"x-request-id", self._request_id))
         self.headers = headers
         if length is not None and length <= _WHOLE_ANSWER:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from dataplane.accounting import AbortedBy
 from dataplane.fleet_view import PoolName
@@ -16,12 +16,10 @@ if TYPE_CHECKING:
     from dataplane.slot import Slot
 
 
-class Message(NamedTuple):
-    """A request as workers get it; the worker's authority goes behind the line."""
+Message = tuple[bytes, bytes, bytes | bytearray]
+"""A request as workers get it: its line, its fields and its body. The worker's authority goes behind the line.
 
-    line: bytes
-    fields: bytes
-    body: bytes | bytearray
+A plain tuple: one is made for each request."""
 
 
 class Taker(Protocol):

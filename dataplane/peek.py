@@ -30,7 +30,6 @@ class Peek(msgspec.Struct, frozen=True):
     vllm_xargs: _Arguments | None = None
     sampling_params: _Sampling | None = None
 
-    @property
     def hands_over(self) -> bool:
         """Whether the body gives an engine orders for moving KV cache: see `KV_TRANSFER`."""
         unset = msgspec.UNSET
@@ -112,4 +111,4 @@ def request_id(fields: Mapping[bytes, bytes], names: Sequence[bytes], rng: rando
     for name in names:
         if name in fields and _is_usable_id(fields[name]):
             return fields[name]
-    return b"%024x" % rng.getrandbits(96)
+    return rng.randbytes(12).hex().encode()

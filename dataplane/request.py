@@ -161,7 +161,7 @@ class Request(WholeRequest):
                 self.model = self.served = model_elsewhere(client, body)
             if client.key is not None:
                 client.key.admit(self.model, client.method, client.route)
-            if found.hands_over and not settings.trust_kv_transfer_params:
+            if found.hands_over() and not settings.trust_kv_transfer_params:
                 try:
                     body = without_members(body, KV_TRANSFER)
                 except (ValueError, RecursionError):
@@ -196,7 +196,7 @@ class Request(WholeRequest):
 
     def _dispatch(self, view: FleetView) -> None:
         """Begin with the attempts. Raises RouterError."""
-        attempts = self._attempts = self._attempts_in(view)
+        attempts = self._attempts = self._attempts_in(view) if view.pools else Attempts(self, self, self._forwarder)
         preparing = None
         if view.prepares:
             preparing = prepare(view, self, disaggregated=isinstance(attempts, Disaggregated))
@@ -206,13 +206,12 @@ class Request(WholeRequest):
             preparing.done.add_done_callback(lambda _: self._was_prepared(preparing))
 
     def _attempts_in(self, view: FleetView) -> Attempts | Disaggregated:
-        if view.pools:
-            connector = connector_of(view.settings.kv_connector)
-            client = self.client
-            if connector is not None and can_be_disaggregated(
-                client.method, client.path, self.body, several=connector.takes_several
-            ):
-                return Disaggregated(self, self._forwarder, connector)
+        connector = connector_of(view.settings.kv_connector)
+        client = self.client
+        if connector is not None and can_be_disaggregated(
+            client.method, client.path, self.body, several=connector.takes_several
+        ):
+            return Disaggregated(self, self._forwarder, connector)
         return Attempts(self, self, self._forwarder)
 
     def _was_prepared(self, preparing: Preparing) -> None:

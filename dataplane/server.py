@@ -20,6 +20,9 @@ What we rely on in granian's ASGI implementation, each held by `tests/integratio
 9. A descriptor that it is given to listen on is its own, and closed with the server. When another socket is put in its
    place, clients come from that one, and those that had come go on.
 
+Its connections are served by tokio's multi-threaded runtime, with one thread. The one for a single thread is woken
+for each message from another thread, by a system call, also while it is awake.
+
 granian runs an ASGI application as one task per request. A request here is a state machine moved by
 callbacks (`forward.py`), so `_Scheduler` hands it on directly: a task, its three wrapping coroutines and their
 wake-ups cost more than half as much again as forwarding itself.
@@ -157,7 +160,7 @@ async def _serve_directly(
         *ssl_ctx,
         (None, None),
     )
-    worker.serve_async(_Scheduler(loop, announce), loop, shutdown_event)
+    worker.serve_mtr(_Scheduler(loop, announce), loop, shutdown_event)
     await stopped
 
 

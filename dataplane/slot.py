@@ -26,8 +26,9 @@ class Slot:
     """One life of one worker. `inflight` is exact: it counts this plane's own requests there.
 
     `has_left` when it drains or is in the table no more: it must get no request that was not sent yet. `rank` groups
-    the workers (`dataplane.priority`), `weight` is the share within a group. `rank_line` is the field that a request
-    to a data-parallel rank has (`dataplane.client_rank`), `peer` what a connector sees of the worker (`dataplane.pd`).
+    the workers (`dataplane.priority`), `weight` is the share within a group. `own_lines` are the end of a request's
+    `Host` line and the field of a data-parallel rank (`dataplane.client_rank`), `peer` what a connector sees of the
+    worker (`dataplane.pd`).
     """
 
     __slots__ = (
@@ -47,11 +48,11 @@ class Slot:
         "others",
         "others_prefill",
         "outcomes",
+        "own_lines",
         "peer",
         "pool",
         "prefills",
         "rank",
-        "rank_line",
         "timings",
         "url",
         "weight",
@@ -63,10 +64,10 @@ class Slot:
         self.id = worker.id
         self.url = worker.url
         self.data_parallel_rank = worker.rank
-        self.rank_line = rank_line(worker.rank)
         self.epoch = worker.epoch
         self.pool = pool
         self.authority = authority
+        self.own_lines = authority + b"\r\n" + rank_line(worker.rank)
         self.inflight = 0
         self.others = 0
         self.prefills = Prefills()

@@ -52,5 +52,5 @@ class SocketRequest(Request):
         """Return the handshake, the same for each worker."""
         if self._message is None:
             line, fields, body = compose(self, self._forwarder.fleet, b"", without=_EXTENSIONS)
-            self._message = Message(line, _UPGRADE + fields, body)
+            self._message = line, _UPGRADE + fields, body
         return self._message

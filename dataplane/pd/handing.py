@@ -73,7 +73,7 @@ class Handing:
         """Return what a leg is asked, with the client's head. Both legs have the same one, as a rule."""
         if self._composed is not None and self._composed[0] == asked.fields:
             line, fields, _ = self._composed[1]
-            return Message(line, with_length(fields, len(asked.body)), asked.body)
+            return line, with_length(fields, len(asked.body)), asked.body
         message = compose(self._request, self._forwarder.fleet, asked.body, without=READ_BY_US, fields=asked.fields)
         self._composed = asked.fields, message
         return message

@@ -18,13 +18,15 @@ from typing import cast
 import httptools
 
 from dataplane.upstream.framing import LONG_HEAD, LONG_PAUSE, MAX_HEAD, NotUnderstoodError, check_head, size_of
-from dataplane.upstream.head import HOP_BY_HOP, connection_tokens
+from dataplane.upstream.head import ANSWERED_BY_US, HOP_BY_HOP, connection_tokens
 from dataplane.upstream.sink import Nobody, Parser, ResponseSink, SwitchingSink
 from shared.tls import explain
 
 # A chunk is passed on whole; one larger than this is passed on in pieces, so that a worker's huge chunk
 # does not become our memory.
 _MAX_HELD_CHUNK = 64 * 1024
+
+_NOT_PASSED_ON = HOP_BY_HOP | ANSWERED_BY_US
 
 _END_OF_HEAD = b"\r\n\r\n"
 SWITCHING = HTTPStatus.SWITCHING_PROTOCOLS.value
@@ -274,11 +276,11 @@ class UpstreamConnection(asyncio.BufferedProtocol):
             self._out_of_step = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Collect end-to-end fields; keep what the framing needs. Trailers are dropped, as RFC 9110 6.5.1 allows."""
+        """Collect what goes on to the client; keep what the framing needs. Trailers are dropped (RFC 9110 6.5.1)."""
         if self._head_done:
             return
         name = name.lower()
-        if name not in HOP_BY_HOP:
+        if name not in _NOT_PASSED_ON:
             # White space after a value is none of it (RFC 9112 section 5.1); llhttp takes away only what is before.
             self._headers.append((name, value.rstrip()))
             if name == b"content-length":

@@ -26,6 +26,9 @@ HOP_BY_HOP = frozenset(
     }
 )
 
+ANSWERED_BY_US = frozenset({b"x-request-id"})
+"""Of an answer's fields what is the router's to say."""
+
 # Set by us per request: the worker's own host, the length of the body in hand; and `expect`, which the
 # server has answered already.
 _REPLACED = frozenset({b"host", b"content-length", b"expect", b"x-request-id"})
@@ -71,14 +74,14 @@ def field_lines(
             dropped |= connection_tokens([value])
     if authorization is not None:
         dropped |= {b"authorization"}
-    lines = [b"%b: %b\r\n" % field for field in headers if field[0] not in dropped]
+    lines = [b": ".join(field) for field in headers if field[0] not in dropped]
     if authorization:
-        lines.append(b"authorization: %b\r\n" % authorization.encode())
-    lines.append(b"x-request-id: %b\r\n" % request_id)
+        lines.append(b"authorization: " + authorization.encode())
+    lines.append(b"x-request-id: " + request_id)
     if body_length or method not in _BODILESS:
-        lines.append(b"content-length: %d\r\n" % body_length)
+        lines.append(b"content-length: %d" % body_length)
     lines.append(b"\r\n")
-    return b"".join(lines)
+    return b"\r\n".join(lines)
 
 
 def with_length(lines: bytes, body_length: int) -> bytes:

@@ -9,7 +9,10 @@ class ResponseSink(Protocol):
     """What a connection tells of the answer to the request that was sent on it, in this order."""
 
     def on_head(self, status: int, headers: list[tuple[bytes, bytes]], length: int | None) -> None:
-        """Take status, end-to-end headers and the body's length (None: not told, it comes in chunks)."""
+        """Take status, headers and the body's length (None: not told, it comes in chunks).
+
+        The headers are those that go on to the client: without hop-by-hop ones, and without a request id.
+        """
 
     def on_body(self, data: bytes) -> None:
         """Take the next part of the body: a whole chunk, or what arrived of a body that is not chunked."""

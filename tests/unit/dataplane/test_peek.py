@@ -92,12 +92,12 @@ PLACES = (
 @pytest.mark.parametrize("name", ["kv_transfer_params", "kv_transfer\\u005fparams"])
 def test_orders_for_moving_kv_cache_are_seen_wherever_vllm_takes_them(place: str, value: str, name: str) -> None:
     body = (place % value).replace("kv_transfer_params", name).encode()
-    assert peek(body).hands_over
-    assert not peek(without_members(body, KV_TRANSFER)).hands_over
+    assert peek(body).hands_over()
+    assert not peek(without_members(body, KV_TRANSFER)).hands_over()
 
 
 def test_orders_in_the_last_place_are_seen_beside_empty_ones_in_the_others() -> None:
-    assert peek(b'{"vllm_xargs":{},"sampling_params":{"extra_args":{"kv_transfer_params":{}}}}').hands_over
+    assert peek(b'{"vllm_xargs":{},"sampling_params":{"extra_args":{"kv_transfer_params":{}}}}').hands_over()
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_orders_in_the_last_place_are_seen_beside_empty_ones_in_the_others() -> 
     ],
 )
 def test_the_name_elsewhere_is_no_order(body: bytes) -> None:
-    assert not peek(body).hands_over
+    assert not peek(body).hands_over()
 
 
 @given(st.binary(max_size=80))

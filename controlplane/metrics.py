@@ -13,7 +13,6 @@ from prometheus_client.core import (
     HistogramMetricFamily,
     InfoMetricFamily,
     Metric,
-    SummaryMetricFamily,
 )
 from prometheus_client.registry import Collector
 
@@ -26,6 +25,7 @@ from controlplane.kv_events.index import KvIndex
 from controlplane.kv_events.metrics import kv_metrics
 from controlplane.loads import Loads
 from controlplane.metric_names import PREFIX
+from controlplane.metric_rows import MetricRows, Row, counters
 from controlplane.outliers import Cause
 from controlplane.plane_metrics import plane_metrics
 from controlplane.planes import Planes
@@ -104,14 +104,12 @@ class RouterCollector(Collector):
 
 def _counters(totals: Totals, table: RoutingTable) -> Iterator[Metric]:
     for metric in catalog.COUNTERS:
-        family = CounterMetricFamily(PREFIX + metric.name, metric.help, labels=metric.labels)
         about = metric.labels.index("worker") if "worker" in metric.labels else None
         always = metric.always if metric.labels else ((),)
         values = {**dict.fromkeys(always, 0.0), **totals.counters.get(metric.name, {})}
-        for labels, value in values.items():
-            if about is None or labels[about] in table.workers:
-                family.add_metric(labels, value)
-        yield family
+        if about is not None:
+            values = {labels: value for labels, value in values.items() if labels[about] in table.workers}
+        yield counters(PREFIX + metric.name, metric.help, metric.labels, values.items())
 
 
 def _histograms(totals: Totals, table: RoutingTable) -> Iterator[Metric]:
@@ -149,11 +147,11 @@ def _shown(exemplar: plane_report.Exemplar) -> Exemplar:
 
 def _summary(metric: catalog.Metric, family: Mapping[Labels, HistogramTotal], table: RoutingTable) -> Metric:
     """Return a family of counts and sums, which are all about workers."""
-    found = SummaryMetricFamily(PREFIX + metric.name, metric.help, labels=metric.labels)
+    rows: list[Row] = []
     for labels, total in family.items():
         if labels[0] in table.workers:
-            found.add_metric(labels, sum(total.counts), total.sum)
-    return found
+            rows += (("_count", labels, sum(total.counts)), ("_sum", labels, total.sum))
+    return MetricRows("summary", PREFIX + metric.name, metric.help, metric.labels, rows)
 
 
 def _table_gauges(table: RoutingTable) -> Iterator[Metric]:

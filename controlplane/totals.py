@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import add
 
 from shared import catalog
 from shared.catalog import Metric
@@ -21,6 +22,7 @@ _MODEL_AT = {
     if "model" in metric.labels
 }
 _OF_ARMS = frozenset(metric.name for metric in (catalog.ARM_REQUESTS, catalog.ARM_DURATION))
+_BOUNDED = _OF_ARMS | _MODEL_AT.keys()
 
 
 @dataclass(slots=True)
@@ -53,18 +55,25 @@ class Totals:
         Series that the catalog does not have are left out: the plane may be of another version.
         """
         for counter in report.counters:
-            metric = _COUNTERS.get(counter.name)
-            if metric is not None and len(counter.labels) == len(metric.labels):
-                self._count(counter.name, self._bounded(counter.name, counter.labels), counter.value)
+            name, labels = counter.name, counter.labels
+            metric = _COUNTERS.get(name)
+            if metric is not None and len(labels) == len(metric.labels):
+                if name in _BOUNDED:
+                    labels = self._bounded(name, labels)
+                # As `_count`, without its call: most of what a page of metrics has to add up are these.
+                family = self.counters.get(name)
+                if family is None:
+                    family = self.counters[name] = {}
+                family[labels] = family.get(labels, 0.0) + counter.value
         for histogram in report.histograms:
             metric = _HISTOGRAMS.get(histogram.name)
             if metric is not None and _fits_histogram(metric, histogram.labels, histogram.counts):
-                family = self.histograms.setdefault(histogram.name, {})
+                totals = self.histograms.setdefault(histogram.name, {})
                 labels = self._bounded(histogram.name, histogram.labels)
-                if (total := family.get(labels)) is None:
-                    family[labels] = HistogramTotal(list(histogram.counts), histogram.sum)
+                if (total := totals.get(labels)) is None:
+                    totals[labels] = HistogramTotal(list(histogram.counts), histogram.sum)
                 else:
-                    total.counts = [a + b for a, b in zip(total.counts, histogram.counts, strict=True)]
+                    total.counts = list(map(add, total.counts, histogram.counts))
                     total.sum += histogram.sum
         place = (report.plane.label,)
         self._count(catalog.PLANE_RESYNCS.name, place, report.resyncs)

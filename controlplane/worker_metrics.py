@@ -6,15 +6,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import get_args
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import Metric
 
 from controlplane.loads import Loads
 from controlplane.metric_names import PREFIX
+from controlplane.metric_rows import counters, gauges
 from controlplane.outliers import Cause
 from controlplane.planes import Planes
 from shared.table import BreakerState, RoutingTable
 
-BREAKER_STATES = get_args(BreakerState)
+BREAKER_STATES: tuple[BreakerState, ...] = get_args(BreakerState)
+_CAUSES: tuple[Cause, ...] = get_args(Cause)
 
 
 @dataclass(frozen=True)
@@ -47,20 +49,18 @@ def worker_metrics(table: RoutingTable, facts: WorkerFacts, now: float) -> Itera
     yield _gauge("worker_inflight", "Requests sent to a worker and not ended.", sent)
     breakers = {key: BREAKER_STATES.index(breaker_of(table, key)) for key in workers}
     yield _gauge("worker_breaker", "A worker's breaker: 0 closed, 1 half-open, 2 open.", breakers)
-    transitions = CounterMetricFamily(
-        PREFIX + "worker_breaker_transitions", "Times a worker's breaker came to a state.", labels=("worker", "to")
+    yield counters(
+        PREFIX + "worker_breaker_transitions",
+        "Times a worker's breaker came to a state.",
+        ("worker", "to"),
+        [((key, state), facts.transitions.get((key, state), 0)) for key in workers for state in BREAKER_STATES],
     )
-    for key in workers:
-        for name in BREAKER_STATES:
-            transitions.add_metric((key, name), facts.transitions.get((key, name), 0))
-    yield transitions
-    ejections = CounterMetricFamily(
-        PREFIX + "worker_ejections", "Times a worker was ejected as an outlier.", labels=("worker", "cause")
+    yield counters(
+        PREFIX + "worker_ejections",
+        "Times a worker was ejected as an outlier.",
+        ("worker", "cause"),
+        [((key, cause), facts.ejections.get((key, cause), 0)) for key in workers for cause in _CAUSES],
     )
-    for key in workers:
-        for cause in get_args(Cause):
-            ejections.add_metric((key, cause), facts.ejections.get((key, cause), 0))
-    yield ejections
     loads = facts.loads.report(workers, now=now)
     running = {key: load.running for key, load in loads.items()}
     yield _gauge("engine_running", "Requests that a worker's engine runs, as it says.", running)
@@ -72,8 +72,5 @@ def worker_metrics(table: RoutingTable, facts: WorkerFacts, now: float) -> Itera
     yield _gauge("engine_age_seconds", "Age of the figures of a worker's engine.", ages)
 
 
-def _gauge(name: str, text: str, values: Mapping[str, float]) -> GaugeMetricFamily:
-    family = GaugeMetricFamily(PREFIX + name, text, labels=("worker",))
-    for worker, value in values.items():
-        family.add_metric((worker,), value)
-    return family
+def _gauge(name: str, text: str, values: Mapping[str, float]) -> Metric:
+    return gauges(PREFIX + name, text, ("worker",), [((worker,), value) for worker, value in values.items()])

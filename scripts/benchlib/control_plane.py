@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 
-from benchlib import adopting, changes, large_fleet, registrations, reloads
+from benchlib import adopting, changes, large_fleet, metrics_page, registrations, reloads
 from benchlib.load import Upstream
 from benchlib.processes import Processes
 from benchlib.scenarios import Settings
@@ -46,6 +46,11 @@ def measure(processes: Processes, upstream: Upstream, settings: Settings, direct
         for metric, value in found_large.items():
             variant = f"{settings.many_workers} workers, budget {budget} %"
             rows.append(_row("large fleet", variant, metric, value, limits.get(metric, "")))
+    many = min(500, settings.many_workers)
+    for kind, figures in metrics_page.measure(processes, upstream, many, settings.changes, directory / "page").items():
+        for metric, value in figures.items():
+            wanted = {"page p50_ms": "<= 50", "change, pages meanwhile p99_ms": "<= 100"}.get(f"{kind} {metric}", "")
+            rows.append(_row("metrics page", f"{many} workers, 4 planes, {kind}", metric, value, wanted))
     for metric, value in reloads.measure(processes, upstream, settings.reloads, directory / "reloads").items():
         wanted = {"p99_moved_ms": "<= 5", "failed_requests": "0", "failed_reloads": "0"}.get(metric, "")
         rows.append(_row("reloads under load", "2 planes", metric, value, wanted))

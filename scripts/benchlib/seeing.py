@@ -6,7 +6,7 @@ one: the access log, receipts, traces, and whoever asks for metrics or for the m
 
 import http.client
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -60,31 +60,47 @@ SIGHTS = {
 def watching(router: Running) -> Iterator[None]:
     """Scrape the router's metrics, and look at it as `routerctl top` does, for as long as the context lasts."""
     is_over = threading.Event()
-    launch = router.launch
-    threads = [
-        threading.Thread(target=_ask, args=(port, path, every, is_over))
-        for port, path, every in (
-            (launch.metrics_port, "/metrics", _SCRAPE_EVERY),
-            (launch.admin_port, "/monitor?events=50", _LOOK_EVERY),
-        )
-    ]
-    for thread in threads:
-        thread.start()
-    try:
-        yield
-    finally:
-        is_over.set()
+    with scraper(router) as scrape, _asking(router.launch.admin_port, "/monitor?events=50") as look:
+        threads = [
+            threading.Thread(target=_repeat, args=(scrape, _SCRAPE_EVERY, is_over)),
+            threading.Thread(target=_repeat, args=(look, _LOOK_EVERY, is_over)),
+        ]
         for thread in threads:
-            thread.join()
+            thread.start()
+        try:
+            yield
+        finally:
+            is_over.set()
+            for thread in threads:
+                thread.join()
 
 
-def _ask(port: int, path: str, every: float, is_over: threading.Event) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+def _repeat(ask: Callable[[], bytes], every: float, is_over: threading.Event) -> None:
+    # Half a period later than the round begins, which is seldom longer than one.
     while not is_over.wait(every / 2):
-        connection.request("GET", path, headers=_OPENMETRICS)
-        connection.getresponse().read()
+        ask()
         is_over.wait(every / 2)
-    connection.close()
+
+
+@contextmanager
+def scraper(router: Running) -> Iterator[Callable[[], bytes]]:
+    """Give what gets the router's metrics in OpenMetrics."""
+    with _asking(router.launch.metrics_port, "/metrics") as scrape:
+        yield scrape
+
+
+@contextmanager
+def _asking(port: int, path: str) -> Iterator[Callable[[], bytes]]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+
+    def ask() -> bytes:
+        connection.request("GET", path, headers=_OPENMETRICS)
+        return connection.getresponse().read()
+
+    try:
+        yield ask
+    finally:
+        connection.close()
 
 
 class _Handler(BaseHTTPRequestHandler):

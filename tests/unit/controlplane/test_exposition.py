@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Iterator
 
 from hypothesis import given, settings
@@ -20,7 +21,8 @@ from prometheus_client.core import (
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.registry import Collector
 
-from controlplane.exposition import page
+from controlplane.exposition import PIECE, page
+from controlplane.metric_rows import MetricRows, counters, gauges
 
 texts = st.text(max_size=12)
 values = st.one_of(st.integers(0, 2**60), st.floats(allow_nan=False))
@@ -45,7 +47,14 @@ def families(label: str, text: str, value: float) -> list[Metric]:
     summary = SummaryMetricFamily("a_summary", text, labels=("worker",))
     summary.add_metric((label,), 3, value)
     info = InfoMetricFamily("build", text, value={"version": label})
-    return [counter, gauge, histogram, summary, info, GaugeMetricFamily("alone", text, value)]
+    alone = GaugeMetricFamily("alone", text, value)
+    rows = [
+        counters("row_counter", text, ("worker", "cause"), [((label, "b"), value), (("a", label), 1)]),
+        counters("row_alone", text, (), [((), value)]),
+        gauges("row_gauge", text, ("worker",), [((label,), value)]),
+        MetricRows("summary", "row_summary", text, ("worker",), [("_count", (label,), 3), ("_sum", (label,), value)]),
+    ]
+    return [counter, gauge, histogram, summary, info, alone, *rows]
 
 
 @settings(max_examples=100, deadline=None)
@@ -58,13 +67,16 @@ def test_the_bytes_are_the_librarys(label: str, text: str, value: float, openmet
     assert asyncio.run(page(given_families, openmetrics=openmetrics)) == expected
 
 
-def test_others_have_their_turn_between_families() -> None:
-    async def run() -> int:
-        turns = 0
-        writing = asyncio.create_task(page(families("a", "t", 1.0), openmetrics=False))
+def test_others_have_their_turn_where_it_has_taken_long() -> None:
+    async def turns(*, seconds: float) -> int:
+        """How many they have when each family takes so long."""
+        times = itertools.count()
+        taken, given_families = 0, families("a", "t", 1.0)
+        writing = asyncio.create_task(page(given_families, openmetrics=False, clock=lambda: next(times) * seconds))
         while not writing.done():
-            turns += 1
+            taken += 1
             await asyncio.sleep(0)
-        return turns
+        return taken
 
-    assert asyncio.run(run()) >= 6
+    assert asyncio.run(turns(seconds=2 * PIECE)) >= 10
+    assert asyncio.run(turns(seconds=PIECE / 100)) <= 3

@@ -54,7 +54,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, clients: "Clients") -> None:
         self._clients = clients
         self._transport: asyncio.Transport | None = None
-        self._due = 0.0
+        self._due = self._sent = 0.0
         self._first = 0.0
         self._got = b""
         self.tries = 0
@@ -69,7 +69,7 @@ class Connection(asyncio.Protocol):
     def send(self, due: float) -> None:
         """Ask; the answer's times count from `due`."""
         if self._transport is not None:
-            self._due = due
+            self._due, self._sent = due, _clock()
             self._transport.write(self._clients.request)
 
     def data_received(self, data: bytes) -> None:
@@ -89,7 +89,7 @@ class Connection(asyncio.Protocol):
     def _answered(self, status: int, head: bytes) -> None:
         now, due = _clock(), self._due
         wait = _number(head, _RETRY_MS) / 1e3 or _number(head, _RETRY)
-        answer = Answer(now, status, (self._first or now) - due, now - due, wait, self.tries)
+        answer = Answer(now, status, (self._first or now) - due, now - due, wait, self._sent - due, self.tries)
         self._got, self._first = b"", 0.0
         self.tries = 0 if status == _OK else self.tries + 1
         self._clients.answers.append(answer)

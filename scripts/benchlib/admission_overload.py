@@ -49,13 +49,15 @@ def overload(rig: Rig, planes: int, seconds: float) -> None:
     good = _per_second(told, *crowded)
     refused = [one for each in told for one in each.refused(*crowded)]
     waited = [one.whole for each in told for one in each.between(*crowded, 200)]
+    late = [one.late for one in refused]
     came = (len(refused) + len(waited)) / (crowded[1] - crowded[0]) / CAPACITY
     later = [f"{_per_second(told, end + second, end + second + 1) / peak:.2f}" for second in range(6)]
     normal = [one.whole for one in told[-1].between(after[0] + 4, after[1], 200)]
     print(
         f"{planes} planes, {came:.1f} times the capacity for {seconds:g} s: goodput {good / peak:.3f} of the peak "
         f"({peak:.0f}/s); idle places {LIMIT - seen.mean:.2f} of {LIMIT} (before: {idle_before:.2f}), {seen.peak} at "
-        f"most; {len(refused)} refused: {_times([one.first for one in refused])}; admitted: {_times(waited)}\n"
+        f"most; {len(refused)} refused: {_times([one.first for one in refused])} (the "
+        f"clients themselves were late by p99 {quantile(late, 0.99) * 1e3:.1f} ms); admitted: {_times(waited)}\n"
         f"  each second after: {' '.join(later)} of the peak; 4 s later {_times(normal)}\n"
         f"  {text}; connections that broke: {sum(each.lost for each in told)}",
         flush=True,

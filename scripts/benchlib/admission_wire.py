@@ -25,6 +25,7 @@ class ClientsSpec(msgspec.Struct, frozen=True, kw_only=True):
 class Answer(NamedTuple):
     """One answer: when it ended, its status, the seconds to its first byte, to its end, and to wait (0: none).
 
+    `late` is how much later than it was due it was sent, which is the clients' own fault and part of the other times;
     `tries` is how many refusals the same client had before, one after the other.
     """
 
@@ -33,6 +34,7 @@ class Answer(NamedTuple):
     first: float
     whole: float
     retry_after: float
+    late: float
     tries: int
 
 

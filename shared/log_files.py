@@ -12,6 +12,8 @@ MOST_BYTES = 64 * 1024 * 1024
 KEPT = 5
 """Files that are kept beside the one that is written: NAME.1 is the newest. So a log takes 384 MiB at most."""
 
+_END = ord("\n")
+
 
 class LogFile:
     """Appends whole lines; who finds it too large rotates it, and the others notice that it is another file now."""
@@ -22,14 +24,23 @@ class LogFile:
         self._most_bytes = most_bytes
         self._kept = kept
         self._descriptor: int | None = None
+        self._is_torn = False
 
     def write(self, lines: bytes) -> None:
-        """Append whole lines. Raises OSError."""
+        """Append whole lines; what of a line came onto a full disk before is ended first. Raises OSError."""
         descriptor = self._current()
+        if self._is_torn:
+            lines = b"\n" + lines
         if os.fstat(descriptor).st_size + len(lines) > self._most_bytes:
             self._rotate(descriptor)
             descriptor = self._current()
-        write_all(descriptor, lines)
+        rest = memoryview(lines)
+        try:
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+        finally:
+            written = len(lines) - len(rest)
+            self._is_torn = lines[written - 1] != _END if written else self._is_torn
 
     def close(self) -> None:
         """Close the file."""
@@ -45,6 +56,7 @@ class LogFile:
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
             # Ids, addresses and, if asked for, prompts are nobody else's business.
             self._descriptor = os.open(self._path, flags, 0o640)
+            self._is_torn = False
         return self._descriptor
 
     def _rotate(self, descriptor: int) -> None:

@@ -1,7 +1,8 @@
 """Where a process's log lines go: to stderr and, with a folder, into mvllm's three files. Nobody waits for either.
 
-A thread writes. What it can not write in time waits in a bounded buffer; what finds no room there is counted and told
-of when there is room again. So a terminal that is stopped, a full pipe or a slow disk never holds an event loop up.
+A thread writes. What it can not write in time waits in a bounded buffer; what finds no room there is counted, and so is
+what a full disk does not take, of which stderr is told. So a terminal that is stopped, a full pipe or a slow disk never
+holds an event loop up.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from shared.clock import SystemClock
 from shared.log_files import LogFile, write_all
+from shared.log_losses import Losses
 
 TEXT_FILE = "vllm-router.log"
 ERROR_FILE = "vllm-router-error.log"
@@ -26,6 +29,8 @@ _END_WITHIN = 1.0
 _MOST_AT_ONCE = 256
 
 Write = Callable[[bytes], None]
+
+log = logging.getLogger(__name__)
 
 
 class Lines(NamedTuple):
@@ -60,6 +65,9 @@ class LogOutput:
         self.dropped = 0
         self._structured = structured
         self._stderr = stderr or _to_stderr
+        self._folder = folder
+        self._losses = Losses()
+        self._clock = SystemClock()
         self._files: tuple[LogFile, LogFile, LogFile] | None = None
         if folder is not None:
             text, errors, machine = (LogFile(folder / name) for name in (TEXT_FILE, ERROR_FILE, STRUCTURED_FILE))
@@ -116,18 +124,32 @@ class LogOutput:
     def _write(self, lines: Lines) -> None:
         self._try(self._stderr, lines.structured if self._structured else lines.text)
         if self._files is not None:
-            for file, data in zip(self._files, (lines.text, lines.errors, lines.structured), strict=True):
-                self._try(file.write, data)
+            self._keep(list(zip(self._files, (lines.text, lines.errors, lines.structured), strict=True)))
 
-    def _try(self, write: Write, data: bytes) -> None:
+    def _keep(self, parts: list[tuple[LogFile, bytes]]) -> None:
+        failed = [(reason, data.count(b"\n")) for file, data in parts if (reason := self._try(file.write, data))]
+        if failed:
+            lost = sum(count for _, count in failed)
+            told = self._losses.failed(lost, failed[0][0], self._clock.monotonic())
+        else:
+            told = self._losses.written()
+        if told:
+            # It comes back to here, and gets to stderr at least.
+            level = logging.ERROR if failed else logging.WARNING
+            log.log(level, "the log files in %s (--log-dir) %s", self._folder, told)
+
+    def _try(self, write: Write, data: bytes) -> str:
+        """Write; return why it could not be done."""
         if not data:
-            return
+            return ""
         try:
             write(data)
-        except OSError:
+        except OSError as error:
             # Planes outlive the terminal or the pipe that they were started on, and a disk that is full.
             with self._room:
                 self.dropped += data.count(b"\n")
+            return error.strerror or str(error)
+        return ""
 
 
 def make_files(folder: Path) -> None:

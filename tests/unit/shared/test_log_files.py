@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import resource
 from pathlib import Path
 
 import pytest
@@ -66,3 +67,25 @@ def test_a_folder_that_can_not_be_made_is_an_error_for_the_caller(tmp_path: Path
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match=r"Not a directory|File exists"):
         LogFile(tmp_path / "file" / "a.log").write(LINE)
+
+
+def _tear(path: Path) -> None:
+    """Write two lines where there is room for one and a half, and then two more."""
+    file = LogFile(path)
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (150, most))
+    with pytest.raises(OSError, match="File too large"):
+        file.write(LINE * 2)
+    with pytest.raises(OSError, match="File too large"):
+        file.write(b"none of it\n")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+    file.write(b"next\n")
+    file.write(b"last\n")
+
+
+def test_a_line_that_a_full_disk_cut_off_spoils_no_other(tmp_path: Path) -> None:
+    process = multiprocessing.get_context("fork").Process(target=_tear, args=(tmp_path / "a.log",))
+    process.start()
+    process.join(60)
+    assert process.exitcode == 0
+    assert (tmp_path / "a.log").read_bytes() == (LINE * 2)[:150] + b"\nnext\nlast\n"

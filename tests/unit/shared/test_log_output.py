@@ -5,7 +5,10 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
+import pytest
+
 from shared.log_output import ERROR_FILE, MOST_WAITING, STRUCTURED_FILE, TEXT_FILE, Lines, LogOutput
+from tests.integration.routers import eventually
 
 
 class Sink:
@@ -71,6 +74,24 @@ def test_what_can_not_be_written_is_counted() -> None:
     output.offer(Lines(b"a\nb\n", b""))
     output.close()
     assert output.dropped == 2
+
+
+def test_files_that_can_not_be_written_are_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = tmp_path / "logs"
+    folder.write_text("in the way")
+    sink = Sink()
+    output = LogOutput(structured=False, folder=folder, stderr=sink.write)
+    output.offer(lines(logging.INFO, b"one\n"))
+    output.offer(lines(logging.ERROR, b"two\n"))
+    eventually(lambda: f"the log files in {folder} (--log-dir) can not be written: " in caplog.text, "the word")
+    folder.unlink()
+    output.offer(lines(logging.ERROR, b"three\n"))
+    output.close()
+    assert sink.data == b"one\ntwo\nthree\n"
+    assert (folder / TEXT_FILE).read_bytes().endswith(b"three\n")
+    assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
+    assert "written again; " in caplog.records[1].getMessage()
+    assert output.dropped > 0
 
 
 def test_what_comes_after_the_end_is_written_all_the_same() -> None:

@@ -10,7 +10,7 @@ from dataplane.admission.key_limits import KeyLimits, need_of
 from dataplane.admission.pace import retry_after
 from dataplane.admission.window import Window
 from shared.errors import RouterError, rate_limited
-from shared.limits import OPEN, REQUESTS
+from shared.limits import OPEN, REQUESTS, WINDOW, WINDOW_STEP
 
 _REQUESTS = (b"x-ratelimit-limit-requests", b"x-ratelimit-remaining-requests", b"x-ratelimit-reset-requests")
 _TOKENS = (b"x-ratelimit-limit-tokens", b"x-ratelimit-remaining-tokens", b"x-ratelimit-reset-tokens")
@@ -19,9 +19,8 @@ _TOKENS = (b"x-ratelimit-limit-tokens", b"x-ratelimit-remaining-tokens", b"x-rat
 def rate_fields(limits: KeyLimits, planes: int, now: float) -> list[tuple[bytes, bytes]]:
     """Return the fields of an answer to a key with such limits, among so many planes."""
     fields: list[tuple[bytes, bytes]] = []
-    for names, window in ((_REQUESTS, limits.requests), (_TOKENS, limits.tokens)):
+    for (limit, left, reset), window in ((_REQUESTS, limits.requests), (_TOKENS, limits.tokens)):
         if window is not None:
-            limit, left, reset = names
             fields += (
                 (limit, b"%d" % window.limit.amount),
                 (left, b"%d" % remaining(window, planes)),
@@ -35,20 +34,26 @@ def remaining(window: Window, planes: int) -> int:
 
     What nobody needs is spread evenly, so the others have as much room as this one; with one plane it is exact.
     """
-    room = (window.allowed - window.in_use) * planes
-    return max(0, min(room, window.limit.amount - window.in_use))
+    in_use, left = window.in_use, (window.allowed - window.in_use) * planes
+    most = window.limit.amount - in_use
+    if left > most:
+        left = most
+    return left if left > 0 else 0
+
+
+def _as_go_writes(seconds: int) -> bytes:
+    minutes, rest = divmod(seconds, 60)
+    return b"%dm%ds" % (minutes, rest) if minutes else b"%ds" % rest
+
+
+_DURATIONS = tuple(_as_go_writes(seconds) for seconds in range(round(WINDOW + WINDOW_STEP) + 2))
 
 
 def duration(seconds: float) -> bytes:
-    """Return a time as Go writes it: `20ms`, `1.5s`, `6m0s`, in whole milliseconds, rounded up."""
-    milliseconds = -int(-seconds * 1000 // 1)
-    if 0 < milliseconds < 1000:
-        return b"%dms" % milliseconds
-    minutes, rest = divmod(milliseconds, 60_000)
-    text = b"%gs" % (rest / 1000)
-    if not minutes:
-        return text
-    return b"%dm%b" % (minutes, text) if minutes < 60 else b"%dh%dm%b" % (*divmod(minutes, 60), text)
+    """Return a time within a window as Go writes it, rounded up: `20ms` of less than a second, else `1s`, `1m0s`."""
+    if 0.0 < seconds <= 0.999:
+        return b"%dms" % (int(seconds * 1000) + 1)
+    return _DURATIONS[int(seconds + 0.9999)]
 
 
 def over_own(over: OverOwn, planes: int) -> RouterError:

@@ -29,7 +29,7 @@ class Window:
         self.allowed = 0
         self.in_use = 0
         # When each step began, and what was taken in it; and when the first of them is out.
-        self._steps: deque[tuple[int, int]] = deque()
+        self._steps: deque[list[int]] = deque()
         self._out = inf
         self.refused = Recent()
 
@@ -56,11 +56,11 @@ class Window:
         step, steps = int(now), self._steps
         self.in_use += amount
         if steps and steps[-1][0] >= step:
-            steps[-1] = steps[-1][0], steps[-1][1] + amount
+            steps[-1][1] += amount
             return
         if not steps:
             self._out = step + _HELD
-        steps.append((step, amount))
+        steps.append([step, amount])
 
     def give_back(self, amount: int, taken: float) -> None:
         """Give back what was taken at some moment and not used; what is out of the window has been given back."""
@@ -69,7 +69,7 @@ class Window:
             began, there = steps[index]
             if began <= step:
                 if began == step:
-                    steps[index] = began, there - amount
+                    steps[index][1] = there - amount
                     self.in_use -= amount
                 return
 

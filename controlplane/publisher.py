@@ -181,9 +181,9 @@ class Publisher:
         """Publish what is known of the KV caches."""
         self._publish(TOPIC_KV, message)
 
-    def grant(self, plane: str, number: int, answers: int, leases: dict[str, Lease]) -> None:
+    def grant(self, plane: str, number: int, answers: int, since: int, leases: dict[str, Lease | None]) -> None:
         """Tell a plane what it may use of the limits."""
-        self._tell(plane, LeaseGrant(self._publication.table.stamp, number, answers, leases))
+        self._tell(plane, LeaseGrant(self._publication.table.stamp, number, answers, since, leases))
 
     def publish(self) -> tuple[int, int]:
         """Publish what has changed, now. Returns the order of the table that holds it."""

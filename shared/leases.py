@@ -1,6 +1,8 @@
 """What control plane and planes say to each other about limits: who holds how much of each, and for how long.
 
-A plane reports what it uses and needs, and each report is answered by a grant. A lease lives `LEASE_LIFE` from the
+A plane reports what it uses and needs, and each report is answered by a grant. Both tell what changed since the last
+one that the other side is known to have taken in (`shared.changes`), so that many limits cost little while few move,
+and each renews, or confirms, all the others. A lease lives `LEASE_LIFE` from the
 moment in which the report was *sent* that the grant answers. The control plane counts it from the grant's sending,
 which is later, so a lease ends on the plane first, however long messages are under way and whatever the clocks say
 (Gray and Cheriton, "Leases", 1989).
@@ -44,7 +46,8 @@ class LeaseReport(msgspec.Struct, frozen=True, tag="lease-report"):
     """Sent at once when requests begin to wait or a lease was made smaller, else every `RENEWAL_INTERVAL`.
 
     `epoch` is the control plane's that the plane follows, `applied` the number of the last grant of that epoch that
-    it goes by (0: none yet).
+    it goes by (0: none yet). `holdings` are those that changed since report `since`, which the control plane has
+    answered; all there are where that is 0.
     """
 
     plane: PlaneIdentity
@@ -52,6 +55,7 @@ class LeaseReport(msgspec.Struct, frozen=True, tag="lease-report"):
     seq: int
     applied: int
     waiting: int
+    since: int
     holdings: dict[str, Holding]
 
 
@@ -63,9 +67,14 @@ class Lease(msgspec.Struct, frozen=True, array_like=True):
 
 
 class LeaseGrant(msgspec.Struct, frozen=True, tag="lease-grant"):
-    """All leases of one plane, in place of those before. `answers` is the `seq` of the last report that was heard."""
+    """One plane's leases: those that changed since grant `since`, which it goes by; all there are where that is 0.
+
+    None in a lease's place takes it away: nobody has needed that limit for long. `answers` is the `seq` of the last
+    report that was heard.
+    """
 
     stamp: Stamp
     number: int
     answers: int
-    leases: dict[str, Lease]
+    since: int
+    leases: dict[str, Lease | None]

@@ -22,6 +22,8 @@ MODEL = "model:"
 KEY = "key:"
 """What the names of a client key's own limits begin with: `KEY`, the key's name and one of the following."""
 OPEN, REQUESTS, TOKENS = ":open", ":requests", ":tokens"
+ON_DEMAND = (KEY, "worker:")
+"""What the names of limits begin with that are reported and lent only once they are needed: there may be many."""
 RATE = "rate"
 RATE_UNIT = 1000
 """Parts of one request per second that a rate is counted in: 10 per second over 4 planes are 2.5 each."""
@@ -70,6 +72,11 @@ def key_limits_of(keys: Iterable[ClientKey]) -> list[Limit]:
         for (what, kind), amount in zip(kinds, amounts, strict=True)
         if amount
     ]
+
+
+def is_on_demand(name: str) -> bool:
+    """Whether a limit is reported and lent only once it is needed."""
+    return name.startswith(ON_DEMAND)
 
 
 def fair_share(amount: int, planes: int) -> int:

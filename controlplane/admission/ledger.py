@@ -2,10 +2,10 @@
 
 The one rule: what all planes may be using together is never more than the limit. A plane may be using
 
-- what it told that is in use, and whatever grant it may have taken up since: those sent after the one that it told of;
+- what it told that is in use, and whatever lease it may have taken up since: those sent after the one that it goes by;
 - once it has gone by no grant for `LEASE_LIFE`, at least its fallback, which it takes when it hears nothing.
 
-A part that one plane does not need is taken back by a smaller grant, and is free when the plane tells that it goes by
+A part that one plane does not need is taken back by a smaller lease, and is free when the plane tells that it goes by
 that: never before. A plane that is silent keeps what it had until it is heard, or known to be dead. What a dead plane
 may have taken of a window counts until that window is over.
 
@@ -13,85 +13,29 @@ A new book knows nothing of what an earlier one has granted. It lends nothing be
 when it began, or `LEASE_LIFE` is over. If some have not told then, all that the others do not hold counts as held by
 these for as long as it may be (`held_for`), and their fallback from then on. Of a window the same counts for planes
 that died before the book began, for as long as one may have.
+
+Only limits that something happened to are looked at again: of each there is a page (`limit_book`), and of each plane an
+account. Limits of workers and keys are lent once a plane reports them, and taken back when nobody has for a minute.
 """
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from math import ceil, inf
-from typing import NamedTuple
+from collections import Counter
+from collections.abc import Iterable
+from itertools import islice
+from math import inf
 
-from controlplane.admission.division import Needs, divide, needed
-from shared.leases import LEASE_LIFE, RENEWAL_INTERVAL, Lease, LeaseReport
-from shared.limits import WINDOW, Limit, fair_share, held_for
+from controlplane.admission.account import Account, Grant
+from controlplane.admission.limit_book import LimitBook, Scene
+from shared.leases import LEASE_LIFE, Lease, LeaseReport
+from shared.limits import WINDOW, Kind, Limit, fair_share, held_for, is_on_demand
 
-_MAX_OUTSTANDING = 16
-"""Grants that a plane has not told of, one by one; of more than that the older ones are kept as one."""
-_RENEW_AFTER = 0.8 * RENEWAL_INTERVAL
 MAX_PLANES = 1024
-
-
-class Grant(NamedTuple):
-    """A grant to be sent to a plane; see `LeaseGrant`."""
-
-    plane: str
-    number: int
-    answers: int
-    leases: dict[str, Lease]
-
-
-@dataclass(slots=True)
-class _Sent:
-    number: int
-    at: float
-    leases: dict[str, Lease]
-
-
-@dataclass(slots=True)
-class _Account:
-    """One plane: its last report, the grants that it may go by, and since when it is `hungry` for want of any.
-
-    `first` is the number of the first grant that it got in this account.
-    """
-
-    report: LeaseReport
-    heard: float
-    sent: deque[_Sent] = field(default_factory=deque)
-    hungry: dict[str, float] = field(default_factory=dict)
-    is_answered: bool = False
-    first: float = inf
-
-    @property
-    def is_strange(self) -> bool:
-        """Whether the plane still goes by what was not granted in this account, but in an earlier one."""
-        return self.report.applied < self.first
-
-    def has(self, name: str) -> int:
-        """Return how much of a limit the plane may be using at this moment."""
-        told = self.report.holdings.get(name)
-        amounts = [one.leases[name].amount for one in self.sent if name in one.leases]
-        if told is not None:
-            amounts.append(told.in_use)
-            if self.is_strange:
-                amounts.append(told.permitted)
-        return max(amounts, default=0)
-
-    def may_use(self, name: str, now: float) -> int:
-        """Return how much of a limit the plane may come to use if it hears nothing more."""
-        told = self.report.holdings.get(name)
-        amounts = [self.has(name)]
-        if told is not None and self.is_strange:
-            amounts.append(told.fallback)
-        if not self.sent or now - self.sent[0].at > LEASE_LIFE:
-            amounts += (one.leases[name].fallback for one in self.sent if name in one.leases)
-        return max(amounts)
-
-    @property
-    def last(self) -> dict[str, Lease]:
-        """The leases that were granted last."""
-        return self.sent[-1].leases if self.sent else {}
+FORGOTTEN_AFTER = 60.0
+"""Seconds after which a limit on demand that nobody uses or needs is taken back: clients come back within a minute."""
+_LOOK_AT = 16
+"""Pages that are looked at again at each `look`, though nothing was heard of them: time may have changed something."""
+_KINDS: tuple[Kind, ...] = ("slots", "rate", "window")
 
 
 class Ledger:
@@ -106,13 +50,15 @@ class Ledger:
         self._began = now
         self._unheard = set(alive)
         self._haunted_until = haunted_until
-        self._accounts: dict[str, _Account] = {}
+        self._accounts: dict[str, Account] = {}
         self._limits: dict[str, Limit] = {}
+        self._books: dict[str, LimitBook] = {}
+        self._dirty: set[str] = set()
+        self._idle: dict[str, float] = {}
         self._planes = 1
         self._longest = 0.0
         self._number = 0
-        self._known: dict[str, int] = {}
-        self._bequests: dict[str, Counter[int]] = {}
+        self._standing: object = None
 
     def use(self, limits: Iterable[Limit], planes: int, longest: float) -> None:
         """Go by these limits, among so many planes (more are counted if more are heard).
@@ -122,24 +68,42 @@ class Ledger:
         self._limits = {limit.name: limit for limit in limits}
         self._planes = planes
         self._longest = longest
+        for name, book in self._books.items():
+            limit = self._limits.get(name)
+            if limit is None or limit.kind != book.limit.kind:
+                book.limit = book.limit._replace(amount=0)
+                self._drop(name, book)
+            elif limit != book.limit:
+                book.limit = limit
+                self._dirty.add(name)
 
     def heard(self, report: LeaseReport, now: float) -> bool:
-        """Take a plane's report in; False when it tells nothing new."""
+        """Take a plane's report in; False when it tells nothing new, or builds upon one that is not known here."""
         if report.epoch != self._epoch:
             # The plane may still go by what an earlier control plane sends.
             return False
         name = report.plane.id
         account = self._accounts.get(name)
         if account is None:
-            if len(self._accounts) >= MAX_PLANES:
+            if len(self._accounts) >= MAX_PLANES or report.since:
                 return False
-            account = self._accounts[name] = _Account(report, now)
-        elif report.seq <= account.report.seq:
+            account = self._accounts[name] = Account.of(report, now)
+        elif report.seq <= account.seq:
             return False
         self._unheard.discard(name)
-        account.report, account.heard, account.is_answered = report, now, False
-        while account.sent and account.sent[0].number < report.applied:
-            account.sent.popleft()
+        moved = account.take(report, now)
+        for limit, holding in report.holdings.items():
+            book = self._books.get(limit)
+            if book is None:
+                if limit not in self._limits:
+                    continue
+                book = self._books[limit] = LimitBook(self._limits[limit])
+            book.told(name, holding)
+        for limit in (*moved, *report.holdings):
+            book = self._books.get(limit)
+            if book is not None:
+                book.applied(name, account.applied)
+                self._dirty.add(limit)
         return True
 
     def gone(self, plane: str, now: float) -> bool:
@@ -148,138 +112,118 @@ class Ledger:
             self._unheard.discard(plane)
             self._haunted_until = now + WINDOW
             return True
-        account = self._accounts.pop(plane, None)
+        account = self._accounts.get(plane)
         if account is None:
             return False
-        until = ceil(now + WINDOW)
-        for name, limit in self._limits.items():
-            if limit.kind == "window":
-                bequests = self._bequests.setdefault(name, Counter())
-                bequests[until] += account.may_use(name, now)
+        if account.may_have_settled(now):
+            # It may have used windows of which nothing is known.
+            self._haunted_until = now + WINDOW
+        for book in self._books.values():
+            book.gone(account, self._count, now)
+        del self._accounts[plane]
         return True
 
     def silent(self, now: float) -> tuple[str, ...]:
         """Return the planes that should have told something by now."""
-        late = [name for name, account in self._accounts.items() if now - account.heard > LEASE_LIFE]
+        late = [name for name, account in self._accounts.items() if not account.is_awake(now)]
         return (*late, *self._unheard) if now - self._began > LEASE_LIFE else tuple(late)
 
     def in_use(self, name: str) -> int:
         """Return how much of a limit the planes told to be in use."""
-        return sum(one.report.holdings[name].in_use for one in self._accounts.values() if name in one.report.holdings)
+        book = self._books.get(name)
+        return book.in_use() if book is not None else 0
 
     def wanted(self, name: str) -> Counter[str]:
         """Return what clients of the planes could use of a limit now, by tenant: what is in use and what waits."""
-        wanted: Counter[str] = Counter()
-        for account in self._accounts.values():
-            for of_class in _needs(account, name):
-                wanted.update(of_class)
-        return wanted
+        book = self._books.get(name)
+        return book.wanted() if book is not None else Counter()
 
     def lent(self, name: str, now: float) -> int:
         """Return how much of a limit all planes may be using."""
-        return sum(account.may_use(name, now) for account in self._accounts.values())
+        book = self._books.get(name)
+        return book.lent(self._accounts.values(), self._count, now) if book is not None else 0
+
+    @property
+    def _count(self) -> int:
+        """How many planes there are, as far as is known."""
+        return max(self._planes, len(self._accounts) + len(self._unheard))
+
+    def look(self, now: float) -> None:
+        """Look at some pages again that nothing was heard of, in turns, and at those that nobody needs any more."""
+        count = max(_LOOK_AT, len(self._books) // 64)
+        for name in list(islice(self._books, count)):
+            self._dirty.add(name)
+            self._books[name] = self._books.pop(name)
+        for name, since in list(self._idle.items()):
+            if now - since < FORGOTTEN_AFTER:
+                break
+            self._drop(name, self._books[name])
 
     def due(self, now: float) -> tuple[Grant, ...]:
         """Return the grants that are to be sent now: changed ones, and renewals."""
-        awake = [account for account in self._accounts.values() if now - account.heard <= LEASE_LIFE]
-        if not awake:
+        scene = self._scene(now)
+        if not scene.awake:
             return ()
-        planes = max(self._planes, len(self._accounts) + len(self._unheard))
-        amounts = {name: self._amounts(limit, awake, planes, now) for name, limit in self._limits.items()}
+        changed: list[dict[str, Lease | None]] = [{} for _ in scene.awake]
+        for name in self._dirty:
+            book = self._books.get(name)
+            if book is not None:
+                self._turn(name, book, scene, changed)
+        self._dirty.clear()
         grants = []
-        for index, account in enumerate(awake):
-            leases = {
-                name: Lease(parts[index], fair_share(self._limits[name].amount, planes))
-                for name, parts in amounts.items()
-            }
-            if leases != account.last or (not account.is_answered and now - account.sent[-1].at >= _RENEW_AFTER):
-                grants.append(self._grant(account, leases, now))
+        for account, leases in zip(scene.awake, changed, strict=True):
+            if leases or account.needs_renewal(now):
+                self._number += 1
+                for name, lease in leases.items():
+                    self._books[name].granted(account.plane, self._number, lease)
+                grants.append(account.grant(self._number, leases, now))
         return tuple(grants)
 
-    def _grant(self, account: _Account, leases: dict[str, Lease], now: float) -> Grant:
-        self._number += 1
-        account.is_answered = True
-        account.first = min(account.first, self._number)
-        account.sent.append(_Sent(self._number, now, leases))
-        if len(account.sent) > _MAX_OUTSTANDING:
-            older, newer = account.sent.popleft(), account.sent[0]
-            account.sent[0] = _Sent(newer.number, older.at, _most(older.leases, newer.leases))
-        return Grant(account.report.plane.id, self._number, account.report.seq, leases)
-
-    def _unknown(self, limit: Limit, planes: int, now: float) -> int:
-        """Return how much of a limit those may be using that never told: planes that are silent, or died before."""
-        silent = len(self._unheard) * fair_share(limit.amount, planes)
-        settled = self._began + LEASE_LIFE + held_for(limit.kind, self._longest) if self._unheard else -inf
-        if limit.kind == "window":
-            settled = max(settled, self._haunted_until)
-        if now > settled:
-            self._known.pop(limit.name, None)
-            return silent
-        known = self._known.setdefault(limit.name, sum(one.has(limit.name) for one in self._accounts.values()))
-        return max(silent, limit.amount - known)
-
-    def _bequeathed(self, name: str, now: float) -> int:
-        """Return how much of a window planes may have taken that died since the book began."""
-        bequests = self._bequests.get(name)
-        if bequests is None:
-            return 0
-        for until in [until for until in bequests if until <= now]:
-            del bequests[until]
-        if not bequests:
-            del self._bequests[name]
-        return bequests.total()
-
-    def _amounts(self, limit: Limit, awake: list[_Account], planes: int, now: float) -> list[int]:
-        """Return what each plane that is awake is to have of a limit now."""
-        name, amount = limit.name, limit.amount
-        others = [account for account in self._accounts.values() if now - account.heard > LEASE_LIFE]
-        kept = sum(account.may_use(name, now) for account in others) + self._bequeathed(name, now)
+    def _scene(self, now: float) -> Scene:
+        awake: list[Account] = []
+        asleep: list[Account] = []
+        for account in self._accounts.values():
+            (awake if account.is_awake(now) else asleep).append(account)
         is_known = not self._unheard or now - self._began > LEASE_LIFE
-        if is_known:
-            kept += self._unknown(limit, planes, now)
-        # One that drains has needs, too: its clients' kept connections still bring requests.
-        wanted = [_needs(account, name) for account in awake]
-        for account, need in zip(awake, wanted, strict=True):
-            is_without = not account.last.get(name, Lease(0, 0)).amount and not _in_use(account, name)
-            if needed(need) and is_without:
-                account.hungry.setdefault(name, now)
-            else:
-                account.hungry.pop(name, None)
-        hungriest = sorted(
-            (index for index, account in enumerate(awake) if name in account.hungry),
-            key=lambda index: awake[index].hungry[name],
-        )
-        targets = divide(max(0, amount - kept), wanted, fair_share(amount, planes), hungriest)
-        used = [account.may_use(name, now) for account in awake]
-        free = amount - kept - sum(used)
-        if not is_known or free < 0:
-            return [min(target, account.has(name)) for target, account in zip(targets, awake, strict=True)]
-        granted = list(targets)
-        hunger = [account.hungry.get(name, inf) for account in awake]
-        for index in sorted(range(len(awake)), key=lambda index: (hunger[index], used[index] - targets[index])):
-            more = min(max(0, targets[index] - used[index]), free)
-            granted[index] = min(targets[index], used[index] + more)
-            free -= more
-        return granted
+        veiled = frozenset(kind for kind in _KINDS if self._is_veiled(kind, now))
+        planes = self._count
+        lapsed = tuple(account.plane for account in self._accounts.values() if account.has_lapsed(now))
+        standing = ([one.plane for one in awake], lapsed, is_known, veiled, planes, len(self._unheard))
+        if standing != self._standing:
+            # What a plane may come to use has changed by time alone, or who there is.
+            self._standing = standing
+            self._dirty.update(self._books)
+        return Scene(awake, asleep, planes, len(self._unheard), is_known, veiled, now)
 
+    def _is_veiled(self, kind: Kind, now: float) -> bool:
+        if kind == "window" and now <= self._haunted_until:
+            return True
+        return bool(self._unheard) and now <= self._began + LEASE_LIFE + held_for(kind, self._longest)
 
-def _needs(account: _Account, name: str) -> Needs:
-    told = account.report.holdings.get(name)
-    return told.needs if told is not None else ()
+    def _turn(self, name: str, book: LimitBook, scene: Scene, changed: list[dict[str, Lease | None]]) -> None:
+        """Decide about a limit; note for each plane that is awake what is new to it."""
+        if not book.is_idle or not is_on_demand(name):
+            self._idle.pop(name, None)
+            if book.is_dropped and name in self._limits:
+                book.is_dropped, book.limit = False, self._limits[name]
+        elif not book.is_dropped:
+            self._idle.setdefault(name, scene.now)
+        if book.is_dropped:
+            for account, leases in zip(scene.awake, changed, strict=True):
+                if account.leases.get(name) is not None:
+                    leases[name] = None
+                else:
+                    account.leases.forget(name, account.applied)
+            if book.is_empty:
+                del self._books[name]
+            return
+        fair = fair_share(book.limit.amount, scene.planes)
+        for account, leases, part in zip(scene.awake, changed, book.parts(scene), strict=True):
+            lease = Lease(part, fair)
+            if account.leases.get(name) != lease:
+                leases[name] = lease
 
-
-def _in_use(account: _Account, name: str) -> int:
-    told = account.report.holdings.get(name)
-    return told.in_use if told is not None else 0
-
-
-def _most(one: Mapping[str, Lease], other: Mapping[str, Lease]) -> dict[str, Lease]:
-    """Return the larger of two leases of each limit."""
-    none = Lease(0, 0)
-    return {
-        name: Lease(
-            max(one.get(name, none).amount, other.get(name, none).amount),
-            max(one.get(name, none).fallback, other.get(name, none).fallback),
-        )
-        for name in {*one, *other}
-    }
+    def _drop(self, name: str, book: LimitBook) -> None:
+        book.is_dropped = True
+        self._idle.pop(name, None)
+        self._dirty.add(name)

@@ -25,8 +25,8 @@ _LOOK_INTERVAL = 0.25
 class Granting(Protocol):
     """The way to a plane."""
 
-    def grant(self, plane: str, number: int, answers: int, leases: dict[str, Lease]) -> None:
-        """Tell a plane what it may use of the limits."""
+    def grant(self, plane: str, number: int, answers: int, since: int, leases: dict[str, Lease | None]) -> None:
+        """Tell a plane what it may use of the limits; see `LeaseGrant`."""
         ...
 
 
@@ -106,6 +106,7 @@ class Lender:
                 if not self._known[plane].host and self._is_dead(self._known[plane]):
                     self.gone(self._known[plane])
             # What nobody reports may have become certain by time alone.
+            self.ledger.look(self._clock.monotonic())
             self._changed.set()
 
 

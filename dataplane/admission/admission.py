@@ -7,18 +7,17 @@ from collections.abc import Callable
 from math import inf
 from typing import TYPE_CHECKING
 
+from dataplane.admission.borrower import Borrower
 from dataplane.admission.estimate import NOTHING, estimate
 from dataplane.admission.gate import Gate, OverOwn, Refused, State, Ticket
-from dataplane.admission.holder import Holder
 from dataplane.admission.key_answers import over_own, rate_fields
 from dataplane.admission.key_limits import Use
 from dataplane.admission.line import LaneKey
 from dataplane.admission.pace import retry_after, retry_after_ms
-from dataplane.admission.quota import Quota
 from shared.client_keys import tenant_weights
 from shared.errors import RouterError, over_capacity, queue_timeout, rate_limited
-from shared.leases import LEASE_LIFE, Holding, LeaseGrant, LeaseReport
-from shared.limits import KEY, MODEL, RATE_UNIT, Limit, limits_of
+from shared.leases import LeaseGrant, LeaseReport
+from shared.limits import MODEL, RATE_UNIT, limits_of
 from shared.plane_identity import PlaneIdentity
 from shared.table import RoutingTable, Settings
 
@@ -37,11 +36,9 @@ class Admission:
         self._loop = loop
         self._observe = observe
         self.gate = Gate()
-        self._holder = Holder(loop.time())
+        self._borrower = Borrower(self.gate, loop.time())
         self._settings: Settings | None = None
-        self._limits: tuple[Limit, ...] = ()
         self._planes = 1
-        self._longest = 0.0
         self._queue_timeout = 0.0
         self._valid_until = inf
         self._known_models: frozenset[str] = frozenset()
@@ -51,7 +48,6 @@ class Admission:
         self._is_freed = False
         self._is_looking = False
         self.needs_report = asyncio.Event()
-        self._seq = 0
 
     def use(self, table: RoutingTable) -> bool:
         """Go by a table's limits; whether there are any."""
@@ -59,15 +55,15 @@ class Admission:
         self._known_models = frozenset((*table.models, *settings.model_limits))
         if settings is not self._settings:
             self._settings = settings
-            self._limits = limits_of(settings)
+            limits = limits_of(settings)
             self._planes = settings.data_planes
-            self._longest = settings.request_timeout
             self._queue_timeout = settings.queue_timeout
-            self.gate.use(self._limits, part_of_queue(settings.queue_size, settings.data_planes))
+            self.gate.use(limits, part_of_queue(settings.queue_size, settings.data_planes))
             self.gate.weights = tenant_weights(settings.client_keys or ())
+            self._borrower.use(limits, settings.data_planes, settings.request_timeout)
         self.refresh()
         self.needs_report.set()
-        return bool(self._limits)
+        return bool(self.gate.quotas)
 
     @property
     def waiting(self) -> int:
@@ -225,55 +221,33 @@ class Admission:
 
     def take(self, grant: LeaseGrant) -> None:
         """Go by what the control plane grants."""
-        before = {name: quota.allowed for name, quota in self.gate.quotas.items()}
-        if not self._holder.take(grant):
+        now = self._loop.time()
+        is_less = self._borrower.take(grant, now)
+        if is_less is None:
             return
-        self.refresh()
-        if any(quota.allowed < before.get(name, 0) for name, quota in self.gate.quotas.items()):
+        self._go_by_leases(now)
+        if is_less:
             # Others wait for what was given back.
             self.needs_report.set()
 
     def refresh(self) -> None:
         """Go by what the leases are worth now."""
         now = self._loop.time()
-        holder = self._holder
-        for limit in self._limits:
-            quota = self.gate.quotas[limit.name]
-            quota.allow(holder.permitted(limit, self._planes, self._longest, now), now)
-        changes = holder.changes_at()
-        self._valid_until = changes if changes > now else now + LEASE_LIFE / 4
-        self.gate.is_leased = all(holder.knows(limit, now) for limit in self._limits if not limit.name.startswith(KEY))
-        self.gate.hears = holder.epoch > 0
+        self._borrower.refresh(now)
+        self._go_by_leases(now)
+
+    def _go_by_leases(self, now: float) -> None:
+        self._valid_until = self._borrower.valid_until(now)
+        self.gate.hears = self._borrower.holder.epoch > 0
         self._look_at_keys()
         self._wake()
 
-    def sent(self, seq: int) -> None:
-        """Note that a report is about to be sent: the leases that it brings are as old as it."""
-        self._holder.sent(seq, self._loop.time())
-
-    def report(self, identity: PlaneIdentity, epoch: int) -> LeaseReport | None:
-        """Return what is to be told to the control plane of that epoch; None where there is no limit."""
-        if not self._limits:
-            return None
+    def report(self, identity: PlaneIdentity, epoch: int, *, is_due: bool) -> LeaseReport | None:
+        """Return what is to be told to the control plane of that epoch; None where nothing is new and none `is_due`."""
         now = self._loop.time()
         if now >= self._valid_until:
             self.refresh()
-        self._seq += 1
-        holdings = {}
-        for limit in self._limits:
-            quota: Quota = self.gate.quotas[limit.name]
-            fallback = self._holder.fallback(limit, self._planes)
-            holdings[limit.name] = Holding(
-                quota.in_use, quota.allowed, fallback, quota.needs(self.gate.waiting_for(quota), now)
-            )
-        return LeaseReport(
-            plane=identity,
-            epoch=epoch,
-            seq=self._seq,
-            applied=self._holder.follow(epoch),
-            waiting=self.gate.waiting,
-            holdings=holdings,
-        )
+        return self._borrower.report(identity, epoch, now, is_due=is_due)
 
 
 def part_of_queue(size: int, planes: int) -> int:

@@ -279,6 +279,10 @@ class Gate:
         returns = self._returns.setdefault(ticket.key.model, Returns())
         return returns.promise(expected, after - expected, now)
 
+    def wanted(self) -> set[str]:
+        """Return the names of the limits that those need who wait."""
+        return {quota.limit.name for model in self._line.by_model for quota in self._by_model.get(model, self._common)}
+
     def waiting_for(self, quota: Quota) -> Counter[Share]:
         """Return how many requests of each class and tenant wait that could use the quota.
 

@@ -15,7 +15,6 @@ plane's. A plane that never had a grant has nothing at first, and its fair share
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
 
 from shared.leases import LEASE_LIFE, SETTLING, Lease, LeaseGrant
 from shared.limits import Limit, fair_share, held_for
@@ -30,22 +29,44 @@ class Holder:
     def __init__(self, now: float) -> None:
         self._sent: deque[tuple[int, float]] = deque(maxlen=_REMEMBERED)
         self._since = now
-        self._leases: Mapping[str, Lease] = {}
+        self._leases: dict[str, Lease] = {}
         self.epoch = 0
         self.applied = 0
+        self.answered = 0
 
     def sent(self, seq: int, now: float) -> None:
         """Note when a report was sent."""
         self._sent.append((seq, now))
 
     def take(self, grant: LeaseGrant) -> bool:
-        """Go by a grant; False when it is older than the one before, or answers a report nobody remembers."""
-        when = next((at for seq, at in self._sent if seq == grant.answers), None)
-        if when is None or (grant.stamp.epoch, grant.number) <= (self.epoch, self.applied):
+        """Go by a grant.
+
+        False when it is older than the one before, builds upon one that was not taken, or answers a report that nobody
+        remembers.
+        """
+        when = next((at for seq, at in reversed(self._sent) if seq == grant.answers), None)
+        epoch = grant.stamp.epoch
+        if when is None or (epoch, grant.number) <= (self.epoch, self.applied):
             return False
-        self.epoch, self.applied = grant.stamp.epoch, grant.number
-        self._leases, self._since = grant.leases, when
+        if not grant.since:
+            self._leases = {}
+        elif epoch != self.epoch or grant.since > self.applied:
+            return False
+        for name, lease in grant.leases.items():
+            if lease is None:
+                self._leases.pop(name, None)
+            else:
+                self._leases[name] = lease
+        self.epoch, self.applied, self.answered, self._since = epoch, grant.number, grant.answers, when
         return True
+
+    def heard_of(self, epoch: int, now: float) -> int:
+        """Return the last report that this control plane is known to have heard; 0 where it may know nothing (more)."""
+        return self.answered if epoch == self.epoch and self.is_fresh(now) else 0
+
+    def is_fresh(self, now: float) -> bool:
+        """Whether the leases have not lapsed."""
+        return now - self._since < LEASE_LIFE
 
     def follow(self, epoch: int) -> int:
         """Return the number of the last grant of that control plane's; 0 for none yet."""
@@ -64,7 +85,11 @@ class Holder:
 
     def knows(self, limit: Limit, now: float) -> bool:
         """Whether it is known how much of a limit may be used: there is a lease, or nobody who grants any."""
-        return limit.name in self._leases or now - self._since >= SETTLING
+        return self.has(limit.name) or now - self._since >= SETTLING
+
+    def has(self, name: str) -> bool:
+        """Whether there is a lease."""
+        return name in self._leases
 
     def fallback(self, limit: Limit, planes: int) -> int:
         """Return what of a limit the plane keeps without a control plane."""

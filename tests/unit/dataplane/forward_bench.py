@@ -90,11 +90,10 @@ class Bench:
         """Grant these parts of the limits, as a control plane would."""
         self._granted += 1
         identity = PlaneIdentity(id="p", slot=0, pid=1, version="1", started=0.0)
-        report = self.forwarder.limits.report(identity, 1)
+        report = self.forwarder.limits.report(identity, 1, is_due=True)
         assert report is not None
-        self.forwarder.limits.sent(report.seq)
-        leases = {name: Lease(amount, amount) for name, amount in amounts.items()}
-        self.forwarder.limits.take(LeaseGrant(Stamp(1, 1, 0), self._granted, report.seq, leases))
+        leases: dict[str, Lease | None] = {name: Lease(amount, amount) for name, amount in amounts.items()}
+        self.forwarder.limits.take(LeaseGrant(Stamp(1, 1, 0), self._granted, report.seq, 0, leases))
 
     def skip_turn(self) -> None:
         self.fleet.view.policy.pick(self.fleet.view.ready, SampleRequest("m"))

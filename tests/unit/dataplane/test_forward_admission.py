@@ -111,7 +111,8 @@ class CountingGate(Gate):
 def test_a_refusal_frees_nothing_and_wakes_nobody(run: Run) -> None:
     async def test(bench: Bench) -> None:
         async with workers(hang) as (worker,):
-            gate = bench.forwarder.limits.gate = CountingGate()
+            limits = bench.forwarder.limits
+            gate = limits.gate = limits._borrower._gate = CountingGate()
             bench.serve(worker.url)
             bench.configure(max_concurrent_requests=1, queue_size=1)
             bench.lend(total=1)
@@ -327,7 +328,7 @@ def test_tenants_take_turns_and_batch_waits_for_all_others(run: Run) -> None:
                 bench.ask(b'{"model":"m","n":%d}' % number, key=key)
             await until(lambda: bench.forwarder.limits.waiting == len(keys))
             identity = PlaneIdentity(id="p", slot=0, pid=1, version="1", started=0.0)
-            report = bench.forwarder.limits.report(identity, 1)
+            report = bench.forwarder.limits.report(identity, 1, is_due=True)
             assert report is not None
             assert report.holdings["total"].needs == ({"flood": 3, "o": 1}, {"b": 1})
             bench.lend(total=1)

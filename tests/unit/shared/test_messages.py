@@ -123,7 +123,7 @@ DOWNWARD: list[Downward] = [
     ReceiptRequest(8, STAMP, "abc"),
     RequestLinesRequest(9, STAMP, 50, True),
     Trial(3, STAMP, Settings(policy="random")),
-    LeaseGrant(STAMP, 4, 3, {"total": Lease(40, 25)}),
+    LeaseGrant(STAMP, 4, 3, 2, {"total": Lease(40, 25), "key:a:open": None}),
     KvUpdate(STAMP, KV, b"12345678", b"\1"),
     KvStanding(STAMP, (KV,)),
     KvPage(3, STAMP, KV, 0, 1, b"12345678", b"\1"),
@@ -167,7 +167,7 @@ UPWARD: list[Upward] = [
     ReceiptAnswer(PLANE, 8, RECEIPT),
     RequestLinesAnswer(PLANE, 9, LINES),
     KvRequest(7, "w", 0),
-    LeaseReport(PLANE, 2, 9, 4, 1, {"total": Holding(3, 40, 25, ({"": 4}, {}))}),
+    LeaseReport(PLANE, 2, 9, 4, 1, 8, {"total": Holding(3, 40, 25, ({"": 4}, {}))}),
 ]
 PLANE_SOCKET: list[PlaneSocket] = [
     PlaneStatusRequest(),

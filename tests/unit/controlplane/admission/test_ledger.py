@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from math import inf
 
-from controlplane.admission.ledger import Grant, Ledger
+from controlplane.admission.account import Grant
+from controlplane.admission.ledger import FORGOTTEN_AFTER, Ledger
 from shared.leases import LEASE_LIFE, Holding, Lease, LeaseReport
 from shared.limits import MARGIN, WINDOW, Kind, Limit
 from shared.plane_identity import PlaneIdentity
@@ -28,11 +29,12 @@ class Planes:
         self.ledger.use((Limit("total", kind, limit),), planes, LONGEST)
         self._seqs: dict[str, int] = {}
         self.held: dict[str, Grant] = {}
+        self.leases: dict[str, Lease] = {}
 
     def tell(self, name: str, now: float, *, in_use: int = 0, needs: int = 0, epoch: int = EPOCH) -> bool:
         self._seqs[name] = self._seqs.get(name, 0) + 1
         held = self.held.get(name)
-        permitted = held.leases["total"].amount if held else 0
+        permitted = self.leases[name].amount if held else 0
         wants = ({"": in_use + needs},) if in_use + needs else ()
         report = LeaseReport(
             plane=PlaneIdentity(id=name, slot=0, pid=1, version="1", started=0.0),
@@ -40,6 +42,7 @@ class Planes:
             seq=self._seqs[name],
             applied=held.number if held else 0,
             waiting=needs,
+            since=0,
             holdings={"total": Holding(in_use, permitted, 0, wants)},
         )
         return self.ledger.heard(report, now)
@@ -47,8 +50,12 @@ class Planes:
     def grant(self, now: float) -> dict[str, int]:
         """Return the amounts that are granted now, which their planes go by."""
         grants = self.ledger.due(now)
-        self.held.update({grant.plane: grant for grant in grants})
-        return {grant.plane: grant.leases["total"].amount for grant in grants}
+        for grant in grants:
+            lease = grant.leases.get("total")
+            if lease is not None:
+                self.leases[grant.plane] = lease
+            self.held[grant.plane] = grant
+        return {grant.plane: self.leases[grant.plane].amount for grant in grants}
 
 
 def test_the_first_plane_gets_its_share_at_once_and_the_rest_stays_for_those_to_come() -> None:
@@ -116,7 +123,10 @@ def test_a_new_book_lends_nothing_before_it_has_heard_all_that_lived() -> None:
     assert planes.grant(0.0) == {"a": 0}
     planes.tell("b", 0.1)
     planes.tell("a", 0.1, needs=200)
-    assert planes.grant(0.1)["a"] == 97
+    # The other one may take an equal share until it goes by a lease.
+    assert planes.grant(0.1)["a"] == 50
+    planes.tell("b", 0.2)
+    assert planes.grant(0.2)["a"] == 97
 
 
 def test_a_plane_that_lived_and_is_not_heard_is_thought_to_have_all_that_the_others_do_not() -> None:
@@ -148,7 +158,7 @@ def test_leases_are_renewed_when_the_plane_reports_and_not_else() -> None:
     assert planes.ledger.due(0.3) == ()
     planes.tell("a", 0.3)
     (grant,) = planes.ledger.due(0.3)
-    assert (grant.plane, grant.answers, grant.leases) == ("a", 2, {"total": Lease(50, 50)})
+    assert (grant.plane, grant.answers, grant.since, grant.leases) == ("a", 2, 1, {})
     assert planes.ledger.due(0.3) == ()
 
 
@@ -160,7 +170,7 @@ def test_a_limit_for_fewer_than_there_are_planes_goes_round() -> None:
         now = turn * 0.05
         for name in names:
             held = planes.held.get(name)
-            has = held is not None and held.leases["total"].amount
+            has = held is not None and planes.leases[name].amount
             if has:
                 had.append(name)
             planes.tell(name, now, in_use=0, needs=5 if not has else 4)
@@ -175,6 +185,7 @@ def test_many_grants_that_are_never_told_of_are_kept_within_bounds() -> None:
         planes.tell("a", turn * 0.3, needs=turn % 7)
         planes.ledger.due(turn * 0.3)
     assert len(planes.ledger._accounts["a"].sent) <= 16
+    assert all(len(part.sent) <= 16 for part in planes.ledger._books["total"]._parts.values())
     assert planes.ledger.lent("total", 60.0) >= 50
 
 
@@ -200,17 +211,109 @@ def test_a_window_may_have_been_used_by_planes_that_died_before_the_book_began()
         planes.tell("a", now, in_use=30, needs=200)
         planes.tell("c", now, needs=200)
         planes.grant(now)
-    assert sum(grant.leases["total"].amount for grant in planes.held.values()) == 100
+    assert sum(lease.amount for lease in planes.leases.values()) == 100
 
 
 def test_a_plane_that_was_thought_dead_and_speaks_still_goes_by_the_lease_that_it_had() -> None:
     planes = Planes()
     planes.tell("a", 0.0, needs=200)
     planes.tell("b", 0.0)
-    assert planes.grant(0.0)["a"] == 97
+    planes.grant(0.0)
+    planes.tell("b", 0.1)
+    assert planes.grant(0.1)["a"] == 97
     planes.ledger.gone("a", 0.1)
     planes.tell("a", 0.1, in_use=5)
     planes.tell("b", 0.1, needs=200)
     planes.grant(0.1)
-    assert sum(grant.leases["total"].amount for grant in planes.held.values()) <= 100
+    assert sum(lease.amount for lease in planes.leases.values()) <= 100
     assert planes.ledger.lent("total", 0.1) <= 100
+
+
+def report(name: str, seq: int, holdings: dict[str, Holding], *, since: int = 0, applied: int = 0) -> LeaseReport:
+    identity = PlaneIdentity(id=name, slot=0, pid=1, version="1", started=0.0)
+    return LeaseReport(identity, EPOCH, seq, applied, 0, since, holdings)
+
+
+def ledger_of(*names: str) -> Ledger:
+    ledger = Ledger(EPOCH, (), 0.0)
+    ledger.use([Limit(name, "slots", 100) for name in names], 2, LONGEST)
+    return ledger
+
+
+def wanted(count: int) -> Holding:
+    return Holding(0, 0, 50, ({"": count},))
+
+
+def test_a_limit_that_one_plane_reports_is_lent_to_all_and_others_are_not() -> None:
+    ledger = ledger_of("key:a:open", "key:b:open", "key:c:open")
+    ledger.heard(report("one", 1, {"key:a:open": wanted(3)}), 0.0)
+    ledger.heard(report("two", 1, {}), 0.0)
+    for grant in ledger.due(0.0):
+        assert list(grant.leases) == ["key:a:open"]
+    ledger.heard(report("two", 2, {"key:b:open": wanted(1)}, since=1, applied=2), 0.3)
+    ledger.heard(report("one", 2, {}, since=1, applied=1), 0.3)
+    grants = {grant.plane: grant for grant in ledger.due(0.3)}
+    assert {name: list(grant.leases) for name, grant in grants.items()} == {
+        "one": ["key:b:open"],
+        "two": ["key:b:open"],
+    }
+    assert (grants["one"].since, grants["two"].since) == (1, 2)
+
+
+def test_a_grant_holds_again_what_one_held_that_was_not_taken() -> None:
+    ledger = ledger_of("key:a:open", "key:b:open")
+    ledger.heard(report("one", 1, {"key:a:open": wanted(3)}), 0.0)
+    ledger.due(0.0)
+    ledger.heard(report("one", 2, {"key:b:open": wanted(3)}, since=0), 0.1)
+    (grant,) = ledger.due(0.1)
+    assert (grant.since, set(grant.leases)) == (0, {"key:a:open", "key:b:open"})
+
+
+def test_what_builds_upon_a_report_that_was_never_heard_is_not_taken() -> None:
+    ledger = ledger_of("total")
+    assert not ledger.heard(report("one", 7, {"total": wanted(3)}, since=6), 0.0)
+    assert ledger.due(0.0) == ()
+    assert ledger.heard(report("one", 8, {"total": wanted(3)}), 0.0)
+
+
+def test_a_key_s_limit_that_nobody_needs_for_a_minute_is_taken_back_and_forgotten() -> None:
+    ledger = ledger_of("total", "key:a:open")
+    nothing = Holding(0, 0, 50, ())
+    ledger.heard(report("one", 1, {"total": nothing, "key:a:open": wanted(3)}), 0.0)
+    (first,) = ledger.due(0.0)
+    now = 0.3
+    ledger.heard(report("one", 2, {"key:a:open": nothing}, since=1, applied=first.number), now)
+    ledger.due(now)
+    now += FORGOTTEN_AFTER
+    ledger.look(now)
+    ledger.heard(report("one", 3, {}, since=2, applied=first.number), now)
+    (grant,) = ledger.due(now)
+    assert grant.leases["key:a:open"] is None
+    assert "total" in ledger._books
+    ledger.heard(report("one", 4, {"key:a:open": Holding(0, 0, 0, ())}, since=3, applied=grant.number), now)
+    ledger.due(now)
+    assert set(ledger._books) == {"total"}
+
+
+def test_a_plane_that_is_cut_off_counts_with_an_equal_share_of_what_it_was_never_lent() -> None:
+    ledger = ledger_of("key:a:open")
+    ledger.heard(report("cut off", 1, {}), 0.0)
+    now = 10.0
+    for seq in range(1, 4):
+        now += 0.3
+        holding = Holding(0, 0, 50, ({"": 200},))
+        ledger.heard(report("one", seq, {"key:a:open": holding}, applied=ledger._number), now)
+        ledger.due(now)
+    assert ledger.lent("key:a:open", now) == 100
+    lease = ledger._accounts["one"].leases.get("key:a:open")
+    assert lease == Lease(50, 50)
+
+
+def test_a_limit_that_is_no_more_is_taken_back() -> None:
+    ledger = ledger_of("total", "model:m")
+    ledger.heard(report("one", 1, {"total": wanted(1), "model:m": wanted(1)}), 0.0)
+    ledger.due(0.0)
+    ledger.use([Limit("total", "slots", 100)], 2, LONGEST)
+    ledger.heard(report("one", 2, {}, since=1, applied=1), 0.3)
+    (grant,) = ledger.due(0.3)
+    assert grant.leases == {"model:m": None}

@@ -15,7 +15,7 @@ LONGEST = 10.0
 
 def grant(number: int, answers: int, *, epoch: int = 1, amount: int = 40, fallback: int = 25) -> LeaseGrant:
     lease = Lease(amount, fallback)
-    return LeaseGrant(Stamp(epoch, 1, 0), number, answers, {"total": lease, "rate": lease, "window": lease})
+    return LeaseGrant(Stamp(epoch, 1, 0), number, answers, 0, {"total": lease, "rate": lease, "window": lease})
 
 
 def permitted(holder: Holder, now: float, limit: Limit = SLOTS) -> int:
@@ -77,3 +77,19 @@ def test_a_new_control_planes_grants_count_from_one_again() -> None:
 def test_a_grant_that_answers_what_was_never_sent_is_refused() -> None:
     holder = Holder(0.0)
     assert not holder.take(grant(1, 9))
+
+
+def test_a_grant_holds_what_changed_since_an_earlier_one_that_was_taken() -> None:
+    holder = Holder(0.0)
+    for seq in (1, 2, 3, 4):
+        holder.sent(seq, float(seq))
+    stamp = Stamp(1, 1, 0)
+    assert holder.take(grant(1, 1))
+    assert holder.take(LeaseGrant(stamp, 2, 2, 1, {"total": Lease(30, 25)}))
+    assert (permitted(holder, 2.1), permitted(holder, 2.1, RATE)) == (30, 40)
+    # The one that this builds upon was not taken.
+    assert not holder.take(LeaseGrant(stamp, 4, 3, 3, {"total": Lease(20, 25)}))
+    assert holder.heard_of(1, 2.5) == 2
+    assert holder.take(LeaseGrant(stamp, 5, 4, 2, {"rate": None}))
+    assert (permitted(holder, 4.1), permitted(holder, 4.1, RATE)) == (30, 0)
+    assert (holder.heard_of(1, 4.5), holder.heard_of(2, 4.5), holder.heard_of(1, 5.5)) == (4, 0, 0)

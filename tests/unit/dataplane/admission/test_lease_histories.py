@@ -20,30 +20,36 @@ from tests.unit.dataplane.admission.plane_model import LONGEST, PlaneModel
 
 PLANES = 3
 STEP = 0.05
+NAMES = (TOTAL, "key:one:open", "key:two:open")
 places = st.integers(0, PLANES - 1)
 positions = st.integers(0, 30)
+names = st.sampled_from(NAMES)
 
 
 class Leases(RuleBasedStateMachine):
-    """Some planes, one control plane or none, and a network that does as it likes."""
+    """Some planes, one control plane or none, and a network that does as it likes.
+
+    There is one limit that is lent at once, and two that are lent when they are needed.
+    """
 
     @initialize(amount=st.sampled_from((1, 2, 7, 50)), kind=st.sampled_from(("slots", "window")))
     def begin(self, amount: int, kind: Kind) -> None:
-        self.limit = Limit(TOTAL, kind, amount)
+        self.amount, self.kind = amount, kind
+        self.limits = tuple(Limit(name, kind, amount) for name in NAMES)
         self.now = 1000.0
         self.born = 0
         self.epoch = 0
         self.ledger: Ledger | None = None
         self.planes = [self.new_plane() for _ in range(PLANES)]
         self.dead: list[str] = []
-        self.left: list[float] = []
+        self.left: dict[str, list[float]] = {name: [] for name in NAMES}
         self.up: list[LeaseReport] = []
         self.down: list[tuple[str, LeaseGrant]] = []
         self.start_control_plane()
 
     def new_plane(self) -> PlaneModel:
         self.born += 1
-        return PlaneModel(f"plane-{self.born}", self.limit, PLANES, self.now)
+        return PlaneModel(f"plane-{self.born}", self.limits, PLANES, self.now)
 
     # --- what happens ----------------------------------------------------------------------------------
 
@@ -53,22 +59,19 @@ class Leases(RuleBasedStateMachine):
         for plane in self.planes:
             plane.pass_time(self.now)
 
-    @rule(place=places, count=st.sampled_from((1, 3, 60)))
-    def arrive(self, place: int, count: int) -> None:
+    @rule(place=places, name=names, count=st.sampled_from((1, 3, 60)))
+    def arrive(self, place: int, name: str, count: int) -> None:
+        self.planes[place].want(name, count, self.now)
+
+    @rule(place=places, name=names, count=st.sampled_from((1, 60)))
+    def end(self, place: int, name: str, count: int) -> None:
         plane = self.planes[place]
-        plane.waiting = min(200, plane.waiting + count)
+        plane.quotas[name].end(count)
         plane.admit(self.now)
 
-    @rule(place=places, count=st.sampled_from((1, 60)))
-    def end(self, place: int, count: int) -> None:
-        plane = self.planes[place]
-        if self.limit.kind == "slots":
-            plane.begun = plane.begun[count:]
-        plane.admit(self.now)
-
-    @rule(place=places)
-    def give_up_waiting(self, place: int) -> None:
-        self.planes[place].waiting = 0
+    @rule(place=places, name=names)
+    def give_up_waiting(self, place: int, name: str) -> None:
+        self.planes[place].quotas[name].waiting = 0
 
     @rule(place=places)
     def report(self, place: int) -> None:
@@ -97,7 +100,7 @@ class Leases(RuleBasedStateMachine):
         if not again:
             self.down.remove(one)
         for plane in self.planes:
-            if plane.identity.id == name and plane.take(grant):
+            if plane.identity.id == name and plane.take(grant, self.now):
                 plane.admit(self.now)
 
     @rule()
@@ -108,8 +111,10 @@ class Leases(RuleBasedStateMachine):
     def decide(self) -> None:
         if self.ledger is not None:
             stamp = Stamp(self.epoch, 1, 0)
-            for grant in self.ledger.due(self.now):
-                self.down.append((grant.plane, LeaseGrant(stamp, grant.number, grant.answers, grant.leases)))
+            self.ledger.look(self.now)
+            for one in self.ledger.due(self.now):
+                grant = LeaseGrant(stamp, one.number, one.answers, one.since, one.leases)
+                self.down.append((one.plane, grant))
 
     @rule(seconds=st.sampled_from((0.05, 0.3)))
     def exchange(self, seconds: float) -> None:
@@ -117,6 +122,15 @@ class Leases(RuleBasedStateMachine):
         for _ in range(3):
             self.talk()
         self.pass_time(seconds)
+
+    @rule()
+    def rest(self) -> None:
+        """All is well, and nobody needs anything for longer than a window, or than a limit is remembered."""
+        for plane in self.planes:
+            for quota in plane.quotas.values():
+                quota.waiting = 0
+        for _ in range(7):
+            self.exchange(10.0)
 
     def talk(self) -> None:
         """Let every plane report and get what it is granted."""
@@ -129,14 +143,15 @@ class Leases(RuleBasedStateMachine):
         granted, self.down = self.down[before:], self.down[:before]
         for name, grant in granted:
             for plane in self.planes:
-                if plane.identity.id == name and plane.take(grant):
+                if plane.identity.id == name and plane.take(grant, self.now):
                     plane.admit(self.now)
 
     @rule(place=places)
     def kill_plane(self, place: int) -> None:
         self.dead.append(self.planes[place].identity.id)
-        if self.limit.kind == "window":
-            self.left += self.planes[place].begun
+        if self.kind == "window":
+            for name, quota in self.planes[place].quotas.items():
+                self.left[name] += quota.begun
         self.planes[place] = self.new_plane()
 
     @precondition(lambda self: self.dead)
@@ -146,6 +161,18 @@ class Leases(RuleBasedStateMachine):
             if self.ledger is not None:
                 self.ledger.gone(name, self.now)
         self.dead = []
+
+    @rule(place=places, name=names)
+    def use_and_die(self, place: int, name: str) -> None:
+        """Take what there is, and be found dead, while others want it."""
+        for _ in range(3):
+            self.arrive(place, name, 60)
+            self.talk()
+        self.kill_plane(place)
+        self.find_dead()
+        for _ in range(5):
+            self.arrive((place + 1) % PLANES, name, 60)
+            self.talk()
 
     @rule()
     def kill_control_plane(self) -> None:
@@ -157,15 +184,16 @@ class Leases(RuleBasedStateMachine):
         alive = [plane.identity for plane in self.planes]
         haunted = haunted_until(alive, PLANES, self.now, self.now) if self.epoch > 1 else self.now
         self.ledger = Ledger(self.epoch, [plane.id for plane in alive], self.now, haunted)
-        self.ledger.use((self.limit,), PLANES, LONGEST)
+        self.ledger.use(self.limits, PLANES, LONGEST)
 
     # --- what holds ------------------------------------------------------------------------------------
 
     @invariant()
     def never_more_than_the_limit(self) -> None:
-        most = [plane.most(self.now) for plane in self.planes]
-        left = sum(self.now - taken < WINDOW for taken in self.left)
-        assert sum(most) + left <= self.limit.amount, (most, left)
+        for name in NAMES:
+            most = [plane.most(name, self.now) for plane in self.planes]
+            left = sum(self.now - taken < WINDOW for taken in self.left[name])
+            assert sum(most) + left <= self.amount, (name, most, left)
 
     def teardown(self) -> None:
         if not hasattr(self, "planes"):
@@ -173,34 +201,33 @@ class Leases(RuleBasedStateMachine):
         self.find_dead()
         self.kill_control_plane()
         self.start_control_plane()
-        if self.limit.kind == "window":
-            for _ in range(3):
-                self.exchange(0.05)
-            self.pass_time(WINDOW + 1)
-        for plane in self.planes:
-            plane.waiting, plane.admitted = 1000, 0
+        self.rest()
         used = []
+        for plane in self.planes:
+            plane.admitted.clear()
         for _ in range(round(3.0 / STEP)):
             self.lose_all()
+            for plane in self.planes:
+                for quota in plane.quotas.values():
+                    quota.waiting = 1000
+                    if self.kind == "slots":
+                        quota.end(sum(self.now - began >= 0.2 for began in quota.begun))
+                plane.admit(self.now)
             self.talk()
             self.pass_time(STEP)
-            for plane in self.planes:
-                if self.limit.kind == "slots":
-                    plane.begun = [began for began in plane.begun if self.now - began < 0.2]
-                plane.waiting = 1000
-                plane.admit(self.now)
             self.never_more_than_the_limit()
-            used.append(sum(len(plane.begun) for plane in self.planes))
-        if self.limit.kind == "slots" or self.limit.amount >= PLANES:
-            assert all(plane.admitted for plane in self.planes), "a plane starves"
-        if self.limit.amount >= PLANES:
+            used.append([sum(plane.quotas[name].in_use for plane in self.planes) for name in NAMES])
+        if self.kind == "slots" or self.amount >= PLANES:
+            assert all(plane.admitted[name] for plane in self.planes for name in NAMES), "a plane starves"
+        if self.amount >= PLANES:
             # Now and then one is on its way from plane to plane.
-            assert sum(used[-20:]) >= 20 * 0.8 * self.limit.amount, "some lie idle"
+            for of_name in zip(*used[-20:], strict=True):
+                assert sum(of_name) >= 20 * 0.8 * self.amount, "some lie idle"
 
 
 TestLeases = Leases.TestCase
 TestLeases.settings = settings(
-    max_examples=40,
+    max_examples=20,
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from controlplane.admission.ledger import Ledger
 from controlplane.admission.lender import SPACING
-from dataplane.admission.reporting import LOOK_INTERVAL
+from dataplane.admission.borrower import LOOK_INTERVAL
 from dataplane.admission.reporting import SPACING as REPORT_SPACING
 from shared.leases import LeaseGrant
 from shared.limits import TOTAL, Limit
@@ -27,7 +27,7 @@ class Timeline:
         self._number = 0
         self.ledger = Ledger(1, (), self.now)
         self.ledger.use((Limit(TOTAL, "slots", LIMIT),), 2, LONGEST)
-        self.planes = [PlaneModel(name, Limit(TOTAL, "slots", LIMIT), 2, self.now) for name in ("a", "b")]
+        self.planes = [PlaneModel(name, (Limit(TOTAL, "slots", LIMIT),), 2, self.now) for name in ("a", "b")]
         for plane in self.planes:
             plane.epoch = 1
             self._look(plane)
@@ -71,16 +71,16 @@ class Timeline:
 
     def _decide(self) -> None:
         for grant in self.ledger.due(self.now):
-            message = LeaseGrant(Stamp(1, 1, 0), grant.number, grant.answers, grant.leases)
+            message = LeaseGrant(Stamp(1, 1, 0), grant.number, grant.answers, grant.since, grant.leases)
             plane = next(one for one in self.planes if one.identity.id == grant.plane)
             self.at(LATENCY, lambda plane=plane, message=message: self._take(plane, message))  # type: ignore[misc]
         self.at(SPACING, self._decide)
 
     def _take(self, plane: PlaneModel, message: LeaseGrant) -> None:
-        before = plane.permitted(self.now)
-        plane.take(message)
+        before = plane.permitted(TOTAL, self.now)
+        plane.take(message, self.now)
         plane.admit(self.now)
-        if plane.permitted(self.now) < before:
+        if plane.permitted(TOTAL, self.now) < before:
             self.report(plane)
 
 
@@ -88,18 +88,19 @@ def test_what_an_idle_plane_has_is_another_one_s_within_100_ms() -> None:
     time = Timeline()
     time.run(1.0)
     idle, busy = time.planes
-    assert idle.permitted(time.now) == busy.permitted(time.now) == LIMIT // 2
-    busy.waiting = 1000
-    busy.admit(time.now)
+    assert idle.permitted(TOTAL, time.now) == busy.permitted(TOTAL, time.now) == LIMIT // 2
+    busy.want(TOTAL, 200, time.now)
     time.report(busy)
-    assert time.run_until(lambda: len(busy.begun) >= LIMIT - 1) <= 0.1
+    assert time.run_until(lambda: busy.quotas[TOTAL].in_use >= LIMIT - 1) <= 0.1
 
 
 def test_what_requests_leave_is_another_plane_s_within_100_ms() -> None:
     time = Timeline()
     one, other = time.planes
-    one.waiting = other.waiting = 1000
+    for plane in time.planes:
+        plane.want(TOTAL, 200, time.now)
     time.run(1.0)
-    assert len(one.begun) + len(other.begun) == LIMIT
-    one.waiting, one.begun = 0, []
-    assert time.run_until(lambda: len(other.begun) >= LIMIT - 1) <= 0.1
+    assert one.quotas[TOTAL].in_use + other.quotas[TOTAL].in_use == LIMIT
+    one.quotas[TOTAL].waiting = 0
+    one.quotas[TOTAL].end(LIMIT)
+    assert time.run_until(lambda: other.quotas[TOTAL].in_use >= LIMIT - 1) <= 0.1

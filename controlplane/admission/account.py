@@ -1,0 +1,100 @@
+"""A plane as the book of leases knows it: what it told last, and the grants that it may go by. No socket, no clock."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from math import inf
+from typing import NamedTuple
+
+from shared.changes import Changes
+from shared.leases import LEASE_LIFE, RENEWAL_INTERVAL, SETTLING, Lease, LeaseReport
+
+MAX_OUTSTANDING = 16
+"""Grants that a plane has not told of, one by one; of more than that the older ones are kept as one."""
+_RENEW_AFTER = 0.8 * RENEWAL_INTERVAL
+
+
+class Grant(NamedTuple):
+    """A grant to be sent to a plane; see `LeaseGrant`."""
+
+    plane: str
+    number: int
+    answers: int
+    since: int
+    leases: dict[str, Lease | None]
+
+
+@dataclass(slots=True)
+class _Sent:
+    """A grant that may be on its way, and what it was the first to change."""
+
+    number: int
+    at: float
+    names: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Account:
+    """One plane. Times are monotonic seconds; `first` is the number of the first grant in this account."""
+
+    plane: str
+    seq: int
+    applied: int
+    heard: float
+    sent: deque[_Sent] = field(default_factory=deque)
+    leases: Changes[Lease | None] = field(default_factory=Changes)
+    is_answered: bool = False
+    first: float = inf
+
+    @classmethod
+    def of(cls, report: LeaseReport, now: float) -> Account:
+        """Open one with a plane's first report."""
+        return cls(report.plane.id, report.seq, report.applied, now)
+
+    @property
+    def is_strange(self) -> bool:
+        """Whether the plane still goes by what was not granted in this account, but in an earlier one."""
+        return self.applied < self.first
+
+    def is_awake(self, now: float) -> bool:
+        """Whether the plane has told something lately."""
+        return now - self.heard <= LEASE_LIFE
+
+    def has_lapsed(self, now: float) -> bool:
+        """Whether the plane may take its leases for lapsed."""
+        return not self.sent or now - self.sent[0].at > LEASE_LIFE
+
+    def may_have_settled(self, now: float) -> bool:
+        """Whether the plane may have gone by an equal share of limits that it had no lease of."""
+        return not self.sent or now - self.sent[-1].at > SETTLING - LEASE_LIFE
+
+    def take(self, report: LeaseReport, now: float) -> set[str]:
+        """Take a newer report in. Returns of which limits it goes by another lease by now, for all that is known."""
+        self.seq, self.applied, self.heard, self.is_answered = report.seq, report.applied, now, False
+        moved: set[str] = set()
+        # The last one that it goes by stays: it tells since when.
+        while self.sent and self.sent[0].number < report.applied:
+            moved.update(self.sent.popleft().names)
+        if self.sent and self.sent[0].number == report.applied:
+            moved.update(self.sent[0].names)
+            self.sent[0].names = ()
+        return moved
+
+    def needs_renewal(self, now: float) -> bool:
+        """Whether a report waits for an answer, and the last one was long ago."""
+        return not self.is_answered and (not self.sent or now - self.sent[-1].at >= _RENEW_AFTER)
+
+    def grant(self, number: int, changed: dict[str, Lease | None], now: float) -> Grant:
+        """Return a grant that changes these leases."""
+        for name, lease in changed.items():
+            self.leases.put(name, lease, number)
+        self.first = min(self.first, number)
+        self.is_answered = True
+        self.sent.append(_Sent(number, now, tuple(changed)))
+        if len(self.sent) > MAX_OUTSTANDING:
+            older, newer = self.sent.popleft(), self.sent[0]
+            self.sent[0] = _Sent(newer.number, older.at, tuple({*older.names, *newer.names}))
+        since = 0 if self.is_strange else self.applied
+        leases = self.leases.since(since)
+        return Grant(self.plane, number, self.seq, since, leases)

@@ -7,6 +7,7 @@ holds an event loop up.
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 from collections.abc import Callable, Sequence

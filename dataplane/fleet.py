@@ -272,7 +272,7 @@ class Fleet:
         """Note a failure of a worker; the view changes when that opens its breaker."""
         if self._slots.get(slot.id) is not slot:
             return Blame(1, counted=False, tripped=False)
-        blame = self.breakers.failed(slot, self._accounting.worker_requests[slot.id], self.now())
+        blame = self.breakers.failed(slot, self._accounting.worker_requests.get(slot.id, 0), self.now())
         if blame.tripped:
             self.view = self._compile(self.view.table)
         return blame

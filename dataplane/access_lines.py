@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from dataplane.access_shapes import Common, Shape, shape_of
+from dataplane.access_shapes import Attempted, Common, Shape, shape_of
 from dataplane.receipts import Row
 from dataplane.usage import Usage
 from shared.log_output import Lines
@@ -73,6 +73,8 @@ class LineWriter:
         text: list[bytes] = []
         structured: list[bytes] = []
         errors: list[bytes] = []
+        # The gaps of all lines are filled together, which costs half as much as line by line.
+        filling: list[bytes | int] = []
         shapes = self._shapes
         second, date, utc = -1, b"", b""
         for level, row, cause, client, usage, body in rows:
@@ -89,9 +91,9 @@ class LineWriter:
             values: list[bytes | int] = [date, utc, _MILLISECONDS[milliseconds % 1000], _seconds(over - began)]
             if first_byte:
                 values.append(_seconds(first_byte - began))
-            attempts = []
+            attempts: tuple[Attempted, ...] = ()
             for one in tries:
-                attempts.append((one.worker, one.pool, one.failed))
+                attempts += ((one.worker, one.pool, one.failed),)
                 values.append(_seconds(one.began - began))
             has_cached = False
             if usage is not None:
@@ -117,7 +119,7 @@ class LineWriter:
                 policy,
                 cause,
                 key,
-                tuple(attempts),
+                attempts,
                 first_byte > 0,
                 usage is not None,
                 has_cached,
@@ -130,20 +132,22 @@ class LineWriter:
                 if len(shapes) >= MOST_SHAPES:
                     shapes.clear()
                 shape = shapes[common] = shape_of(self._process, stamp, Common(*common))
-            filled = tuple(values)
-            if self._wants_text:
-                line = shape.text % filled
-                text.append(line)
-                if level >= logging.ERROR:
-                    errors.append(line)
-            if self._wants_structured:
-                structured.append(shape.structured % filled)
-        return Lines(b"".join(text), b"".join(structured), b"".join(errors))
+            filling += values
+            text.append(shape.text)
+            structured.append(shape.structured)
+            if level >= logging.ERROR and self._wants_text:
+                errors.append(shape.text % tuple(values))
+        filled = tuple(filling)
+        return Lines(
+            b"".join(text) % filled if self._wants_text else b"",
+            b"".join(structured) % filled if self._wants_structured else b"",
+            b"".join(errors),
+        )
 
 
 def _seconds(seconds: float) -> bytes:
     milliseconds = round(seconds * 1000)
-    return _SECONDS[milliseconds] if 0 <= milliseconds < 1000 else b"%.3f" % seconds
+    return _SECONDS[milliseconds] if milliseconds < 1000 else b"%.3f" % seconds
 
 
 def _address(client: Address) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -118,5 +119,11 @@ def test_prompts_are_logged_where_that_was_asked_for(fleet: list[str], tmp_path:
         assert " DEBUG plane 0: POST /v1/completions 200 answered, " in line
         assert PROMPT in line
         assert KEY not in router.errors
+        # Lines that still gather when a plane ends are not lost, and stand in the order in which requests ended.
+        names = [f"last-{number}" for number in range(20)]
+        for name in names:
+            assert ask(router, name).status_code == 200
+        assert router.stop() == 0
+        assert re.findall(r"id=(last-\d+)", router.errors) == names
     finally:
         router.close()

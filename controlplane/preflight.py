@@ -21,6 +21,7 @@ from shared.config import StartConfig, flag_of, join_address
 from shared.decoding import DECODE_ERRORS
 from shared.discovery_config import discovery_addresses
 from shared.log_output import make_files
+from shared.own_folder import hold
 from shared.remote_address import parse_remote_address
 from shared.runtime_dir import PlaneRecord, RuntimeDir
 
@@ -51,7 +52,7 @@ def check_log_folder(config: StartConfig) -> None:
 
 
 def take_lock(runtime: RuntimeDir) -> BinaryIO:
-    """Make this process the folder's one supervisor for as long as the returned file is open."""
+    """Make this process the folder's one supervisor for as long as the returned file is open, and hold the folder."""
     try:
         file = open(runtime.lock, "a+b")  # noqa: SIM115 - it stays open as long as the process lives
     except OSError as error:
@@ -67,6 +68,7 @@ def take_lock(runtime: RuntimeDir) -> BinaryIO:
             f"a router already runs on runtime folder {runtime.path} (supervisor: {by}); "
             "stop it, or give this one another --runtime-dir and --port"
         ) from None
+    hold(runtime)
     # Only for the message above: a full disk does not keep a router from starting.
     with suppress(OSError):
         file.truncate(0)

@@ -14,7 +14,6 @@ import time
 from pathlib import Path
 from typing import BinaryIO
 
-import msgspec
 import setproctitle
 import uvloop
 
@@ -23,10 +22,10 @@ from controlplane.events.recorder import recorded_events
 from controlplane.last_known_good import next_epoch, read_epoch, read_table, write_epoch
 from shared.clock import SystemClock
 from shared.config import ConfigError, StartConfig
-from shared.decoding import DECODE_ERRORS
 from shared.logs import configure_logging
+from shared.own_folder import begin_in
 from shared.process import own_record
-from shared.runtime_dir import ProcessRecord, RuntimeDir, read_record, write_record
+from shared.runtime_dir import ProcessRecord, RuntimeDir, RuntimeDirError, read_record, write_record
 
 LOCK_PATIENCE = 5.0
 """Seconds that a predecessor gets to end."""
@@ -39,9 +38,9 @@ def run(runtime: RuntimeDir) -> int:
     """Be the control plane of the router in this runtime folder. Returns the exit status."""
     setproctitle.setproctitle("routerctl: control plane")
     try:
-        config = msgspec.json.decode(runtime.config.read_bytes(), type=StartConfig)
-    except (OSError, *DECODE_ERRORS) as error:
-        print(f"routerctl: the configuration {runtime.config} can not be read: {error}", file=sys.stderr)
+        config = begin_in(runtime)
+    except RuntimeDirError as error:
+        print(f"routerctl: control plane: {error}", file=sys.stderr)
         return 2
     configure_logging("control plane", config.log_level, log_format=config.log_format, folder=config.log_dir)
     try:

@@ -8,6 +8,7 @@ import gc
 import logging
 import random
 import signal
+import sys
 import time
 from collections.abc import Iterator
 
@@ -49,13 +50,14 @@ from shared.leases import LeaseGrant
 from shared.log_output import LogOutput
 from shared.logs import configure_logging, set_level
 from shared.messages import FleetAnswer, PlaneStatus
+from shared.own_folder import begin_in
 from shared.plane_fingerprint import plane_fingerprint
 from shared.plane_identity import PlaneIdentity
 from shared.plane_report import CounterReport, CounterSeries
 from shared.process import own_record, raise_descriptor_limit
 from shared.receipt import Receipt
 from shared.request_lines import MAX_LINES, RequestLines
-from shared.runtime_dir import PlaneRecord, RuntimeDir, write_record
+from shared.runtime_dir import PlaneRecord, RuntimeDir, RuntimeDirError, write_record
 from shared.server_tls import server_tls
 from shared.table import RoutingTable
 from shared.traces_config import endpoint_url
@@ -360,8 +362,12 @@ def run(runtime_dir: RuntimeDir, *, slot: int, plane_id: str, predecessor: str |
     `predecessor` is the id of the plane that it replaces, and whose listening socket it takes over. One that
     `is_remote` reads in the folder, too, where its control plane is.
     """
-    config = msgspec.json.decode(runtime_dir.config.read_bytes(), type=StartConfig)
     name = f"plane {slot}"
+    try:
+        config = begin_in(runtime_dir)
+    except RuntimeDirError as error:
+        print(f"routerctl: {name}: {error}", file=sys.stderr)
+        return 2
     output = configure_logging(name, config.log_level, log_format=config.log_format, folder=config.log_dir)
     setproctitle.setproctitle(f"routerctl: plane {slot} ({config.host}:{config.port})")
     own = own_record()

@@ -60,9 +60,9 @@ class LogFile:
         return self._descriptor
 
     def _rotate(self, descriptor: int) -> None:
-        lock = os.open(self._path.parent, os.O_RDONLY | os.O_CLOEXEC)
+        # Not the folder's: a router's processes hold that of their own for as long as they live.
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
             # Another process may have rotated it while we waited.
             if _is_at(self._path, descriptor):
                 for number in range(self._kept - 1, 0, -1):
@@ -70,7 +70,7 @@ class LogFile:
                         os.replace(self._numbered(number), self._numbered(number + 1))
                 os.replace(self._path, self._numbered(1))
         finally:
-            os.close(lock)
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
 
     def _numbered(self, number: int) -> Path:
         return self._path.with_name(f"{self._path.name}.{number}")

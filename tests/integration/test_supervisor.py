@@ -164,6 +164,20 @@ def test_planes_of_other_code_of_the_same_version_are_replaced(
     assert answers(router)
 
 
+@pytest.mark.slow
+def test_a_runtime_folder_that_was_removed_is_told_with_what_to_do(router: Router) -> None:
+    router.start().ready()
+    pids = router.plane_pids()
+    away = router.folder / "away"
+    router.runtime.path.rename(away)
+    os.kill(min(pids), signal.SIGKILL)
+    eventually(lambda: "Something removed it while the router ran" in router.errors, "the word")
+    assert "Traceback" not in router.errors
+    assert answers(router)
+    away.rename(router.runtime.path)
+    eventually(lambda: len(router.plane_pids()) == 2, "another plane")
+
+
 def test_a_second_router_on_the_same_folder_harms_nothing(router: Router) -> None:
     router.start().ready()
     planes = router.plane_pids()

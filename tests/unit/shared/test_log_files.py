@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import resource
 from pathlib import Path
 
 import pytest
 
 from shared.log_files import LogFile
+from shared.own_folder import hold
+from shared.runtime_dir import RuntimeDir
 
 LINE = b"x" * 99 + b"\n"
 
@@ -29,6 +32,16 @@ def test_a_large_file_makes_room_and_the_oldest_one_goes(tmp_path: Path) -> None
         file.write(b"%d" % number + LINE[1:])
     assert sorted(one.name for one in tmp_path.iterdir()) == ["a.log", "a.log.1", "a.log.2"]
     assert [(tmp_path / name).read_bytes()[:1] for name in ("a.log.2", "a.log.1", "a.log")] == [b"4", b"6", b"8"]
+
+
+def test_a_large_file_makes_room_also_in_the_folder_that_a_router_holds(tmp_path: Path) -> None:
+    descriptor = hold(RuntimeDir(tmp_path))
+    assert descriptor is not None
+    file = LogFile(tmp_path / "a.log", most_bytes=150)
+    file.write(LINE)
+    file.write(LINE)
+    os.close(descriptor)
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["a.log", "a.log.1"]
 
 
 def test_a_file_that_somebody_else_rotated_is_opened_anew(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from dataplane.forward import Forwarder
 from dataplane.mvllm_answers import load_stats, server_models
 from dataplane.own_routes import JSON, TEXT, Answer
 from dataplane.query import query_value
+from dataplane.receipts import MAX_TEXT
 from shared.adapters import PATIENCE, VERBS, AdapterAnswer, AdapterOrder, AdapterVerb
 from shared.decoding import DECODE_ERRORS
 from shared.errors import (
@@ -245,6 +246,9 @@ class FleetRequest:
         client.answer_plainly(answer.status, answer.content_type, answer.body, request_id)
         duration = self._forwarder.loop.time() - self._arrived
         self._forwarder.accounting.finish(client.route.path, client.method, answer.status, duration, duration)
+        if answer.status >= 400:
+            cause = answer.body[:MAX_TEXT].decode("utf-8", "replace")
+            self._forwarder.answered_itself(client, request_id, "answered", answer.status, cause)
         client.close()
 
 

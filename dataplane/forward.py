@@ -185,9 +185,12 @@ class Forwarder:
 
     def refused(self, client: Client, request_id: bytes, error: RouterError) -> None:
         """Have a line logged of a request that was refused before it was one."""
+        self.answered_itself(client, request_id, f"rejected {error.code}", error.status, error.message)
+
+    def answered_itself(self, client: Client, request_id: bytes, outcome: str, status: int, cause: str) -> None:
+        """Have a line logged of a request that the plane has answered itself, with a failure."""
         access = self.access
-        outcome = f"rejected {error.code}"
-        level = level_of(outcome, error.status, access.success)
+        level = level_of(outcome, status, access.success)
         if level >= access.least:
             view, now = self.fleet.view, self.loop.time()
             path, method = client.path[:MAX_TEXT], client.method[:MAX_TEXT]
@@ -198,14 +201,14 @@ class Forwarder:
                 None,
                 (now, 0.0, now),
                 outcome,
-                error.status,
+                status,
                 None,
                 "",
                 view.table.stamp,
                 (),
                 NOTHING if client.key is None else Extra(key=client.key.name),
             )
-            access.note(Ended(level, row, error.message, client.told_address))
+            access.note(Ended(level, row, cause, client.told_address))
 
     def watch_soon(self, request: Request) -> None:
         """Watch the request's client if the request is still open in a moment."""

@@ -67,6 +67,25 @@ def test_a_stream_tells_its_tokens_too(logging_router: Router) -> None:
     assert line_of(logging_router, "stream")["output_tokens"] == 4
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "status", "cause"),
+    [
+        ("POST", "/add_worker", 400, "Worker URL required"),
+        ("GET", "/workers/nobody", 404, "Worker nobody not found"),
+        ("PUT", "/workers", 405, "GET, HEAD, POST"),
+    ],
+)
+def test_paths_of_the_fleet_leave_a_line_where_they_refuse(
+    logging_router: Router, method: str, path: str, status: int, cause: str
+) -> None:
+    name = f"fleet-{status}"
+    answer = httpx.request(method, logging_router.url + path, headers={"x-request-id": name}, trust_env=False)
+    assert answer.status_code == status
+    line = line_of(logging_router, name)
+    assert (line["status"], line["level"], line["path"]) == (status, "warning", path)
+    assert cause in line["cause"]
+
+
 def test_a_failure_is_in_all_three_files_and_the_others_are_not(logging_router: Router) -> None:
     assert ask(logging_router, "unknown", model="nobody-has-it").status_code == 404
     line = line_of(logging_router, "unknown")

@@ -19,7 +19,7 @@ import msgspec
 from controlplane.admission.standing import AdmissionStatus
 from controlplane.planes import Planes
 from controlplane.reports.reading import last_time
-from controlplane.reports.rows import Row, Sums, Tally, row_between
+from controlplane.reports.rows import Peaks, Row, Sums, Tally, row_between
 from shared.clock import Clock
 from shared.decoding import DECODE_ERRORS
 from shared.log_files import LogFile
@@ -28,6 +28,8 @@ from shared.table import Worker
 
 INTERVAL = 15.0
 """Seconds of a row: an hour has 240 of them, more than a plot has room for."""
+LOOK_INTERVAL = 1.0
+"""Seconds between two looks at what is open, waits and is in use: planes tell of it each second."""
 MAX_FILE = 16 << 20
 """Bytes. A row has 0.5 to 2 KB in a small fleet, 33 KB in one of 500 busy workers."""
 KEPT_FILES = 3
@@ -72,6 +74,7 @@ class History:
         # At the end one may still be written in a thread.
         self._one_at_a_time = threading.Lock()
         self._is_failing = False
+        self._peaks = Peaks()
         self._sums: Sums
         self._since = 0.0
 
@@ -93,9 +96,16 @@ class History:
     async def run(self) -> None:
         """Write until cancelled."""
         while True:
-            await asyncio.sleep(INTERVAL)
+            for _ in range(round(INTERVAL / LOOK_INTERVAL)):
+                await asyncio.sleep(LOOK_INTERVAL)
+                self.look()
             if (kept := self._next()) is not None:
                 await asyncio.to_thread(self._write, kept)
+
+    def look(self) -> None:
+        """Note how much there is at this moment."""
+        active = sum(plane.report.active for plane in self._planes.present() if plane.report is not None)
+        self._peaks.note(active, self._admission())
 
     def write(self) -> None:
         """Write a row of what is in none yet, now."""
@@ -116,13 +126,13 @@ class History:
             # Sums that lack a plane would fall now, and grow by all that it ever counted later.
             return None
         kept = self._until(now)
-        self._sums, self._since = kept.sums, now
+        self._sums, self._since, self._peaks = kept.sums, now, Peaks()
         return kept
 
     def _until(self, now: float) -> Kept:
+        self.look()
         sums = self._now()
-        seconds = now - self._since
-        row = row_between(self._sums, sums, self._workers(), seconds=seconds, admission=self._admission())
+        row = row_between(self._sums, sums, self._workers(), seconds=now - self._since, peaks=self._peaks)
         return Kept(sums=sums, row=row)
 
     def newest(self) -> Row | None:

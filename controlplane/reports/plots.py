@@ -61,6 +61,7 @@ def _runs(
 ) -> list[list[tuple[float, float]]]:
     """Return the points of a line, apart where something is missing between them."""
     runs: list[list[tuple[float, float]]] = []
+    widest: list[float] = []
     before = None
     for when, width, value in zip(times, widths, values, strict=True):
         if value is None:
@@ -70,10 +71,16 @@ def _runs(
         # A point stands for what its row tells: a longer time without one is a gap.
         if before is None or when - width - before > 1.5 * width + 15:
             runs.append([])
+            widest.append(width)
         runs[-1].append((middle, value))
         before = when
-    # A point alone is seen as a short line.
-    return [run if len(run) > 1 else [run[0], (run[0][0] + 1e-3, run[0][1])] for run in runs]
+    # A point alone is seen as a line as long as the time that it stands for.
+    return [run if len(run) > 1 else _stretched(run[0], width) for run, width in zip(runs, widest, strict=True)]
+
+
+def _stretched(point: tuple[float, float], width: float) -> list[tuple[float, float]]:
+    middle, value = point
+    return [(middle - width / 2, value), (middle + width / 2, value)]
 
 
 def _step(most: float) -> float:

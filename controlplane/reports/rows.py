@@ -19,9 +19,6 @@ MAX_REQUEST_KINDS = 500
 """Combinations of route, model, status and cause in a row; rarer ones are put together, without route and model."""
 
 
-_NO_LIMITS = AdmissionStatus()
-
-
 class Times(msgspec.Struct, array_like=True):
     """Observations per bucket (not cumulative; the last is +Inf) and their sum in seconds. Empty: there were none."""
 
@@ -70,9 +67,9 @@ class Row(msgspec.Struct, kw_only=True, omit_defaults=True):
     """What was counted in `seconds` until `time` (Unix seconds).
 
     `requests` are by route, model, status and cause; `choices` by policy and what they rested on; `policy_tokens` are
-    prompt and cached tokens by policy. `breakers` and `ejections` count by worker, and by state or cause. At its end
-    `active` requests had not ended, `queued` of them waited for their turn, and `ready` of `members` workers were.
-    `limits` are the fullest ones then: by name, how much there is, and how much of it was taken.
+    prompt and cached tokens by policy. `breakers` and `ejections` count by worker, and by state or cause. At most
+    `active` requests were open at a time, of which at most `queued` waited for their turn; at its end `ready` of
+    `members` workers were. `limits` are the fullest ones: by name, how much there is, and the most that was taken.
     """
 
     time: float
@@ -110,10 +107,33 @@ class Sums(msgspec.Struct, kw_only=True):
     ejections: tuple[Tally, ...] = ()
 
 
+class Peaks:
+    """The most that there was at a time, of all moments that were noted."""
+
+    def __init__(self) -> None:
+        self.active = self.queued = 0
+        self._limits: dict[str, tuple[float, float]] = {}
+
+    def note(self, active: int, admission: AdmissionStatus) -> None:
+        """Take a moment in."""
+        self.active = max(self.active, active)
+        self.queued = max(self.queued, admission.waiting)
+        for limit in admission.limits:
+            if limit.in_use is not None:
+                _, most = self._limits.get(limit.name, (0.0, 0.0))
+                self._limits[limit.name] = limit.amount, max(most, limit.in_use)
+
+    def fullest(self) -> list[tuple[str, float, float]]:
+        """Return the limits that were fullest: by name, how much there is, and the most that was taken."""
+        ordered = sorted(self._limits.items(), key=lambda one: -one[1][1] / one[1][0])
+        return [(name, amount, most) for name, (amount, most) in ordered[:MAX_LIMITS]]
+
+
 def row_between(
-    old: Sums, new: Sums, workers: Mapping[str, Worker], *, seconds: float, admission: AdmissionStatus = _NO_LIMITS
+    old: Sums, new: Sums, workers: Mapping[str, Worker], *, seconds: float, peaks: Peaks | None = None
 ) -> Row:
     """Return what was counted in the `seconds` between two moments; `workers` are those of the table."""
+    most = peaks or Peaks()
     changes = _Changes(old.totals, new.totals)
     return Row(
         time=round(new.time, 3),
@@ -127,15 +147,11 @@ def row_between(
         policy_tokens=_policy_tokens(changes),
         breakers=_tallies(old.breakers, new.breakers),
         ejections=_tallies(old.ejections, new.ejections),
-        active=new.totals.active,
+        active=max(new.totals.active, most.active),
         ready=sum(worker.state == "ready" for worker in workers.values()),
         members=len(workers),
-        queued=admission.waiting,
-        limits=[
-            (limit.name, limit.amount, limit.in_use)
-            for limit in admission.limits[:MAX_LIMITS]
-            if limit.in_use is not None
-        ],
+        queued=most.queued,
+        limits=most.fullest(),
     )
 
 

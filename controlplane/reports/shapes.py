@@ -11,7 +11,7 @@ from controlplane.figures.quantiles import Quantiles
 class Traffic(msgspec.Struct, frozen=True, kw_only=True):
     """Requests that ended: `answered` whole and below 400, `refused` with 4xx, `failed`, or their clients `left`.
 
-    `rate` is per second. `most_active` is the most that were open at a row's end, `most_queued` that waited then.
+    `rate` is per second. `most_active` is the most that were seen open at a time, `most_queued` that waited.
     """
 
     requests: int
@@ -93,7 +93,7 @@ class PolicyUse(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LimitUse(msgspec.Struct, frozen=True, kw_only=True):
-    """How full a limit was (0 to 1) at the ends of so many `rows`: on the mean, and at most. `amount` is the last."""
+    """How full a limit was (0 to 1): the mean of so many `rows`' most, and at most. `amount` is the last."""
 
     limit: str
     amount: float

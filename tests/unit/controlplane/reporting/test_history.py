@@ -116,6 +116,16 @@ def test_planes_that_have_not_told_yet_make_no_row(tmp_path: Path) -> None:
     assert life.runtime.history_rows.exists()
 
 
+def test_a_row_has_the_most_that_was_seen_since_the_one_before(tmp_path: Path) -> None:
+    life = Life(tmp_path, HandClock())
+    for active in (3, 8, 1):
+        life.planes.counters(report(identity("p"), active=active), life.clock.now)
+        life.history.look()
+    life.history.write()
+    life.history.write()
+    assert [row.active for row in read_rows(life.runtime, 0.0)] == [8, 1]
+
+
 def test_what_is_in_no_row_yet_is_told_without_writing_it(tmp_path: Path) -> None:
     life = Life(tmp_path, HandClock())
     life.planes.expect(["p"], life.clock.now)

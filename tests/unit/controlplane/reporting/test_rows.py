@@ -1,9 +1,10 @@
 from collections.abc import Mapping
 
 import msgspec
+from msgspec.structs import replace
 
 from controlplane.admission.standing import AdmissionStatus, LimitStatus
-from controlplane.reports.rows import MAX_LIMITS, MAX_REQUEST_KINDS, Row, Sums, Tally, Times, row_between
+from controlplane.reports.rows import MAX_LIMITS, MAX_REQUEST_KINDS, Peaks, Row, Sums, Tally, Times, row_between
 from controlplane.totals import Totals
 from shared.table import Worker
 from tests.unit.controlplane.figures.sums import sums
@@ -35,16 +36,21 @@ def test_a_row_has_what_was_counted_between() -> None:
     assert (told.workers["gone"].requests, told.workers["gone"].role) == (3.0, "")
 
 
-def test_a_row_has_the_limits_of_its_end() -> None:
+def test_a_row_has_the_most_of_its_time() -> None:
     limits = (
         LimitStatus(name="total", kind="slots", amount=24.0, in_use=12.0, lent=24.0),
         LimitStatus(name="rate", kind="rate", amount=5.0, in_use=None, lent=5.0),
     )
     sums = Sums(time=1.0, totals=Totals())
-    made = row_between(sums, sums, {}, seconds=1.0, admission=AdmissionStatus(limits=limits, waiting=3))
-    assert (made.limits, made.queued) == ([("total", 24.0, 12.0)], 3)
-    many = AdmissionStatus(limits=limits[:1] * (MAX_LIMITS + 5))
-    assert len(row_between(sums, sums, {}, seconds=1.0, admission=many).limits) == MAX_LIMITS
+    peaks = Peaks()
+    peaks.note(7, AdmissionStatus(limits=limits, waiting=3))
+    peaks.note(9, AdmissionStatus(limits=(replace(limits[0], in_use=5.0), limits[1])))
+    made = row_between(sums, sums, {}, seconds=1.0, peaks=peaks)
+    assert (made.limits, made.queued, made.active) == ([("total", 24.0, 12.0)], 3, 9)
+    many = tuple(replace(limits[0], name=str(number), in_use=float(number)) for number in range(MAX_LIMITS + 5))
+    peaks.note(0, AdmissionStatus(limits=many))
+    assert [name for name, *_ in peaks.fullest()][:2] == ["24", "23"]
+    assert len(peaks.fullest()) == MAX_LIMITS
 
 
 def test_nothing_new_is_a_short_row() -> None:

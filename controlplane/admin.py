@@ -135,10 +135,14 @@ async def _membership_problem(_request: Request, error: Exception) -> Response:
     return problem(error.status, error.code, str(error))
 
 
-def prometheus_application(collector: Collector) -> Starlette:
+def prometheus_application(collector: Collector, token: TokenFile | None = None) -> Starlette:
     """Return the application of the Prometheus port; it writes OpenMetrics for those that ask for it."""
 
     async def answer(request: Request) -> Response:
+        if token is not None and not token.matches(request.headers.get("authorization", "")):
+            refusal = problem(401, "bad_token", "Send the token of --prometheus-token-file as `Authorization: Bearer`.")
+            refusal.headers["www-authenticate"] = "Bearer"
+            return refusal
         _, content_type = choose_encoder(request.headers.get("accept", ""))
         is_openmetrics = content_type.startswith("application/openmetrics-text")
         body = await page(collector.collect(), openmetrics=is_openmetrics)

@@ -1,4 +1,4 @@
-"""The admin API's token: read from a file, so that it is in no command line, environment or log."""
+"""A port's token: read from a file, so that it is in no command line, environment or log."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ log = logging.getLogger(__name__)
 class TokenFile:
     """Compares with what the file holds at each moment, so that it may be replaced while the router runs."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, flag: str = "--admin-token-file") -> None:
+        """`flag` names the file."""
         self._path = Path(path)
+        self._flag = flag
 
     def matches(self, authorization: str) -> bool:
         """Whether an `Authorization` field brings the token. Nobody gets in while the file can not be read."""
         try:
-            token = read_admin_token("--admin-token-file", self._path)
+            token = read_admin_token(self._flag, self._path)
         except ConfigError as error:
-            log.error("the admin API refuses everybody: %s", error)
+            log.error("everybody is refused who has to bring this token: %s", error)
             return False
         scheme, _, given = authorization.partition(" ")
         is_same = hmac.compare_digest(given.strip().encode("utf-8", "replace"), token.encode())

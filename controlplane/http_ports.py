@@ -30,7 +30,7 @@ from controlplane.registry import Registry
 from controlplane.remote_tally import Tally
 from controlplane.status_report import StatusReport, build_report
 from shared.clock import Clock
-from shared.config import ADMIN_TLS_FILES, StartConfig
+from shared.config import ADMIN_TLS_FILES, PROMETHEUS_TLS_FILES, StartConfig
 from shared.process import is_alive, living_planes
 from shared.runtime_dir import ProcessRecord, RuntimeDir, SupervisorRecord, read_record
 from shared.server_tls import server_tls
@@ -107,11 +107,17 @@ async def serve(parts: Parts, config: StartConfig, *, is_first_start: bool) -> N
         tls=server_tls(config, ADMIN_TLS_FILES),
     )
     prometheus = Listener(
-        prometheus_application(collector),
+        prometheus_application(
+            collector,
+            TokenFile(config.prometheus_token_file, "--prometheus-token-file")
+            if config.prometheus_token_file
+            else None,
+        ),
         flag="--prometheus-port",
         host=config.prometheus_host,
         port=config.prometheus_port,
         required=is_first_start,
+        tls=server_tls(config, PROMETHEUS_TLS_FILES),
     )
     async with asyncio.TaskGroup() as group:
         group.create_task(live.run())

@@ -1,4 +1,4 @@
-"""The secret that the admin API asks for: what is one, and how it is read."""
+"""The secret that the admin API asks for, and the metrics port: what is one, and how it is read."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from shared.secret_file import read_secret
 
 MIN_TOKEN = 16
-"""Characters of the admin API's token: fewer can be guessed."""
+"""Characters of a token: fewer can be guessed."""
 MAX_TOKEN = 1024
 
 

@@ -20,10 +20,12 @@ from shared.worker_attributes import ConfiguredWorker
 TLS_FILES = ("worker_ca_file", "worker_client_cert", "worker_client_key")
 SERVER_TLS_FILES = ("tls_cert", "tls_key", "tls_client_ca")
 ADMIN_TLS_FILES = ("admin_tls_cert", "admin_tls_key", "admin_tls_client_ca")
+PROMETHEUS_TLS_FILES = ("prometheus_tls_cert", "prometheus_tls_key", "prometheus_tls_client_ca")
 PATHS = (
     "runtime_dir",
     "log_dir",
     "admin_token_file",
+    "prometheus_token_file",
     "api_key_file",
     "client_keys_file",
     "control_keys",
@@ -31,6 +33,7 @@ PATHS = (
     *TLS_FILES,
     *SERVER_TLS_FILES,
     *ADMIN_TLS_FILES,
+    *PROMETHEUS_TLS_FILES,
 )
 
 
@@ -148,6 +151,11 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     admin_tls_client_ca: str | None = None
     prometheus_host: str = "127.0.0.1"
     prometheus_port: int = 29000
+    # None: whoever reaches the port reads the figures, as at vllm-router; it takes nothing.
+    prometheus_token_file: str | None = None
+    prometheus_tls_cert: str | None = None
+    prometheus_tls_key: str | None = None
+    prometheus_tls_client_ca: str | None = None
     # Off: whoever comes without dashboards for vllm-router has no use for a second set of names.
     metrics_compat: bool = False
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from shared.client_key_list import read_client_keys
-from shared.config import ADMIN_TLS_FILES, SERVER_TLS_FILES, ConfigError, StartConfig, flag_of
+from shared.config import ADMIN_TLS_FILES, PROMETHEUS_TLS_FILES, SERVER_TLS_FILES, ConfigError, StartConfig, flag_of
 from shared.fault import Fault
 
 ORIGIN = r"^(\*|none|null|[a-z][a-z0-9+.-]*://[^/\s,@?#]+/?)$"
@@ -38,7 +38,7 @@ def access_faults(config: StartConfig) -> Iterator[Fault]:
 
 
 def _server_tls_faults(config: StartConfig) -> Iterator[Fault]:
-    for fields in (SERVER_TLS_FILES, ADMIN_TLS_FILES):
+    for fields in (SERVER_TLS_FILES, ADMIN_TLS_FILES, PROMETHEUS_TLS_FILES):
         cert, key, _ = given = [getattr(config, field) for field in fields]
         if not any(path is not None for path in given):
             continue

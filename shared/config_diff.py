@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from shared.config import ADMIN_TLS_FILES, SERVER_TLS_FILES, StartConfig
+from shared.config import ADMIN_TLS_FILES, PROMETHEUS_TLS_FILES, SERVER_TLS_FILES, StartConfig
 from shared.config_fields import FIELDS
 
 Need = Literal["reload", "control plane", "planes", "router"]
@@ -22,6 +22,8 @@ _CONTROL_PLANE = frozenset(
     {
         "admin_token_file",
         *ADMIN_TLS_FILES,
+        "prometheus_token_file",
+        *PROMETHEUS_TLS_FILES,
         "console",
         "hung_plane_secs",
         "vllm_discovery_address",

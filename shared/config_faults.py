@@ -131,7 +131,7 @@ def faults(config: StartConfig) -> Iterator[Fault]:
     yield from _worker_url_faults(config)
     yield from pd_faults(config)
     yield from _control_faults(config)
-    yield from _admin_token_faults(config)
+    yield from _token_faults(config)
     if config.api_key_file is not None:
         try:
             read_worker_key("--api-key-file", Path(config.api_key_file))
@@ -252,7 +252,12 @@ def _control_address_faults(config: StartConfig, address: RemoteAddress) -> Iter
             )
 
 
-def _admin_token_faults(config: StartConfig) -> Iterator[Fault]:
+def _token_faults(config: StartConfig) -> Iterator[Fault]:
+    if config.prometheus_token_file is not None:
+        try:
+            read_admin_token("--prometheus-token-file", Path(config.prometheus_token_file))
+        except ConfigError as error:
+            yield Fault(("prometheus_token_file",), str(error))
     if config.admin_token_file is not None:
         try:
             read_admin_token("--admin-token-file", Path(config.admin_token_file))

@@ -198,6 +198,10 @@ HELP: dict[str, tuple[str, str]] = {
     ),
     "prometheus_host": ("ADDRESS", "Listen address of /metrics."),
     "prometheus_port": ("PORT", "Port of /metrics."),
+    "prometheus_token_file": ("FILE", "File with a secret that /metrics asks for (Authorization: Bearer)."),
+    "prometheus_tls_cert": ("FILE", "Certificate by which /metrics speaks TLS; it may be replaced."),
+    "prometheus_tls_key": ("FILE", "The private key of that certificate."),
+    "prometheus_tls_client_ca": ("FILE", "Let in at /metrics only who has a certificate of these authorities."),
     "metrics_compat": ("", "Give the figures under vllm-router's metric names as well; see docs/metrics.md."),
     "worker_startup_timeout_secs": (
         "SECONDS",

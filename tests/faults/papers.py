@@ -44,8 +44,8 @@ class Papers:
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """Those of both ports."""
-        return (*self.flags_of("tls"), *self.flags_of("admin-tls"))
+        """Those of all ports."""
+        return (*self.flags_of("tls"), *self.flags_of("admin-tls"), *self.flags_of("prometheus-tls"))
 
     def flags_of(self, port: str) -> tuple[str, ...]:
         """Those of one port."""

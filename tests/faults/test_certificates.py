@@ -9,12 +9,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
+import httpx
 import pytest
 
 from tests.faults.hard_clients import HardClients
 from tests.faults.papers import Papers, serial_at
 from tests.integration.routers import Router, eventually, router_before, simulated_fleet
 
+TOKEN = "a-token-nobody-guesses"
 TIMES = [1, pytest.param(10, marks=[pytest.mark.slow, pytest.mark.timeout(600)])]
 
 
@@ -25,9 +27,14 @@ def papers(tmp_path_factory: pytest.TempPathFactory) -> Papers:
 
 @pytest.fixture(scope="module")
 def router(papers: Papers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Router]:
+    token = tmp_path_factory.mktemp("token") / "token"
+    token.write_text(TOKEN)
+    token.chmod(0o600)
     with (
         simulated_fleet(tmp_path_factory.mktemp("fleet"), 2, "--record=0") as workers,
-        router_before(tmp_path_factory.mktemp("router"), workers, *papers.flags, planes=2) as router,
+        router_before(
+            tmp_path_factory.mktemp("router"), workers, *papers.flags, f"--prometheus-token-file={token}", planes=2
+        ) as router,
     ):
         yield router
 
@@ -45,6 +52,7 @@ def test_g_cert_1_certificates_are_replaced_under_load(router: Router, papers: P
             papers.renew()
             eventually(lambda: all_meet(router.port, papers), "the new certificate on every plane")
         eventually(lambda: all_meet(router.admin_port, papers), "the new certificate on the admin port")
+        eventually(lambda: all_meet(router.prometheus_port, papers), "the new certificate on the metrics port")
         if times > 1:
             eventually(lambda: len(router.plane_pids()) == 2, "the old planes' ends")
     assert load.failed == []
@@ -70,10 +78,18 @@ def come_in_without_certificate(port: int, papers: Papers) -> None:
             raise ConnectionError("closed")
 
 
-@pytest.mark.parametrize("port", ["port", "admin_port"])
+@pytest.mark.parametrize("port", ["port", "admin_port", "prometheus_port"])
 def test_only_clients_with_a_certificate_come_in(router: Router, papers: Papers, port: str) -> None:
     with pytest.raises((ssl.SSLError, ConnectionError)):
         come_in_without_certificate(getattr(router, port), papers)
+
+
+def test_metrics_are_told_over_tls_to_who_has_the_token(router: Router, papers: Papers) -> None:
+    with httpx.Client(verify=papers.context(), trust_env=False, timeout=30) as client:
+        url = f"https://127.0.0.1:{router.prometheus_port}/metrics"
+        assert client.get(url).status_code == 401
+        told = client.get(url, headers={"authorization": f"Bearer {TOKEN}"})
+        assert "routerctl_workers{" in told.text
 
 
 def test_commands_know_their_router_by_its_certificate(router: Router, papers: Papers) -> None:

@@ -403,6 +403,21 @@ def test_metrics_in_the_format_asked_for(accept: str, kind: str, is_open: bool) 
     assert answer.text.endswith("# EOF\n") == is_open
 
 
+def test_metrics_ask_for_their_token(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = tmp_path / "token"
+    file.write_text(TOKEN)
+    file.chmod(0o600)
+    application = prometheus_application(OneGauge(), TokenFile(str(file), "--prometheus-token-file"))
+    for given in ({}, {"authorization": "Bearer another-token-nobody"}, {"authorization": TOKEN}):
+        answer = ask(application, "GET", "/metrics", headers=given)
+        assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+        assert "routerctl_x" not in answer.text
+    assert ask(application, "GET", "/metrics", headers={"authorization": f"Bearer {TOKEN}"}).status_code == 200
+    file.unlink()
+    assert ask(application, "GET", "/metrics", headers={"authorization": f"Bearer {TOKEN}"}).status_code == 401
+    assert "--prometheus-token-file" in caplog.text
+
+
 def test_metrics_are_not_on_the_admin_port(tmp_path: Path) -> None:
     assert Admin(tmp_path)("GET", "/metrics").status_code == 404
 

@@ -11,7 +11,8 @@ import pytest
 
 from tests.faults.load import Load
 from tests.faults.namespaces import CanNotIsolate, Host, connect, two_hosts
-from tests.integration.remote_planes import PlaneHost, new_keys, plane_host, routerctl, seen, state, status
+from tests.integration.commands import routerctl
+from tests.integration.remote_planes import PlaneHost, new_keys, plane_host, seen, state, status
 from tests.integration.routers import Router, eventually, simulated_fleet
 
 CONTROL = "10.77.0"

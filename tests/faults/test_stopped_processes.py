@@ -18,8 +18,9 @@ from tests.integration.routers import eventually, simulated_fleet
 
 LIMIT = 2.0
 """Seconds: the time limits that must not be taken for overrun because the router itself stood."""
-STOPS = 2
-PAUSES = [3.5, pytest.param(30.0, marks=[pytest.mark.slow, pytest.mark.timeout(600)])]
+FULL = [pytest.mark.slow, pytest.mark.timeout(600)]
+STOPS = [(1, 3.5), pytest.param(2, 3.5, marks=FULL), pytest.param(2, 30.0, marks=FULL)]
+"""How often a process is stopped, and for how many seconds each time."""
 
 
 @contextmanager
@@ -36,8 +37,8 @@ def stand(seconds: float) -> None:
     time.sleep(seconds)
 
 
-@pytest.mark.parametrize("pause", PAUSES)
-def test_a_plane_that_stood_goes_on_where_it_was(tmp_path: Path, pause: float) -> None:
+@pytest.mark.parametrize(("stops", "pause"), STOPS)
+def test_a_plane_that_stood_goes_on_where_it_was(tmp_path: Path, stops: int, pause: float) -> None:
     limits = {
         "stream_idle_timeout_secs": LIMIT,
         "response_header_timeout_secs": LIMIT,
@@ -50,7 +51,7 @@ def test_a_plane_that_stood_goes_on_where_it_was(tmp_path: Path, pause: float) -
         quick_fleet(tmp_path / "quick") as quick,
         crew_of_two(tmp_path, [*streaming, *quick], **limits, health_check_interval_secs=1) as crew,
     ):
-        streams = [Stream(crew.config.port, tokens=int(20 * (STOPS * pause + 3))) for _ in range(24)]
+        streams = [Stream(crew.config.port, tokens=int(20 * (stops * pause + 3))) for _ in range(24)]
         uploads = [Upload(crew.config.port) for _ in range(24)]
         eventually(lambda: all(stream.received for stream in streams), "every stream to begin")
         # So that it is stopped at its work now and then, and not always while it waits.
@@ -58,7 +59,7 @@ def test_a_plane_that_stood_goes_on_where_it_was(tmp_path: Path, pause: float) -
         load = Load(crew.url, 6)
         with load:
             eventually(lambda: load.total > 50, "the first answers")
-            for number in range(STOPS):
+            for number in range(stops):
                 stop(plane.process)
                 stand(pause)
                 # What it misses meanwhile.
@@ -156,8 +157,8 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-@pytest.mark.parametrize("pause", PAUSES)
-def test_a_control_plane_that_stood_blames_no_worker(tmp_path: Path, pause: float) -> None:
+@pytest.mark.parametrize(("stops", "pause"), STOPS)
+def test_a_control_plane_that_stood_blames_no_worker(tmp_path: Path, stops: int, pause: float) -> None:
     # One failed look takes a worker out, and there is always a look under way.
     checks = {"health_failure_threshold": 1, "health_check_interval_secs": 1, "health_check_timeout_secs": 1}
     with (
@@ -169,7 +170,7 @@ def test_a_control_plane_that_stood_blames_no_worker(tmp_path: Path, pause: floa
         crew.level()
         before = crew.kept()
         assert {worker.state for worker in before.values()} == {"ready"}
-        for _ in range(STOPS):
+        for _ in range(stops):
             answered = load.total
             stop(crew.control_plane)
             eventually(lambda: crew.all_planes(lambda told: told.stale), "the planes to know that they are alone")

@@ -16,13 +16,8 @@ import msgspec
 
 from shared.process import is_alive
 from shared.runtime_dir import PlaneRecord, RuntimeDir, read_record
+from tests.integration.commands import routerctl
 from tests.integration.routers import PATIENCE, Router, eventually, free_ports
-
-
-def routerctl(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end."""
-    command = (sys.executable, "-m", "controlplane.cli", *arguments)
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
 
 def new_keys(folder: Path, *names: str) -> Path:

@@ -16,9 +16,9 @@ import pytest
 
 from controlplane.admin_title import ADMIN_TITLE
 from shared.process import start_ticks
+from tests.integration.commands import routerctl
 from tests.integration.routers import Router, eventually, router_before
 
-ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("ROUTERCTL_")}
 WORKER = "http://127.0.0.1:9"
 
 
@@ -26,17 +26,6 @@ WORKER = "http://127.0.0.1:9"
 def router(tmp_path: Path, fleet: list[str]) -> Iterator[Router]:
     with router_before(tmp_path, fleet[:2]) as router:
         yield router
-
-
-def routerctl(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        (sys.executable, "-m", "controlplane.cli", *arguments),
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**ENVIRONMENT, **environment},
-        timeout=60,
-    )
 
 
 def refused(result: subprocess.CompletedProcess[str]) -> str:
@@ -148,7 +137,7 @@ def test_a_folder_of_another_user_is_named_as_such(command: tuple[str, ...], tmp
             capture_output=True,
             text=True,
             check=False,
-            env=ENVIRONMENT,
+            env={name: value for name, value in os.environ.items() if not name.startswith("ROUTERCTL_")},
             timeout=60,
         )
     finally:

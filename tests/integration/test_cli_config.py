@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.integration.test_cli_errors import routerctl
+from tests.integration.commands import routerctl
 
 SERVERS = """\
 [servers]

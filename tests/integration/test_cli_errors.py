@@ -2,25 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("ROUTERCTL_")}
-
-
-def routerctl(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        (sys.executable, "-m", "controlplane.cli", *arguments),
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=cwd,
-        env={**ENVIRONMENT, **environment},
-    )
+from tests.integration.commands import routerctl
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from tests.faults.load import Load
+from tests.integration.commands import routerctl
 from tests.integration.routers import Router, eventually, router_before, simulated_fleet
 
 RANKS = 2
@@ -78,8 +79,7 @@ def sent(host: str) -> list[list[str]]:
 
 
 def command(router: Router, *arguments: str) -> dict[str, Any]:
-    line = (sys.executable, "-m", "controlplane.cli", "workers", *arguments, f"--runtime-dir={router.runtime.path}")
-    done = subprocess.run((*line, "--json"), capture_output=True, text=True, timeout=60)
+    done = routerctl("workers", *arguments, f"--runtime-dir={router.runtime.path}", "--json")
     assert done.returncode == 0, done.stderr
     told: dict[str, Any] = json.loads(done.stdout)
     return told

@@ -5,19 +5,17 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from tests.integration.commands import routerctl
 from tests.integration.routers import Router, eventually, router_before, simulated_fleet
 
 
 def events(*arguments: str, code: int = 0) -> str:
-    command = (sys.executable, "-m", "controlplane.cli", "events", *arguments)
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = routerctl("events", *arguments)
     assert done.returncode == code, done
     return done.stdout if code == 0 else done.stderr
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
+from tests.integration.commands import routerctl
 from tests.integration.routers import Router, eventually, router_before, simulated_fleet
 
 BODY = {"model": "sim-model", "prompt": "x", "max_tokens": 2}
@@ -34,10 +34,7 @@ def ask(router: Router, request: str) -> httpx.Response:
 
 
 def explain(router: Router, request: str, *more: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-P", "-m", "controlplane.cli", "explain", request, "--runtime-dir"]
-    return subprocess.run(
-        [*command, str(router.runtime.path), *more], capture_output=True, text=True, timeout=30, check=False
-    )
+    return routerctl("explain", request, f"--runtime-dir={router.runtime.path}", *more)
 
 
 def test_a_request_whose_worker_fails_and_is_out_then(router: Router, fleet: list[str]) -> None:
@@ -72,10 +69,7 @@ def test_a_request_whose_worker_fails_and_is_out_then(router: Router, fleet: lis
 
 def test_open_and_last_requests_are_listed(router: Router) -> None:
     def requests(*more: str) -> str:
-        command = [sys.executable, "-P", "-m", "controlplane.cli", "requests", "--runtime-dir"]
-        done = subprocess.run(
-            [*command, str(router.runtime.path), *more], capture_output=True, text=True, timeout=30, check=False
-        )
+        done = routerctl("requests", f"--runtime-dir={router.runtime.path}", *more)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ import httpx
 import pytest
 
 from tests.faults.load import Load
+from tests.integration.commands import routerctl
 from tests.integration.routers import Router, eventually, router_before
 
 TOKEN = "the-token-of-these-tests"
@@ -32,8 +32,7 @@ def router(tmp_path: Path, fleet: list[str]) -> Iterator[Router]:
 
 def command(router: Router, *arguments: str) -> subprocess.CompletedProcess[str]:
     """`routerctl workers ...` of that router."""
-    line = (sys.executable, "-m", "controlplane.cli", "workers", *arguments, f"--runtime-dir={router.runtime.path}")
-    return subprocess.run(line, capture_output=True, text=True, timeout=60)
+    return routerctl("workers", *arguments, f"--runtime-dir={router.runtime.path}")
 
 
 def done(router: Router, *arguments: str) -> dict[str, Any]:
@@ -170,8 +169,7 @@ def test_the_command_for_people_and_its_errors(
 
     admin = f"http://127.0.0.1:{router.admin_port}"
     assert httpx.get(f"{admin}/workers").status_code == 401
-    status = (sys.executable, "-m", "controlplane.cli", "status", f"--runtime-dir={router.runtime.path}", "--json")
-    told = json.loads(subprocess.run(status, capture_output=True, text=True, timeout=60).stdout)
+    told = json.loads(routerctl("status", f"--runtime-dir={router.runtime.path}", "--json").stdout)
     assert {worker["source"] for worker in told["workers"]} == {"static"}
     # The token is in no log and in no command line.
     assert TOKEN not in router.errors

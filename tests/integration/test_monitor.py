@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 import httpx
 
+from tests.integration.commands import routerctl
 from tests.integration.routers import PATIENCE, Router, eventually, samples
 from tests.integration.terminals import Terminal, terminal
 
@@ -144,8 +145,8 @@ def test_a_report_has_every_request_also_over_a_restart_and_without_the_router(
 ) -> None:
     def told(*arguments: str) -> Any:
         folder = f"--runtime-dir={router.runtime.path}"
-        command = (sys.executable, "-m", "controlplane.cli", "report", folder, "--since=0", *arguments)
-        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+        done = routerctl("report", folder, "--since=0", *arguments)
+        assert done.returncode == 0, done.stderr
         return json.loads(done.stdout) if "--json" in arguments else done.stdout
 
     stream(client)

@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ import pytest
 
 from controlplane.supervisor_socket import PlanesRestarted, restart_planes
 from shared.sockets import Context
+from tests.integration.commands import routerctl
 from tests.integration.routers import PATIENCE, Router, eventually, simulated_fleet
 from tests.integration.test_supervisor_faults import SLEEPS, Harness
 
@@ -39,8 +39,7 @@ def router(tmp_path: Path, workers: list[str]) -> Iterator[Router]:
 
 
 def command(router: Router, *arguments: str) -> subprocess.CompletedProcess[str]:
-    planes = (sys.executable, "-m", "controlplane.cli", "planes", *arguments, f"--runtime-dir={router.runtime.path}")
-    return subprocess.run(planes, capture_output=True, text=True, timeout=100, check=False)
+    return routerctl("planes", *arguments, f"--runtime-dir={router.runtime.path}")
 
 
 def listed(router: Router) -> list[dict[str, Any]]:

@@ -15,8 +15,8 @@ import msgspec
 import pytest
 
 from shared.config import StartConfig
+from tests.integration.commands import routerctl
 from tests.integration.routers import Router, eventually, simulated_fleet
-from tests.integration.test_cli_errors import routerctl
 
 LARGE = 64 << 20
 """Bytes: more than all buffers between a worker and a client that does not read."""

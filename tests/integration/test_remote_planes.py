@@ -20,11 +20,11 @@ from shared.plane_keys import fingerprint, read_pair, read_public
 from shared.sockets import ClientKeys, Context, control_client, subscriber
 from tests.faults.load import Load
 from tests.faults.papers import Papers, serial_at
+from tests.integration.commands import routerctl
 from tests.integration.remote_planes import (
     PlaneHost,
     new_keys,
     plane_host,
-    routerctl,
     seen,
     settings_of,
     state,

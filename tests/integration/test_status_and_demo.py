@@ -14,12 +14,8 @@ from typing import Any
 import pytest
 
 from shared.process import start_ticks
+from tests.integration.commands import routerctl
 from tests.integration.routers import PATIENCE, Router, eventually, free_ports, simulated_fleet
-
-
-def routerctl(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = (sys.executable, "-m", "controlplane.cli", *arguments)
-    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture
@@ -100,13 +96,13 @@ def test_a_router_that_stops_says_so(tmp_path: Path) -> None:
         router.close()
 
 
-def test_status_shows_no_other_router_than_the_one_named(router: Router, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ROUTERCTL_RUNTIME_DIR", str(router.runtime.path))
-    assert routerctl("status").returncode == 0
-    elsewhere = routerctl("status", "--admin", "http://127.0.0.1:1")
+def test_status_shows_no_other_router_than_the_one_named(router: Router) -> None:
+    own = str(router.runtime.path)
+    assert routerctl("status", ROUTERCTL_RUNTIME_DIR=own).returncode == 0
+    elsewhere = routerctl("status", "--admin", "http://127.0.0.1:1", ROUTERCTL_RUNTIME_DIR=own)
     assert elsewhere.returncode == 1
     assert "no admin API of a router answers at http://127.0.0.1:1 (Connection refused);" in elsewhere.stderr
-    other_folder = routerctl("status", "--runtime-dir", str(router.folder / "nothing"))
+    other_folder = routerctl("status", "--runtime-dir", str(router.folder / "nothing"), ROUTERCTL_RUNTIME_DIR=own)
     assert other_folder.returncode == 1
 
 

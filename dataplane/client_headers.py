@@ -32,8 +32,11 @@ FORWARDED = frozenset(
     }
 )
 """What proxies say of the client behind them."""
-OWN = frozenset(b"x-routerctl-" + name for name in (b"attempts", b"policy", b"table", b"why", b"worker"))
-"""The router's own fields of answers; in a request nobody has set them but the client."""
+OWN = frozenset(
+    b"x-routerctl-" + name
+    for name in (b"attempts", b"class", b"policy", b"queue-timeout-secs", b"table", b"why", b"worker")
+)
+"""The router's own: of answers, which in a request nobody has set but the client, and of requests for the router."""
 NOT_BELIEVED = FORWARDED | OWN
 """What no worker gets as the client sent it."""
 _MOST_HOPS = 32

@@ -28,7 +28,17 @@ _BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})
 class Holder:
     """Whose key it is, and what it may be used for."""
 
-    __slots__ = ("digest", "expires", "models", "name", "prefixes", "rank", "service_class", "tenant")
+    __slots__ = (
+        "digest",
+        "expires",
+        "may_choose_class",
+        "models",
+        "name",
+        "prefixes",
+        "rank",
+        "service_class",
+        "tenant",
+    )
 
     def __init__(self, key: ClientKey) -> None:
         self.name = key.name
@@ -36,6 +46,7 @@ class Holder:
         self.expires = key.expires
         self.tenant = key.tenant
         self.service_class = key.service_class
+        self.may_choose_class = key.may_choose_class
         self.rank = int(key.service_class == BATCH)
         # None: all.
         self.models: frozenset[str] | None = None

@@ -12,6 +12,7 @@
     requests_per_minute = 600
     tokens_per_minute = 100000
     weight = 2
+    may_choose_class = true
 
 Only the first two must be there. Two tables may have one name: an old key and the new one, while clients change over.
 """
@@ -57,6 +58,7 @@ class KeyEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     requests_per_minute: int = 0
     tokens_per_minute: int = 0
     weight: int = 1
+    may_choose_class: bool = False
 
     @property
     def limits(self) -> dict[str, int]:
@@ -148,6 +150,7 @@ def as_keys(entries: Iterable[KeyEntry]) -> tuple[ClientKey, ...]:
             tenant=entry.tenant,
             service_class=entry.service_class,
             weight=entry.weight,
+            may_choose_class=entry.may_choose_class,
             **entry.limits,
         )
         for entry in entries
@@ -182,4 +185,6 @@ def _table(entry: KeyEntry) -> str:
     lines += [f"{field} = {amount}" for field, amount in entry.limits.items() if amount]
     if entry.weight != 1:
         lines.append(f"weight = {entry.weight}")
+    if entry.may_choose_class:
+        lines.append("may_choose_class = true")
     return "\n".join(lines) + "\n"

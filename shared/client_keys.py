@@ -33,7 +33,7 @@ class ClientKey(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     `models` are those it may use, None for all; one that ends with `*` stands for all that begin so. `tenant` and
     `service_class` are what admission goes by. While a key is being replaced there are two of one `name`, which have
     one set of limits together: requests open at a time, and requests and tokens per minute (0: no limit). `weight` is
-    what the key's tenant gets beside others'.
+    what the key's tenant gets beside others'. `may_choose_class`: its requests may ask for a better class than its own.
     """
 
     name: str
@@ -46,6 +46,7 @@ class ClientKey(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     requests_per_minute: int = 0
     tokens_per_minute: int = 0
     weight: int = 1
+    may_choose_class: bool = False
 
     @property
     def limits(self) -> tuple[int, int, int]:

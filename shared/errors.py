@@ -213,6 +213,37 @@ def no_worker(reason: str, *, blamed: Side = "worker") -> RouterError:
     return RouterError(503, "no_worker_available", f"{reason} Try again shortly.", retry_after=1, blamed=blamed)
 
 
+def unknown_class() -> RouterError:
+    """A request asks for a class that there is not."""
+    return RouterError(
+        400,
+        "unknown_class",
+        "The field x-routerctl-class is none of interactive and batch. Send one, or none.",
+        side=CLIENT,
+    )
+
+
+def class_not_allowed(name: str) -> RouterError:
+    """A request asks for a better class than its key's."""
+    return RouterError(
+        403,
+        "class_not_allowed",
+        f"The API key called {name} may not ask for a better class than its own (may_choose_class). Leave "
+        "x-routerctl-class out.",
+        side=CLIENT,
+    )
+
+
+def bad_queue_timeout() -> RouterError:
+    """A request says how long it may wait, and that is no time."""
+    return RouterError(
+        400,
+        "bad_queue_timeout",
+        "The field x-routerctl-queue-timeout-secs is no number of seconds from 0 on. Send one, or none.",
+        side=CLIENT,
+    )
+
+
 def payload_too_large(limit: int) -> RouterError:
     """The body is longer than `--max-payload-size`."""
     return RouterError(
@@ -379,7 +410,8 @@ def queue_timeout(waited: float, seconds: int) -> RouterError:
     return RouterError(
         504,
         "queue_timeout",
-        f"The request waited {waited:g} s for its turn (--queue-timeout-secs), and was sent to no worker. "
+        f"The request waited {waited:g} s for its turn (--queue-timeout-secs, or its own "
+        "x-routerctl-queue-timeout-secs), and was sent to no worker. "
         f"Try again in {seconds} s.",
         retry_after=seconds,
     )

@@ -36,6 +36,8 @@ WINDOW_STEP = 1.0
 MARGIN = 5.0
 """Seconds that a request may last beyond its limit: open requests are looked at about once a second."""
 
+INTERACTIVE = "interactive"
+"""The class of all other requests, where one asks for it by name."""
 BATCH = "batch"
 """The class of clients' keys whose requests go on when no other one waits."""
 CLASSES = 2

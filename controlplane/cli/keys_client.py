@@ -70,6 +70,7 @@ class ListedKey(msgspec.Struct, frozen=True, kw_only=True):
     requests_per_minute: int
     tokens_per_minute: int
     weight: int
+    may_choose_class: bool
 
 
 @client.command()
@@ -104,6 +105,9 @@ def create(
         int,
         typer.Option(metavar="N", help="Its tenant's share beside others', 1 to 1000, where there is not enough."),
     ] = 1,
+    may_choose_class: Annotated[
+        bool, typer.Option("--may-choose-class", help="Its requests may ask for a better class than its own.")
+    ] = False,
     file: _File = None,
     folder: Folder = None,
     as_json: _Json = False,
@@ -122,6 +126,7 @@ def create(
         requests_per_minute=requests_per_minute,
         tokens_per_minute=tokens_per_minute,
         weight=weight,
+        may_choose_class=may_choose_class,
     )
     found(file, folder).add(entry)
     return _show_made(entry, key, as_json=as_json)
@@ -141,6 +146,8 @@ def show_all(file: _File = None, folder: Folder = None, as_json: _Json = False) 
         more += [f"{amount} {what}" for what, amount in _limits(key) if amount]
         if key.weight != 1:
             more.append(f"weight {key.weight}")
+        if key.may_choose_class:
+            more.append("may choose its class")
         if key.expires is not None:
             more.append(f"until {_at(key.expires):%Y-%m-%d %H:%M} UTC")
         print("  ".join([f"{key.name:20}", f"{key.state:8}", key.digest, rights, *more]))
@@ -227,6 +234,7 @@ def _listed(entry: KeyEntry, now: float) -> ListedKey:
         tenant=entry.tenant,
         service_class=entry.service_class,
         weight=entry.weight,
+        may_choose_class=entry.may_choose_class,
         **entry.limits,
     )
 

@@ -14,6 +14,7 @@ from dataplane.admission.key_answers import over_own, rate_fields
 from dataplane.admission.key_limits import Use
 from dataplane.admission.line import LaneKey
 from dataplane.admission.pace import retry_after, retry_after_ms
+from dataplane.admission.wishes import CLASS, QUEUE_TIMEOUT, patience_of, rank_of
 from shared.client_keys import tenant_weights
 from shared.errors import RouterError, over_capacity, queue_timeout, rate_limited
 from shared.leases import LeaseGrant, LeaseReport
@@ -80,15 +81,21 @@ class Admission:
         model, holder = request.model, request.client.key
         model = model if model in self._known_models else None
         gate, use = self.gate, None
+        fields = request.client.fields
         if holder is None:
-            key = LaneKey(0, "", model)
+            rank = rank_of(fields[CLASS], 0, "", may_choose=True) if CLASS in fields else 0
+            key = LaneKey(rank, "", model)
         else:
+            rank = holder.rank
+            if CLASS in fields:
+                rank = rank_of(fields[CLASS], rank, holder.name, may_choose=holder.may_choose_class)
             # A key without a tenant is one of its own.
-            key = LaneKey(holder.rank, holder.tenant or holder.name, model)
+            key = LaneKey(rank, holder.tenant or holder.name, model)
             if gate.own and (limits := gate.own.get(holder.name)) is not None:
                 asked = NOTHING if limits.tokens is None else estimate(request.body, request.client.route)
                 use = Use(limits, asked)
-        ticket = request.ticket = Ticket(key, len(request.body), now, use)
+        patience = patience_of(fields) if QUEUE_TIMEOUT in fields else None
+        ticket = request.ticket = Ticket(key, len(request.body), now, use, patience)
         return self._enter(request, ticket, now)
 
     def _enter(self, request: Request, ticket: Ticket, now: float) -> bool:
@@ -106,11 +113,11 @@ class Admission:
         except Refused as refused:
             ticket.state, ticket.over = State.OVER, refused.quota.limit.name
             self._tell_soon(ticket)
-            error = self._refusal(refused)
+            error = self._refusal(refused, ticket)
             error.retry_after_ms = retry_after_ms(refused.expected)
             raise error from None
         self._tell_soon(ticket)
-        waits = self._queue_timeout
+        waits = self._queue_timeout if ticket.patience is None else min(self._queue_timeout, ticket.patience)
         if use is not None:
             request.client.limits = rate_fields(use.limits, self._planes, now)
             if self.gate.is_at_key(ticket):
@@ -203,8 +210,11 @@ class Admission:
         self._timer = None
         self._wake()
 
-    def _refusal(self, refused: Refused) -> RouterError:
+    def _refusal(self, refused: Refused, ticket: Ticket) -> RouterError:
         limit, seconds = refused.quota.limit, retry_after(refused.expected)
+        if refused.is_too_long:
+            what = f"The request may wait {ticket.patience:g} s for its turn (x-routerctl-queue-timeout-secs)"
+            return over_capacity(f"{what}, and its turn is not thought to come in that time.", seconds)
         waiting = f"{self.gate.waiting} more wait already (--queue-size)"
         if limit.kind == "rate":
             per_second = limit.amount / RATE_UNIT

@@ -36,13 +36,17 @@ class State(Enum):
 
 
 class Refused(Exception):  # noqa: N818 - it is an answer, no failure
-    """A request finds no room and may not wait: `quota` is full, and `expected` says when it may come back for some."""
+    """A request finds no room and may not wait: `quota` is full, and `expected` says when it may come back for some.
 
-    def __init__(self, quota: Quota, expected: float | None) -> None:
+    `is_too_long`: it could wait, but not for so long, by its own word.
+    """
+
+    def __init__(self, quota: Quota, expected: float | None, *, is_too_long: bool = False) -> None:
         """`expected` is in seconds from now; None where it is not known."""
         super().__init__(quota.limit.name)
         self.quota = quota
         self.expected = expected
+        self.is_too_long = is_too_long
 
 
 class OverOwn(Exception):  # noqa: N818 - likewise
@@ -58,15 +62,19 @@ class OverOwn(Exception):  # noqa: N818 - likewise
 class Ticket:
     """One request's stand: what it is counted for, and how it waited. `size` is its body's, in bytes.
 
+    `patience` are the seconds that it may wait by its own word; None: it says nothing of that.
     `use` is what it has of its key's own limits, where the key has some; `over` the limit that it was refused for.
     Of one that waited, `position` is how many were ahead of it and `expected` how many seconds that was thought to
     take (None: not known); `since` is when it came, `went` when it went on.
     """
 
-    __slots__ = ("expected", "key", "over", "position", "quotas", "since", "size", "state", "use", "went")
+    __slots__ = ("expected", "key", "over", "patience", "position", "quotas", "since", "size", "state", "use", "went")
 
-    def __init__(self, key: LaneKey, size: int, now: float, use: Use | None = None) -> None:
+    def __init__(
+        self, key: LaneKey, size: int, now: float, use: Use | None = None, patience: float | None = None
+    ) -> None:
         self.key = key
+        self.patience = patience
         self.use = use
         self.size = size
         self.since = now
@@ -198,11 +206,13 @@ class Gate:
         position = line.position(key)
         expected = self._expected(ticket, position, now)
         most = self._queue_size if self.is_leased else max(self._queue_size, _BEFORE_LEASES)
+        patience = ticket.patience
+        is_too_long = patience is not None and (not patience or (expected is not None and expected > patience))
         too_big = bool(line) and self._bytes + ticket.size > QUEUE_BYTES
-        if line.by_model[key.model] >= most or too_big:
+        if line.by_model[key.model] >= most or too_big or is_too_long:
             full = next((quota for quota in ticket.quotas if not quota.has_room(now)), ticket.quotas[0])
             full.refused.add(key.share, now)
-            raise Refused(full, self._promise(ticket, position, expected, now))
+            raise Refused(full, self._promise(ticket, position, expected, now), is_too_long=is_too_long)
         ticket.position, ticket.expected = position, expected
         line.add(key, ticket)
         self._bytes += ticket.size

@@ -338,3 +338,33 @@ def test_tenants_take_turns_and_batch_waits_for_all_others(run: Run) -> None:
             assert order == [1, 4, 2, 3, 0]
 
     run(test)
+
+
+def test_requests_ask_for_a_class_and_for_how_long_they_wait(run: Run) -> None:
+    async def test(bench: Bench) -> None:
+        async with workers(well) as (worker,):
+            bench.serve(worker.url)
+            bench.configure(max_concurrent_requests=1)
+            bench.lend(total=0)
+            batch = Holder(ClientKey(name="b", digest=b"", service_class="batch"))
+            chooses = Holder(ClientKey(name="c", digest=b"", service_class="batch", may_choose_class=True))
+            better, lower = (b"x-routerctl-class", b"interactive"), (b"x-routerctl-class", b"batch")
+            asked = [(lower, None), (better, chooses), (lower, holder("o"))]
+            waiting = [
+                bench.ask(b'{"model":"m","n":%d}' % number, headers=[field], key=key)
+                for number, (field, key) in enumerate(asked)
+            ]
+            refused = await bench.answer(headers=[better], key=batch)
+            assert (refused.status, error_of(refused)["code"]) == (403, "class_not_allowed")
+            hasty = await bench.answer(headers=[(b"x-routerctl-queue-timeout-secs", b"0")])
+            assert (hasty.status, error_of(hasty)["code"]) == (503, "over_capacity")
+            assert "(x-routerctl-queue-timeout-secs)" in error_of(hasty)["message"]
+            late = await bench.answer(headers=[(b"x-routerctl-queue-timeout-secs", b"0.05")])
+            assert (late.status, error_of(late)["code"]) == (504, "queue_timeout")
+            bench.lend(total=1)
+            for transaction in waiting:
+                await bench.ended(transaction)
+            assert [json.loads(asked.body)["n"] for asked in worker.asked] == [1, 0, 2]
+            assert not any(name.startswith(b"x-routerctl") for asked in worker.asked for name, _ in asked.fields)
+
+    run(test)

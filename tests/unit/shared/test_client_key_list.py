@@ -33,6 +33,7 @@ ENTRIES = st.builds(
     requests_per_minute=st.integers(0, MOST),
     tokens_per_minute=st.integers(0, MOST),
     weight=st.integers(1, MAX_WEIGHT),
+    may_choose_class=st.booleans(),
 )
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import anthropic
@@ -19,9 +21,12 @@ from websockets.typing import Origin
 from controlplane.client_keys_file import KeysFile
 from shared.client_key_list import KeyEntry
 from shared.client_keys import digest_of, new_key
+from shared.limits import WINDOW
 from tests.integration.routers import Router, eventually, samples
 
 CHAT = {"model": "sim-model", "messages": [{"role": "user", "content": "x"}], "max_tokens": 1}
+REQUESTS = 20
+"""Of one key in a minute."""
 PAGE = "https://page.example"
 
 
@@ -32,10 +37,18 @@ class Keys:
         self.file = KeysFile(path)
         self.shown: list[str] = []
 
-    def make(self, name: str, *models: str) -> str:
+    def make(self, name: str, *models: str, requests: int = 0, tokens: int = 0) -> str:
+        """Make a key for these models, with so many requests and tokens per minute."""
         key = new_key()
         self.shown.append(key)
-        self.file.add(KeyEntry(name=name, sha256=digest_of(key.encode()).hex(), models=models or None))
+        entry = KeyEntry(
+            name=name,
+            sha256=digest_of(key.encode()).hex(),
+            models=models or None,
+            requests_per_minute=requests,
+            tokens_per_minute=tokens,
+        )
+        self.file.add(entry)
         return key
 
 
@@ -43,6 +56,8 @@ class Keys:
 def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
     keys = Keys(tmp_path_factory.mktemp("keys") / "keys.toml")
     keys.make("first")
+    keys.make("few-requests", requests=REQUESTS)
+    keys.make("few-tokens", tokens=5000)
     return keys
 
 
@@ -177,6 +192,53 @@ def test_g_key_1_the_name_is_in_the_figures_and_the_key_is_nowhere(router: Route
     for key in keys.shown:
         assert key not in shown
         assert not any(key.encode() in content for content in kept)
+
+
+def test_g_limit_3_no_more_requests_of_a_key_go_on_in_a_minute_than_it_may_and_its_clients_are_told(
+    router: Router, keys: Keys
+) -> None:
+    key = keys.shown[1]
+    began = time.monotonic()
+    answers: list[httpx.Response] = []
+
+    def all_are_used() -> bool:
+        with ThreadPoolExecutor(4) as clients:
+            answers.extend(clients.map(lambda _: ask(router, key), range(REQUESTS)))
+        return sum(answer.status_code == 200 for answer in answers) >= REQUESTS
+
+    eventually(all_are_used, "all requests of a minute")
+    with (
+        openai.OpenAI(base_url=f"{router.url}/v1", api_key=key, max_retries=0) as client,
+        anthropic.Anthropic(base_url=router.url, api_key=key, max_retries=0) as other,
+    ):
+        with pytest.raises(openai.RateLimitError) as refused:
+            client.chat.completions.create(model="sim-model", messages=[{"role": "user", "content": "x"}])
+        with pytest.raises(anthropic.RateLimitError):
+            other.messages.create(model="sim-model", max_tokens=1, messages=[{"role": "user", "content": "x"}])
+    assert time.monotonic() - began < WINDOW, "too slow to tell: what was used first is free again"
+    assert {answer.status_code for answer in answers} <= {200, 429}
+    assert sum(answer.status_code == 200 for answer in answers) == REQUESTS
+    assert (refused.value.type, refused.value.code) == ("requests", "rate_limit_exceeded")
+    headers = refused.value.response.headers
+    assert headers["x-ratelimit-limit-requests"] == str(REQUESTS)
+    assert headers["x-ratelimit-remaining-requests"] == "0"
+    assert 1 <= int(headers["retry-after"]) <= WINDOW
+    assert "x-ratelimit-limit-tokens" not in headers
+
+
+def test_keys_with_a_limit_of_tokens_are_told_what_is_left_and_others_nothing(router: Router, keys: Keys) -> None:
+    answer = ask(router, keys.shown[2])
+    assert answer.status_code == 200
+    assert answer.headers["x-ratelimit-limit-tokens"] == "5000"
+    assert 0 <= int(answer.headers["x-ratelimit-remaining-tokens"]) < 5000
+    assert not any(name.startswith("x-ratelimit") for name in ask(router, keys.shown[0]).headers)
+    # It could never go on, so its client does not try again by itself.
+    with (
+        openai.OpenAI(base_url=f"{router.url}/v1", api_key=keys.shown[2], max_retries=2) as client,
+        pytest.raises(openai.RateLimitError, match="tokens_per_minute") as refused,
+    ):
+        client.completions.create(model="sim-model", prompt="x", max_tokens=6000)
+    assert refused.value.type == "tokens"
 
 
 @pytest.mark.slow

@@ -43,7 +43,6 @@ class Exchange:
         "_ended",
         "_last",
         "_last_at",
-        "_last_event",
         "_loop",
         "_over",
         "_pending",
@@ -96,7 +95,6 @@ class Exchange:
         self._pending: deque[bytes] | None = None
         self._waiting = False
         self._over = False
-        self._last_event = False
         self._last_at = 0.0
         self._before = self._last = b""
 
@@ -126,7 +124,7 @@ class Exchange:
         Clients of streams stop reading at `[DONE]` and may leave before the last chunk, which is empty.
         """
         connection = self._connection
-        if not self._last_event or self._waiting or connection is None:
+        if not self._has_last_event or self._waiting or connection is None:
             return False
         self._connection = None
         if not self._over:
@@ -135,9 +133,13 @@ class Exchange:
         return True
 
     @property
+    def _has_last_event(self) -> bool:
+        return self._last.endswith(_LAST_EVENT)
+
+    @property
     def gaps(self) -> int:
         """How many pauses there were between events of a stream; the one before `[DONE]` is none."""
-        return self.parts - 1 - self._last_event
+        return self.parts - 1 - self._has_last_event
 
     @property
     def seconds_streamed(self) -> float:
@@ -200,13 +202,12 @@ class Exchange:
             if self.on_first_part is not None:
                 self.on_first_part()
         self._last_at = now
-        self._last_event = data.endswith(_LAST_EVENT)
         if self._waiting:
             if self._pending is None:
                 self._pending = deque()
             self._pending.append(data)
-        else:
-            self._pass_on(data)
+        elif (operation := self._client.send(data, more=True)) is not None:
+            self._wait_for(operation)
 
     def _fail_early(self, error: EarlyError) -> None:
         """Take a stream that begins with an error for an answer with that status."""
@@ -250,13 +251,11 @@ class Exchange:
 
     # --- towards the client ----------------------------------------------------------------------------
 
-    def _pass_on(self, data: bytes) -> None:
-        operation = self._client.send(data, more=True)
-        if operation is not None:
-            self._waiting = True
-            if self._connection is not None and not self._over:
-                self._connection.pause()
-            operation.add_done_callback(self._room)
+    def _wait_for(self, operation: FutureLike) -> None:
+        self._waiting = True
+        if self._connection is not None and not self._over:
+            self._connection.pause()
+        operation.add_done_callback(self._room)
 
     def _room(self, operation: FutureLike) -> None:
         self._waiting = False
@@ -264,7 +263,8 @@ class Exchange:
             return
         pending = self._pending
         while pending and not self._waiting:
-            self._pass_on(pending.popleft())
+            if (next_one := self._client.send(pending.popleft(), more=True)) is not None:
+                self._wait_for(next_one)
         if self._waiting:
             return
         if not self._over:

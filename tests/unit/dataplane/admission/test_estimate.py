@@ -61,7 +61,8 @@ def test_pictures_count_by_the_piece() -> None:
 
 def exchange(status: int, parts: int, *, is_stream: bool, ends: bool = False) -> Exchange:
     made = Exchange.__new__(Exchange)
-    made.status, made.parts, made.is_stream, made._last_event = status, parts, is_stream, ends
+    made.status, made.parts, made.is_stream = status, parts, is_stream
+    made._last = b"data: [DONE]\n\n" if ends else b""
     return made
 
 

@@ -28,6 +28,8 @@ MOST_WAITING = 4 * 1024 * 1024
 STDERR = 2
 _END_WITHIN = 1.0
 _MOST_AT_ONCE = 256
+_MOST_BYTES = 64 * 1024
+"""Of what is written at once: larger pieces cost more for each byte."""
 
 Write = Callable[[bytes], None]
 
@@ -112,12 +114,17 @@ class LogOutput:
                 file.write(b"")
         is_over = False
         while not is_over:
-            batch = [self._queue.get()]
+            batch, size = [], 0
+            waiting: Lines | None = self._queue.get()
             with suppress(queue.Empty):
-                while len(batch) < _MOST_AT_ONCE:
-                    batch.append(self._queue.get_nowait())
-            is_over = None in batch
-            lines = Lines.joined([one for one in batch if one is not None])
+                while waiting is not None:
+                    batch.append(waiting)
+                    size += waiting.size
+                    if len(batch) == _MOST_AT_ONCE or size >= _MOST_BYTES:
+                        break
+                    waiting = self._queue.get_nowait()
+            is_over = waiting is None
+            lines = Lines.joined(batch)
             self._write(lines)
             with self._room:
                 self._waiting -= lines.size

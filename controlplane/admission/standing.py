@@ -31,11 +31,6 @@ class LimitStatus(msgspec.Struct, frozen=True, kw_only=True):
     lent: float
     wanted: dict[str, float] = {}
 
-    @property
-    def fill(self) -> float:
-        """The part of it that is taken; 0 of a rate, which nobody holds."""
-        return (self.in_use or 0.0) / self.amount if self.amount else 0.0
-
 
 class AdmissionStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The fullest limits; there are `more`. `waiting` requests wait for their turn in the planes."""
@@ -65,10 +60,16 @@ def admission_status(
     limits: Mapping[str, tuple[Kind, int]], book: Book, waiting: Mapping[str, int], now: float
 ) -> AdmissionStatus:
     """Return how full the limits are; `waiting` has the requests that wait by plane, `now` is in monotonic seconds."""
-    told = (_status(name, kind, amount, book, now) for name, (kind, amount) in limits.items())
-    ordered = sorted(told, key=lambda one: -one.fill)
+    fills = {
+        name: 0.0 if kind == "rate" or not amount else book.in_use(name) / amount
+        for name, (kind, amount) in limits.items()
+    }
+    # Of those that are not told nothing else is asked: each client's key may have three.
+    fullest = sorted(fills, key=lambda name: -fills[name])[:MAX_LIMITS]
     return AdmissionStatus(
-        limits=tuple(ordered[:MAX_LIMITS]), more=max(0, len(ordered) - MAX_LIMITS), waiting=sum(waiting.values())
+        limits=tuple(_status(name, *limits[name], book, now) for name in fullest),
+        more=len(limits) - len(fullest),
+        waiting=sum(waiting.values()),
     )
 
 

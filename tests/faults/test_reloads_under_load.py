@@ -15,7 +15,7 @@ from tests.faults.load import Load
 from tests.integration.routers import Router, eventually, simulated_fleet
 
 CLIENTS = 4
-COUNTS = [30, pytest.param(1000, marks=[pytest.mark.slow, pytest.mark.timeout(600)])]
+COUNTS = [15, pytest.param(1000, marks=[pytest.mark.slow, pytest.mark.timeout(600)])]
 LIVE = sorted(RANGES.keys() - {"port", "admin_port", "prometheus_port", "data_planes", "shutdown_grace_secs"})
 
 

@@ -17,7 +17,7 @@ import pytest
 from tests.faults.hard_clients import HardClients
 from tests.integration.routers import Router, eventually, router_before, simulated_fleet
 
-ROLLS = [3, pytest.param(20, marks=[pytest.mark.slow, pytest.mark.timeout(600)])]
+ROLLS = [2, pytest.param(20, marks=[pytest.mark.slow, pytest.mark.timeout(600)])]
 
 
 @pytest.fixture(scope="module")

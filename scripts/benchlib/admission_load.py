@@ -18,8 +18,8 @@ from benchlib.targets import Running
 class Helper:
     """A process that is spoken with in lines."""
 
-    def __init__(self, processes: Processes, module: str, argument: str) -> None:
-        self.process = processes.start_piped([sys.executable, "-m", f"benchlib.{module}", argument])
+    def __init__(self, processes: Processes, module: str, *arguments: str) -> None:
+        self.process = processes.start_piped([sys.executable, "-m", f"benchlib.{module}", *arguments])
         niceness.hand_on([self.process.pid])
 
     def tell(self) -> None:
@@ -42,10 +42,10 @@ class Helper:
 
 
 class Worker(Helper):
-    """A worker that holds each request for so many seconds."""
+    """A worker that holds each request for so many seconds, give or take a part `spread` of them."""
 
-    def __init__(self, processes: Processes, seconds: float) -> None:
-        super().__init__(processes, "admission_worker", str(seconds))
+    def __init__(self, processes: Processes, seconds: float, spread: float) -> None:
+        super().__init__(processes, "admission_worker", str(seconds), str(spread))
         self.address = f"127.0.0.1:{int(self.read())}"
 
     def seen(self) -> Seen:

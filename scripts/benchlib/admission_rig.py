@@ -25,9 +25,11 @@ class Rig:
         self._numbers = itertools.count()
 
     @contextmanager
-    def router(self, planes: int, service: float, *limits: str) -> Iterator[tuple[Running, Worker]]:
+    def router(
+        self, planes: int, service: float, *limits: str, spread: float = 0.0
+    ) -> Iterator[tuple[Running, Worker]]:
         """Run a router with these flags before a worker that holds each request for `service` seconds."""
-        worker = Worker(self.processes, service)
+        worker = Worker(self.processes, service, spread)
         folder = self.folder / f"router-{next(self._numbers)}"
         flags = (*_QUIET, *limits)
         router = targets.start(self.processes, "routerctl", [worker.address], planes, folder, flags)

@@ -12,6 +12,8 @@ from benchlib.stats import quantile
 LIMIT = 20
 SERVICE = 0.2
 _TIMES = 10
+# Answers of one length would end together, and whoever comes after that waits for the next end of all of them.
+_SPREAD = 1.0
 
 
 def tenants(rig: Rig, planes: int, seconds: float) -> list[Bar]:
@@ -26,7 +28,7 @@ def tenants(rig: Rig, planes: int, seconds: float) -> list[Bar]:
     )
     file.chmod(0o600)
     limits = (f"--max-concurrent-requests={LIMIT}", "--queue-size=1000", f"--client-keys-file={file}")
-    with rig.router(planes, SERVICE, *limits) as (router, worker):
+    with rig.router(planes, SERVICE, *limits, spread=_SPREAD) as (router, worker):
         # So many clients use just their tenant's share.
         quiet = Clients(rig.processes, ClientsSpec(port=router.port, connections=LIMIT // 2, key=keys["quiet"]))
         flood = Clients(

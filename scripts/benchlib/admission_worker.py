@@ -1,11 +1,12 @@
-"""A worker that holds each request for a time: `python -m benchlib.admission_worker SECONDS`.
+"""A worker that holds each request for a time: `python -m benchlib.admission_worker SECONDS SPREAD`.
 
 It prints its port, then, for each line on stdin, what it has seen since the line before. It does as many requests at a
 time as come: the limit is the router's to keep. The first byte comes after half of the time, as a prompt has to be
-computed before.
+computed before; the rest is as long, give or take a part `SPREAD` of it, as answers have different lengths.
 """
 
 import asyncio
+import random
 import sys
 import time
 from typing import cast
@@ -59,9 +60,10 @@ class Figures:
 class Connection(asyncio.Protocol):
     """One connection from a router."""
 
-    def __init__(self, figures: Figures, seconds: float) -> None:
+    def __init__(self, figures: Figures, seconds: float, spread: float) -> None:
         self._figures = figures
-        self._seconds = seconds
+        self._half = seconds / 2
+        self._spread = spread
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._data = b""
@@ -81,7 +83,7 @@ class Connection(asyncio.Protocol):
         self._data = b""
         if data.startswith(b"POST"):
             self._figures.change(1)
-            self._timer = self._loop.call_later(self._seconds / 2, self._begin)
+            self._timer = self._loop.call_later(self._half, self._begin)
             return
         line = data[: data.index(b"\r\n")]
         status = b"404 Not Found" if b"/metrics" in line else b"200 OK"
@@ -90,7 +92,8 @@ class Connection(asyncio.Protocol):
 
     def _begin(self) -> None:
         self._transport.write(_HEAD + _FIRST)
-        self._timer = self._loop.call_later(self._seconds / 2, self._end)
+        rest = self._half * random.uniform(1 - self._spread, 1 + self._spread)
+        self._timer = self._loop.call_later(rest, self._end)
 
     def _end(self) -> None:
         self._timer = None
@@ -103,11 +106,11 @@ class Connection(asyncio.Protocol):
             self._figures.change(-1)
 
 
-async def serve(seconds: float) -> None:
+async def serve(seconds: float, spread: float) -> None:
     """Serve until stdin ends."""
     loop = asyncio.get_running_loop()
     figures = Figures()
-    server = await loop.create_server(lambda: Connection(figures, seconds), "127.0.0.1", 0, backlog=1024)
+    server = await loop.create_server(lambda: Connection(figures, seconds, spread), "127.0.0.1", 0, backlog=1024)
     print(server.sockets[0].getsockname()[1], flush=True)
     ended = loop.create_future()
 
@@ -123,4 +126,4 @@ async def serve(seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(serve(float(sys.argv[1])))
+    uvloop.run(serve(float(sys.argv[1]), float(sys.argv[2])))

@@ -113,9 +113,8 @@ class Admission:
         except Refused as refused:
             ticket.state, ticket.over = State.OVER, refused.quota.limit.name
             self._tell_soon(ticket)
-            error = self._refusal(refused, ticket)
-            error.retry_after_ms = retry_after_ms(refused.expected)
-            raise error from None
+            # Without a name here: the error would hold its traceback, that this frame, and the frame the error.
+            raise self._refusal(refused, ticket) from None
         self._tell_soon(ticket)
         waits = self._queue_timeout if ticket.patience is None else min(self._queue_timeout, ticket.patience)
         if use is not None:
@@ -211,6 +210,11 @@ class Admission:
         self._wake()
 
     def _refusal(self, refused: Refused, ticket: Ticket) -> RouterError:
+        error = self._over(refused, ticket)
+        error.retry_after_ms = retry_after_ms(refused.expected)
+        return error
+
+    def _over(self, refused: Refused, ticket: Ticket) -> RouterError:
         limit, seconds = refused.quota.limit, retry_after(refused.expected)
         if refused.is_too_long:
             what = f"The request may wait {ticket.patience:g} s for its turn (x-routerctl-queue-timeout-secs)"

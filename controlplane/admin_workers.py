@@ -38,6 +38,7 @@ class Changed(msgspec.Struct, frozen=True, kw_only=True):
     labels: dict[str, str]
     weight: float
     capacity: float | None
+    max_concurrent_requests: int | None
     priority: int
     on_every_plane: bool
     kept: bool
@@ -112,6 +113,7 @@ def _changed(done: Done, status: int = 200) -> Response:
         labels=worker.labels,
         weight=worker.weight,
         capacity=worker.capacity,
+        max_concurrent_requests=worker.max_concurrent_requests,
         priority=worker.priority,
         on_every_plane=done.is_on_every_plane,
         kept=done.is_kept,

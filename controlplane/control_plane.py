@@ -195,7 +195,7 @@ class ControlPlane:
     def published(self, table: RoutingTable) -> None:
         """Keep a published table on disk."""
         self._writer.note(table)
-        self._lender.use(table.settings)
+        self._lender.use(table)
 
     def evidence(self, evidence: Evidence) -> None:
         """Count a failure against its worker; have a worker looked at that a plane could not reach."""

@@ -190,11 +190,12 @@ class Membership:
         done = await self._change(self._known(name), say)
         for worker in done.workers:
             log.info(
-                "worker %s has weight %g, priority %d, capacity %s, labels %s",
+                "worker %s has weight %g, priority %d, capacity %s, max_concurrent_requests %s, labels %s",
                 worker.id,
                 worker.weight,
                 worker.priority,
                 "unknown" if worker.capacity is None else f"{worker.capacity:g}",
+                "as all" if worker.max_concurrent_requests is None else worker.max_concurrent_requests,
                 worker.labels,
                 extra=about("worker", worker.id),
             )

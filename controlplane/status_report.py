@@ -161,6 +161,7 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     labels: dict[str, str] = {}
     weight: float = DEFAULT_WEIGHT
     capacity: float | None = None
+    max_concurrent_requests: int | None = None
     priority: int = DEFAULT_PRIORITY
     transfer: Transfer | None = None
     changed: tuple[str, ...] = ()
@@ -341,6 +342,7 @@ def _worker_status(
         labels=worker.labels,
         weight=worker.weight,
         capacity=worker.capacity,
+        max_concurrent_requests=worker.max_concurrent_requests,
         priority=worker.priority,
         transfer=worker.transfer,
         changed=member.changed,

@@ -11,17 +11,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from dataplane.admission.turn import Turn
 from dataplane.candidates import candidates_of
-from dataplane.choosing import choose, probe
+from dataplane.choosing import AllAreFull, choice
 from dataplane.client import Headers
 from dataplane.descriptors import OUT_OF_DESCRIPTORS
 from dataplane.dial import Dial
 from dataplane.exchange import Exchange
-from dataplane.failure_log import SAID, why_no_connection
+from dataplane.failure_log import SAID, no_connection
 from dataplane.fleet_view import FleetView
 from dataplane.held import Held
 from dataplane.leg import Leg, Message
@@ -37,8 +37,6 @@ from shared.messages import EvidenceKind
 if TYPE_CHECKING:
     from dataplane.forward import Forwarder
     from dataplane.request import Request
-
-logger = logging.getLogger(__name__)
 
 
 class Attempts:
@@ -74,8 +72,8 @@ class Attempts:
         self.silent: list[Slot] = []
         self._number = number
         self._waited = 0.0
-        # The connection that is being made, or the pause before another attempt.
-        self._pending: Dial | asyncio.TimerHandle | None = None
+        # The connection that is being made, the pause before another attempt, or the wait for a worker's slot.
+        self._pending: Dial | asyncio.TimerHandle | Turn | None = None
         self._held: Held | None = None
         self._asks = False
         self._is_over = False
@@ -90,7 +88,9 @@ class Attempts:
 
     def place(self) -> Place:
         """Return how far the attempt at hand has come."""
-        return Place(Phase.CONNECTING, self._number) if self.exchange is None else self.exchange.place()
+        if self.exchange is not None:
+            return self.exchange.place()
+        return Place(Phase.QUEUED if type(self._pending) is Turn else Phase.CONNECTING, self._number)
 
     def let_finish(self) -> bool:
         """Let the attempt at hand end by itself if its client has got the last event; whether it has."""
@@ -129,36 +129,33 @@ class Attempts:
     # --- choosing --------------------------------------------------------------------------------------
 
     def next(self) -> None:
-        """Choose by the newest table among those that were not tried, and ask. Raises RouterError."""
-        self.choose()
-        self.ask()
+        """Choose by the newest table among those that were not tried, and ask, or wait. Raises RouterError."""
+        try:
+            self.choose()
+            self.ask()
+        except AllAreFull as full:
+            limits = self._forwarder.limits
+            self._pending = limits.wait_again(self._request, full, self._choose_again, self._leg.refuse)
 
     def choose(self) -> Slot:
-        """Choose and hold a worker, which `ask` asks. Raises RouterError when there is nobody."""
-        request, forwarder, view = self._request, self._forwarder, self._view()
+        """Choose and hold a worker, which `ask` asks. Raises RouterError when there is nobody, and AllAreFull."""
+        forwarder, view = self._forwarder, self._view()
         now = forwarder.loop.time()
-        left_out = self._left_out()
-        chosen = probe(forwarder, view, request, left_out, now) if view.recovering else None
-        if chosen is None:
-            candidates = candidates_of(forwarder.fleet, view, request, left_out, now)
-            if not candidates:
-                raise view.refusal(request.served, request.rank)
-            chosen = choose(forwarder, view, request, candidates, now)
-        slot, probing, expected, detail, policy = chosen
+        slot, probing, expected, detail, policy = choice(forwarder, view, self._request, self._left_out(), now)
         if detail is not None:
-            detail.unsuited = self._leg.why_unsuited()
+            detail.unsuited = {**detail.unsuited, **self._leg.why_unsuited()}
         self.tried.append(slot)
         self._hold(slot, Try(slot.id, now, detail, view.pool, policy), probing=probing, expected=expected)
         return slot
 
     def ask(self) -> None:
-        """Ask the worker that was chosen. Raises RouterError when nothing can be sent to it."""
+        """Ask the worker that was chosen. Raises RouterError when nothing can be sent to it, and AllAreFull."""
         assert self._held is not None  # noqa: S101 - held since it was chosen
         slot = self._held.slot
         try:
             self._message = self._leg.message(slot)
-        except RouterError as error:
-            self.withdraw(f"not asked: {error.message}")
+        except (RouterError, AllAreFull) as error:
+            self.withdraw(f"not asked: {error}")
             raise
         connection = slot.pool.take()
         if connection is None:
@@ -194,6 +191,7 @@ class Attempts:
         return candidates_of(self._forwarder.fleet, view, self._request, self._left_out(), now)
 
     def _choose_again(self) -> None:
+        self._pending = None
         if self._leg.renews:
             self._leg.renew()
             return
@@ -217,7 +215,9 @@ class Attempts:
         self.tries.append(attempt)
         if self._request.trace is not None:
             attempt.span = self._request.trace.attempt()
-        self._held = Held(self._forwarder, self._leg, slot, probing=probing, expected=expected)
+        held = self._held = Held(self._forwarder, self._leg, slot, probing=probing, expected=expected)
+        if (ticket := self._request.ticket) is not None and ticket.among is not None:
+            held.take_slot(ticket)
         self._number += 1
 
     def _connect(self, slot: Slot) -> None:
@@ -235,10 +235,7 @@ class Attempts:
             self.tell("not asked: this plane has no file descriptor left", gave_up=True)
             self._leg.refuse(out_of_descriptors())
             return
-        if not isinstance(error, OSError):
-            logger.error("connecting to a worker failed unexpectedly", exc_info=error)
-        kind: EvidenceKind = "no-address" if isinstance(error, socket.gaierror) else "connect-failed"
-        self._attempt_ended(Outcome.CONNECT_FAILED, why_no_connection(error), kind)
+        self._attempt_ended(Outcome.CONNECT_FAILED, *no_connection(error))
 
     def _send(self, slot: Slot, connection: UpstreamConnection) -> None:
         request = self._request
@@ -385,7 +382,6 @@ class Attempts:
             self._choose_again()
 
     def _after_pause(self) -> None:
-        self._pending = None
         # Everybody was tried: begin anew, but not with the one that failed last if there is another.
         self.tried = self.tried[-1:]
         if not self.finds_somebody():

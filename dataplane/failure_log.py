@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import ssl
 
 from dataplane.retry import Outcome
 from dataplane.token_bucket import TokenBucket
+from shared.messages import EvidenceKind
 from shared.tls import TlsFileError, explain
 
 logger = logging.getLogger("dataplane.failures")
@@ -34,6 +36,13 @@ def why_no_connection(error: BaseException | None) -> str:
     if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
         return os.strerror(error.errno).lower()
     return str(error) or type(error).__name__
+
+
+def no_connection(error: BaseException | None) -> tuple[str, EvidenceKind]:
+    """Return the cause in words, and what it is evidence of."""
+    if not isinstance(error, OSError):
+        logger.error("connecting to a worker failed unexpectedly", exc_info=error)
+    return why_no_connection(error), "no-address" if isinstance(error, socket.gaierror) else "connect-failed"
 
 
 class FailureLog:

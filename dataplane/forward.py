@@ -88,7 +88,7 @@ class Forwarder:
         self.receipts = Receipts(fleet.view.settings.receipts)
         self.access = access or AccessLog(self.loop)
         self.tracing = tracing or Tracing(rng, self.loop.time)
-        self.limits = Admission(self.loop, accounting.waited)
+        self.limits = Admission(self.loop, accounting.waited, fleet)
         # What a request has to ask before it goes on; None where there is no limit.
         self.admission: Admission | None = None
 
@@ -230,6 +230,7 @@ class Forwarder:
         """End requests that stand still or last for too long. Called about once a second."""
         self.receipts.resize(self.fleet.view.settings.receipts)
         self.receipts.refill()
+        self.limits.look()
         now = self.loop.time()
         stood, self._looked = now - self._looked > STOOD, now
         if stood and not self._stood:

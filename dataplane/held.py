@@ -17,13 +17,15 @@ from shared.breaker import ProbeNewsKind
 from shared.messages import EvidenceKind
 
 if TYPE_CHECKING:
+    from dataplane.admission.gate import Ticket
+    from dataplane.admission.worker_slots import WorkerSlots
     from dataplane.forward import Forwarder
 
 
 class Held:
     """One attempt's hold on a worker, and what the attempt says about it."""
 
-    __slots__ = ("_forwarder", "_leg", "expected", "probing", "slot")
+    __slots__ = ("_forwarder", "_leg", "_limited", "expected", "probing", "slot")
 
     def __init__(self, forwarder: Forwarder, leg: Leg, slot: Slot, *, probing: bool = False, expected: int = 0) -> None:
         """Hold `slot`; `expected` are the tokens of its prompt that the worker has to compute."""
@@ -32,16 +34,24 @@ class Held:
         self.slot = slot
         self.probing = probing
         self.expected = expected
+        self._limited: tuple[Ticket, WorkerSlots] | None = None
         forwarder.accounting.worker_requests[slot.id] += 1
         slot.inflight += 1
         if expected:
             slot.prefills.sent(self, expected)
+
+    def take_slot(self, ticket: Ticket) -> None:
+        """Take a slot of the worker's limit, if it has one, for the request of that ticket."""
+        if (slots := self._forwarder.limits.hold(ticket, self.slot.id)) is not None:
+            self._limited = ticket, slots
 
     def let_go(self) -> None:
         """Give it back."""
         if self.probing:
             self.probe_ended("no-verdict")
         self.slot.inflight -= 1
+        if self._limited is not None:
+            self._forwarder.limits.freed(*self._limited)
         if self.expected:
             self.slot.prefills.ended(self)
 

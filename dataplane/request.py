@@ -26,6 +26,7 @@ from dataplane.leg import Message, WholeRequest
 from dataplane.load_header import may_ask
 from dataplane.model_elsewhere import ELSEWHERE, model_elsewhere
 from dataplane.model_routes import Taken
+from dataplane.pd.connector import Connector
 from dataplane.pd.connectors import connector_of
 from dataplane.pd.eligible import can_be_disaggregated
 from dataplane.pd.transaction import Disaggregated
@@ -175,13 +176,19 @@ class Request(WholeRequest):
                 take_arm(self._forwarder, view, self)
             self.may_ask_for_load = settings.load_header and may_ask(client.route, client.fields)
             admission = self._forwarder.admission
-            if admission is None or self.to_first or client.method != "POST" or admission.enter(self):
+            if admission is None or not self._counts or admission.enter(self):
                 self._dispatch(view)
             self._forwarder.watch_soon(self)
         except RouterError as error:
             self.refuse(error)
         except Exception:
             self._failed()
+
+    @property
+    def _counts(self) -> bool:
+        """Whether it makes work for an engine, so that limits hold for it."""
+        client = self.client
+        return client.method == "POST" and (not self.to_first or client.route.generates)
 
     def admitted(self) -> None:
         """Go on: the request has waited for its turn, and its arm's workers may have left meanwhile."""
@@ -206,13 +213,20 @@ class Request(WholeRequest):
             preparing.done.add_done_callback(lambda _: self._was_prepared(preparing))
 
     def _attempts_in(self, view: FleetView) -> Attempts | Disaggregated:
-        connector = connector_of(view.settings.kv_connector)
-        client = self.client
-        if connector is not None and can_be_disaggregated(
-            client.method, client.path, self.body, several=connector.takes_several
-        ):
+        if (connector := self._connector(view)) is not None:
             return Disaggregated(self, self._forwarder, connector)
         return Attempts(self, self, self._forwarder)
+
+    def _connector(self, view: FleetView) -> Connector | None:
+        """Return by whose rules two workers do it; None if one does all of it."""
+        connector, client = connector_of(view.settings.kv_connector), self.client
+        several = connector.takes_several
+        can_be = can_be_disaggregated(client.method, client.path, self.body, several=several)
+        return connector if can_be else None
+
+    def has_halves(self) -> bool:
+        """Whether two workers do it where there are prefill and decode workers."""
+        return self._connector(self._forwarder.fleet.view) is not None
 
     def _was_prepared(self, preparing: Preparing) -> None:
         if self._ended or self._attempts is None:

@@ -21,6 +21,7 @@ from shared.logs import FORMATS, LEVELS
 from shared.policy_names import policy_fault
 from shared.remote_address import RemoteAddress, parse_remote_address
 from shared.traces_config import endpoint_fault
+from shared.worker_attributes import MAX_LIMIT
 from shared.worker_key import read_worker_key
 from shared.worker_rank import MAX_RANKS
 from shared.worker_url import check_worker_url, origin
@@ -108,6 +109,7 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "otel_sampling_ratio": (0, 1),
     "hung_plane_secs": (0, 86400),
     "max_concurrent_requests": (0, 1_000_000_000),
+    "worker_max_concurrent_requests": (0, MAX_LIMIT),
     "rate_limit_tokens_per_second": (0, 1_000_000_000),
     "queue_size": (0, 1_000_000),
     "queue_timeout_secs": (0.001, 86400),

@@ -41,6 +41,7 @@ from shared.worker_attributes import (
     MAX_LABEL_KEY,
     MAX_LABEL_VALUE,
     MAX_LABELS,
+    MAX_LIMIT,
     MAX_PRIORITY,
     MAX_WEIGHT,
 )
@@ -110,6 +111,7 @@ _WORKER = {
         "labels": _LABELS,
         "weight": _WEIGHT,
         "capacity": {"type": "number", "minimum": CAPACITIES[0], "maximum": CAPACITIES[1]},
+        "max_concurrent_requests": {"type": "integer", "minimum": 0, "maximum": MAX_LIMIT},
         "priority": {"type": "integer", "minimum": 0, "maximum": MAX_PRIORITY},
         "transfer": {
             "type": "object",

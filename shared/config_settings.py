@@ -92,5 +92,6 @@ def settings_of(config: StartConfig) -> Settings:
         rate_limit=float(config.rate_limit_tokens_per_second),
         queue_size=config.queue_size,
         queue_timeout=float(config.queue_timeout_secs),
+        worker_max_concurrent_requests=config.worker_max_concurrent_requests,
         model_limits=model_limits(config.model_max_concurrent_requests),
     )

@@ -405,13 +405,15 @@ def rate_limited(what: str, seconds: int, kind: str = CLIENT, *, is_final: bool 
     return error
 
 
-def queue_timeout(waited: float, seconds: int) -> RouterError:
-    """The request waited for its turn for as long as it may."""
+def queue_timeout(waited: float, seconds: int, *, again: bool = False) -> RouterError:
+    """The request waited for its turn for as long as it may; `again`: for another worker than the first."""
+    flags = "(--queue-timeout-secs, or its own x-routerctl-queue-timeout-secs)"
+    what = f"for its turn {flags}, and was sent to no worker"
+    if again:
+        what = f"for another worker {flags}: all have as many requests as they may"
     return RouterError(
         504,
         "queue_timeout",
-        f"The request waited {waited:g} s for its turn (--queue-timeout-secs, or its own "
-        "x-routerctl-queue-timeout-secs), and was sent to no worker. "
-        f"Try again in {seconds} s.",
+        f"The request waited {waited:g} s {what}. Try again in {seconds} s.",
         retry_after=seconds,
     )

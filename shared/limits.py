@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from shared.client_keys import ClientKey
-    from shared.table import Settings
+    from shared.table import Settings, Worker
 
 Kind = Literal["slots", "rate", "window"]
 TOTAL = "total"
@@ -22,8 +22,13 @@ MODEL = "model:"
 KEY = "key:"
 """What the names of a client key's own limits begin with: `KEY`, the key's name and one of the following."""
 OPEN, REQUESTS, TOKENS = ":open", ":requests", ":tokens"
-ON_DEMAND = (KEY, "worker:")
-"""What the names of limits begin with that are reported and lent only once they are needed: there may be many."""
+WORKER = "worker:"
+"""What the names of workers' limits begin with; a worker's id follows."""
+ON_DEMAND = (KEY,)
+"""What the names of limits begin with that are reported and lent only once they are needed: there may be many.
+
+Workers' are none of them: who has no part of a worker's limit would take the worker for full, and never need it.
+"""
 RATE = "rate"
 RATE_UNIT = 1000
 """Parts of one request per second that a rate is counted in: 10 per second over 4 planes are 2.5 each."""
@@ -79,6 +84,13 @@ def key_limits_of(keys: Iterable[ClientKey]) -> list[Limit]:
 def is_on_demand(name: str) -> bool:
     """Whether a limit is reported and lent only once it is needed."""
     return name.startswith(ON_DEMAND)
+
+
+def worker_limits(settings: Settings, workers: Iterable[Worker]) -> tuple[Limit, ...]:
+    """Return the limits of the workers that have one: their own, or that for all (0, in both: none)."""
+    of_all = settings.worker_max_concurrent_requests
+    each = ((one.id, of_all if one.max_concurrent_requests is None else one.max_concurrent_requests) for one in workers)
+    return tuple(Limit(WORKER + worker, "slots", most) for worker, most in each if most)
 
 
 def fair_share(amount: int, planes: int) -> int:

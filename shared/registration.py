@@ -22,7 +22,7 @@ from shared.config import ConfigError
 from shared.decoding import DECODE_ERRORS
 from shared.table import Role
 from shared.transfer import Transfer
-from shared.worker_attributes import wrong_attributes
+from shared.worker_attributes import ATTRIBUTES, wrong_attributes
 from shared.worker_rank import MAX_RANKS
 from shared.worker_url import check_worker_url
 
@@ -85,7 +85,8 @@ class Announcement(_Frame, frozen=True, kw_only=True, omit_defaults=True, tag_fi
 
     `epoch` is the engine's life: another one means that its process was started anew. `interval` is the time to the
     next ping in seconds. `process_start` is Unix time in seconds. `ranks` is how many data-parallel ranks requests can
-    name at the URL. `capacity`, `weight`, `priority` and `labels` are as in `shared.table.Worker`.
+    name at the URL. `capacity`, `max_concurrent_requests`, `weight`, `priority` and `labels` are as in
+    `shared.table.Worker`.
     """
 
     epoch: int
@@ -100,6 +101,7 @@ class Announcement(_Frame, frozen=True, kw_only=True, omit_defaults=True, tag_fi
     labels: dict[str, str] = {}
     weight: float | None = None
     capacity: float | None = None
+    max_concurrent_requests: int | None = None
     priority: int | None = None
 
 
@@ -224,7 +226,7 @@ def _announcement_faults(message: Announcement) -> Iterator[str]:
         if not model:
             yield "models has an empty name"
         yield from _text("models", model, MAX_MODEL)
-    said = {name: getattr(message, name) for name in ("role", "labels", "weight", "capacity", "priority")}
+    said = {name: getattr(message, name) for name in ATTRIBUTES if name != "transfer"}
     for name, fault in wrong_attributes(said):
         yield f"{name} {fault}"
     if message.transfer is not None:

@@ -63,7 +63,8 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
 
     `weight` is its share of the requests against the others of its `priority`; those of a higher priority are used
     first, those of weight 0 last (`dataplane.priority`). `capacity` is how many requests it takes well at a time, None
-    when that is not known. Nothing is chosen by `labels`. `version` is the server's own, as it told it; `transfer` is
+    when that is not known; `max_concurrent_requests` how many it may have, None: as the settings have it for all, 0: no
+    limit. Nothing is chosen by `labels`. `version` is the server's own, as it told it; `transfer` is
     how it moves KV cache, None while nothing is known of that.
     """
 
@@ -81,6 +82,7 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
     labels: dict[str, str] = {}
     weight: float = DEFAULT_WEIGHT
     capacity: float | None = None
+    max_concurrent_requests: int | None = None
     priority: int = DEFAULT_PRIORITY
     version: str | None = None
     transfer: Transfer | None = None
@@ -182,6 +184,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     queue_timeout: float = 60.0
     model_limits: dict[str, int] = {}
     """Requests at a time, by model."""
+    worker_max_concurrent_requests: int = 0
+    """At each worker that has no limit of its own. 0: no limit."""
 
     def __post_init__(self) -> None:
         _as_floats(

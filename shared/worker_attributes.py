@@ -1,4 +1,4 @@
-"""What a worker is like, as its operator says: role, labels, weight, capacity, priority, and how it moves KV cache.
+"""What a worker is like, as its operator says: role, labels, weight, capacity, limit, priority, how it moves KV cache.
 
 Each source of workers may say some of it and leave the rest out. What operators said while the router runs lies over
 what the configuration says, attribute by attribute and label by label.
@@ -21,10 +21,11 @@ MAX_LABEL_VALUE = 128
 """Characters. Labels travel to every plane with each change of their worker."""
 MAX_WEIGHT = 1000.0
 CAPACITIES = (0.001, 1_000_000.0)
+MAX_LIMIT = 1_000_000
 MAX_PRIORITY = 2**32 - 1
 """vllm-router's priorities are 32-bit."""
 
-ATTRIBUTES = ("role", "labels", "weight", "capacity", "priority", "transfer")
+ATTRIBUTES = ("role", "labels", "weight", "capacity", "max_concurrent_requests", "priority", "transfer")
 LABEL_KEY = "[A-Za-z0-9](?:[A-Za-z0-9._/-]*[A-Za-z0-9])?"
 
 
@@ -35,6 +36,7 @@ class WorkerAttributes(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     labels: dict[str, str | None] = {}
     weight: float | None = None
     capacity: float | None = None
+    max_concurrent_requests: int | None = None
     priority: int | None = None
     transfer: TransferAttributes | None = None
 
@@ -56,6 +58,7 @@ class AttributeChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     labels: dict[str, str | None] | msgspec.UnsetType | None = msgspec.UNSET
     weight: float | msgspec.UnsetType | None = msgspec.UNSET
     capacity: float | msgspec.UnsetType | None = msgspec.UNSET
+    max_concurrent_requests: int | msgspec.UnsetType | None = msgspec.UNSET
     priority: int | msgspec.UnsetType | None = msgspec.UNSET
 
 
@@ -87,10 +90,12 @@ def resolved(configured: WorkerAttributes, said: WorkerAttributes = NOTHING_SAID
     labels = {**configured.labels, **said.labels}
     weight = configured.weight if said.weight is None else said.weight
     priority = configured.priority if said.priority is None else said.priority
+    limit = configured.max_concurrent_requests
     return {
         "labels": {key: labels[key] for key in sorted(labels) if labels[key] is not None},
         "weight": DEFAULT_WEIGHT if weight is None else weight,
         "capacity": configured.capacity if said.capacity is None else said.capacity,
+        "max_concurrent_requests": limit if said.max_concurrent_requests is None else said.max_concurrent_requests,
         "priority": DEFAULT_PRIORITY if priority is None else priority,
     }
 
@@ -115,6 +120,9 @@ def wrong_attributes(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield name, f"is {value!r}; write a number from {low:g} to {high:.12g}"
     if (transfer := values.get("transfer")) is not None:
         yield from (("transfer", fault) for fault in wrong_transfer(transfer))
+    most = values.get("max_concurrent_requests")
+    if most is not None and (type(most) is not int or not 0 <= most <= MAX_LIMIT):
+        yield "max_concurrent_requests", f"is {most!r}; write a whole number from 1 to {MAX_LIMIT}, or 0 for no limit"
     priority = values.get("priority")
     if priority is not None and (type(priority) is not int or not 0 <= priority <= MAX_PRIORITY):
         yield "priority", f"is {priority!r}; write a whole number from 0 to {MAX_PRIORITY}, higher is preferred"

@@ -12,9 +12,9 @@ from controlplane.admission.standing import AdmissionStatus, admission_status
 from controlplane.planes import Planes
 from shared.clock import Clock
 from shared.leases import Lease, LeaseReport
-from shared.limits import WINDOW, Kind, limits_of
+from shared.limits import WINDOW, Kind, limits_of, worker_limits
 from shared.plane_identity import PlaneIdentity
-from shared.table import Settings
+from shared.table import RoutingTable
 
 SPACING = 0.01
 """Seconds between two rounds of grants at least: what planes tell in that time is decided about together."""
@@ -55,9 +55,10 @@ class Lender:
         self._waiting: dict[str, int] = {}
         self._changed = asyncio.Event()
 
-    def use(self, settings: Settings) -> None:
-        """Go by the limits of the settings that are published."""
-        limits = limits_of(settings)
+    def use(self, table: RoutingTable) -> None:
+        """Go by the limits of the table that is published."""
+        settings = table.settings
+        limits = (*limits_of(settings), *worker_limits(settings, table.workers.values()))
         self.limits = {limit.name: (limit.kind, limit.amount) for limit in limits}
         self.ledger.use(limits, settings.data_planes, settings.request_timeout)
         self._changed.set()

@@ -8,8 +8,8 @@ HELP: dict[str, tuple[str, str]] = {
     "worker_urls": ("URL...", "Workers, as http(s)://host:port."),
     "workers": (
         "",
-        "Tables of workers: url, role, labels, weight, capacity, priority, transfer. They are workers as those of "
-        "worker_urls are.",
+        "Tables of workers: url, role, labels, weight, capacity, max_concurrent_requests, priority, transfer. They are "
+        "workers as those of worker_urls are.",
     ),
     "prefill": (
         "URL [PORT|none]...",
@@ -320,6 +320,11 @@ HELP: dict[str, tuple[str, str]] = {
     "model_max_concurrent_requests": (
         "MODEL=N...",
         "The same of requests for one model; may be repeated. A model without one has no limit of its own.",
+    ),
+    "worker_max_concurrent_requests": (
+        "N",
+        "Most requests that each worker may have at a time, over all planes, unless a limit of its own is set; 0: no "
+        "limit.",
     ),
     "rate_limit_tokens_per_second": (
         "N",

@@ -80,6 +80,9 @@ def register(
     ] = None,
     weight: Annotated[float | None, typer.Option(metavar="FACTOR", help="Its share of the requests.")] = None,
     capacity: Annotated[float | None, typer.Option(metavar="N", help="How many requests it takes well.")] = None,
+    max_concurrent_requests: Annotated[
+        Number, typer.Option(metavar="N", help="How many requests it may have at a time; 0: any number.")
+    ] = None,
     priority: Annotated[Number, typer.Option(metavar="N", help="Higher ones are used first.")] = None,
     interval: Annotated[float, typer.Option(metavar="SECS", help="Between pings.")] = 3.0,
     startup_timeout_secs: Annotated[
@@ -148,6 +151,7 @@ def register(
         labels={name: text for name, text in labels_of(label or (), removes=False).items() if text is not None},
         weight=weight,
         capacity=capacity,
+        max_concurrent_requests=max_concurrent_requests,
         priority=priority,
     )
     routers = _routers(router)

@@ -15,6 +15,7 @@ from controlplane.cli.workers_attributes import (
     ADDRESS,
     BOOTSTRAP,
     CAPACITY,
+    LIMIT,
     MODE,
     PRIORITY,
     ROLE,
@@ -25,6 +26,7 @@ from controlplane.cli.workers_attributes import (
     checked,
     label,
     labels_of,
+    limit,
     path_of,
     priority,
     role_of,
@@ -84,6 +86,9 @@ def add(
     weight: Annotated[float | None, typer.Option("--weight", metavar="FACTOR", help=WEIGHT)] = None,
     priority: Annotated[int | None, typer.Option("--priority", metavar="N", help=PRIORITY)] = None,
     capacity: Annotated[float | None, typer.Option("--capacity", metavar="N", help=CAPACITY)] = None,
+    max_concurrent_requests: Annotated[
+        int | None, typer.Option("--max-concurrent-requests", metavar="N", help=LIMIT)
+    ] = None,
     label: Annotated[
         list[str] | None,
         typer.Option("--label", metavar="NAME=TEXT", help="A label; may be given several times."),
@@ -100,6 +105,7 @@ def add(
         weight=weight,
         priority=priority,
         capacity=capacity,
+        max_concurrent_requests=max_concurrent_requests,
         labels=labels,
         transfer=transfer_of(bootstrap_port=bootstrap_port, address=transfer_address, mode=transfer_mode),
     )
@@ -144,4 +150,5 @@ def undrain(
 workers.command(context_settings=TAKES_NEGATIVE_NUMBERS)(weight)
 workers.command(context_settings=TAKES_NEGATIVE_NUMBERS)(priority)
 workers.command(context_settings=TAKES_NEGATIVE_NUMBERS)(capacity)
+workers.command(context_settings=TAKES_NEGATIVE_NUMBERS)(limit)
 workers.command("label")(label)

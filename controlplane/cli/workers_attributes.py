@@ -1,4 +1,4 @@
-"""`routerctl workers weight | priority | capacity | label`: what a worker is like, changed while the router runs."""
+"""`routerctl workers weight | priority | capacity | limit | label`: what a worker is like, changed at run time."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ ROLE = "regular (the default), prefill or decode; it can not be changed later."
 WEIGHT = "Its share of the requests against the others; 0: only when no other can take one."
 PRIORITY = "Workers of the highest priority are used as long as one can take a request."
 CAPACITY = "How many requests it takes well at a time."
+LIMIT = "How many requests it may have at a time, over all planes; 0: any number."
 BOOTSTRAP = "Of a prefill worker with Mooncake: the port of its bootstrap server, 8998 if this is not given."
 ADDRESS = "Its address for KV transfers, where the connector needs it (moriio, nccl) and it does not register."
 MODE = "With moriio: how KV cache goes to the decode worker."
@@ -74,10 +75,7 @@ def priority(
     as_json: AsJson = False,
 ) -> int:
     """Give a worker another priority."""
-    value = _number("N", number)
-    if value is not None and not value.is_integer():
-        raise ConfigError(f"N is {number!r}; write a whole number, or {RESET}")
-    change = AttributeChange(priority=None if value is None else int(value))
+    change = AttributeChange(priority=_whole_number("N", number))
     return _change(url, change, Router(admin, runtime_dir, token), as_json)
 
 
@@ -91,6 +89,19 @@ def capacity(
 ) -> int:
     """Give a worker another capacity."""
     return _change(url, AttributeChange(capacity=_number("N", number)), Router(admin, runtime_dir, token), as_json)
+
+
+def limit(
+    url: Url,
+    number: Annotated[str, typer.Argument(metavar=f"N|{RESET}", help=LIMIT + _OR_RESET)],
+    admin: Admin = None,
+    runtime_dir: Folder = None,
+    token: TokenFile = None,
+    as_json: AsJson = False,
+) -> int:
+    """Give a worker another limit on its open requests."""
+    change = AttributeChange(max_concurrent_requests=_whole_number("N", number))
+    return _change(url, change, Router(admin, runtime_dir, token), as_json)
 
 
 def label(
@@ -161,6 +172,14 @@ def _number(name: str, text: str) -> float | None:
         return float(text)
     except ValueError:
         raise ConfigError(f"{name} is {text!r}; write a number, or {RESET}") from None
+
+
+def _whole_number(name: str, text: str) -> int | None:
+    """Return a whole number, None for `reset`. Raises ConfigError."""
+    value = _number(name, text)
+    if value is not None and not value.is_integer():
+        raise ConfigError(f"{name} is {text!r}; write a whole number, or {RESET}")
+    return None if value is None else int(value)
 
 
 def _change(url: str, change: AttributeChange, router: Router, as_json: bool) -> int:

@@ -41,6 +41,7 @@ class Worker(msgspec.Struct, kw_only=True):
     labels: dict[str, str] = {}
     weight: float = DEFAULT_WEIGHT
     capacity: float | None = None
+    max_concurrent_requests: int | None = None
     priority: int = DEFAULT_PRIORITY
     transfer: Transfer | None = None
     changed: tuple[str, ...] = ()
@@ -63,6 +64,7 @@ class Changed(msgspec.Struct, kw_only=True):
     labels: dict[str, str] = {}
     weight: float = DEFAULT_WEIGHT
     capacity: float | None = None
+    max_concurrent_requests: int | None = None
     priority: int = DEFAULT_PRIORITY
 
 
@@ -71,6 +73,7 @@ _COLUMNS: tuple[tuple[str, Callable[[Worker], str], str], ...] = (
     ("WEIGHT", lambda worker: _number(worker.weight), f"{DEFAULT_WEIGHT:g}"),
     ("PRIO", lambda worker: str(worker.priority), str(DEFAULT_PRIORITY)),
     ("CAP", lambda worker: _number(worker.capacity), "-"),
+    ("LIMIT", lambda worker: _number(worker.max_concurrent_requests), "-"),
     ("LABELS", lambda worker: _labels(worker.labels), "-"),
 )
 """Columns that are shown when a worker has something else in them than what every worker has by itself."""
@@ -164,12 +167,14 @@ def _attributes(of: Worker | Changed) -> tuple[tuple[str, str], ...]:
         ("weight", _number(of.weight)),
         ("priority", str(of.priority)),
         ("capacity", _number(of.capacity)),
+        ("limit", _number(of.max_concurrent_requests)),
         ("labels", _labels(of.labels)),
     )
 
 
 def _marked(name: str, text: str, changed: Sequence[str]) -> str:
-    return f"{text} (by an operator)" if name in changed else text
+    attribute = "max_concurrent_requests" if name == "limit" else name
+    return f"{text} (by an operator)" if attribute in changed else text
 
 
 def _number(value: float | None) -> str:

@@ -65,6 +65,7 @@ def registration_of(told: Announcement, peer: str, networks: Networks) -> Regist
                 labels=dict(told.labels),
                 weight=told.weight,
                 capacity=told.capacity,
+                max_concurrent_requests=told.max_concurrent_requests,
                 priority=told.priority,
             ),
             transfer=told.transfer,

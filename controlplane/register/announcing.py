@@ -122,6 +122,7 @@ def announcement(given: Given, facts: Facts, url: str, epoch: int) -> Announceme
         labels=given.labels,
         weight=given.weight,
         capacity=given.capacity,
+        max_concurrent_requests=given.max_concurrent_requests,
         priority=given.priority,
     )
 

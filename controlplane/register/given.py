@@ -27,4 +27,5 @@ class Given(msgspec.Struct, frozen=True, kw_only=True):
     labels: dict[str, str] = {}
     weight: float | None = None
     capacity: float | None = None
+    max_concurrent_requests: int | None = None
     priority: int | None = None

@@ -5,58 +5,79 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from dataplane.admission.borrower import Borrower
 from dataplane.admission.estimate import NOTHING, estimate
-from dataplane.admission.gate import Gate, OverOwn, Refused, State, Ticket
+from dataplane.admission.gate import Gate, State, Ticket
 from dataplane.admission.key_answers import over_own, rate_fields
 from dataplane.admission.key_limits import Use
 from dataplane.admission.line import LaneKey
 from dataplane.admission.pace import retry_after, retry_after_ms
+from dataplane.admission.refused import OverOwn, Refused
+from dataplane.admission.turn import Turn
 from dataplane.admission.wishes import CLASS, QUEUE_TIMEOUT, patience_of, rank_of
+from dataplane.admission.worker_slots import WorkerSlots
+from dataplane.admission.workers_for import HALVES, WHOLE, WorkersFor
 from shared.client_keys import tenant_weights
 from shared.errors import RouterError, over_capacity, queue_timeout, rate_limited
 from shared.leases import LeaseGrant, LeaseReport
-from shared.limits import MODEL, RATE_UNIT, limits_of
+from shared.limits import MODEL, RATE_UNIT, Limit, limits_of, worker_limits
 from shared.plane_identity import PlaneIdentity
 from shared.table import RoutingTable, Settings
 
 if TYPE_CHECKING:
+    from dataplane.choosing import AllAreFull
+    from dataplane.fleet import Fleet
     from dataplane.request import Request
 
 ObserveWait = Callable[[str | None, float], None]
 """Told of each request that waited and went on: its model, and for how many seconds."""
 
 
+class Waiting(Protocol):
+    """Whoever waits in the line."""
+
+    def admitted(self) -> None:
+        """Go on."""
+
+    def refuse(self, error: RouterError) -> None:
+        """Give up."""
+
+
 class Admission:
     """Lets requests go on within the limits that a table has. Lives in the event loop."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, observe: ObserveWait) -> None:
-        """Know no limit yet."""
+    def __init__(self, loop: asyncio.AbstractEventLoop, observe: ObserveWait, fleet: Fleet) -> None:
+        """Know no limit yet; `fleet` has the workers that requests may go to."""
         self._loop = loop
+        self._fleet = fleet
         self._observe = observe
         self.gate = Gate()
         self._borrower = Borrower(self.gate, loop.time())
         self._settings: Settings | None = None
+        self._of_workers: tuple[Limit, ...] = ()
         self._planes = 1
         self._queue_timeout = 0.0
         self._valid_until = inf
         self._known_models: frozenset[str] = frozenset()
-        self._waiting: dict[Ticket, tuple[Request, asyncio.TimerHandle]] = {}
+        self._waiting: dict[Ticket, tuple[Waiting, asyncio.TimerHandle]] = {}
+        self._at_keys: dict[Ticket, Request] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._is_waking = False
         self._is_freed = False
         self._is_looking = False
+        self._soon: asyncio.Handle | None = None
         self.needs_report = asyncio.Event()
 
     def use(self, table: RoutingTable) -> bool:
         """Go by a table's limits; whether there are any."""
         settings = table.settings
         self._known_models = frozenset((*table.models, *settings.model_limits))
-        if settings is not self._settings:
-            self._settings = settings
-            limits = limits_of(settings)
+        of_workers = worker_limits(settings, table.workers.values())
+        if settings is not self._settings or of_workers != self._of_workers:
+            self._settings, self._of_workers = settings, of_workers
+            limits = (*limits_of(settings), *of_workers)
             self._planes = settings.data_planes
             self._queue_timeout = settings.queue_timeout
             self.gate.use(limits, part_of_queue(settings.queue_size, settings.data_planes))
@@ -96,6 +117,9 @@ class Admission:
                 use = Use(limits, asked)
         patience = patience_of(fields) if QUEUE_TIMEOUT in fields else None
         ticket = request.ticket = Ticket(key, len(request.body), now, use, patience)
+        if gate.workers.slots:
+            pools = HALVES if self._fleet.view.pools and request.has_halves() else WHOLE
+            ticket.among = WorkersFor(self._fleet, gate.workers, request, pools)
         return self._enter(request, ticket, now)
 
     def _enter(self, request: Request, ticket: Ticket, now: float) -> bool:
@@ -111,7 +135,7 @@ class Admission:
             request.client.limits = rate_fields(over.use.limits, self._planes, now)
             raise over_own(over, self._planes) from None
         except Refused as refused:
-            ticket.state, ticket.over = State.OVER, refused.quota.limit.name
+            ticket.state, ticket.over = State.OVER, str(refused)
             self._tell_soon(ticket)
             # Without a name here: the error would hold its traceback, that this frame, and the frame the error.
             raise self._refusal(refused, ticket) from None
@@ -121,11 +145,14 @@ class Admission:
             request.client.limits = rate_fields(use.limits, self._planes, now)
             if self.gate.is_at_key(ticket):
                 waits = use.until - now
-        timer = self._loop.call_later(waits, self._is_late, ticket)
-        self._waiting[ticket] = (request, timer)
+                self._at_keys[ticket] = request
+        self._wait(ticket, request, waits)
         # What flows into a rate by time alone has woken nobody; perhaps it is this one's turn at once.
         self._wake()
         return False
+
+    def _wait(self, ticket: Ticket, waiting: Waiting, seconds: float) -> None:
+        self._waiting[ticket] = waiting, self._loop.call_later(seconds, self._is_late, ticket)
 
     def _tell_soon(self, ticket: Ticket) -> None:
         # Where others of its tenant wait already it is known that they need more; how much more, the next look tells.
@@ -140,6 +167,7 @@ class Admission:
         waited = self._waiting.pop(ticket, None)
         if waited is not None:
             waited[1].cancel()
+            self._at_keys.pop(ticket, None)
         self.gate.leave(ticket, self._loop.time())
         if ticket.use is not None:
             self._look_at_keys()
@@ -148,7 +176,8 @@ class Admission:
     def late_error(self, ticket: Ticket) -> RouterError:
         """Return the answer to a request that has waited for too long."""
         now = self._loop.time()
-        return queue_timeout(round(now - ticket.since, 1), retry_after(self.gate.expected(ticket, now)))
+        seconds = retry_after(self.gate.expected(ticket, now))
+        return queue_timeout(round(now - ticket.since, 1), seconds, again=ticket.key.begun)
 
     def _is_late(self, ticket: Ticket) -> None:
         waited = self._waiting.get(ticket)
@@ -168,8 +197,9 @@ class Admission:
         try:
             now = self._loop.time()
             while (ticket := self.gate.next_at_key(now)) is not None:
-                request, timer = self._waiting.pop(ticket)
+                _, timer = self._waiting.pop(ticket)
                 timer.cancel()
+                request = self._at_keys.pop(ticket)
                 try:
                     if self._enter(request, ticket, now):
                         request.admitted()
@@ -179,6 +209,9 @@ class Admission:
             self._is_looking = False
 
     def _wake(self) -> None:
+        if self._soon is not None:
+            self._soon.cancel()
+            self._soon = None
         if self._is_waking:
             # A request that went on has ended at once: whoever wakes goes on with what it left.
             self._is_freed = True
@@ -189,10 +222,10 @@ class Admission:
                 self._is_freed = False
                 now = self._loop.time()
                 for ticket in self.gate.wake(now):
-                    request, timer = self._waiting.pop(ticket)
+                    waiting, timer = self._waiting.pop(ticket)
                     timer.cancel()
                     self._observe(ticket.key.model, now - ticket.since)
-                    request.admitted()
+                    waiting.admitted()
         finally:
             self._is_waking = False
         self._set_timer(now)
@@ -215,11 +248,14 @@ class Admission:
         return error
 
     def _over(self, refused: Refused, ticket: Ticket) -> RouterError:
-        limit, seconds = refused.quota.limit, retry_after(refused.expected)
+        seconds, waiting = retry_after(refused.expected), f"{self.gate.waiting} more wait already (--queue-size)"
         if refused.is_too_long:
             what = f"The request may wait {ticket.patience:g} s for its turn (x-routerctl-queue-timeout-secs)"
             return over_capacity(f"{what}, and its turn is not thought to come in that time.", seconds)
-        waiting = f"{self.gate.waiting} more wait already (--queue-size)"
+        if refused.quota is None:
+            what = "All workers that can take it have as many requests as they may (max_concurrent_requests)"
+            return over_capacity(f"{what}, and {waiting}.", seconds)
+        limit = refused.quota.limit
         if limit.kind == "rate":
             per_second = limit.amount / RATE_UNIT
             what = f"More than {per_second:g} requests per second come (--rate-limit-tokens-per-second), and {waiting}."
@@ -230,6 +266,53 @@ class Admission:
             return over_capacity(f"{what}(--model-max-concurrent-requests), and {waiting}.", seconds)
         what = f"All {limit.amount} requests that may be open at a time are (--max-concurrent-requests), and {waiting}."
         return over_capacity(what, seconds)
+
+    # --- workers' slots --------------------------------------------------------------------------------
+
+    def take_back(self, ticket: Ticket, pool: str) -> None:
+        """Know that a request chooses a worker of a pool now: what it was promised there is free until it takes one.
+
+        Who goes to a decode worker, or to one for all of it, goes to no prefill worker after it.
+        """
+        if ticket.promised:
+            self.gate.take_back(ticket, "prefill" if pool == "prefill" else None)
+            self._wake_soon()
+
+    def hold(self, ticket: Ticket, worker: str) -> WorkerSlots | None:
+        """Take a slot of a worker that has one; None if it has no limit."""
+        return self.gate.workers.hold(worker, ticket.key.share, self._loop.time())
+
+    def freed(self, ticket: Ticket, slots: WorkerSlots) -> None:
+        """Know that a request has left a worker."""
+        slots.give_back(ticket.key.share)
+        self._wake_soon()
+
+    def wait_again(
+        self, request: Request, full: AllAreFull, go_on: Callable[[], None], refuse: Callable[[RouterError], None]
+    ) -> Turn:
+        """Have a request wait for one of the workers that are `full`, ahead of those that have not gone on yet."""
+        first = request.ticket
+        assert first is not None  # noqa: S101 - nobody else finds them full
+        # It keeps nobody from the other half meanwhile.
+        self.gate.take_back(first)
+        ticket = Ticket(first.key, len(request.body), self._loop.time())
+        ticket.among = WorkersFor(self._fleet, self.gate.workers, request, (full.pool,), full.left_out)
+        turn = Turn(self, ticket, first, go_on, refuse)
+        self.gate.wait_again(ticket, self._loop.time())
+        self._tell_soon(ticket)
+        self._wait(ticket, turn, self._queue_timeout)
+        # Perhaps it was only this one's last choice that left nobody.
+        self._wake_soon()
+        return turn
+
+    def look(self) -> None:
+        """See whether time alone, or what a view has learnt since, lets somebody go on. About once a second."""
+        self._wake_soon()
+
+    def _wake_soon(self) -> None:
+        # Whoever has left a worker for another attempt may take its slot again at once.
+        if self.gate.waiting and self._soon is None:
+            self._soon = self._loop.call_soon(self._wake)
 
     # --- leases ----------------------------------------------------------------------------------------
 

@@ -2,6 +2,9 @@
 
 What holds at every moment: nobody waits who could go on. So a request that comes while nobody waits takes what there
 is or waits; and whenever something becomes free, `wake` names those who go on with it, one for each slot.
+
+Where workers have limits, a request also needs a slot at one of its own. Which one is chosen later, so whoever goes on
+is promised one, and gives it back when it has another: no two go on by the same one.
 """
 
 from __future__ import annotations
@@ -9,15 +12,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from enum import Enum
+from itertools import islice
 from math import inf
 
 from dataplane.admission.key_limits import LEASE_WAIT, KeyLimits, Use, key_limits
 from dataplane.admission.line import LaneKey, Line, Share
 from dataplane.admission.pace import Pace, Returns
-from dataplane.admission.quota import Quota, Shared, Slots, all_have_room, quota_of
+from dataplane.admission.quota import Quota, Shared, all_have_room, quota_of
+from dataplane.admission.refused import OverOwn, Refused
+from dataplane.admission.waiting import at_workers, with_room
 from dataplane.admission.window import Window
+from dataplane.admission.worker_slots import NOTHING, Among, Promised, WorkerLimits, WorkerSlots
 from shared.leases import SETTLING
-from shared.limits import KEY, MODEL, Limit
+from shared.limits import KEY, MODEL, WORKER, Limit
 
 QUEUE_BYTES = 256 << 20
 """Bodies that wait in one plane, in bytes: a hundred prompts of a million tokens with some room."""
@@ -25,6 +32,10 @@ _BEFORE_LEASES = 100
 """Requests for a model that wait at least while the plane does not know yet what it may use: as --queue-size's own."""
 _AT_KEYS = 1000
 """Requests that wait for a lease of their keys' limits at a time, for a quarter of a second each."""
+_WANTED = 8
+"""Workers of which a refused request counts as wanting a slot."""
+_LOOKED_AT = 64
+"""Workers that are looked at at once when requests wait for them; the others' turn comes within a second."""
 
 
 class State(Enum):
@@ -35,40 +46,31 @@ class State(Enum):
     OVER = "over"
 
 
-class Refused(Exception):  # noqa: N818 - it is an answer, no failure
-    """A request finds no room and may not wait: `quota` is full, and `expected` says when it may come back for some.
-
-    `is_too_long`: it could wait, but not for so long, by its own word.
-    """
-
-    def __init__(self, quota: Quota, expected: float | None, *, is_too_long: bool = False) -> None:
-        """`expected` is in seconds from now; None where it is not known."""
-        super().__init__(quota.limit.name)
-        self.quota = quota
-        self.expected = expected
-        self.is_too_long = is_too_long
-
-
-class OverOwn(Exception):  # noqa: N818 - likewise
-    """A request is over a limit of its own key: `quota` is full, for `expected` seconds (None: not known)."""
-
-    def __init__(self, use: Use, quota: Slots | Window, expected: float | None) -> None:
-        super().__init__(quota.limit.name)
-        self.use = use
-        self.quota = quota
-        self.expected = expected
-
-
 class Ticket:
     """One request's stand: what it is counted for, and how it waited. `size` is its body's, in bytes.
 
     `patience` are the seconds that it may wait by its own word; None: it says nothing of that.
     `use` is what it has of its key's own limits, where the key has some; `over` the limit that it was refused for.
     Of one that waited, `position` is how many were ahead of it and `expected` how many seconds that was thought to
-    take (None: not known); `since` is when it came, `went` when it went on.
+    take (None: not known); `since` is when it came, `went` when it went on. Where workers have limits, it needs a slot
+    `among` some, and is `promised` some.
     """
 
-    __slots__ = ("expected", "key", "over", "patience", "position", "quotas", "since", "size", "state", "use", "went")
+    __slots__ = (
+        "among",
+        "expected",
+        "key",
+        "over",
+        "patience",
+        "position",
+        "promised",
+        "quotas",
+        "since",
+        "size",
+        "state",
+        "use",
+        "went",
+    )
 
     def __init__(
         self, key: LaneKey, size: int, now: float, use: Use | None = None, patience: float | None = None
@@ -84,6 +86,12 @@ class Ticket:
         self.expected: float | None = None
         self.over = ""
         self.went: float | None = None
+        self.among: Among | None = None
+        self.promised: Promised = NOTHING
+
+    def could_go(self, now: float) -> bool:
+        """Whether there is room for it."""
+        return all_have_room(self.quotas, now) and (self.among is None or self.among.have_room())
 
 
 class Gate:
@@ -97,12 +105,16 @@ class Gate:
         self.weights: Mapping[str, int] = {}
         """What tenants get beside others, where it is not 1."""
         self.own: dict[str, KeyLimits] = {}
+        self.workers = WorkerLimits()
         self._at_keys: dict[Ticket, None] = {}
         self._shared: tuple[Shared, ...] = ()
         self._common: tuple[Shared, ...] = ()
         self._by_model: dict[str | None, tuple[Shared, ...]] = {}
         self._queue_size = 0
         self._line: Line[Ticket] = Line()
+        # How many wait that have begun.
+        self._begun = 0
+        self._at_workers: dict[str, Counter[Share]] = {}
         self._bytes = 0
         self._pace = Pace()
         self._returns: dict[str | None, Returns] = {}
@@ -111,7 +123,11 @@ class Gate:
     def use(self, limits: Iterable[Limit], queue_size: int) -> None:
         """Go by these limits, with so many requests for a model that may wait. What is in use stays counted."""
         before, self.quotas = self.quotas, {}
+        of_workers = []
         for limit in limits:
+            if limit.name.startswith(WORKER):
+                of_workers.append(limit)
+                continue
             known = before.get(limit.name)
             if known is None or known.limit.kind != limit.kind:
                 known = quota_of(limit)
@@ -128,9 +144,12 @@ class Gate:
         self._by_model = {
             name.removeprefix(MODEL): (*self._common, quota) for name, quota in shared.items() if name.startswith(MODEL)
         }
+        self.workers.use(of_workers)
+        self.quotas.update((one.limit.name, one) for one in self.workers.slots.values())
         self._queue_size = queue_size
         for ticket in self._line:
-            ticket.quotas = self._by_model.get(ticket.key.model, self._common)
+            if not ticket.key.begun:
+                ticket.quotas = self._by_model.get(ticket.key.model, self._common)
 
     @property
     def waiting(self) -> int:
@@ -189,16 +208,20 @@ class Gate:
                     self._is_crowded = True
                     break
             else:
-                share = ticket.key.share
-                for quota in quotas:
-                    quota.take(share, now)
-                ticket.state = State.ADMITTED
-                return True
+                if ticket.among is None or ticket.among.have_room():
+                    share = ticket.key.share
+                    for quota in quotas:
+                        quota.take(share, now)
+                    if ticket.among is not None:
+                        self._reserve(ticket, ticket.among, now)
+                    ticket.state = State.ADMITTED
+                    return True
+                self._is_crowded = True
         return self._enter_crowd(ticket, now)
 
     def _enter_crowd(self, ticket: Ticket, now: float) -> bool:
         line, key = self._line, ticket.key
-        if all_have_room(ticket.quotas, now) and self._next(now) is None:
+        if ticket.could_go(now) and self._next(now) is None:
             # Those that wait could not go on: they wait for something else.
             self._returns.pop(key.model, None)
             self._go(ticket, now)
@@ -210,13 +233,38 @@ class Gate:
         is_too_long = patience is not None and (not patience or (expected is not None and expected > patience))
         too_big = bool(line) and self._bytes + ticket.size > QUEUE_BYTES
         if line.by_model[key.model] >= most or too_big or is_too_long:
-            full = next((quota for quota in ticket.quotas if not quota.has_room(now)), ticket.quotas[0])
-            full.refused.add(key.share, now)
-            raise Refused(full, self._promise(ticket, position, expected, now), is_too_long=is_too_long)
+            promised = self._promise(ticket, position, expected, now)
+            raise Refused(self._refusing(ticket, now), promised, is_too_long=is_too_long)
         ticket.position, ticket.expected = position, expected
+        if ticket.among is not None:
+            key = ticket.key = key._replace(among=ticket.among)
         line.add(key, ticket)
         self._bytes += ticket.size
         return False
+
+    def _refusing(self, ticket: Ticket, now: float) -> Shared | None:
+        """Return what a request is refused for, where that is not its workers; it is wanted there."""
+        full = next((quota for quota in ticket.quotas if not quota.has_room(now)), None)
+        among, share = ticket.among, ticket.key.share
+        if full is None and ticket.quotas and (among is None or among.have_room()):
+            full = ticket.quotas[0]
+        if full is not None:
+            full.refused.add(share, now)
+        elif among is not None:
+            # More is of no use: what the plane gets for one of them is there for the next request.
+            for slots in islice(among.limited(), _WANTED):
+                slots.refused.add(share, now)
+        return full
+
+    def wait_again(self, ticket: Ticket, now: float) -> None:
+        """Have a request wait that has gone on before, and needs another worker: it has all that it needs but that."""
+        self._is_crowded = True
+        ticket.key = ticket.key._replace(begun=True, among=ticket.among)
+        ticket.position = self._line.position(ticket.key)
+        ticket.expected = self._expected(ticket, ticket.position, now)
+        self._line.add(ticket.key, ticket)
+        self._bytes += ticket.size
+        self._begun += 1
 
     def leave(self, ticket: Ticket, now: float) -> None:
         """Know that a request has ended, or waits no more; what it had is free."""
@@ -226,13 +274,33 @@ class Gate:
             if ticket in self._at_keys:
                 del self._at_keys[ticket]
             else:
-                self._line.remove(ticket.key, ticket)
-                self._bytes -= ticket.size
+                self._take_out(ticket)
         elif ticket.state is State.ADMITTED:
             self._pace.moved(now)
             for quota in ticket.quotas:
                 quota.give_back(ticket.key.share)
+            self.take_back(ticket)
         ticket.state = State.OVER
+
+    def _take_out(self, ticket: Ticket) -> None:
+        self._line.remove(ticket.key, ticket)
+        self._bytes -= ticket.size
+        self._begun -= ticket.key.begun
+
+    def take_back(self, ticket: Ticket, pool: str | None = None) -> None:
+        """Know that what a request was promised is of no use to it (any more), of one pool or of all."""
+        left = {}
+        for name, slots in ticket.promised.items():
+            if pool is None or name == pool:
+                slots.give_back(ticket.key.share)
+            else:
+                left[name] = slots
+        ticket.promised = left or NOTHING
+
+    def _reserve(self, ticket: Ticket, among: Among, now: float) -> None:
+        ticket.promised = among.promise()
+        for slots in ticket.promised.values():
+            slots.take(ticket.key.share, now)
 
     def wake(self, now: float) -> list[Ticket]:
         """Return those who go on now, in their order."""
@@ -242,8 +310,7 @@ class Gate:
         while (found := self._next(now)) is not None:
             key, ticket = found
             self._line.went(key, self.weights.get(key.tenant, 1))
-            self._line.remove(key, ticket)
-            self._bytes -= ticket.size
+            self._take_out(ticket)
             self._go(ticket, now)
             gone.append(ticket)
         if not self._line and all_have_room(self._shared, now):
@@ -254,13 +321,15 @@ class Gate:
 
     def _next(self, now: float) -> tuple[LaneKey, Ticket] | None:
         return self._line.next(
-            lambda ticket: all_have_room(ticket.quotas, now),
-            lambda model: all_have_room(self._by_model.get(model, self._common), now),
+            lambda ticket: ticket.could_go(now),
+            lambda model: self._begun > 0 or all_have_room(self._by_model.get(model, self._common), now),
         )
 
     def _go(self, ticket: Ticket, now: float) -> None:
         for quota in ticket.quotas:
             quota.take(ticket.key.share, now)
+        if ticket.among is not None:
+            self._reserve(ticket, ticket.among, now)
         ticket.state = State.ADMITTED
         ticket.went = now
 
@@ -268,8 +337,10 @@ class Gate:
         """Return in how many seconds somebody who waits could go on by time alone; None where that can not be."""
         if not self._line:
             return None
-        needed = {self._by_model.get(model, self._common) for model in self._line.by_model}
-        soonest = min(max(quota.room_in(now) for quota in quotas) for quotas in needed)
+        # A worker has room when a request has ended, and not by time.
+        models = {key.model for key, _ in with_room(self._line)} if self.workers.full else self._line.by_model
+        needed = {self._by_model.get(model, self._common) for model in models}
+        soonest = min((max((quota.room_in(now) for quota in some), default=inf) for some in needed), default=inf)
         return None if soonest == inf else soonest
 
     def expected(self, ticket: Ticket, now: float) -> float | None:
@@ -279,6 +350,8 @@ class Gate:
     def _expected(self, ticket: Ticket, position: int, now: float) -> float | None:
         pace = self._pace.per_second(now)
         waits = [quota.wait_behind(position, pace, now) for quota in ticket.quotas]
+        if ticket.among is not None and not ticket.among.have_room():
+            waits.append((position + 1) / pace if pace else inf)
         return None if inf in waits else max(waits, default=0.0)
 
     def _promise(self, ticket: Ticket, position: int, expected: float | None, now: float) -> float | None:
@@ -290,21 +363,29 @@ class Gate:
         return returns.promise(expected, after - expected, now)
 
     def wanted(self) -> set[str]:
-        """Return the names of the limits that those need who wait."""
-        return {quota.limit.name for model in self._line.by_model for quota in self._by_model.get(model, self._common)}
+        """Return the names of the limits that those need who wait: of many workers' some."""
+        names = {quota.limit.name for model in self._line.by_model for quota in self._by_model.get(model, self._common)}
+        self._at_workers = at_workers(self._line) if self.workers.slots else {}
+        some = (one.limit.name for worker, one in self.workers.slots.items() if worker in self._at_workers)
+        names.update(islice(some, _LOOKED_AT))
+        return names
 
     def waiting_for(self, quota: Quota) -> Counter[Share]:
         """Return how many requests of each class and tenant wait that could use the quota.
 
-        Those for a model with a limit of its own could not use more of another one than that.
+        Those for a model with a limit of its own could not use more of another one than that, and those whose workers
+        are full none.
         """
         found: Counter[Share] = Counter()
+        if isinstance(quota, WorkerSlots):
+            # As of the last call of `wanted`: there may be many.
+            return self._at_workers.get(quota.worker, found)
         if quota not in self._shared:
             # Those that wait at a key's limits count as refused: they go on in a moment, or are.
             return found
         left = {model: quotas[-1].limit.amount - quotas[-1].in_use for model, quotas in self._by_model.items()}
         is_common = quota in self._common
-        for key, count in self._line.lanes():
+        for key, count in with_room(self._line):
             model = key.model
             if not is_common:
                 count = count if quota in self._by_model.get(model, self._common)[-1:] else 0

@@ -5,9 +5,9 @@ OpenAI's guide on rate limits has the fields; their times are written as Go writ
 
 from __future__ import annotations
 
-from dataplane.admission.gate import OverOwn
 from dataplane.admission.key_limits import KeyLimits, need_of
 from dataplane.admission.pace import retry_after
+from dataplane.admission.refused import OverOwn
 from dataplane.admission.window import Window
 from shared.errors import RouterError, rate_limited
 from shared.limits import OPEN, REQUESTS, WINDOW, WINDOW_STEP

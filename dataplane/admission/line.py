@@ -1,6 +1,6 @@
 """Who waits, and who is next: by class first, then fairly between tenants, then by the order of arrival.
 
-Requests for one model, of one class and one tenant wait in one lane. Among the lanes of the best class that could go
+Requests of one class and one tenant that need the same wait in one lane. Among the lanes of the best class that can go
 on, the tenant is next whose share has been used least: start-time fair queueing (Goyal, Vin and Cheng, 1996), with one
 request as the unit. A tenant that begins to wait starts where the others are, so nobody saves up a share. No clock.
 
@@ -12,9 +12,11 @@ all lanes: a thousand tenants may wait, and each request that ends asks.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from heapq import heapify, heappop, heappush
 from typing import Generic, NamedTuple, TypeVar
+
+from shared.limits import CLASSES
 
 T = TypeVar("T")
 Share = tuple[int, str]
@@ -22,11 +24,17 @@ Share = tuple[int, str]
 
 
 class LaneKey(NamedTuple):
-    """What the requests of one lane have in common. A lower `rank` is a better class."""
+    """What the requests of one lane have in common. A lower `rank` is a better class.
+
+    Those that have `begun` wait for another worker, with what they have already: they are before all others. Where
+    workers have limits, those of one lane can all go to the same ones, which is what `among` tells.
+    """
 
     rank: int
     tenant: str
     model: str | None
+    begun: bool = False
+    among: Hashable = None
 
     @property
     def share(self) -> Share:
@@ -36,7 +44,7 @@ class LaneKey(NamedTuple):
     @property
     def stand(self) -> int:
         """What decides before shares do."""
-        return self.rank
+        return self.rank - CLASSES if self.begun else self.rank
 
 
 _Order = tuple[int, float, int]
@@ -114,6 +122,10 @@ class Line(Generic[T]):
     def count(self, key: LaneKey) -> int:
         """Return how many wait in a lane."""
         return len(self._lanes.get(key, ()))
+
+    def first(self, key: LaneKey) -> T:
+        """Return the first of a lane in which somebody waits."""
+        return next(iter(self._lanes[key]))
 
     def lanes(self) -> Iterator[tuple[LaneKey, int]]:
         """Yield each lane and how many wait in it."""

@@ -124,9 +124,9 @@ class Disaggregated:
     def place(self) -> Place:
         """Return how far the request has come."""
         front = self._front
-        if front is None or front is self._prefill:
+        phase, mark = (Phase.PREFILLING, 0) if front is None else front.place()
+        if front is None or (front is self._prefill and phase is not Phase.QUEUED):
             return Place(Phase.PREFILLING, len(self.tries))
-        phase, mark = front.place()
         if phase is Phase.WAITING and front is self._decode and self._handing.is_first_byte_due(front.exchange):
             phase = Phase.FETCHING
         return Place(phase, mark + _PLACES_OF_A_LEG * len(self.tries))
@@ -287,9 +287,8 @@ class Disaggregated:
         self._forwarder.accounting.disaggregated[way] += 1
         self._decode.is_sent = False
         try:
-            if not self.is_paired:
-                self._decode.choose()
-            self._decode.ask()
+            ask = self._decode.ask if self.is_paired else self._decode.next
+            ask()
         except RouterError as error:
             self.failed(self.link.refusal() or error)
 

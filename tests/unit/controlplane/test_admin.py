@@ -149,6 +149,7 @@ def test_a_worker_is_added_shown_drained_undrained_and_removed(tmp_path: Path) -
         "labels": {},
         "weight": 1.0,
         "capacity": None,
+        "max_concurrent_requests": None,
         "priority": 50,
         "on_every_plane": True,
         "kept": True,

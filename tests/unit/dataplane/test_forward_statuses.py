@@ -8,6 +8,7 @@ from __future__ import annotations
 import pytest
 
 from dataplane import retry
+from dataplane.admission.turn import Turn
 from dataplane.dial import Dial
 from dataplane.retry import RETRYABLE_STATUSES
 from dataplane.slot import Slot
@@ -175,7 +176,7 @@ def test_a_request_ends_in_its_pause(run: Run, by: str, refused: bool) -> None:
                 assert attempts is not None
                 pause = attempts._pending
                 assert pause is not None
-                assert not isinstance(pause, Dial)
+                assert not isinstance(pause, Dial | Turn)
                 # Nobody works on it now.
                 assert bench.inflight() == 0
                 if by == "client":

@@ -92,7 +92,7 @@ def test_one_worker_in_80_columns() -> None:
 
 def test_a_change_of_attributes_tells_them_all() -> None:
     done = Changed(id="http://a:1", state="ready", on_every_plane=True, kept=True, weight=2, labels={"a": "b"})
-    assert attributes_text(done) == "worker http://a:1 has weight 2, priority 50, capacity -, labels a=b"
+    assert attributes_text(done) == "worker http://a:1 has weight 2, priority 50, capacity -, limit -, labels a=b"
 
 
 def test_large_numbers_are_plain() -> None:

@@ -7,9 +7,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from dataplane.admission.gate import QUEUE_BYTES, Gate, Refused, State, Ticket
+from dataplane.admission.gate import QUEUE_BYTES, Gate, State, Ticket
 from dataplane.admission.line import LaneKey
 from dataplane.admission.quota import Slots, all_have_room
+from dataplane.admission.refused import Refused
 from shared.limits import Limit
 
 SLOTS = Limit("total", "slots", 100)
@@ -66,7 +67,7 @@ def test_a_queue_is_bounded_for_each_model() -> None:
         assert not gate.enter(ticket(model=model), 0.0)
     with pytest.raises(Refused) as refused:
         gate.enter(ticket(), 0.0)
-    assert refused.value.quota.limit is SLOTS
+    assert refused.value.quota is gate.quotas["total"]
     assert _needs(gate, "total") == ({"": 5}, {})
 
 
@@ -239,7 +240,7 @@ def test_a_model_at_its_limit_names_that_and_not_another_when_it_refuses() -> No
     gate.enter(ticket(), 0.0)
     with pytest.raises(Refused) as refused:
         gate.enter(ticket(), 0.0)
-    assert refused.value.quota.limit.name == "model:m"
+    assert refused.value.quota is gate.quotas["model:m"]
 
 
 def test_those_that_wait_for_a_model_need_no_more_of_all_than_the_model_may_have() -> None:

@@ -7,9 +7,10 @@ from typing import NamedTuple
 import pytest
 
 from dataplane.admission.estimate import Estimate
-from dataplane.admission.gate import Gate, OverOwn, Refused, State, Ticket
+from dataplane.admission.gate import Gate, State, Ticket
 from dataplane.admission.key_limits import LEASE_WAIT, Use
 from dataplane.admission.line import LaneKey
+from dataplane.admission.refused import OverOwn, Refused
 from shared.client_keys import ClientKey
 from shared.leases import SETTLING
 from shared.limits import Limit, key_limits_of

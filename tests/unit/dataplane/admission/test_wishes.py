@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from dataplane.admission.gate import Gate, Refused, Ticket
+from dataplane.admission.gate import Gate, Ticket
 from dataplane.admission.line import LaneKey
+from dataplane.admission.refused import Refused
 from dataplane.admission.wishes import QUEUE_TIMEOUT, patience_of, rank_of
 from shared.errors import RouterError
 from shared.limits import Limit

@@ -9,7 +9,14 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from dataplane.admission.line import LaneKey, Line
 
 MODELS = ("m", "n", None)
-keys = st.builds(LaneKey, st.integers(0, 1), st.sampled_from(("a", "b", "c")), st.sampled_from(MODELS))
+keys = st.builds(
+    LaneKey,
+    st.integers(0, 1),
+    st.sampled_from(("a", "b", "c")),
+    st.sampled_from(MODELS),
+    st.booleans(),
+    st.sampled_from((None, "some workers")),
+)
 
 
 class Lines(RuleBasedStateMachine):
@@ -23,7 +30,7 @@ class Lines(RuleBasedStateMachine):
 
     def order(self, entry: tuple[LaneKey, int]) -> tuple[int, float, int]:
         key, one = entry
-        return key.rank, self.line._used.get(key.share, 0.0), one
+        return key.stand, self.line._used.get(key.share, 0.0), one
 
     def firsts(self) -> list[tuple[LaneKey, int]]:
         found: dict[LaneKey, int] = {}
@@ -33,7 +40,7 @@ class Lines(RuleBasedStateMachine):
 
     @rule(key=keys)
     def come(self, key: LaneKey) -> None:
-        ahead = sum(other.rank <= key.rank for other, _ in self.waiting)
+        ahead = sum(other.stand <= key.stand for other, _ in self.waiting)
         assert self.line.position(key) == ahead
         self.arrivals += 1
         self.line.add(key, self.arrivals)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from controlplane.admission.adapting import Adapting
 from controlplane.admission.lender import Lender, haunted_until
 from controlplane.breaker import Breakers, Transition
 from controlplane.breaker_clock import turn_breakers
@@ -113,6 +114,7 @@ class ControlPlane:
         # What planes used that died before a first start is forgotten with them.
         haunted = now if is_first_start else haunted_until(alive.values(), config.data_planes, now, clock.wall())
         self._lender = Lender(epoch, alive, self._planes, clock, self.is_dead, haunted)
+        self._adapting = Adapting(self._lender, self._planes, clock)
         self._ledger = Ledger(
             runtime, self._planes, self._publication, self._breakers, self._ejections, clock, self._lender.status
         )
@@ -169,7 +171,7 @@ class ControlPlane:
                 self.published(self._publication.table)
                 turning = turn_breakers(self._breakers, self._breaker_moved, self._planes, self._clock)
                 watching = (watch_pairs(self._planes, self._clock), SupervisorWatch(self._runtime).run())
-                tending = (turning, self._ejector.run(), *watching)
+                tending = (turning, self._ejector.run(), self._adapting.run(), *watching)
                 keeping = (self._writer.run(), self._ledger.run(), self._membership.run(), self.configuration.run())
                 looking = (self._watch_workers(context, publisher), self._client_keys.run(publisher.changed))
                 telling = (publisher.run(), self._lender.run(publisher))
@@ -196,6 +198,7 @@ class ControlPlane:
         """Keep a published table on disk."""
         self._writer.note(table)
         self._lender.use(table)
+        self._adapting.use(table)
 
     def evidence(self, evidence: Evidence) -> None:
         """Count a failure against its worker; have a worker looked at that a plane could not reach."""

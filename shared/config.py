@@ -256,6 +256,8 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     model_max_concurrent_requests: tuple[str, ...] = ()
     # 0: no limit. How many an engine takes well depends on the model and its GPU; too low a limit leaves it idle.
     worker_max_concurrent_requests: int = 0
+    # Off: an engine that queues by itself answers as many in the end; who knows its capacity had better say it.
+    adaptive_worker_limit: bool = False
     # 0: there is no such limit. vllm-router, without the flag, takes that on concurrent requests for a rate as well.
     rate_limit_tokens_per_second: float = 0.0
     # As many as one busy engine answers in some seconds: to wait longer than that is of little use to most clients.

@@ -93,5 +93,6 @@ def settings_of(config: StartConfig) -> Settings:
         queue_size=config.queue_size,
         queue_timeout=float(config.queue_timeout_secs),
         worker_max_concurrent_requests=config.worker_max_concurrent_requests,
+        adaptive_worker_limit=config.adaptive_worker_limit,
         model_limits=model_limits(config.model_max_concurrent_requests),
     )

@@ -86,9 +86,16 @@ def is_on_demand(name: str) -> bool:
     return name.startswith(ON_DEMAND)
 
 
+MOST_ADAPTIVE = 1024
+"""Requests at a time, where a worker's limit is found and nobody says how far it may go: vLLM's largest batches."""
+
+
 def worker_limits(settings: Settings, workers: Iterable[Worker]) -> tuple[Limit, ...]:
-    """Return the limits of the workers that have one: their own, or that for all (0, in both: none)."""
-    of_all = settings.worker_max_concurrent_requests
+    """Return the limits of the workers that have one: their own, or that for all (0, in both: none).
+
+    Where limits are found, these are the most that they may be.
+    """
+    of_all = settings.worker_max_concurrent_requests or (MOST_ADAPTIVE if settings.adaptive_worker_limit else 0)
     each = ((one.id, of_all if one.max_concurrent_requests is None else one.max_concurrent_requests) for one in workers)
     return tuple(Limit(WORKER + worker, "slots", most) for worker, most in each if most)
 

@@ -186,6 +186,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Requests at a time, by model."""
     worker_max_concurrent_requests: int = 0
     """At each worker that has no limit of its own. 0: no limit."""
+    adaptive_worker_limit: bool = False
+    """The control plane lends less than those limits, as workers take it well."""
 
     def __post_init__(self) -> None:
         _as_floats(

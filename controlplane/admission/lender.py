@@ -12,9 +12,9 @@ from controlplane.admission.standing import AdmissionStatus, admission_status
 from controlplane.planes import Planes
 from shared.clock import Clock
 from shared.leases import Lease, LeaseReport
-from shared.limits import WINDOW, Kind, limits_of, worker_limits
+from shared.limits import WINDOW, Kind, Limit, limits_of, worker_limits
 from shared.plane_identity import PlaneIdentity
-from shared.table import RoutingTable
+from shared.table import RoutingTable, Settings
 
 SPACING = 0.01
 """Seconds between two rounds of grants at least: what planes tell in that time is decided about together."""
@@ -53,12 +53,27 @@ class Lender:
         self.ledger = Ledger(epoch, self._known, clock.monotonic(), haunted_until)
         self.limits: dict[str, tuple[Kind, int]] = {}
         self._waiting: dict[str, int] = {}
+        self._said: tuple[Limit, ...] = ()
+        self._found: Mapping[str, int] = {}
+        self._settings = Settings()
         self._changed = asyncio.Event()
 
     def use(self, table: RoutingTable) -> None:
         """Go by the limits of the table that is published."""
         settings = table.settings
         limits = (*limits_of(settings), *worker_limits(settings, table.workers.values()))
+        self._said, self._settings = limits, settings
+        self._go_by_limits()
+
+    def adapt(self, amounts: Mapping[str, int]) -> None:
+        """Lend no more of these limits (by their names) than so much, and of all others what is said."""
+        if amounts != self._found:
+            self._found = amounts
+            self._go_by_limits()
+
+    def _go_by_limits(self) -> None:
+        found, settings = self._found, self._settings
+        limits = tuple(one._replace(amount=min(one.amount, found.get(one.name, one.amount))) for one in self._said)
         self.limits = {limit.name: (limit.kind, limit.amount) for limit in limits}
         self.ledger.use(limits, settings.data_planes, settings.request_timeout)
         self._changed.set()

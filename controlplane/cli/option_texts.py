@@ -326,6 +326,11 @@ HELP: dict[str, tuple[str, str]] = {
         "Most requests that each worker may have at a time, over all planes, unless a limit of its own is set; 0: no "
         "limit.",
     ),
+    "adaptive_worker_limit": (
+        "",
+        "Find how many requests each worker takes well at a time by when its answers begin; the worker's limit is the "
+        "most that is tried. For streamed answers of workers whose capacity nobody knows.",
+    ),
     "rate_limit_tokens_per_second": (
         "N",
         "Most requests per second that may be sent on, over all planes (a token is one request); 0: no limit.",

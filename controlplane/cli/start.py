@@ -154,6 +154,7 @@ def start(
     max_concurrent_requests: Annotated[Text, option("max_concurrent_requests")] = None,
     model_max_concurrent_requests: Annotated[Texts, option("model_max_concurrent_requests")] = None,
     worker_max_concurrent_requests: Annotated[Text, option("worker_max_concurrent_requests")] = None,
+    adaptive_worker_limit: Annotated[Text, option("adaptive_worker_limit")] = None,
     rate_limit_tokens_per_second: Annotated[Text, option("rate_limit_tokens_per_second")] = None,
     queue_size: Annotated[Text, option("queue_size")] = None,
     queue_timeout_secs: Annotated[Text, option("queue_timeout_secs")] = None,

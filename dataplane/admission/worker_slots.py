@@ -42,13 +42,16 @@ class WorkerSlots(Slots):
 
     def take(self, share: Share, now: float) -> None:
         """Let one go there."""
-        super().take(share, now)
+        # As `Slots` does it, without the call: this is done for each request.
+        self.in_use += 1
+        self.by_share[share] += 1
         if self.in_use >= self.allowed:
             self._full.add(self.worker)
 
     def give_back(self, share: Share) -> None:
         """Know that one has ended."""
-        super().give_back(share)
+        self.in_use -= 1
+        self.by_share[share] -= 1
         # A worker without a limit is never full, whatever is still counted of the time before.
         if self.in_use < self.allowed:
             self._full.discard(self.worker)

@@ -7,8 +7,8 @@ import pytest
 from shared.config import StartConfig
 from shared.config_faults import faults
 from shared.config_settings import settings_of
-from shared.limits import MAX_MODELS, Limit, fair_share, limits_of, model_limits
-from shared.table import Settings
+from shared.limits import MAX_MODELS, MOST_ADAPTIVE, Limit, fair_share, limits_of, model_limits, worker_limits
+from shared.table import Settings, Worker
 
 
 def test_without_flags_there_is_one_large_limit() -> None:
@@ -28,6 +28,18 @@ def test_each_flag_is_a_limit() -> None:
         Limit("rate", "rate", 2500),
         Limit("model:a", "slots", 3),
         Limit("model:org/b=v1", "slots", 7),
+    )
+
+
+def test_a_workers_own_limit_counts_over_that_of_all_and_0_is_none() -> None:
+    workers = [Worker(id=f"w{most}", url="http://w:1", max_concurrent_requests=most) for most in (None, 0, 7)]
+    assert worker_limits(settings_of(StartConfig()), workers) == (Limit("worker:w7", "slots", 7),)
+    of_all = settings_of(StartConfig(worker_max_concurrent_requests=3))
+    assert worker_limits(of_all, workers) == (Limit("worker:wNone", "slots", 3), Limit("worker:w7", "slots", 7))
+    found = settings_of(StartConfig(adaptive_worker_limit=True))
+    assert worker_limits(found, workers) == (
+        Limit("worker:wNone", "slots", MOST_ADAPTIVE),
+        Limit("worker:w7", "slots", 7),
     )
 
 

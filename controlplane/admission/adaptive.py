@@ -1,0 +1,122 @@
+"""What a worker takes well, found by its answers: a limit that follows how long requests queue there. Pure.
+
+By Little's law, of requests that end at some rate and wait for some time before their first byte
+
+    queued = rate * (seconds to the first byte - seconds without a queue)
+
+stand in the worker's queue. As in TCP Vegas (Brakmo and Peterson, 1995) the limit goes down by what stands there above
+an allowance, and up by a little where next to nothing does and all of it is used:
+
+    queued > 2 * allowance              limit - (queued - allowance), to half of it at most
+    queued > allowance                  as it is
+    else, with 4 in 5 slots used        limit + max(1, sqrt(limit) / 2)
+
+with a tenth of the limit as the allowance. Ratios of latencies, as Netflix's gradients and Envoy's have them, say
+little here: an engine's first byte takes 50 ms alone and 200 ms in a full batch, and nobody waits in either case.
+
+Time goes by rounds. What ends tells of when it began, so after each change as many requests are passed over as
+were open, and then half as many are measured. The seconds without a queue are those of rounds in which at most half
+of the limit was used; where such do not come by themselves, the limit is halved for a round. That is done after two
+rounds first, then after 4, 8, ... 64: each one costs half of what the worker does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import sqrt
+from typing import NamedTuple
+
+LEAST = 4
+"""With fewer at a time an engine's batches are of no use."""
+START = 16
+FEWEST = 10
+"""Streams that are measured at least: means of fewer are noise."""
+_ALLOWED = 0.1
+_USED = 0.8
+_LOOKS = (2, 64)
+"""Rounds until it is looked for the seconds without a queue: first, and in the end."""
+
+
+class Seen(NamedTuple):
+    """What a worker did since the last step.
+
+    Of the requests that `succeeded` so many were `streams`, with the sum of their seconds to the first byte; `open`
+    are those that are there now.
+    """
+
+    succeeded: int
+    streams: int
+    first_byte_seconds: float
+    open: int
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A worker's limit is `now`; it was or will be `kept` but for a look at how it is without a queue (`is_looking`).
+
+    `alone` are the seconds to the first byte without a queue, None before any are known. The round at hand has still
+    to pass over `skipping` requests, and has measured the rest since `since` (monotonic seconds).
+    """
+
+    kept: float = START
+    is_looking: bool = True
+    alone: float | None = None
+    rounds: int = 0
+    look_after: int = _LOOKS[0]
+    skipping: int = 0
+    since: float = 0.0
+    succeeded: int = 0
+    streams: int = 0
+    first_byte_seconds: float = 0.0
+    most_open: int = 0
+
+    @property
+    def now(self) -> int:
+        """What the worker may have at a time."""
+        return max(LEAST, int(self.kept / 2 if self.is_looking else self.kept))
+
+
+def begin(open_now: int, most: int, now: float) -> Limit:
+    """Return the limit of a worker of which nothing is known but that it has so many open."""
+    return _round(Limit(kept=float(min(most, max(START, open_now)))), open_now, now)
+
+
+def step(limit: Limit, seen: Seen, most: int, now: float) -> Limit:
+    """Return the limit after what was seen; at most `most`. About once a second."""
+    if limit.kept > most:
+        limit = replace(limit, kept=float(most))
+    if limit.skipping > 0:
+        return replace(limit, skipping=limit.skipping - seen.succeeded, since=now, most_open=seen.open)
+    limit = replace(
+        limit,
+        succeeded=limit.succeeded + seen.succeeded,
+        streams=limit.streams + seen.streams,
+        first_byte_seconds=limit.first_byte_seconds + seen.first_byte_seconds,
+        most_open=max(limit.most_open, seen.open),
+    )
+    if limit.streams < FEWEST or limit.succeeded < limit.now / 2 or now <= limit.since:
+        return limit
+    return _round(_judged(limit, most, now), seen.open, now)
+
+
+def _judged(limit: Limit, most: int, now: float) -> Limit:
+    """Return what follows from a round."""
+    seconds = limit.first_byte_seconds / limit.streams
+    if limit.is_looking or limit.alone is None or limit.most_open <= limit.kept / 2:
+        after = limit.look_after if not limit.is_looking else min(_LOOKS[1], 2 * limit.look_after)
+        return replace(limit, alone=seconds, is_looking=False, rounds=0, look_after=after)
+    alone = min(limit.alone, seconds)
+    queued = limit.succeeded / (now - limit.since) * (seconds - alone)
+    allowed = max(1.0, _ALLOWED * limit.kept)
+    kept = limit.kept
+    if queued > 2 * allowed:
+        kept = max(LEAST, kept / 2, kept - (queued - allowed))
+    elif queued <= allowed and limit.most_open >= _USED * kept:
+        kept = min(most, kept + max(1.0, sqrt(kept) / 2))
+    rounds = limit.rounds + 1
+    return replace(limit, kept=kept, alone=alone, rounds=rounds, is_looking=rounds >= limit.look_after)
+
+
+def _round(limit: Limit, open_now: int, now: float) -> Limit:
+    skipping = max(limit.now, open_now)
+    return replace(limit, skipping=skipping, since=now, succeeded=0, streams=0, first_byte_seconds=0.0, most_open=0)

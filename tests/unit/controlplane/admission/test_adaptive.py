@@ -1,0 +1,117 @@
+"""The adaptive limit against workers of a known capacity: it finds it, stays there, and follows it when it changes."""
+
+from __future__ import annotations
+
+import heapq
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from controlplane.admission.adaptive import LEAST, START, Limit, Seen, begin, step
+from shared.limits import MOST_ADAPTIVE as MOST
+
+
+class Worker:
+    """Takes `slots` requests at a time, each for about `seconds`; the first byte comes `alone` after the queue."""
+
+    def __init__(self, slots: int, seconds: float, alone: float, growth: float = 0.0) -> None:
+        self.slots = slots
+        self.seconds = seconds
+        self.alone = alone
+        self.growth = growth
+        self.rng = random.Random(1)
+        self.now = 0.0
+        self.queue: list[float] = []
+        self.running: list[tuple[float, float]] = []
+
+    @property
+    def open(self) -> int:
+        return len(self.queue) + len(self.running)
+
+    def run(self, until: float, wanted: int) -> Seen:
+        """Let time pass while there are always `wanted` requests open, or more from before."""
+        streams, first_bytes = 0, 0.0
+        while True:
+            while self.open < wanted:
+                self.queue.append(self.now)
+            while self.queue and len(self.running) < self.slots:
+                came = self.queue.pop(0)
+                slow = 1 + self.growth * len(self.running) / self.slots
+                first_byte = self.now - came + self.alone * slow
+                length = self.alone + self.seconds * slow * self.rng.uniform(0.5, 1.5)
+                heapq.heappush(self.running, (self.now + length, first_byte))
+            if not self.running or self.running[0][0] > until:
+                self.now = until
+                return Seen(streams, streams, first_bytes, self.open)
+            self.now, first_byte = heapq.heappop(self.running)
+            streams += 1
+            first_bytes += first_byte
+
+
+def found(worker: Worker, limit: Limit, seconds: int, demand: int = 10_000) -> tuple[Limit, list[float]]:
+    """Return the limit after so many seconds, and what was kept in the last third of them."""
+    kept = []
+    begun = int(worker.now)
+    for second in range(begun + 1, begun + seconds + 1):
+        limit = step(limit, worker.run(second, min(demand, limit.now)), MOST, float(second))
+        kept.append(limit.kept)
+    return limit, kept[-seconds // 3 :]
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    slots=st.integers(4, 60),
+    seconds=st.floats(0.5, 4.0),
+    alone=st.floats(0.02, 0.5),
+    growth=st.floats(0.0, 1.0),
+)
+def test_it_finds_the_capacity_and_stays_there(slots: int, seconds: float, alone: float, growth: float) -> None:
+    worker = Worker(slots, seconds, alone, growth)
+    _, kept = found(worker, begin(0, MOST, 0.0), int(100 * (seconds + 1)))
+    assert min(kept) >= 0.85 * slots
+    assert max(kept) <= 1.5 * slots + 4
+
+
+@pytest.mark.parametrize(("before", "after"), [(100, 25), (25, 100), (64, 8)])
+def test_it_follows_a_capacity_that_changes(before: int, after: int) -> None:
+    worker = Worker(before, 2.0, 0.1)
+    limit, _ = found(worker, begin(0, MOST, 0.0), 600)
+    worker.slots = after
+    _, kept = found(worker, limit, 900)
+    assert min(kept) >= 0.85 * after
+    assert max(kept) <= 1.5 * after + 4
+
+
+def test_it_follows_requests_that_become_longer() -> None:
+    worker = Worker(50, 2.0, 0.1)
+    limit, _ = found(worker, begin(0, MOST, 0.0), 600)
+    worker.alone = 0.8
+    _, kept = found(worker, limit, 3600)
+    assert min(kept) >= 0.85 * 50
+
+
+def test_one_that_is_not_used_does_not_grow() -> None:
+    worker = Worker(100, 1.0, 0.1)
+    limit, _ = found(worker, begin(0, MOST, 0.0), 300, demand=5)
+    assert limit.kept == START
+    assert limit.alone == pytest.approx(0.1, rel=0.2)
+
+
+def test_it_never_leaves_its_bounds() -> None:
+    limit = begin(500, 100, 0.0)
+    assert limit.kept == 100
+    for second in range(1, 200):
+        limit = step(limit, Seen(50, 50, 50.0 * second, 100), 100, float(second))
+    assert limit.now == LEAST
+    for second in range(200, 400):
+        limit = step(limit, Seen(50, 50, 0.5, limit.now), 20, float(second))
+        assert LEAST <= limit.now <= 20
+
+
+def test_nothing_is_decided_by_few_answers() -> None:
+    limit = begin(0, MOST, 0.0)
+    for second in range(1, 60):
+        limit = step(limit, Seen(0, 0, 0.0, 16), MOST, float(second))
+    assert (limit.kept, limit.alone, limit.is_looking) == (START, None, True)

@@ -15,7 +15,7 @@ these for as long as it may be (`held_for`), and their fallback from then on. Of
 that died before the book began, for as long as one may have.
 
 Only limits that something happened to are looked at again: of each there is a page (`limit_book`), and of each plane an
-account. Limits of workers and keys are lent once a plane reports them, and taken back when nobody has for a minute.
+account. Limits of keys are lent once a plane reports them, and taken back when nobody has for a minute.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a plane has borrowed of every limit: it goes by the leases, and tells what it uses. No socket, no clock.
 
-There may be thousands of limits, of which few move at a time. So a limit of a worker or a key is told of once somebody
+There may be thousands of limits, of which few move at a time. So a limit of a key is told of once somebody
 needs it, a report holds what changed since the last one that was answered, and what has changed is known without
 counting up all that there is:
 

@@ -21,14 +21,14 @@ account. Limits of keys are lent once a plane reports them, and taken back when 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from math import inf
 
 from controlplane.admission.account import Account, Grant
 from controlplane.admission.limit_book import LimitBook, Scene
 from shared.leases import LEASE_LIFE, Lease, LeaseReport
-from shared.limits import WINDOW, Kind, Limit, fair_share, held_for, is_on_demand
+from shared.limits import WINDOW, Kind, Limit, held_for, is_on_demand
 
 MAX_PLANES = 1024
 FORGOTTEN_AFTER = 60.0
@@ -59,12 +59,16 @@ class Ledger:
         self._longest = 0.0
         self._number = 0
         self._standing: object = None
+        self._weights: dict[str, int] = {}
 
-    def use(self, limits: Iterable[Limit], planes: int, longest: float) -> None:
+    def use(
+        self, limits: Iterable[Limit], planes: int, longest: float, weights: Mapping[str, int] | None = None
+    ) -> None:
         """Go by these limits, among so many planes (more are counted if more are heard).
 
-        No request lasts over `longest` seconds.
+        No request lasts over `longest` seconds; `weights` are those of the tenants where they are not 1.
         """
+        self._weights = dict(weights or {})
         self._limits = {limit.name: limit for limit in limits}
         self._planes = planes
         self._longest = longest
@@ -188,12 +192,12 @@ class Ledger:
         veiled = frozenset(kind for kind in _KINDS if self._is_veiled(kind, now))
         planes = self._count
         lapsed = tuple(account.plane for account in self._accounts.values() if account.has_lapsed(now))
-        standing = ([one.plane for one in awake], lapsed, is_known, veiled, planes, len(self._unheard))
+        standing = ([one.plane for one in awake], lapsed, is_known, veiled, planes, len(self._unheard), self._weights)
         if standing != self._standing:
             # What a plane may come to use has changed by time alone, or who there is.
             self._standing = standing
             self._dirty.update(self._books)
-        return Scene(awake, asleep, planes, len(self._unheard), is_known, veiled, now)
+        return Scene(awake, asleep, planes, len(self._unheard), is_known, veiled, self._weights, now)
 
     def _is_veiled(self, kind: Kind, now: float) -> bool:
         if kind == "window" and now <= self._haunted_until:
@@ -217,9 +221,7 @@ class Ledger:
             if book.is_empty:
                 del self._books[name]
             return
-        fair = fair_share(book.limit.amount, scene.planes)
-        for account, leases, part in zip(scene.awake, changed, book.parts(scene), strict=True):
-            lease = Lease(part, fair)
+        for account, leases, lease in zip(scene.awake, changed, book.leases(scene), strict=True):
             if account.leases.get(name) != lease:
                 leases[name] = lease
 

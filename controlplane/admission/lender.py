@@ -10,6 +10,7 @@ from typing import Protocol
 from controlplane.admission.ledger import Ledger
 from controlplane.admission.standing import AdmissionStatus, admission_status
 from controlplane.planes import Planes
+from shared.client_keys import tenant_weights
 from shared.clock import Clock
 from shared.leases import Lease, LeaseReport
 from shared.limits import WINDOW, Kind, Limit, limits_of, worker_limits
@@ -75,7 +76,9 @@ class Lender:
         found, settings = self._found, self._settings
         limits = tuple(one._replace(amount=min(one.amount, found.get(one.name, one.amount))) for one in self._said)
         self.limits = {limit.name: (limit.kind, limit.amount) for limit in limits}
-        self.ledger.use(limits, settings.data_planes, settings.request_timeout)
+        self.ledger.use(
+            limits, settings.data_planes, settings.request_timeout, tenant_weights(settings.client_keys or ())
+        )
         self._changed.set()
 
     def heard(self, report: LeaseReport) -> None:

@@ -6,13 +6,13 @@ What planes told of it and what was granted to them since comes in; `parts` says
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil, inf
 from typing import NamedTuple
 
 from controlplane.admission.account import MAX_OUTSTANDING, Account
-from controlplane.admission.division import divide, needed
+from controlplane.admission.division import Needs, divide, meant, needed
 from shared.leases import Holding, Lease
 from shared.limits import WINDOW, Limit, fair_share
 
@@ -35,6 +35,11 @@ class _Part:
     def in_use(self) -> int:
         """What the plane told to be in use."""
         return self.told.in_use if self.told is not None else 0
+
+    @property
+    def needs(self) -> Needs:
+        """What the plane told that it could use."""
+        return self.told.needs if self.told is not None else ()
 
     @property
     def last(self) -> Lease:
@@ -66,7 +71,7 @@ class Scene(NamedTuple):
 
     `awake` and `asleep` are the planes that told lately, or did not; `planes` is for how many an equal share is. Of
     `unheard` planes nothing is known. With `is_known` false nothing may be lent yet. `veiled` are the kinds of limits
-    of which all may be in use that was not held by those that had told when it became known.
+    of which all may be in use that was not held by those that had told when it became known. `weights` are tenants'.
     """
 
     awake: Sequence[Account]
@@ -75,6 +80,7 @@ class Scene(NamedTuple):
     unheard: int
     is_known: bool
     veiled: frozenset[str]
+    weights: Mapping[str, int]
     now: float
 
 
@@ -143,7 +149,7 @@ class LimitBook:
         """Return what clients of the planes could use now, by tenant."""
         wanted: Counter[str] = Counter()
         for part in self._parts.values():
-            for of_class in part.told.needs if part.told is not None else ():
+            for of_class in part.needs:
                 wanted.update(of_class)
         return wanted
 
@@ -151,21 +157,27 @@ class LimitBook:
         """Return how much all planes may be using, where an equal share is one of so many."""
         return sum(self._may_use(account, planes, now) for account in accounts)
 
-    def parts(self, scene: Scene) -> list[int]:
-        """Return what each plane that is awake is to have now."""
+    def leases(self, scene: Scene) -> list[Lease]:
+        """Return the lease that each plane that is awake is to have now."""
+        needs = [self._part(account).needs for account in scene.awake]
+        shares = meant(self.limit.amount, needs, scene.weights)
+        fair = fair_share(self.limit.amount, scene.planes)
+        return [Lease(part, fair, share) for part, share in zip(self._divided(scene), shares, strict=True)]
+
+    def _divided(self, scene: Scene) -> list[int]:
         amount, now = self.limit.amount, scene.now
         kept = sum(self._may_use(account, scene.planes, now) for account in scene.asleep) + self._bequeathed(now)
         if scene.is_known:
             kept += self._unknown(scene)
         parts = [self._part(account) for account in scene.awake]
         # One that drains has needs, too: its clients' kept connections still bring requests.
-        needs = [part.told.needs if part.told is not None else () for part in parts]
+        needs = [part.needs for part in parts]
         for part, need in zip(parts, needs, strict=True):
             is_without = not part.last.amount and not part.in_use
             part.hungry = min(part.hungry, now) if needed(need) and is_without else inf
         hungriest = [index for index, part in enumerate(parts) if part.hungry < inf]
         hungriest.sort(key=lambda index: parts[index].hungry)
-        targets = divide(max(0, amount - kept), needs, fair_share(amount, scene.planes), hungriest)
+        targets = divide(max(0, amount - kept), needs, fair_share(amount, scene.planes), hungriest, scene.weights)
         used = [self._may_use(account, scene.planes, now) for account in scene.awake]
         free = amount - kept - sum(used)
         if not scene.is_known or free < 0:

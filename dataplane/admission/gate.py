@@ -15,10 +15,11 @@ from enum import Enum
 from itertools import islice
 from math import inf
 
+from dataplane.admission.kept import Kept
 from dataplane.admission.key_limits import LEASE_WAIT, KeyLimits, Use, key_limits
 from dataplane.admission.line import LaneKey, Line, Share
 from dataplane.admission.pace import Pace, Returns
-from dataplane.admission.quota import Quota, Shared, all_have_room, quota_of
+from dataplane.admission.quota import Quota, Shared, Slots, all_have_room, quota_of
 from dataplane.admission.refused import OverOwn, Refused
 from dataplane.admission.waiting import at_workers, with_room
 from dataplane.admission.window import Window
@@ -30,6 +31,8 @@ QUEUE_BYTES = 256 << 20
 """Bodies that wait in one plane, in bytes: a hundred prompts of a million tokens with some room."""
 _BEFORE_LEASES = 100
 """Requests for a model that wait at least while the plane does not know yet what it may use: as --queue-size's own."""
+_LEAST = 0.5
+"""The weight of a tenant of which no part of a limit is meant for this plane: half of what one slot is."""
 _AT_KEYS = 1000
 """Requests that wait for a lease of their keys' limits at a time, for a quarter of a second each."""
 _WANTED = 8
@@ -119,6 +122,9 @@ class Gate:
         self._pace = Pace()
         self._returns: dict[str | None, Returns] = {}
         self._is_crowded = False
+        self._kept: Kept[tuple[Shared, ...]] = Kept()
+        self.parts: dict[str, Mapping[str, int]] = {}
+        """Of limits that are needed more than they suffice: what is each tenant's part of what this plane has."""
 
     def use(self, limits: Iterable[Limit], queue_size: int) -> None:
         """Go by these limits, with so many requests for a model that may wait. What is in use stays counted."""
@@ -147,6 +153,7 @@ class Gate:
         self.workers.use(of_workers)
         self.quotas.update((one.limit.name, one) for one in self.workers.slots.values())
         self._queue_size = queue_size
+        self._give_up(self._kept.all())
         for ticket in self._line:
             if not ticket.key.begun:
                 ticket.quotas = self._by_model.get(ticket.key.model, self._common)
@@ -221,6 +228,12 @@ class Gate:
 
     def _enter_crowd(self, ticket: Ticket, now: float) -> bool:
         line, key = self._line, ticket.key
+        if self._kept and (kept := self._kept.take(key)) is not None:
+            self._give_up([(key, kept)])
+            if ticket.could_go(now):
+                self._line.went(key, self._weight(ticket))
+                self._go(ticket, now)
+                return True
         if ticket.could_go(now) and self._next(now) is None:
             # Those that wait could not go on: they wait for something else.
             self._returns.pop(key.model, None)
@@ -277,10 +290,47 @@ class Gate:
                 self._take_out(ticket)
         elif ticket.state is State.ADMITTED:
             self._pace.moved(now)
-            for quota in ticket.quotas:
-                quota.give_back(ticket.key.share)
             self.take_back(ticket)
+            if not (self._is_crowded and self._keeps(ticket, now)):
+                for quota in ticket.quotas:
+                    quota.give_back(ticket.key.share)
         ticket.state = State.OVER
+
+    def _keeps(self, ticket: Ticket, now: float) -> bool:
+        """Whether what a request had is kept for the next one of its tenant: see `kept.py`."""
+        line, key = self._line, ticket.key._replace(begun=False, among=None)
+        self._kept.took(now - (ticket.since if ticket.went is None else ticket.went))
+        if not line or line.waits(key.share) or not line.position(key):
+            return False
+        slots = [quota for quota in ticket.quotas if isinstance(quota, Slots)]
+        if not slots or not all(one.in_use <= one.allowed and self._is_within(one, key) for one in slots):
+            return False
+        return self._kept.keep(key, ticket.quotas, now)
+
+    def _is_within(self, quota: Slots, key: LaneKey) -> bool:
+        """Whether a tenant uses no more than its part of what this plane has of a limit."""
+        used = quota.by_share[key.share]
+        parts = self.parts.get(quota.limit.name)
+        if parts:
+            return used <= parts.get(key.tenant, sum(parts.values()) / len(parts))
+        # It is not known yet what is meant for whom: as much as for each of those who wait.
+        return used * (self._line.shares + 1) <= quota.allowed * self.weights.get(key.tenant, 1)
+
+    def _give_up(self, kept: Iterable[tuple[LaneKey, tuple[Shared, ...]]]) -> None:
+        for key, quotas in kept:
+            for quota in quotas:
+                quota.give_back(key.share)
+
+    def _weight(self, ticket: Ticket) -> float:
+        """Return what a tenant gets beside others: its part where a limit does not suffice, else what keys say."""
+        tenant = ticket.key.tenant
+        for quota in reversed(ticket.quotas):
+            parts = self.parts.get(quota.limit.name)
+            if parts:
+                # Of one that came since nothing is known. One of which nothing is meant for this plane waits longest.
+                part = parts.get(tenant, sum(parts.values()) / len(parts))
+                return max(part, _LEAST)
+        return self.weights.get(tenant, 1)
 
     def _take_out(self, ticket: Ticket) -> None:
         self._line.remove(ticket.key, ticket)
@@ -306,13 +356,16 @@ class Gate:
         """Return those who go on now, in their order."""
         if not self._is_crowded:
             return []
+        self._give_up(self._kept.over(now) if self._line else self._kept.all())
         gone = []
         while (found := self._next(now)) is not None:
             key, ticket = found
-            self._line.went(key, self.weights.get(key.tenant, 1))
+            self._line.went(key, self._weight(ticket))
             self._take_out(ticket)
             self._go(ticket, now)
             gone.append(ticket)
+        if not self._line and self._kept:
+            self._give_up(self._kept.all())
         if not self._line and all_have_room(self._shared, now):
             self._is_crowded = False
             # There is room that nobody takes: those who were told to come back do not.
@@ -341,6 +394,9 @@ class Gate:
         models = {key.model for key, _ in with_room(self._line)} if self.workers.full else self._line.by_model
         needed = {self._by_model.get(model, self._common) for model in models}
         soonest = min((max((quota.room_in(now) for quota in some), default=inf) for some in needed), default=inf)
+        over = self._kept.next_over()
+        if over is not None:
+            soonest = min(soonest, max(0.0, over - now))
         return None if soonest == inf else soonest
 
     def expected(self, ticket: Ticket, now: float) -> float | None:

@@ -83,6 +83,11 @@ class Holder:
         settled = SETTLING + held_for(limit.kind, longest)
         return lease.fallback if age >= settled else min(lease.amount, lease.fallback)
 
+    def meant(self, name: str, now: float) -> dict[str, int]:
+        """Return which parts of a limit are meant for which tenants; empty where that is not known."""
+        lease = self._leases.get(name) if self.is_fresh(now) else None
+        return lease.meant if lease is not None else {}
+
     def knows(self, limit: Limit, now: float) -> bool:
         """Whether it is known how much of a limit may be used: there is a lease, or nobody who grants any."""
         return self.has(limit.name) or now - self._since >= SETTLING

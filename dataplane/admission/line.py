@@ -119,6 +119,15 @@ class Line(Generic[T]):
         """Return how many wait ahead of one that would come now: those of its class or a better one."""
         return sum(count for stand, count in self._by_stand.items() if stand <= key.stand)
 
+    def waits(self, share: Share) -> bool:
+        """Whether anything of a share waits."""
+        return share in self._of_share
+
+    @property
+    def shares(self) -> int:
+        """How many shares there are of which something waits."""
+        return len(self._of_share)
+
     def count(self, key: LaneKey) -> int:
         """Return how many wait in a lane."""
         return len(self._lanes.get(key, ()))

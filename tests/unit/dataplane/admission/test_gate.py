@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from dataplane.admission.gate import QUEUE_BYTES, Gate, State, Ticket
+from dataplane.admission.kept import PART
 from dataplane.admission.line import LaneKey
 from dataplane.admission.quota import Slots, all_have_room
 from dataplane.admission.refused import Refused
@@ -252,6 +253,64 @@ def test_those_that_wait_for_a_model_need_no_more_of_all_than_the_model_may_have
     assert _needs(gate, "model:m") == ({"": 20}, {})
 
 
+def crowd(flood: int = 3) -> tuple[Gate, list[Ticket]]:
+    """Return a gate of two slots, one for each of two tenants, whose requests take a second, before a queue."""
+    gate = gate_of(2, queue=100)
+    quiet, busy = ticket(tenant="quiet"), ticket(tenant="flood")
+    assert gate.enter(quiet, 0.0)
+    assert gate.enter(busy, 0.0)
+    for _ in range(flood):
+        assert not gate.enter(ticket(tenant="flood"), 0.5)
+    return gate, [quiet, busy]
+
+
+def test_a_slot_of_one_within_its_share_is_kept_for_it_a_moment() -> None:
+    gate, (quiet, _) = crowd()
+    gate.leave(quiet, 1.0)
+    assert gate.wake(1.0) == []
+    assert gate.room_in(1.0) == pytest.approx(PART)
+    again = ticket(1.01, tenant="quiet")
+    assert gate.enter(again, 1.01)
+    # It does not come back this time.
+    gate.leave(again, 2.0)
+    assert gate.wake(2.0 + PART / 2) == []
+    assert [one.key.tenant for one in gate.wake(2.0 + PART)] == ["flood"]
+
+
+def test_nothing_is_kept_for_one_that_uses_more_than_its_share_or_waits_or_does_not_come_back() -> None:
+    gate, (quiet, busy) = crowd()
+    gate.leave(quiet, 1.0)
+    (second,) = gate.wake(1.0 + PART)
+    gate.leave(busy, 1.2)
+    assert len(gate.wake(1.2)) == 1
+    for number in range(40):
+        now = 2.0 + number
+        gate._line.went(LaneKey(0, "flood", "m"))
+        gate.enter(ticket(now, tenant="flood"), now)
+        gate.enter(one := ticket(now, tenant="quiet"), now)
+        gate.leave(second, now)
+        woken = gate.wake(now)
+        assert woken == [one]
+        gate.leave(one, now + 0.5)
+        at_once = gate.wake(now + 0.5)
+        (second,) = at_once or gate.wake(now + 0.6)
+        if at_once:
+            break
+    assert number > 5
+
+
+def test_what_was_kept_is_given_back_when_nobody_waits_any_more() -> None:
+    gate, (quiet, busy) = crowd(flood=1)
+    (waits,) = gate._line
+    gate.leave(quiet, 1.0)
+    gate.leave(waits, 1.0)
+    gate.wake(1.0)
+    assert gate.quotas["total"].in_use == 1
+    gate.leave(busy, 1.0)
+    gate.wake(1.0)
+    assert gate.quotas["total"].in_use == 0
+
+
 class Gates(RuleBasedStateMachine):
     """Whatever comes, ends, leaves or is lent: nobody waits who could go on, and nothing is counted twice."""
 
@@ -296,7 +355,9 @@ class Gates(RuleBasedStateMachine):
             return
         waiting = [one for one in self.open if one.state is State.WAITING]
         total = self.gate.quotas["total"]
-        assert total.in_use == len(self.open) - len(waiting)
+        kept = sum(len(of_lane) for of_lane in self.gate._kept._kept.values())
+        assert total.in_use == len(self.open) - len(waiting) + kept
+        assert waiting or not kept
         assert self.gate.waiting == len(waiting)
         assert self.gate._bytes == sum(one.size for one in waiting)
         assert not waiting or not all_have_room(self.gate._shared, self.now)

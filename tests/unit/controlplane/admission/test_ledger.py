@@ -298,6 +298,8 @@ def test_a_key_s_limit_that_nobody_needs_for_a_minute_is_taken_back_and_forgotte
 def test_a_plane_that_is_cut_off_counts_with_an_equal_share_of_what_it_was_never_lent() -> None:
     ledger = ledger_of("key:a:open")
     ledger.heard(report("cut off", 1, {}), 0.0)
+    (grant,) = ledger.due(0.0)
+    ledger.heard(report("cut off", 2, {}, since=1, applied=grant.number), 0.1)
     now = 10.0
     for seq in range(1, 4):
         now += 0.3

@@ -22,9 +22,10 @@ from controlplane.inquiry import plane_status, tell_retired
 from controlplane.keeping import mourned, spawned
 from controlplane.opening import EarlySignals
 from controlplane.preflight import Survey
+from controlplane.pulse import Pulse
 from controlplane.roll import Roll
 from controlplane.slot import Occupant, Slot
-from controlplane.supervision import has_table, plan_planes
+from controlplane.supervision import START_PATIENCE, has_table, plan_planes
 from controlplane.supervisor import ASK_TIMEOUT, KILL_MARGIN, PATIENCE, POLL, SLOW_POLL
 from controlplane.watched import Watched
 from shared.clock import Clock, SystemClock
@@ -117,6 +118,16 @@ class PlaneHost:
             first = self._occupy(slot, self._found[adopted.identity.id]) if adopted is not None else None
             self._do(self._keep(slot, first))
         self._do(self._announce(surplus))
+        pulse = Pulse(
+            self._context,
+            self._runtime,
+            self._slots,
+            lambda: None,
+            limit=self._config.hung_plane_secs,
+            patience=START_PATIENCE,
+            clock=self._clock,
+        )
+        self._do(pulse.run())
         if (tls := server_tls(self._config)) is not None:
             self._do(Certificates(tls, self._started, self._roll.restart).run())
 

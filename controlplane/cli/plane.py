@@ -25,6 +25,7 @@ OWN_FIELDS = frozenset(
         "drain_delay_secs",
         "shutdown_grace_secs",
         "log_level",
+        "hung_plane_secs",
         *SERVER_TLS_FILES,
     }
 )
@@ -80,6 +81,7 @@ def plane(
     tls_cert: Annotated[Text, option("tls_cert")] = None,
     tls_key: Annotated[Text, option("tls_key")] = None,
     tls_client_ca: Annotated[Text, option("tls_client_ca")] = None,
+    hung_plane_secs: Annotated[Text, option("hung_plane_secs")] = None,
     log_level: Annotated[Text, option("log_level")] = None,
 ) -> int:
     """Run planes that follow a control plane on another host, over TCP and with keys.

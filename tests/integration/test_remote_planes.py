@@ -91,6 +91,10 @@ def far(site: Site) -> Iterator[PlaneHost]:
         yield host.ready()
 
 
+def pids(host: PlaneHost) -> set[int]:
+    return {plane.process.pid for plane in host.planes()}
+
+
 def models(host: PlaneHost) -> int:
     return httpx.get(f"{host.url}/v1/models", timeout=30, trust_env=False).status_code
 
@@ -463,6 +467,17 @@ def test_g_key_1_clients_keys_reach_it_too(tmp_path: Path, fleet: list[str]) -> 
             assert (status_with("first"), status_with("second")) == (401, 200)
     finally:
         site.router.close()
+
+
+@pytest.mark.slow
+def test_a_hung_plane_elsewhere_is_replaced(site: Site, tmp_path: Path) -> None:
+    with plane_host(
+        tmp_path / "f", site.control, site.own_key, site.server_key, "--data-planes=2", "--hung-plane-secs=3"
+    ) as far:
+        hung = far.ready().planes()[0].process.pid
+        os.kill(hung, signal.SIGSTOP)
+        eventually(lambda: f"(pid {hung}) has not answered for" in far.errors, "it to be noticed")
+        eventually(lambda: hung not in pids(far) and len(pids(far)) == 2, "another plane")
 
 
 def test_g_cert_1_a_plane_elsewhere_speaks_tls_and_takes_another_certificate(site: Site, tmp_path: Path) -> None:

@@ -201,6 +201,8 @@ class HttpServer:
     async def serve(self, listener: Listener) -> None:
         """Serve until `stop`, then until the last open request has ended. Its TLS files are read once."""
         with listener.socket:
+            # granian does so in a thread, some time after it has said that it serves; nobody is to come before.
+            listener.socket.listen(BACKLOG)
             self._server = _Server(listener.served(), self._announce, self._connections, self._tls)
             await self._server.serve(spawn_target=_serve_directly)
 

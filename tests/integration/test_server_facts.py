@@ -375,3 +375,22 @@ def test_a_socket_put_in_the_listeners_place_ends_the_taking_of_clients_and_no_c
             taken, _ = successor.accept()
             with taken:
                 assert taken.recv(1000).startswith(b"GET /")
+
+
+def test_a_server_that_says_that_it_listens_does_so() -> None:
+    """The ready line, and the end of a plane that is replaced, rest on it; granian itself listens a moment later."""
+
+    async def main() -> int:
+        listener = bind("127.0.0.1", free_ports(1)[0])
+        port = listener.socket.getsockname()[1]
+        server = HttpServer(lambda _: None, connections=256)
+        serving = asyncio.create_task(server.serve(listener))
+        while not server.listening:  # noqa: ASYNC110 - the server tells nobody
+            await asyncio.sleep(0)
+        with socket.socket() as probe:
+            came = probe.connect_ex(("127.0.0.1", port))
+        server.stop()
+        await serving
+        return came
+
+    assert uvloop.run(main()) == 0

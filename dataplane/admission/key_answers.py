@@ -12,20 +12,12 @@ from dataplane.admission.window import Window
 from shared.errors import RouterError, rate_limited
 from shared.limits import OPEN, REQUESTS, WINDOW, WINDOW_STEP
 
-_REQUESTS = (b"x-ratelimit-limit-requests", b"x-ratelimit-remaining-requests", b"x-ratelimit-reset-requests")
-_TOKENS = (b"x-ratelimit-limit-tokens", b"x-ratelimit-remaining-tokens", b"x-ratelimit-reset-tokens")
-
 
 def rate_fields(limits: KeyLimits, planes: int, now: float) -> list[tuple[bytes, bytes]]:
     """Return the fields of an answer to a key with such limits, among so many planes."""
     fields: list[tuple[bytes, bytes]] = []
-    for (limit, left, reset), window in ((_REQUESTS, limits.requests), (_TOKENS, limits.tokens)):
-        if window is not None:
-            fields += (
-                (limit, b"%d" % window.limit.amount),
-                (left, b"%d" % remaining(window, planes)),
-                (reset, duration(window.empty_in(now))),
-            )
+    for window, limit, left, reset in limits.told:
+        fields += (limit, (left, b"%d" % remaining(window, planes)), (reset, duration(window.empty_in(now))))
     return fields
 
 

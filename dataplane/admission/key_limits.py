@@ -22,6 +22,9 @@ _FORGOTTEN = 2.0
 """Seconds without anybody over a limit after which the next one waits for a lease again."""
 
 
+_PREFIX = b"x-ratelimit-"
+
+
 class Use:
     """What one request has of its key's own limits. Times are monotonic seconds.
 
@@ -44,7 +47,7 @@ class Use:
 class KeyLimits:
     """One key's. None: not limited."""
 
-    __slots__ = ("_asked", "_dry", "name", "open", "pace", "requests", "tokens")
+    __slots__ = ("_asked", "_dry", "name", "open", "pace", "requests", "tokens", "told")
 
     def __init__(
         self, name: str, open_: Slots | None, requests: Window | None, tokens: Window | None, before: KeyLimits | None
@@ -55,6 +58,17 @@ class KeyLimits:
         self.requests = requests
         self.tokens = tokens
         self.pace: Pace = before.pace if before is not None else Pace()
+        # Each window, and the fields of answers that tell of it: the limit, and the names of what changes.
+        self.told = tuple(
+            (
+                window,
+                (_PREFIX + b"limit-" + what, b"%d" % window.limit.amount),
+                _PREFIX + b"remaining-" + what,
+                _PREFIX + b"reset-" + what,
+            )
+            for window, what in ((requests, b"requests"), (tokens, b"tokens"))
+            if window is not None
+        )
         # Since when nothing more was to be had, and when anybody asked last.
         self._dry = self._asked = -inf
 

@@ -50,13 +50,35 @@ def test_what_makes_no_tokens_takes_its_prompt_and_what_needs_no_engine_nothing(
     assert estimate(b"--form" * 1000, route_of("/v1/audio/transcriptions")) == Estimate(0, ANSWER)
 
 
-def test_pictures_count_by_the_piece() -> None:
-    url = "data:image/png;base64," + "A" * 100_000
-    parts = [{"type": "image_url", "image_url": {"url": url}}] * 2
-    body = json.dumps({"model": "m", "messages": [{"role": "user", "content": parts}]}).encode()
+DATA = "A" * 100_000
+PARTS: list[dict[str, Any]] = [
+    {"type": "image_url", "image_url": {"url": "data:image/png;base64," + DATA}},
+    {"type": "input_audio", "input_audio": {"data": DATA, "format": "wav"}},
+    {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": DATA}},
+]
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("name", ["messages", "input"])
+def test_pictures_and_sounds_count_by_the_piece(name: str, part: dict[str, Any]) -> None:
+    said = [{"role": "system", "content": "x" * 4000}, {"role": "user", "content": [{"text": "y" * 400}, part, part]}]
+    body = json.dumps({"model": "m", name: said}).encode()
     found = estimate(body, route_of(CHAT))
-    assert 2 * PIECE < found.prompt < 2 * PIECE + 100
-    assert estimate(b'{"a":";base64,AAAA', route_of(CHAT)).prompt == PIECE + 1
+    assert 2 * PIECE + 1100 < found.prompt < 2 * PIECE + 1200
+
+
+def test_a_text_is_a_text_however_long_it_is() -> None:
+    for members in (
+        {"prompt": DATA},
+        {"input": DATA},
+        {"input": [DATA]},
+        {"messages": [{"role": "user", "content": DATA}]},
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": DATA}]}, {"role": "assistant"}]},
+        {"messages": "none"},
+    ):
+        body = json.dumps({"model": "m", **members}).ljust(len(DATA)).encode()
+        assert estimate(body, route_of(CHAT)).prompt == len(body) // 4
+    assert estimate(b"{" + DATA.encode(), route_of(CHAT)).prompt == 25_000
 
 
 def exchange(status: int, parts: int, *, is_stream: bool, ends: bool = False) -> Exchange:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 
 import pytest
@@ -205,11 +204,9 @@ def test_where_no_lease_comes_all_that_wait_are_refused(run: Run) -> None:
             key = limited(bench, requests_per_minute=10_000)
             bench.lend(**{"key:alice:requests": 0})
             waiting = [bench.ask(CHAT, key=key) for _ in range(900)]
-            await until(lambda: bench.forwarder.limits.waiting == 900)
             for transaction in waiting:
                 await bench.ended(transaction)
                 assert transaction.status == 429
             assert worker.asked == []
-            await asyncio.sleep(0)
 
     run(test)

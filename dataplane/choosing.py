@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from dataplane.admission.gate import Ticket
+from dataplane.admission.ticket import Ticket
 from dataplane.candidates import candidates_of, free_candidates
 from dataplane.fleet_view import FleetView, PoolName
 from dataplane.receipts import MAX_LISTED, Detail

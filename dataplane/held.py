@@ -17,7 +17,7 @@ from shared.breaker import ProbeNewsKind
 from shared.messages import EvidenceKind
 
 if TYPE_CHECKING:
-    from dataplane.admission.gate import Ticket
+    from dataplane.admission.ticket import Ticket
     from dataplane.admission.worker_slots import WorkerSlots
     from dataplane.forward import Forwarder
 

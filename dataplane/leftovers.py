@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from dataplane.access_lines import MOST_PROMPT, Ended, level_of
 from dataplane.accounting import AbortedBy
 from dataplane.admission.estimate import spent
-from dataplane.admission.gate import Ticket
 from dataplane.admission.key_limits import Use
+from dataplane.admission.ticket import Ticket
 from dataplane.exchange import Exchange
 from dataplane.receipts import NOTHING, Extra, Try, Waited
 from dataplane.response_homes import FAMILY as RESPONSES

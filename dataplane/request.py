@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from dataplane.accounting import AbortedBy
-from dataplane.admission.gate import State, Ticket
+from dataplane.admission.ticket import State, Ticket
 from dataplane.attempts import Attempts
 from dataplane.client import Client
 from dataplane.client_rank import client_rank

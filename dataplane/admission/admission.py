@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Protocol
 
 from dataplane.admission.borrower import Borrower
 from dataplane.admission.estimate import NOTHING, estimate
-from dataplane.admission.gate import Gate, State, Ticket
+from dataplane.admission.gate import Gate
 from dataplane.admission.key_answers import over_own, rate_fields
 from dataplane.admission.key_limits import Use
 from dataplane.admission.line import LaneKey
 from dataplane.admission.pace import retry_after, retry_after_ms
 from dataplane.admission.refused import OverOwn, Refused
+from dataplane.admission.ticket import State, Ticket
 from dataplane.admission.turn import Turn
 from dataplane.admission.wishes import CLASS, QUEUE_TIMEOUT, patience_of, rank_of
 from dataplane.admission.worker_slots import WorkerSlots
@@ -81,7 +82,7 @@ class Admission:
             self._planes = settings.data_planes
             self._queue_timeout = settings.queue_timeout
             self.gate.use(limits, part_of_queue(settings.queue_size, settings.data_planes))
-            self.gate.weights = tenant_weights(settings.client_keys or ())
+            self.gate.shares.weights = tenant_weights(settings.client_keys or ())
             self._borrower.use(limits, settings.data_planes, settings.request_timeout)
         self.refresh()
         self.needs_report.set()

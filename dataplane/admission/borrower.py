@@ -82,8 +82,8 @@ class Borrower:
         for name, quota in self._gate.quotas.items():
             if is_on_demand(name) and not isinstance(quota, Rate) and not isinstance(quota.refused, Wanted):
                 quota.refused = Wanted(name, self._touched)
-        for name in self._gate.parts.keys() - self._limits.keys():
-            del self._gate.parts[name]
+        for name in self._gate.shares.parts.keys() - self._limits.keys():
+            del self._gate.shares.parts[name]
         # Those that are no more are told of once more, and new ones for the first time.
         self._touched.update(self._active, (limit.name for limit in self._standing))
         self._is_unsure = True
@@ -115,9 +115,9 @@ class Borrower:
             permitted = self.holder.permitted(limit, self._planes, self._longest, now)
             quota.allow(permitted, now)
             if parts := self.holder.meant(name, now):
-                self._gate.parts[name] = parts
+                self._gate.shares.parts[name] = parts
             else:
-                self._gate.parts.pop(name, None)
+                self._gate.shares.parts.pop(name, None)
             is_less = is_less or permitted < before
         self._gate.is_leased = all(self.holder.knows(limit, now) for limit in self._standing)
         return is_less

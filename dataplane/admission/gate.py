@@ -10,20 +10,21 @@ is promised one, and gives it back when it has another: no two go on by the same
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from enum import Enum
+from collections.abc import Iterable
 from itertools import islice
 from math import inf
 
 from dataplane.admission.kept import Kept
-from dataplane.admission.key_limits import LEASE_WAIT, KeyLimits, Use, key_limits
+from dataplane.admission.key_limits import LEASE_WAIT, KeyLimits, key_limits
 from dataplane.admission.line import LaneKey, Line, Share
 from dataplane.admission.pace import Pace, Returns
 from dataplane.admission.quota import Quota, Shared, Slots, all_have_room, quota_of
 from dataplane.admission.refused import OverOwn, Refused
+from dataplane.admission.shares import Shares
+from dataplane.admission.ticket import State, Ticket
 from dataplane.admission.waiting import at_workers, with_room
 from dataplane.admission.window import Window
-from dataplane.admission.worker_slots import NOTHING, Among, Promised, WorkerLimits, WorkerSlots
+from dataplane.admission.worker_slots import NOTHING, Among, WorkerLimits, WorkerSlots
 from shared.leases import SETTLING
 from shared.limits import KEY, MODEL, WORKER, Limit
 
@@ -31,70 +32,12 @@ QUEUE_BYTES = 256 << 20
 """Bodies that wait in one plane, in bytes: a hundred prompts of a million tokens with some room."""
 _BEFORE_LEASES = 100
 """Requests for a model that wait at least while the plane does not know yet what it may use: as --queue-size's own."""
-_LEAST = 0.5
-"""The weight of a tenant of which no part of a limit is meant for this plane: half of what one slot is."""
 _AT_KEYS = 1000
 """Requests that wait for a lease of their keys' limits at a time, for a quarter of a second each."""
 _WANTED = 8
 """Workers of which a refused request counts as wanting a slot."""
 _LOOKED_AT = 64
 """Workers that are looked at at once when requests wait for them; the others' turn comes within a second."""
-
-
-class State(Enum):
-    """Where a request stands."""
-
-    WAITING = "waiting"
-    ADMITTED = "admitted"
-    OVER = "over"
-
-
-class Ticket:
-    """One request's stand: what it is counted for, and how it waited. `size` is its body's, in bytes.
-
-    `patience` are the seconds that it may wait by its own word; None: it says nothing of that.
-    `use` is what it has of its key's own limits, where the key has some; `over` the limit that it was refused for.
-    Of one that waited, `position` is how many were ahead of it and `expected` how many seconds that was thought to
-    take (None: not known); `since` is when it came, `went` when it went on. Where workers have limits, it needs a slot
-    `among` some, and is `promised` some.
-    """
-
-    __slots__ = (
-        "among",
-        "expected",
-        "key",
-        "over",
-        "patience",
-        "position",
-        "promised",
-        "quotas",
-        "since",
-        "size",
-        "state",
-        "use",
-        "went",
-    )
-
-    def __init__(
-        self, key: LaneKey, size: int, now: float, use: Use | None = None, patience: float | None = None
-    ) -> None:
-        self.key = key
-        self.patience = patience
-        self.use = use
-        self.size = size
-        self.since = now
-        self.state = State.WAITING
-        self.quotas: tuple[Shared, ...] = ()
-        self.position: int | None = None
-        self.expected: float | None = None
-        self.over = ""
-        self.went: float | None = None
-        self.among: Among | None = None
-        self.promised: Promised = NOTHING
-
-    def could_go(self, now: float) -> bool:
-        """Whether there is room for it."""
-        return all_have_room(self.quotas, now) and (self.among is None or self.among.have_room())
 
 
 class Gate:
@@ -105,8 +48,7 @@ class Gate:
         self.is_leased = False
         self.hears = False
         """Whether any control plane has ever granted anything."""
-        self.weights: Mapping[str, int] = {}
-        """What tenants get beside others, where it is not 1."""
+        self.shares = Shares()
         self.own: dict[str, KeyLimits] = {}
         self.workers = WorkerLimits()
         self._at_keys: dict[Ticket, None] = {}
@@ -123,8 +65,6 @@ class Gate:
         self._returns: dict[str | None, Returns] = {}
         self._is_crowded = False
         self._kept: Kept[tuple[Shared, ...]] = Kept()
-        self.parts: dict[str, Mapping[str, int]] = {}
-        """Of limits that are needed more than they suffice: what is each tenant's part of what this plane has."""
 
     def use(self, limits: Iterable[Limit], queue_size: int) -> None:
         """Go by these limits, with so many requests for a model that may wait. What is in use stays counted."""
@@ -231,7 +171,7 @@ class Gate:
         if self._kept and (kept := self._kept.take(key)) is not None:
             self._give_up([(key, kept)])
             if ticket.could_go(now):
-                self._line.went(key, self._weight(ticket))
+                self._line.went(key, self.shares.weight(key.tenant, ticket.quotas))
                 self._go(ticket, now)
                 return True
         if ticket.could_go(now) and self._next(now) is None:
@@ -303,34 +243,14 @@ class Gate:
         if not line or line.waits(key.share) or not line.position(key):
             return False
         slots = [quota for quota in ticket.quotas if isinstance(quota, Slots)]
-        if not slots or not all(one.in_use <= one.allowed and self._is_within(one, key) for one in slots):
+        if not slots or not all(self.shares.is_within(one, key, line.shares) for one in slots):
             return False
         return self._kept.keep(key, ticket.quotas, now)
-
-    def _is_within(self, quota: Slots, key: LaneKey) -> bool:
-        """Whether a tenant uses no more than its part of what this plane has of a limit."""
-        used = quota.by_share[key.share]
-        parts = self.parts.get(quota.limit.name)
-        if parts:
-            return used <= parts.get(key.tenant, sum(parts.values()) / len(parts))
-        # It is not known yet what is meant for whom: as much as for each of those who wait.
-        return used * (self._line.shares + 1) <= quota.allowed * self.weights.get(key.tenant, 1)
 
     def _give_up(self, kept: Iterable[tuple[LaneKey, tuple[Shared, ...]]]) -> None:
         for key, quotas in kept:
             for quota in quotas:
                 quota.give_back(key.share)
-
-    def _weight(self, ticket: Ticket) -> float:
-        """Return what a tenant gets beside others: its part where a limit does not suffice, else what keys say."""
-        tenant = ticket.key.tenant
-        for quota in reversed(ticket.quotas):
-            parts = self.parts.get(quota.limit.name)
-            if parts:
-                # Of one that came since nothing is known. One of which nothing is meant for this plane waits longest.
-                part = parts.get(tenant, sum(parts.values()) / len(parts))
-                return max(part, _LEAST)
-        return self.weights.get(tenant, 1)
 
     def _take_out(self, ticket: Ticket) -> None:
         self._line.remove(ticket.key, ticket)
@@ -360,7 +280,7 @@ class Gate:
         gone = []
         while (found := self._next(now)) is not None:
             key, ticket = found
-            self._line.went(key, self._weight(ticket))
+            self._line.went(key, self.shares.weight(key.tenant, ticket.quotas))
             self._take_out(ticket)
             self._go(ticket, now)
             gone.append(ticket)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from dataplane.admission.gate import State, Ticket
+from dataplane.admission.ticket import State, Ticket
 from dataplane.admission.worker_slots import NOTHING
 from shared.errors import RouterError
 

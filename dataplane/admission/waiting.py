@@ -10,7 +10,7 @@ from dataplane.admission.line import LaneKey, Line, Share
 from dataplane.admission.worker_slots import Among
 
 if TYPE_CHECKING:
-    from dataplane.admission.gate import Ticket
+    from dataplane.admission.ticket import Ticket
 
 
 def with_room(line: Line[Ticket]) -> Iterator[tuple[LaneKey, int]]:

@@ -2,8 +2,9 @@
 
 import time
 
-from dataplane.admission.gate import Gate, Ticket
+from dataplane.admission.gate import Gate
 from dataplane.admission.line import LaneKey
+from dataplane.admission.ticket import Ticket
 from shared.limits import Limit
 
 _ROUNDS = 200_000

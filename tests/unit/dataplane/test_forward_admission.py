@@ -8,7 +8,8 @@ import json
 
 import pytest
 
-from dataplane.admission.gate import Gate, Ticket
+from dataplane.admission.gate import Gate
+from dataplane.admission.ticket import Ticket
 from dataplane.client_keys import Holder
 from dataplane.receipts import receipt
 from shared.client_keys import ClientKey

@@ -12,8 +12,9 @@ import pytest
 from controlplane.admission.ledger import Ledger
 from controlplane.admission.lender import SPACING
 from dataplane.admission.borrower import LOOK_INTERVAL, Borrower
-from dataplane.admission.gate import Gate, Ticket
+from dataplane.admission.gate import Gate
 from dataplane.admission.line import LaneKey
+from dataplane.admission.ticket import Ticket
 from shared.leases import RENEWAL_INTERVAL, LeaseGrant, LeaseReport
 from shared.limits import TOTAL, Limit
 from shared.plane_identity import PlaneIdentity
@@ -30,7 +31,7 @@ class Plane:
         self.identity = PlaneIdentity(id=f"p{number}", slot=number, pid=1, version="1", started=now)
         self.gate = Gate()
         self.gate.use(LIMITS, 1000)
-        self.gate.weights = weights
+        self.gate.shares.weights = weights
         self.borrower = Borrower(self.gate, now)
         self.borrower.use(LIMITS, planes, 100.0)
         self.told = 0.0

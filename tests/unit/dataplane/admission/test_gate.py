@@ -7,11 +7,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from dataplane.admission.gate import QUEUE_BYTES, Gate, State, Ticket
+from dataplane.admission.gate import QUEUE_BYTES, Gate
 from dataplane.admission.kept import PART
 from dataplane.admission.line import LaneKey
 from dataplane.admission.quota import Slots, all_have_room
 from dataplane.admission.refused import Refused
+from dataplane.admission.ticket import State, Ticket
 from shared.limits import Limit
 
 SLOTS = Limit("total", "slots", 100)

@@ -7,10 +7,11 @@ from typing import NamedTuple
 import pytest
 
 from dataplane.admission.estimate import Estimate
-from dataplane.admission.gate import Gate, State, Ticket
+from dataplane.admission.gate import Gate
 from dataplane.admission.key_limits import LEASE_WAIT, Use
 from dataplane.admission.line import LaneKey
 from dataplane.admission.refused import OverOwn, Refused
+from dataplane.admission.ticket import State, Ticket
 from shared.client_keys import ClientKey
 from shared.leases import SETTLING
 from shared.limits import Limit, key_limits_of
@@ -230,7 +231,7 @@ def test_a_tenant_s_weight_is_what_it_gets_of_those_that_wait() -> None:
     gate.use((Limit("total", "slots", 1),), 100)
     gate.quotas["total"].allow(0, 0.0)
     gate.is_leased = True
-    gate.weights = {"three": 3}
+    gate.shares.weights = {"three": 3}
     for number in range(20):
         gate.enter(Ticket(LaneKey(0, "three" if number % 2 else "one", "m"), 1, 0.0), 0.0)
     gate.quotas["total"].allow(8, 0.0)

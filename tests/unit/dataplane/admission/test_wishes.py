@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from dataplane.admission.gate import Gate, Ticket
+from dataplane.admission.gate import Gate
 from dataplane.admission.line import LaneKey
 from dataplane.admission.refused import Refused
+from dataplane.admission.ticket import Ticket
 from dataplane.admission.wishes import QUEUE_TIMEOUT, patience_of, rank_of
 from shared.errors import RouterError
 from shared.limits import Limit

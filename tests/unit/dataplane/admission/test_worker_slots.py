@@ -8,8 +8,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from dataplane.admission.gate import Gate, State, Ticket
+from dataplane.admission.gate import Gate
 from dataplane.admission.line import LaneKey
+from dataplane.admission.ticket import State, Ticket
 from dataplane.admission.worker_slots import NOTHING, Promised, WorkerLimits, WorkerSlots
 from shared.limits import WORKER, Limit
 

@@ -163,10 +163,10 @@ class Attempts:
         else:
             self._send(slot, connection)
 
-    def withdraw(self, why: str) -> None:
-        """Let the worker at hand go, which did not fail: it can be chosen again."""
+    def withdraw(self, why: str) -> bool:
+        """Let the worker at hand go, which did not fail: it can be chosen again. Whether there was one."""
         if self._held is None:
-            return
+            return False
         if self._try is not None:
             self._try.failed = why
             self._try.withdrawn = True
@@ -174,6 +174,7 @@ class Attempts:
         self._number -= 1
         self._stop()
         self._abandon()
+        return True
 
     def finds_somebody(self) -> bool:
         """Whether there is a worker that was not tried."""

@@ -18,26 +18,20 @@ from dataplane.accounting import AbortedBy
 from dataplane.admission.ticket import State, Ticket
 from dataplane.attempts import Attempts
 from dataplane.client import Client
-from dataplane.client_rank import client_rank
 from dataplane.compose import compose
 from dataplane.exchange import Exchange
+from dataplane.intake import take_in
 from dataplane.leftovers import leave_behind
 from dataplane.leg import Message, WholeRequest
-from dataplane.load_header import may_ask
-from dataplane.model_elsewhere import ELSEWHERE, model_elsewhere
 from dataplane.model_routes import Taken
 from dataplane.pd.connector import Connector
 from dataplane.pd.connectors import connector_of
 from dataplane.pd.eligible import can_be_disaggregated
 from dataplane.pd.transaction import Disaggregated
-from dataplane.peek import KV_TRANSFER, peek
 from dataplane.policies import Policy
 from dataplane.preparing import Preparing, prepare
-from dataplane.response_homes import FAMILY as RESPONSES
-from dataplane.response_homes import wanted_response
-from dataplane.splice import without_members
 from dataplane.subsets import Served
-from dataplane.take_arm import leave_arm, take_arm
+from dataplane.take_arm import leave_arm
 from dataplane.timeouts import Phase, Place, Progress, stall_of
 from shared.errors import (
     RouterError,
@@ -45,8 +39,6 @@ from shared.errors import (
     error_event,
     internal,
     no_worker,
-    payload_too_large,
-    unreadable_body,
     worker_timeout,
 )
 
@@ -149,32 +141,7 @@ class Request(WholeRequest):
     def _received(self, body: bytes | bytearray) -> None:
         try:
             view = self._forwarder.fleet.view
-            settings = view.settings
-            limit = settings.max_payload_size
-            if len(body) > limit:
-                raise payload_too_large(limit)
-            client = self.client
-            if view.ranks:
-                self.rank = client_rank(client.headers, view.ranks, refused=settings.refuse_client_rank)
-            found = peek(body)
-            self.model = self.served = found.model
-            if client.route.model in ELSEWHERE:
-                self.model = self.served = model_elsewhere(client, body)
-            if client.key is not None:
-                client.key.admit(self.model, client.method, client.route)
-            if found.hands_over() and not settings.trust_kv_transfer_params:
-                try:
-                    body = without_members(body, KV_TRANSFER)
-                except (ValueError, RecursionError):
-                    raise unreadable_body() from None
-                self._forwarder.accounting.spliced["kv_transfer_params"] += 1
-            self.body = body
-            if client.route.family == RESPONSES:
-                self.wanted = wanted_response(client.path, client.route, body)
-                self.to_first = bool(self.wanted)
-            if view.routes:
-                take_arm(self._forwarder, view, self)
-            self.may_ask_for_load = settings.load_header and may_ask(client.route, client.fields)
+            take_in(self._forwarder, view, self, body)
             admission = self._forwarder.admission
             if admission is None or not self._counts or admission.enter(self):
                 self._dispatch(view)
@@ -193,13 +160,28 @@ class Request(WholeRequest):
     def admitted(self) -> None:
         """Go on: the request has waited for its turn, and its arm's workers may have left meanwhile."""
         try:
-            if self.arm is not None:
-                leave_arm(self._forwarder, self)
-            self._dispatch(self._forwarder.fleet.view)
+            if self.arm is not None and leave_arm(self._forwarder, self):
+                self._message = None
+            if self._attempts is None:
+                self._dispatch(self._forwarder.fleet.view)
+            else:
+                self._attempts.next()
         except RouterError as error:
             self.refuse(error)
         except Exception:
             self._failed()
+
+    def take_back(self) -> bool:
+        """Take the request back from its worker, to wait again; False where its answer may have begun."""
+        attempts = self._attempts
+        if not isinstance(attempts, Attempts) or not self.client.route.generates:
+            return False
+        if self._place().phase not in (Phase.CONNECTING, Phase.WAITING):
+            return False
+        if not attempts.withdraw("taken back: one of a better class waited"):
+            return False
+        self._forwarder.accounting.retries["preempted"] += 1
+        return True
 
     def _dispatch(self, view: FleetView) -> None:
         """Begin with the attempts. Raises RouterError."""
@@ -268,9 +250,9 @@ class Request(WholeRequest):
     # --- time ------------------------------------------------------------------------------------------
 
     def _place(self) -> Place:
+        if self.ticket is not None and self.ticket.state is State.WAITING:
+            return Place(Phase.QUEUED, 0)
         if self._attempts is None:
-            if self.ticket is not None and self.ticket.state is State.WAITING:
-                return Place(Phase.QUEUED, 0)
             return Place(Phase.RECEIVING, self.client.received)
         return self._attempts.place()
 

@@ -263,6 +263,8 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     # As many as one busy engine answers in some seconds: to wait longer than that is of little use to most clients.
     queue_size: int = 100
     queue_timeout_secs: float = 60.0
+    # Work at a prompt is lost by it, which only operators with batch work know to be worth it.
+    preempt_batch: bool = False
 
     # 0: whoever stops the router by hand does not want to wait for load balancers.
     drain_delay_secs: float = 0.0

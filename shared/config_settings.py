@@ -94,5 +94,6 @@ def settings_of(config: StartConfig) -> Settings:
         queue_timeout=float(config.queue_timeout_secs),
         worker_max_concurrent_requests=config.worker_max_concurrent_requests,
         adaptive_worker_limit=config.adaptive_worker_limit,
+        preempt_batch=config.preempt_batch,
         model_limits=model_limits(config.model_max_concurrent_requests),
     )

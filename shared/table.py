@@ -182,6 +182,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     rate_limit: float = 0.0
     queue_size: int = 100
     queue_timeout: float = 60.0
+    preempt_batch: bool = False
     model_limits: dict[str, int] = {}
     """Requests at a time, by model."""
     worker_max_concurrent_requests: int = 0

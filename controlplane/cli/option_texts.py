@@ -340,6 +340,10 @@ HELP: dict[str, tuple[str, str]] = {
         "Requests for one model that may wait for their turn, over all planes; those above it are refused at once.",
     ),
     "queue_timeout_secs": ("SECONDS", "Longest time that a request may wait for its turn; then it is answered 504."),
+    "preempt_batch": (
+        "",
+        "Take a request of class batch whose answer has not begun back from its worker, once, when another one waits.",
+    ),
     "drain_delay_secs": (
         "SECONDS",
         "At a stop, go on serving for so long while /readiness says no, so that load balancers send nothing more.",

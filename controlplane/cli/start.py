@@ -158,6 +158,7 @@ def start(
     rate_limit_tokens_per_second: Annotated[Text, option("rate_limit_tokens_per_second")] = None,
     queue_size: Annotated[Text, option("queue_size")] = None,
     queue_timeout_secs: Annotated[Text, option("queue_timeout_secs")] = None,
+    preempt_batch: Annotated[Text, option("preempt_batch")] = None,
     drain_delay_secs: Annotated[Text, option("drain_delay_secs")] = None,
     no_admin_on_main: Annotated[Text, option("no_admin_on_main")] = None,
     shutdown_grace_secs: Annotated[Text, option("shutdown_grace_secs")] = None,

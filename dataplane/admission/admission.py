@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from itertools import islice
 from math import inf
 from typing import TYPE_CHECKING, Protocol
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from dataplane.fleet import Fleet
     from dataplane.request import Request
 
+_LOOKED_AT = 64
+"""Requests of lower classes that are looked at, to find one that can be taken back."""
 ObserveWait = Callable[[str | None, float], None]
 """Told of each request that waited and went on: its model, and for how many seconds."""
 
@@ -60,6 +63,10 @@ class Admission:
         self._of_workers: tuple[Limit, ...] = ()
         self._planes = 1
         self._queue_timeout = 0.0
+        self._preempts = False
+        # Requests of lower classes that went on and may be taken back, the newest last.
+        self._lower: dict[Ticket, Request] = {}
+        self._lower_waiting: dict[Ticket, Request] = {}
         self._valid_until = inf
         self._known_models: frozenset[str] = frozenset()
         self._waiting: dict[Ticket, tuple[Waiting, asyncio.TimerHandle]] = {}
@@ -81,6 +88,7 @@ class Admission:
             limits = (*limits_of(settings), *of_workers)
             self._planes = settings.data_planes
             self._queue_timeout = settings.queue_timeout
+            self._preempts = settings.preempt_batch
             self.gate.use(limits, part_of_queue(settings.queue_size, settings.data_planes))
             self.gate.shares.weights = tenant_weights(settings.client_keys or ())
             self._borrower.use(limits, settings.data_planes, settings.request_timeout)
@@ -129,6 +137,8 @@ class Admission:
             if self.gate.enter(ticket, now):
                 if use is not None:
                     request.client.limits = rate_fields(use.limits, self._planes, now)
+                if self._preempts and ticket.key.rank:
+                    self._lower[ticket] = request
                 return True
         except OverOwn as over:
             ticket.state, ticket.over = State.OVER, over.quota.limit.name
@@ -148,12 +158,29 @@ class Admission:
                 waits = use.until - now
                 self._at_keys[ticket] = request
         self._wait(ticket, request, waits)
+        if self._preempts:
+            if ticket.key.rank:
+                self._lower_waiting[ticket] = request
+            elif not self.gate.is_at_key(ticket):
+                self._make_room(ticket, now)
         # What flows into a rate by time alone has woken nobody; perhaps it is this one's turn at once.
         self._wake()
         return False
 
     def _wait(self, ticket: Ticket, waiting: Waiting, seconds: float) -> None:
         self._waiting[ticket] = waiting, self._loop.call_later(seconds, self._is_late, ticket)
+
+    def _make_room(self, ticket: Ticket, now: float) -> None:
+        """Take one of a lower class back from its worker for one that waits: the newest whose answer has not begun."""
+        for other in list(islice(reversed(self._lower), _LOOKED_AT)):
+            if not self.gate.can_make_room(ticket, other, now):
+                continue
+            # Whose answer has begun can not be taken back later either.
+            request = self._lower.pop(other)
+            if request.take_back():
+                self.gate.put_back(other, now)
+                self._wait(other, request, self._queue_timeout)
+                return
 
     def _tell_soon(self, ticket: Ticket) -> None:
         # Where others of its tenant wait already it is known that they need more; how much more, the next look tells.
@@ -169,6 +196,9 @@ class Admission:
         if waited is not None:
             waited[1].cancel()
             self._at_keys.pop(ticket, None)
+        if self._preempts:
+            self._lower.pop(ticket, None)
+            self._lower_waiting.pop(ticket, None)
         self.gate.leave(ticket, self._loop.time())
         if ticket.use is not None:
             self._look_at_keys()
@@ -226,6 +256,8 @@ class Admission:
                     waiting, timer = self._waiting.pop(ticket)
                     timer.cancel()
                     self._observe(ticket.key.model, now - ticket.since)
+                    if (lower := self._lower_waiting.pop(ticket, None)) is not None:
+                        self._lower[ticket] = lower
                     waiting.admitted()
         finally:
             self._is_waking = False

@@ -219,6 +219,27 @@ class Gate:
         self._bytes += ticket.size
         self._begun += 1
 
+    def can_make_room(self, ticket: Ticket, other: Ticket, now: float) -> bool:
+        """Whether a request that waits could go on if another one waited in its place, where workers have no limits."""
+        full = [quota for quota in ticket.quotas if not quota.has_room(now)]
+        return (
+            bool(full)
+            and (ticket.among or other.among) is None
+            and all(
+                isinstance(quota, Slots) and quota in other.quotas and quota.in_use <= quota.allowed for quota in full
+            )
+        )
+
+    def put_back(self, ticket: Ticket, now: float) -> None:
+        """Let a request that went on wait again; what it had is free."""
+        for quota in ticket.quotas:
+            quota.give_back(ticket.key.share)
+        ticket.state, ticket.since = State.WAITING, now
+        ticket.position, ticket.expected, ticket.went = self._line.position(ticket.key), None, None
+        self._line.add(ticket.key, ticket)
+        self._bytes += ticket.size
+        self._is_crowded = True
+
     def leave(self, ticket: Ticket, now: float) -> None:
         """Know that a request has ended, or waits no more; what it had is free."""
         if (use := ticket.use) is not None and use.is_taken:

@@ -392,3 +392,77 @@ def test_requests_ask_for_a_class_and_for_how_long_they_wait(run: Run) -> None:
             assert not any(name.startswith(b"x-routerctl") for asked in worker.asked for name, _ in asked.fields)
 
     run(test)
+
+
+@pytest.mark.parametrize("preempts", [True, False])
+def test_one_of_class_batch_whose_answer_has_not_begun_is_taken_back_for_another(run: Run, *, preempts: bool) -> None:
+    async def script(asked: Asked) -> None:
+        number = json.loads(asked.body)["n"]
+        if number == 0:
+            await begin_and_hang(asked)
+        elif number == 1 and len([one for one in seen if one == 1]) < 1:
+            seen.append(1)
+            await asked.hang()
+        else:
+            seen.append(number)
+            await asked.answer(b"{}")
+
+    seen: list[int] = []
+
+    async def test(bench: Bench) -> None:
+        async with workers(script) as (worker,):
+            bench.serve(worker.url)
+            bench.configure(max_concurrent_requests=2, preempt_batch=preempts)
+            bench.lend(total=2)
+            batch = holder("b", service_class="batch")
+            begun = bench.ask(b'{"model":"m","n":0}', key=batch)
+            await until(lambda: len(begun.sent) == 2)
+            taken = bench.ask(b'{"model":"m","n":1}', key=batch)
+            await until(lambda: seen == [1])
+            first = bench.ask(b'{"model":"m","n":2}')
+            if preempts:
+                for transaction in (first, taken):
+                    await bench.ended(transaction)
+                    assert (transaction.status, transaction.whole) == (200, True)
+                assert seen == [1, 2, 1]
+                assert bench.accounting.retries == {"preempted": 1}
+                assert bench.accounting.worker_failures == {}
+            else:
+                await until(lambda: bench.forwarder.limits.waiting == 1)
+                first.leave()
+                await bench.ended(first)
+                taken.leave()
+            begun.leave()
+
+    run(test)
+
+
+def test_who_is_taken_back_once_stays_the_next_time_and_may_leave_while_it_waits(run: Run) -> None:
+    async def test(bench: Bench) -> None:
+        async with workers(hang) as (worker,):
+            bench.serve(worker.url)
+            bench.configure(max_concurrent_requests=1, preempt_batch=True)
+            bench.lend(total=1)
+            taken = bench.ask(key=holder("b", service_class="batch"))
+            await until(lambda: len(worker.asked) == 1)
+            first = bench.ask()
+            await until(lambda: len(worker.asked) == 2 and bench.forwarder.limits.waiting == 1)
+            first.leave()
+            await until(lambda: len(worker.asked) == 3)
+            second = bench.ask()
+            await until(lambda: bench.forwarder.limits.waiting == 1)
+            assert bench.accounting.retries == {"preempted": 1}
+            second.leave()
+            await bench.ended(second)
+            taken.leave()
+            await bench.ended(taken)
+            bench.ask(key=holder("b", service_class="batch"))
+            await until(lambda: len(worker.asked) == 4)
+            third = bench.ask()
+            await until(lambda: len(worker.asked) == 5)
+            bench.transactions[-2].leave()
+            await bench.ended(bench.transactions[-2])
+            assert len(worker.asked) == 5
+            third.leave()
+
+    run(test)

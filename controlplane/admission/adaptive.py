@@ -12,7 +12,9 @@ an allowance, and up by a little where next to nothing does and all of it is use
     else, with 4 in 5 slots used        limit + max(1, sqrt(limit) / 2)
 
 with a tenth of the limit as the allowance. Ratios of latencies, as Netflix's gradients and Envoy's have them, say
-little here: an engine's first byte takes 50 ms alone and 200 ms in a full batch, and nobody waits in either case.
+little here: an engine's first byte takes 50 ms alone and 200 ms in a full batch, and nobody waits in either case. Those
+150 ms count as a queue here, too: they say nothing where answers take seconds, but where a request is nearly all
+prompt, the limit stays below what the worker can take.
 
 Time goes by rounds. What ends tells of when it began, so after each change as many requests are passed over as
 were open, and then half as many are measured. The seconds without a queue are those of rounds in which at most half

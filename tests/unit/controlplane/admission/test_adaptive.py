@@ -64,14 +64,22 @@ def found(worker: Worker, limit: Limit, seconds: int, demand: int = 10_000) -> t
 @given(
     slots=st.integers(4, 60),
     seconds=st.floats(0.5, 4.0),
-    alone=st.floats(0.02, 0.5),
+    prompt=st.floats(0.02, 0.15),
     growth=st.floats(0.0, 1.0),
 )
-def test_it_finds_the_capacity_and_stays_there(slots: int, seconds: float, alone: float, growth: float) -> None:
-    worker = Worker(slots, seconds, alone, growth)
+def test_it_finds_the_capacity_and_stays_there(slots: int, seconds: float, prompt: float, growth: float) -> None:
+    """`prompt` is the part of a request's seconds that goes before its first byte."""
+    worker = Worker(slots, seconds, prompt * seconds, growth)
     _, kept = found(worker, begin(0, MOST, 0.0), int(100 * (seconds + 1)))
     assert min(kept) >= 0.85 * slots
     assert max(kept) <= 1.5 * slots + 4
+
+
+def test_a_first_byte_that_takes_longer_in_a_full_batch_counts_as_a_queue() -> None:
+    worker = Worker(12, 0.5, 0.5, growth=1.0)
+    _, kept = found(worker, begin(0, MOST, 0.0), 150)
+    assert min(kept) >= LEAST
+    assert max(kept) < 0.85 * 12
 
 
 @pytest.mark.parametrize(("before", "after"), [(100, 25), (25, 100), (64, 8)])

@@ -124,7 +124,7 @@ def test_a_plane_that_does_not_come_up_stops_the_roll(router: Router) -> None:
         ("failed", before[0]),
         ("untouched", before[1]),
     ]
-    assert "exited with code 1 before it served" in told["planes"][0]["reason"]
+    assert "exited with code 2 before it served" in told["planes"][0]["reason"]
     assert router.plane_pids() == set(before.values())
     router.runtime.config.write_bytes(config)
     assert command(router, "restart").returncode == 0

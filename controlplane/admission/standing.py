@@ -9,7 +9,7 @@ from typing import Protocol
 import msgspec
 
 from shared.leases import OTHERS
-from shared.limits import RATE_UNIT, Kind
+from shared.limits import KEY, RATE_UNIT, Kind
 
 MAX_LIMITS = 50
 """Limits that are told: more than anybody reads, however many there are."""
@@ -65,7 +65,7 @@ def admission_status(
         for name, (kind, amount) in limits.items()
     }
     # Of those that are not told nothing else is asked: each client's key may have three.
-    fullest = sorted(fills, key=lambda name: -fills[name])[:MAX_LIMITS]
+    fullest = sorted(fills, key=lambda name: (-fills[name], name.startswith(KEY)))[:MAX_LIMITS]
     return AdmissionStatus(
         limits=tuple(_status(name, *limits[name], book, now) for name in fullest),
         more=len(limits) - len(fullest),
@@ -79,7 +79,8 @@ def _status(name: str, kind: Kind, amount: int, book: Book, now: float) -> Limit
         return LimitStatus(
             name=name, kind=kind, amount=amount / RATE_UNIT, in_use=None, lent=book.lent(name, now) / RATE_UNIT
         )
-    wanted = Counter(book.wanted(name)).most_common(MAX_TENANTS)
+    # Its name says who wants a limit of a key.
+    wanted = [] if name.startswith(KEY) else Counter(book.wanted(name)).most_common(MAX_TENANTS)
     return LimitStatus(
         name=name,
         kind=kind,

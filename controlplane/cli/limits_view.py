@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from shared.limits import KEY
+
 MOST_LINES = 8
 FULL = 0.995
 """From this part on a limit is called full: planes tell of what is in use one after the other."""
@@ -57,7 +59,8 @@ def waiting_text(admission: AdmissionView) -> str:
     if not admission.waiting:
         return ""
     verb = "request waits" if admission.waiting == 1 else "requests wait"
-    full = [limit for limit in admission.limits if limit.fill >= FULL]
+    # Nobody waits for a place within a key's own limit.
+    full = [limit for limit in admission.limits if limit.fill >= FULL and not limit.name.startswith(KEY)]
     parts = [f"{limit_text(limit)}{_wanted(limit)}" for limit in full[:2]]
     if len(full) > len(parts):
         parts.append(f"{len(full) - len(parts)} more limits")

@@ -116,7 +116,10 @@ class KeyLimits:
     def waits_until(self, full: Slots | Window, use: Use, lease_wait: float, now: float) -> float | None:
         """Return until when a request waits for a lease; None: there is nothing to wait for, and it is refused."""
         amount = need_of(full, use)
-        full.refused.add(NOBODY, now, amount)
+        for quota in (self.open, self.requests, self.tokens):
+            # A lease of one of them alone would be of no use to it.
+            if quota is not None and quota.in_use + (needed := need_of(quota, use)) > quota.allowed:
+                quota.refused.add(NOBODY, now, needed)
         if now - self._asked > _FORGOTTEN:
             self._dry = now + lease_wait
         self._asked = now

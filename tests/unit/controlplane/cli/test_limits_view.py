@@ -11,6 +11,7 @@ from controlplane.cli.limits_view import (
 TOTAL = LimitView(name="total", kind="slots", amount=24.0, in_use=24.0, wanted={"alice": 20.0, "bob": 9.0})
 MODEL = LimitView(name="model:m", kind="slots", amount=12.0, in_use=3.0)
 RATE = LimitView(name="rate", kind="rate", amount=2.5)
+FULL_KEY = LimitView(name="key:alice:open", kind="slots", amount=2.0, in_use=2.0)
 WINDOW = LimitView(name="key:alice:tokens", kind="window", amount=60_000.0, in_use=15_000.0)
 
 
@@ -28,6 +29,7 @@ def test_who_waits_and_what_for() -> None:
     told = waiting_text(AdmissionView(limits=[TOTAL, MODEL], waiting=5))
     assert told == "5 requests wait; full: total 24/24 (wanted: alice 20, bob 9)"
     assert waiting_text(AdmissionView(limits=[RATE], waiting=1)) == "1 request waits"
+    assert waiting_text(AdmissionView(limits=[FULL_KEY], waiting=2)) == "2 requests wait"
     assert waiting_text(AdmissionView(limits=[TOTAL] * 4, waiting=5)).endswith(", 2 more limits")
 
 

@@ -237,3 +237,11 @@ def test_a_tenant_s_weight_is_what_it_gets_of_those_that_wait() -> None:
     gate.quotas["total"].allow(8, 0.0)
     went = [ticket.key.tenant for ticket in gate.wake(0.0)]
     assert (went.count("three"), went.count("one")) == (6, 2)
+
+
+def test_a_request_that_waits_for_leases_wants_one_of_each_of_its_key_s_limits() -> None:
+    key = key_with(open_=2, requests=10, tokens=100)
+    key.lend(0.0, open=0, requests=0, tokens=0)
+    assert key.ask(0.0, 5).state is State.WAITING
+    wanted = {name: quota.refused.counts(0.0).total() for name, quota in key.gate.quotas.items()}
+    assert wanted == {"key:a:open": 1, "key:a:requests": 1, "key:a:tokens": 5, "key:other:requests": 0}

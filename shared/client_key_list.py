@@ -31,7 +31,7 @@ import msgspec
 
 from shared.client_keys import MAX_KEYS, MAX_LIMITED, MAX_WEIGHT, ClientKey, is_model_pattern, is_name
 from shared.config import ConfigError
-from shared.limits import MOST
+from shared.limits import BATCH, INTERACTIVE, MOST
 
 MAX_BYTES = 4 * 1024 * 1024
 MAX_OF_ONE_NAME = 2
@@ -103,9 +103,10 @@ def entry_fault(entry: KeyEntry) -> str | None:
         return f"has name {entry.name!r}; write 1 to 63 letters, digits, dots, @, - or _"
     if len(entry.sha256) != _DIGEST_DIGITS or set(entry.sha256.lower()) - set("0123456789abcdef"):
         return f"({entry.name}) has no SHA-256 in its sha256; write 64 hex digits (printf %s KEY | sha256sum)"
-    for field, text in (("tenant", entry.tenant), ("class", entry.service_class)):
-        if text and not is_name(text):
-            return f"({entry.name}) has {field} {text!r}; write 1 to 63 letters, digits, dots, @, - or _"
+    if entry.tenant and not is_name(entry.tenant):
+        return f"({entry.name}) has tenant {entry.tenant!r}; write 1 to 63 letters, digits, dots, @, - or _"
+    if entry.service_class not in ("", INTERACTIVE, BATCH):
+        return f"({entry.name}) has class {entry.service_class!r}; write {INTERACTIVE} or {BATCH}, or leave class out"
     if entry.models is not None and not 0 < len(entry.models) <= MAX_MODELS:
         return f"({entry.name}) has {len(entry.models)} models; write 1 to {MAX_MODELS}, or leave models out for all"
     for model in entry.models or ():

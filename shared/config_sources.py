@@ -23,6 +23,7 @@ from shared.fault import Fault
 ENVIRONMENT_PREFIX = "ROUTERCTL_"
 _DEFAULT = Place("default")
 _TABLES_MEANT = {"policy": "; a table of policies by model is [policies]"}
+_LISTS_MEANT = {"model_max_concurrent_requests": '["MODEL=N"]'}
 _FLAG = re.compile(r"--[a-z][a-z-]*[a-z]")
 # Kubernetes gives every pod SERVICENAME_PORT=tcp://... for each service; ours is likely called routerctl.
 _KUBERNETES_LINK = re.compile(r"(tcp|udp|sctp)://")
@@ -165,7 +166,7 @@ def _example(field: str) -> str:
 def _as_list(field: str, given: Given) -> tuple[str, ...]:
     texts = [given.value] if isinstance(given.value, str) else given.value
     if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
-        example = '["http://host:8000"]' if field in URL_LISTS else '["x-request-id"]'
+        example = '["http://host:8000"]' if field in URL_LISTS else _LISTS_MEANT.get(field, '["x-request-id"]')
         # What was given is not repeated: a URL in it may have a password.
         raise ConfigError(f"{given.place} is no list of texts; write one, such as {example}")
     parts = [part for text in texts for part in re.split(r"[\s,]+", text) if part]

@@ -281,7 +281,8 @@ class Admission:
         return error
 
     def _over(self, refused: Refused, ticket: Ticket) -> RouterError:
-        seconds, waiting = retry_after(refused.expected), f"{self.gate.waiting} more wait already (--queue-size)"
+        seconds = retry_after(refused.expected)
+        waiting = f"{self.gate.waiting} more wait already in this plane (--queue-size)"
         if refused.is_too_long:
             what = f"The request may wait {ticket.patience:g} s for its turn (x-routerctl-queue-timeout-secs)"
             return over_capacity(f"{what}, and its turn is not thought to come in that time.", seconds)
@@ -293,12 +294,15 @@ class Admission:
             per_second = limit.amount / RATE_UNIT
             what = f"More than {per_second:g} requests per second come (--rate-limit-tokens-per-second), and {waiting}."
             return rate_limited(what, seconds)
+        allowed = refused.quota.allowed
+        # Others may have room left, of which this plane gets a part only when it is asked for.
+        share = f"All {limit.amount}" if allowed >= limit.amount else f"This plane's {allowed} of {limit.amount}"
         if limit.name.startswith(MODEL):
             model = limit.name.removeprefix(MODEL)
-            what = f"All {limit.amount} requests for `{model}` that may be open at a time are "
-            return over_capacity(f"{what}(--model-max-concurrent-requests), and {waiting}.", seconds)
-        what = f"All {limit.amount} requests that may be open at a time are (--max-concurrent-requests), and {waiting}."
-        return over_capacity(what, seconds)
+            what = f"{share} requests for `{model}` that may be open at a time are (--model-max-concurrent-requests)"
+        else:
+            what = f"{share} requests that may be open at a time are (--max-concurrent-requests)"
+        return over_capacity(f"{what}, and {waiting}.", seconds)
 
     # --- workers' slots --------------------------------------------------------------------------------
 

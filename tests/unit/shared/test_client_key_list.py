@@ -28,7 +28,7 @@ ENTRIES = st.builds(
     expires=st.none() | TIMES,
     models=st.none() | st.lists(MODELS | MODELS.map(lambda text: text + "*"), min_size=1, max_size=3).map(tuple),
     tenant=st.just("") | NAMES,
-    service_class=st.just("") | NAMES,
+    service_class=st.sampled_from(("", "interactive", "batch")),
     max_concurrent_requests=st.integers(0, MOST),
     requests_per_minute=st.integers(0, MOST),
     tokens_per_minute=st.integers(0, MOST),
@@ -100,6 +100,7 @@ def test_wrong_files_are_told(tmp_path: Path) -> None:
     assert "requests_per_minute -1; write a number up to" in fault(tmp_path, table + "requests_per_minute = -1")
     assert "tokens_per_minute 1000000001" in fault(tmp_path, table + "tokens_per_minute = 1000000001")
     assert "got `float`" in fault(tmp_path, table + "max_concurrent_requests = 1.5")
+    assert "class 'bacth'; write interactive or batch" in fault(tmp_path, table + 'class = "bacth"')
     assert "weight 0; write 1 to 1000" in fault(tmp_path, table + "weight = 0")
     assert "different limits" in fault(tmp_path, table + table.replace(HASH, "cd" * 32) + "requests_per_minute = 1")
     three = "".join(table.replace(HASH, f"{number:064x}") for number in range(3))

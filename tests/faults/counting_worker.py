@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import threading
 import time
 from collections.abc import Iterator
@@ -90,3 +91,15 @@ def counting_worker(seconds: float) -> Iterator[CountingWorker]:
         finally:
             server.shutdown()
             thread.join()
+
+
+def ask(port: int) -> int:
+    """Send one request over a connection of its own; return its status, 0 when there was no answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    try:
+        connection.request("POST", "/v1/completions", b'{"model":"sim-model","prompt":"x","max_tokens":1}')
+        return connection.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return 0
+    finally:
+        connection.close()

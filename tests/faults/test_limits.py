@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import os
 import signal
 from collections.abc import Iterator
@@ -10,12 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.faults.counting_worker import CountingWorker, counting_worker
+from tests.faults.counting_worker import CountingWorker, ask, counting_worker
 from tests.integration.routers import Router, eventually, samples
 
 LIMIT = 6
 CLIENTS = 24
-BODY = b'{"model":"sim-model","prompt":"x","max_tokens":1}'
 
 
 @pytest.fixture(scope="module")
@@ -35,21 +33,9 @@ def router(tmp_path_factory: pytest.TempPathFactory, worker: CountingWorker) -> 
         router.close()
 
 
-def ask(router: Router) -> int:
-    """Send one request over a connection of its own; return its status, 0 when there was no answer."""
-    connection = http.client.HTTPConnection("127.0.0.1", router.port, timeout=60)
-    try:
-        connection.request("POST", "/v1/completions", BODY)
-        return connection.getresponse().status
-    except (OSError, http.client.HTTPException):
-        return 0
-    finally:
-        connection.close()
-
-
 def statuses(router: Router, count: int) -> list[int]:
     with ThreadPoolExecutor(CLIENTS) as clients:
-        return list(clients.map(lambda _: ask(router), range(count)))
+        return list(clients.map(lambda _: ask(router.port), range(count)))
 
 
 def test_g_limit_1_all_planes_together_never_send_more_than_the_limit_and_nothing_is_lost(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote
@@ -10,12 +9,11 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from tests.faults.counting_worker import CountingWorker, counting_worker
+from tests.faults.counting_worker import CountingWorker, ask, counting_worker
 from tests.integration.routers import Router, eventually, samples
 
 LIMIT = 3
 CLIENTS = 24
-BODY = b'{"model":"sim-model","prompt":"x","max_tokens":1}'
 
 
 @pytest.fixture(scope="module")
@@ -36,19 +34,9 @@ def router(tmp_path_factory: pytest.TempPathFactory, workers: list[CountingWorke
         router.close()
 
 
-def ask(router: Router) -> int:
-    """Send one request over a connection of its own; return its status."""
-    connection = http.client.HTTPConnection("127.0.0.1", router.port, timeout=60)
-    try:
-        connection.request("POST", "/v1/completions", BODY)
-        return connection.getresponse().status
-    finally:
-        connection.close()
-
-
 def statuses(router: Router, count: int) -> list[int]:
     with ThreadPoolExecutor(CLIENTS) as clients:
-        return list(clients.map(lambda _: ask(router), range(count)))
+        return list(clients.map(lambda _: ask(router.port), range(count)))
 
 
 def most(workers: list[CountingWorker]) -> list[int]:

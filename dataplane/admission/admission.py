@@ -22,8 +22,9 @@ from dataplane.admission.wishes import CLASS, QUEUE_TIMEOUT, patience_of, rank_o
 from dataplane.admission.worker_slots import WorkerSlots
 from dataplane.admission.workers_for import HALVES, WHOLE, WorkersFor
 from shared.client_keys import tenant_weights
-from shared.errors import RouterError, over_capacity, queue_timeout, rate_limited
+from shared.errors import RouterError
 from shared.leases import LeaseGrant, LeaseReport
+from shared.limit_errors import over_capacity, queue_timeout, rate_limited
 from shared.limits import MODEL, RATE_UNIT, Limit, limits_of, worker_limits
 from shared.plane_identity import PlaneIdentity
 from shared.table import RoutingTable, Settings

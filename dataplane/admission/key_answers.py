@@ -9,7 +9,8 @@ from dataplane.admission.key_limits import KeyLimits, need_of
 from dataplane.admission.pace import retry_after
 from dataplane.admission.refused import OverOwn
 from dataplane.admission.window import Window
-from shared.errors import RouterError, rate_limited
+from shared.errors import RouterError
+from shared.limit_errors import rate_limited
 from shared.limits import OPEN, REQUESTS, WINDOW, WINDOW_STEP
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from shared.errors import bad_queue_timeout, class_not_allowed, unknown_class
+from shared.limit_errors import bad_queue_timeout, class_not_allowed, unknown_class
 from shared.limits import BATCH, INTERACTIVE
 
 CLASS = b"x-routerctl-class"

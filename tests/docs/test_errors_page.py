@@ -5,9 +5,10 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
-from shared import catalog, errors
+from shared import catalog, errors, limit_errors
 from shared.errors import RouterError
 
 PAGE = (Path(__file__).parents[2] / "docs" / "requests.md").read_text()
@@ -15,8 +16,9 @@ EXAMPLES = {"str": "x", "int": 1, "float": 1.0, "tuple[str, ...]": ("x",), "str 
 
 
 def every_error() -> Iterator[RouterError]:
-    """One of each: whatever function of `shared.errors` gives one, called with what it asks for."""
-    for _, function in inspect.getmembers(errors, inspect.isfunction):
+    """One of each: whatever function of these modules gives one, called with what it asks for."""
+    functions = (inspect.getmembers(module, inspect.isfunction) for module in (errors, limit_errors))
+    for _, function in chain.from_iterable(functions):
         if inspect.signature(function).return_annotation == "RouterError":
             needed = (one for one in inspect.signature(function).parameters.values() if one.default is one.empty)
             yield function(*(EXAMPLES[str(one.annotation)] for one in needed))

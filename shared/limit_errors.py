@@ -24,7 +24,7 @@ def rate_limited(what: str, seconds: int, kind: str = CLIENT, *, is_final: bool 
 def queue_timeout(waited: float, seconds: int, *, again: bool = False) -> RouterError:
     """The request waited for its turn for as long as it may; `again`: for another worker than the first."""
     flags = "(--queue-timeout-secs, or its own x-routerctl-queue-timeout-secs)"
-    what = f"for its turn {flags}, and was sent to no worker"
+    what = f"for its turn {flags}"
     if again:
         what = f"for another worker {flags}: all have as many requests as they may"
     return RouterError(

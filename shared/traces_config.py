@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 TRACES_PATH = "/v1/traces"
 """Where collectors take traces over HTTP, by the OTLP specification."""
+_PACKAGES = ("opentelemetry.proto", "opentelemetry.sdk")
 
 
 def endpoint_url(endpoint: str) -> str:
@@ -25,6 +26,8 @@ def endpoint_fault(endpoint: str) -> str | None:
         return f"is {endpoint!r}; write a URL, such as http://host:4318/v1/traces (OTLP over HTTP; gRPC is not spoken)"
     if parts.username is not None or parts.password is not None:
         return "holds a user or password; give them in the environment, as OTEL_EXPORTER_OTLP_HEADERS"
-    if find_spec("opentelemetry") is None or find_spec("opentelemetry.exporter") is None:
+    if find_spec("opentelemetry") is None or any(
+        find_spec(f"opentelemetry.{part}") is None for part in ("proto", "sdk")
+    ):
         return "needs packages that are not installed; install them with `pip install 'routerctl[otel]'`"
     return None

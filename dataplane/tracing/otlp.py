@@ -1,20 +1,27 @@
-"""Spans in OpenTelemetry's shape, sent to a collector by its own exporter: OTLP over HTTP.
+"""Spans in OpenTelemetry's own messages, sent to a collector: OTLP over HTTP.
 
-Imported by the exporter's thread alone: loading these packages takes half a second.
+The messages are opentelemetry-proto's. The SDK's exporter would fill them in as well, but by way of two other shapes,
+which takes five times as long, and that with the interpreter's lock, for which the event loop waits.
+
+Imported by the exporter's thread alone: loading these packages takes some time.
 """
 
 from __future__ import annotations
 
-import logging
+import gzip
+import os
 import random
-from collections.abc import Sequence
+import ssl
+import threading
+import time
 
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+import httpx
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import KeyValue
+from opentelemetry.proto.trace.v1.trace_pb2 import Span as Message
+from opentelemetry.proto.trace.v1.trace_pb2 import SpanFlags, Status
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import SpanExportResult
-from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from opentelemetry.util.re import parse_env_headers
 
 from dataplane.tracing.context import Trace
 from dataplane.tracing.spans import Span
@@ -22,47 +29,141 @@ from shared.version import __version__
 
 TIMEOUT = 5.0
 """Seconds for one message, repetitions included."""
+_FIRST_PAUSE = 0.5
+_REPEATED = frozenset({429, 502, 503, 504})
+"""Statuses after which OTLP's specification has a message sent again."""
 
-_KINDS = {"server": SpanKind.SERVER, "client": SpanKind.CLIENT, "internal": SpanKind.INTERNAL}
-_SAMPLED = TraceFlags(TraceFlags.SAMPLED)
-_SCOPE = InstrumentationScope("routerctl", __version__)
+_KINDS = {
+    "server": Message.SPAN_KIND_SERVER,
+    "client": Message.SPAN_KIND_CLIENT,
+    "internal": Message.SPAN_KIND_INTERNAL,
+}
+_FLAGS = 1 | SpanFlags.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK
+"""Sampled (W3C Trace Context), and it is known whether the parent is remote."""
+_REMOTE_FLAGS = _FLAGS | SpanFlags.SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK
 
-# It logs each failure, of which there are many while a collector is away; ours come once a minute.
-logging.getLogger(OTLPSpanExporter.__module__).setLevel(logging.CRITICAL)
+
+class CollectorError(Exception):
+    """Nothing can be sent; the text says why."""
+
+
+class Batch:
+    """Spans that are sent in one message."""
+
+    def __init__(self, resource: Resource, ago: float, draw: random.Random) -> None:
+        """`ago` makes Unix time of the loop's, in seconds; `draw` gives the ids of spans to which nobody refers."""
+        self._ago = ago
+        self._draw = draw
+        self._request = ExportTraceServiceRequest()
+        group = self._request.resource_spans.add()
+        group.schema_url = resource.schema_url
+        for key, value in resource.attributes.items():
+            _set(group.resource.attributes.add(), key, value if isinstance(value, (int, float)) else str(value))
+        scope = group.scope_spans.add()
+        scope.scope.name, scope.scope.version = "routerctl", __version__
+        self._spans = scope.spans
+
+    def add(self, span: Span, trace: Trace) -> None:
+        """Have a span of this trace sent with the others."""
+        message = self._spans.add(
+            trace_id=trace.trace_id.to_bytes(16),
+            span_id=(span.span_id or self._draw.getrandbits(64) or 1).to_bytes(8),
+            name=span.name,
+            kind=_KINDS[span.kind],
+            start_time_unix_nano=round((span.began + self._ago) * 1e9),
+            end_time_unix_nano=round((span.ended + self._ago) * 1e9),
+            # Only a request's own span has its parent elsewhere.
+            flags=_REMOTE_FLAGS if span.kind == "server" and span.parent_id else _FLAGS,
+        )
+        if span.parent_id:
+            message.parent_span_id = span.parent_id.to_bytes(8)
+        if span.error:
+            message.status.code = Status.STATUS_CODE_ERROR
+            message.status.message = span.error
+        attributes = message.attributes
+        for key, value in span.attributes.items():
+            _set(attributes.add(), key, value)
+
+    def encoded(self) -> bytes:
+        """Return the message's bytes."""
+        encoded: bytes = self._request.SerializeToString()
+        return encoded
+
+
+def _set(attribute: KeyValue, key: str, value: str | int | float) -> None:
+    attribute.key = key
+    if isinstance(value, str):
+        attribute.value.string_value = value
+    elif isinstance(value, int):
+        attribute.value.int_value = value
+    else:
+        attribute.value.double_value = value
 
 
 class Collector:
-    """One collector. Headers (such as keys) come from OTEL_EXPORTER_OTLP_HEADERS, as everywhere."""
+    """One collector. Keys, certificates and compression come from OTEL_EXPORTER_OTLP_... in the environment."""
 
-    def __init__(self, endpoint: str, instance: str, ago: float) -> None:
-        """`instance` names the plane; `ago` makes Unix time of the loop's, in seconds."""
+    def __init__(self, endpoint: str, instance: str, ago: float, closing: threading.Event) -> None:
+        """`instance` names the plane; `ago` as for `Batch`; `closing` ends a pause between two attempts.
+
+        Raises CollectorError when a certificate can not be loaded.
+        """
+        self._endpoint = endpoint
         self._ago = ago
-        self._exporter = OTLPSpanExporter(endpoint=endpoint, timeout=TIMEOUT)
+        self._closing = closing
+        self._draw = random.Random()
         self._resource = Resource.create(
             {"service.name": "routerctl", "service.version": __version__, "service.instance.id": instance}
         )
-        self._draw = random.Random().getrandbits
+        headers = dict(parse_env_headers(_variable("HEADERS"), liberal=True))
+        headers["content-type"] = "application/x-protobuf"
+        self._is_compressed = _variable("COMPRESSION").strip().lower() == "gzip"
+        if self._is_compressed:
+            headers["content-encoding"] = "gzip"
+        self._http = httpx.Client(headers=headers, timeout=TIMEOUT, verify=_context())
 
-    def readable(self, span: Span, trace: Trace) -> ReadableSpan:
-        """Return a span in OpenTelemetry's shape."""
-        parent = SpanContext(trace.trace_id, span.parent_id, False, _SAMPLED) if span.parent_id else None
-        return ReadableSpan(
-            name=span.name,
-            context=SpanContext(trace.trace_id, span.span_id or self._draw(64) or 1, False, _SAMPLED),
-            parent=parent,
-            resource=self._resource,
-            attributes=span.attributes,
-            kind=_KINDS[span.kind],
-            status=Status(StatusCode.ERROR, span.error) if span.error else Status(StatusCode.UNSET),
-            start_time=round((span.began + self._ago) * 1e9),
-            end_time=round((span.ended + self._ago) * 1e9),
-            instrumentation_scope=_SCOPE,
-        )
+    def batch(self) -> Batch:
+        """Begin a message."""
+        return Batch(self._resource, self._ago, self._draw)
 
-    def send(self, spans: Sequence[ReadableSpan]) -> bool:
-        """Send; whether the collector took them."""
-        return self._exporter.export(spans) is SpanExportResult.SUCCESS
+    def send(self, batch: Batch) -> bool:
+        """Send, again where that may help; return whether the collector took it."""
+        content = batch.encoded()
+        if self._is_compressed:
+            content = gzip.compress(content)
+        until = time.monotonic() + TIMEOUT
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                status = self._http.post(self._endpoint, content=content).status_code
+            except httpx.TransportError:
+                status = 503
+            if status not in _REPEATED:
+                return 200 <= status < 300
+            if time.monotonic() + pause > until or self._closing.wait(pause):
+                return False
+            pause *= 2
 
     def close(self) -> None:
         """Send nothing more."""
-        self._exporter.shutdown()  # type: ignore[no-untyped-call]
+        self._http.close()
+
+
+def _context() -> ssl.SSLContext:
+    authority, certificate, key = _variable("CERTIFICATE"), _variable("CLIENT_CERTIFICATE"), _variable("CLIENT_KEY")
+    try:
+        context = ssl.create_default_context(cafile=authority or None)
+        if certificate:
+            context.load_cert_chain(certificate, key or None)
+    except OSError as error:
+        files = ", ".join(file for file in (authority, certificate, key) if file)
+        raise CollectorError(
+            f"{error.strerror or error} with {files}: "
+            "see OTEL_EXPORTER_OTLP_CERTIFICATE, _CLIENT_CERTIFICATE and _CLIENT_KEY"
+        ) from error
+    return context
+
+
+def _variable(name: str) -> str:
+    """Return a variable for traces, or else that for all that is sent."""
+    return os.environ.get(f"OTEL_EXPORTER_OTLP_TRACES_{name}") or os.environ.get(f"OTEL_EXPORTER_OTLP_{name}", "")

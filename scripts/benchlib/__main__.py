@@ -17,6 +17,7 @@ from benchlib.load import Upstream
 from benchlib.processes import BenchError, Processes
 from benchlib.report import Report, compare, figures
 from benchlib.scenarios import PEER, Settings
+from benchlib.seeing import SIGHTS
 from benchlib.session import run_fleet
 from benchlib.table import render
 
@@ -62,6 +63,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--rate", type=float, default=1000.0, help="requests per second of scenario `rate` (default 1000)")
     add("--chunks", type=int, default=200, help="SSE events per stream (default 200)")
     add("--pace-ms", type=float, default=10.0, help="time between events of a paced stream (default 10)")
+    add(
+        "--sights",
+        type=_names(tuple(SIGHTS), "sight"),
+        default=tuple(SIGHTS),
+        metavar="NAME,...",
+        help=f"of {', '.join(SIGHTS)}, for scenario `seeing` (default: all); the first is what others are held against",
+    )
     add("--quick", action="store_true", help="2 rounds of 1 s: shows that it works, not who is faster")
     add("--json", type=Path, metavar="FILE", help="write all figures and samples there too")
     return parser
@@ -88,6 +96,7 @@ def _settings(options: argparse.Namespace) -> Settings:
         startups=2 if options.quick else 5,
         changes=20 if options.quick else 200,
         reloads=50 if options.quick else 1000,
+        sights=options.sights,
     )
 
 

@@ -41,6 +41,7 @@ class Settings:
     startups: int = 5
     changes: int = 200
     reloads: int = 1000
+    sights: tuple[str, ...] = tuple(SIGHTS)
 
 
 def fleets(names: tuple[str, ...], settings: Settings) -> list[Fleet]:
@@ -79,8 +80,14 @@ def fleets(names: tuple[str, ...], settings: Settings) -> list[Fleet]:
         found.append(Fleet("cut-link", variants, {"rate": _rate(settings)}))
     if "seeing" in names and "routerctl" in settings.targets:
         variants = tuple(
-            Variant(name, "routerctl", settings.workers, against=("all off",) if name != "all off" else (), sight=sight)
-            for name, sight in SIGHTS.items()
+            Variant(
+                name,
+                "routerctl",
+                settings.workers,
+                against=settings.sights[:1] if name != settings.sights[0] else (),
+                sight=SIGHTS[name],
+            )
+            for name in settings.sights
         )
         found.append(Fleet("seeing", variants, {"small": small(settings), **_streams(settings)}))
     return found

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from benchlib.admin import Admin
+from benchlib.processes import BenchError
 from benchlib.targets import Running
 
 _SCRAPE_EVERY = 2.0
@@ -30,17 +32,15 @@ class Sight:
     traces: float | None = None
     is_watched: bool = False
 
-    def flags(self, folder: Path, collector: int) -> tuple[str, ...]:
-        """Return routerctl's arguments; logs go into `folder`, traces to the port `collector`."""
-        found = [f"--access-log={'all' if self.access_log else 'off'}"]
-        if self.access_log:
-            # A line has level info. The files get every line as text and as JSON.
-            found += ["--log-level=info", "--log-format=json", f"--log-dir={folder}"]
+    def settings(self, collector: int) -> str:
+        """Return the content of a configuration file; traces go to the port `collector`."""
+        found = [f'access_log = "{"all" if self.access_log else "off"}"']
         if not self.receipts:
-            found.append("--receipts=0")
+            found.append("receipts = 0")
         if self.traces is not None:
-            found += [f"--otlp-traces-endpoint=http://127.0.0.1:{collector}", f"--otel-sampling-ratio={self.traces}"]
-        return tuple(found)
+            found.append(f'otlp_traces_endpoint = "http://127.0.0.1:{collector}"')
+            found.append(f"otel_sampling_ratio = {self.traces}")
+        return "\n".join([*found, ""])
 
 
 NOTHING = Sight()
@@ -53,11 +53,41 @@ SIGHTS = {
     "traces 0.01": Sight(traces=0.01),
     "watched": Sight(is_watched=True),
 }
-"""All of it, then each by itself. A plane begins 100 traces a second at most, so the ratio counts below that."""
+"""All of it, then each by itself; all are held against the first one.
+
+A plane begins a bounded number of traces a second, so the ratio of traces counts below that.
+"""
+
+
+def flags(folder: Path) -> tuple[str, ...]:
+    """Return routerctl's arguments for a router that runs in `folder`, and shows nothing yet."""
+    settings = _settings_file(folder)
+    settings.write_text(NOTHING.settings(0))
+    # A line has level info. The files get every line as text and as JSON.
+    return (f"--config={settings}", "--log-level=info", "--log-format=json", f"--log-dir={folder / 'logs'}")
 
 
 @contextmanager
-def watching(router: Running) -> Iterator[None]:
+def seen(router: Running, sight: Sight, collector: int) -> Iterator[None]:
+    """Have a router show just this for as long as the context lasts."""
+    _settings_file(router.launch.directory).write_text(sight.settings(collector))
+    with Admin(router.launch.admin_port, router.launch.directory / "run") as admin:
+        status, answer = admin.ask("POST", "/reload")
+    if status >= 300:
+        raise BenchError(f"reload: {status} {answer}")
+    if not sight.is_watched:
+        yield
+        return
+    with _watching(router):
+        yield
+
+
+def _settings_file(folder: Path) -> Path:
+    return folder.with_suffix(".toml")
+
+
+@contextmanager
+def _watching(router: Running) -> Iterator[None]:
     """Scrape the router's metrics, and look at it as `routerctl top` does, for as long as the context lasts."""
     is_over = threading.Event()
     with scraper(router) as scrape, _asking(router.launch.admin_port, "/monitor?events=50") as look:

@@ -20,7 +20,8 @@ class Variant:
     """One router as it is configured for a scenario; `against` names what it is compared with.
 
     With a `connector`, half of its workers prefill and the others decode; with `has_cut_link` they are four, and one
-    of the pairs hands nothing over. `sight` is what can be seen of it; None leaves that to its defaults.
+    of the pairs hands nothing over. Variants with a `sight` are one router, which is reloaded before each load: two
+    routers of the same settings differ by a tenth, by where their memory and their processes happen to be.
     """
 
     label: str
@@ -63,11 +64,17 @@ def run_fleet(processes: Processes, upstream: Upstream, fleet: Fleet, rounds: in
     samples = []
     with ExitStack() as stack:
         collector = stack.enter_context(seeing.collector()) if any(one.sight for one in fleet.variants) else 0
+        seen: Running | None = None
         for number, variant in enumerate(fleet.variants):
+            if variant.sight is not None and seen is not None:
+                running[variant] = seen
+                continue
             _say(f"{fleet.name}: starting {variant.label}")
-            router = _start(processes, upstream, variant, directory / f"{fleet.name}-{number}", collector)
+            router = _start(processes, upstream, variant, directory / f"{fleet.name}-{number}")
             stack.callback(router.stop)
             running[variant] = router
+            if variant.sight is not None:
+                seen = router
         for router in running.values():
             router.wait_ready()
         for number in range(rounds):
@@ -78,8 +85,8 @@ def run_fleet(processes: Processes, upstream: Upstream, fleet: Fleet, rounds: in
                 for variant, router in order:
                     _say(f"{fleet.name}: round {number + 1} of {rounds}, {load}, {variant.label}")
                     with ExitStack() as round_stack:
-                        if variant.sight is not None and variant.sight.is_watched:
-                            round_stack.enter_context(seeing.watching(router))
+                        if variant.sight is not None:
+                            round_stack.enter_context(seeing.seen(router, variant.sight, collector))
                         result, cpu = _measure(processes, router, spec)
                     samples.append(
                         Sample(
@@ -94,13 +101,13 @@ def run_fleet(processes: Processes, upstream: Upstream, fleet: Fleet, rounds: in
     return samples
 
 
-def _start(processes: Processes, upstream: Upstream, variant: Variant, folder: Path, collector: int) -> Running:
+def _start(processes: Processes, upstream: Upstream, variant: Variant, folder: Path) -> Running:
     addresses = upstream.addresses(variant.workers, has_cut_link=variant.has_cut_link)
     extra: tuple[str, ...] = ()
     if variant.connector:
         extra, addresses = _halves(variant.connector, addresses), []
     if variant.sight is not None:
-        extra += variant.sight.flags(folder / "logs", collector)
+        extra += seeing.flags(folder)
     return targets.start(processes, variant.target, addresses, variant.planes, folder, extra)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from benchlib.control_plane import ControlRow
 from benchlib.memory import MemoryRow
 from benchlib.report import Figure, Report
-from benchlib.stats import median
+from benchlib.stats import median, median_interval
 
 # Per kind of load: metric, heading, whether the ratio stands beside it.
 _COLUMNS = {
@@ -42,7 +42,10 @@ _COLUMNS["1000 streams"] = [("p50_ms", "ms per stream", True), ("p99_ms", "p99 m
 
 
 def render(report: Report) -> str:
-    """Return all tables. Cells are `median (lowest .. highest)` of the rounds."""
+    """Return all tables. Cells are `median (lowest .. highest)` of the rounds.
+
+    Beside a ratio stands the interval in which its median lies at 95 %: that of few rounds is theirs.
+    """
     groups: dict[tuple[str, str], list[Figure]] = {}
     for figure in report.figures:
         groups.setdefault((figure.fleet, figure.load), []).append(figure)
@@ -75,7 +78,8 @@ def _load_table(fleet: str, load: str, figures: Sequence[Figure]) -> str:
 
 
 def _ratio(ratios: Sequence[float], other: str) -> str:
-    spread = f" ({min(ratios):.2f} .. {max(ratios):.2f})" if len(ratios) > 1 else ""
+    least, most = median_interval(ratios)
+    spread = f" ({least:.2f} .. {most:.2f})" if len(ratios) > 1 else ""
     return f"x{median(ratios):.2f}{spread} of {other}"
 
 

@@ -12,11 +12,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
+from controlplane.strays import holders, listener
 from shared.plane_identity import PlaneIdentity
 from shared.process import is_alive, start_ticks
 from shared.runtime_dir import PlaneRecord, ProcessRecord, RuntimeDir, read_record, write_record
@@ -149,11 +151,13 @@ def find(record: ProcessRecord) -> Process | None:
 def find_control_plane(runtime: RuntimeDir) -> Process | None:
     """Return the control plane that an earlier supervisor left behind; None when there is none."""
     record = read_record(runtime.control_plane, ProcessRecord)
-    return find(record) if record is not None else None
+    if record is not None and (process := find(record)) is not None:
+        return process
+    return next((process for one in holders(runtime.control_plane_lock) if (process := find(one)) is not None), None)
 
 
 def find_planes(runtime: RuntimeDir) -> list[tuple[PlaneRecord, Plane]]:
-    """Return the planes that an earlier supervisor left behind. Touches nothing."""
+    """Return the planes that an earlier supervisor left behind and whose records can be read. Touches nothing."""
     found = []
     for path in sorted(runtime.planes.glob("*.json")):
         record = read_record(path, PlaneRecord)
@@ -161,6 +165,19 @@ def find_planes(runtime: RuntimeDir) -> list[tuple[PlaneRecord, Plane]]:
         if record is not None and process is not None:
             found.append((record, Plane(process, record.identity)))
     return found
+
+
+def find_strays(runtime: RuntimeDir, known: Collection[int]) -> dict[str, Process]:
+    """Return the planes, by their ids, of which no record can be read and whose pids are none of the `known`.
+
+    One that has lost its socket, too, gets another id: whoever replaces it can not ask it for its clients' queue.
+    """
+    ids = {_plane_id(path) for path in (*runtime.planes.glob("*.json"), *runtime.path.glob("plane-*"))}
+    records = {one: listener(runtime.plane_socket(one), runtime.plane_handover(one)) for one in sorted(ids)}
+    named = {one: record for one, record in records.items() if record is not None and record.pid not in known}
+    nameless = holders(runtime.path, {*known, *(record.pid for record in named.values())})
+    named.update((secrets.token_hex(8), record) for record in nameless)
+    return {one: process for one, record in named.items() if (process := find(record)) is not None}
 
 
 def forget_plane(runtime: RuntimeDir, plane_id: str) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
+from controlplane.children import Plane
 from controlplane.events.event import about
 from controlplane.supervision import after_death
 from controlplane.watched import Watched
@@ -40,3 +41,12 @@ async def mourned(watched: Watched, deaths: int) -> int:
     )
     await asyncio.sleep(restart.pause)
     return restart.deaths
+
+
+def tell_strays(planes: Iterable[Plane]) -> None:
+    """Tell of planes whose records could not be read: nobody can know their settings, so they do not stay."""
+    for plane in planes:
+        log.warning(
+            "the record of a plane that runs (pid %d) can not be read: it counts as %s, and is ended when another one "
+            "serves in its place", plane.process.pid, plane, extra=about("process", plane),
+        )  # fmt: skip

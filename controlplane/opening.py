@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from controlplane.children import Plane, Process, Spawner, forget_all_but
-from controlplane.preflight import Survey
+from controlplane.preflight import Survey, note_strays
 from controlplane.supervision import plan_planes
 from shared.config import StartConfig
 from shared.plane_fingerprint import plane_fingerprint
@@ -21,7 +21,8 @@ class Opening:
     """What runs when the supervisor's loop begins.
 
     `planes` were adopted or have just been started, `outdated` ones are to be replaced, `surplus` ones to be
-    stopped. `control_plane` is None when `predecessor`, another supervisor's, has to end first.
+    stopped; `strays` are those among both whose records could not be read. `control_plane` is None when `predecessor`,
+    another supervisor's, has to end first.
     """
 
     control_plane: Process | None
@@ -29,6 +30,7 @@ class Opening:
     planes: dict[int, Plane]
     outdated: dict[int, Plane]
     surplus: tuple[Plane, ...]
+    strays: tuple[Plane, ...]
     is_first_start: bool
 
 
@@ -59,6 +61,7 @@ def open_router(config: StartConfig, runtime: RuntimeDir, found: Survey, spawner
     # From a time when planes here followed a control plane on another host.
     runtime.uplink.unlink(missing_ok=True)
     forget_all_but(runtime, set(by_id))
+    note_strays(runtime, found)
     if not by_id:
         # No plane lives by the last table any more: it may name workers that this router was never told of.
         runtime.table.unlink(missing_ok=True)
@@ -74,5 +77,6 @@ def open_router(config: StartConfig, runtime: RuntimeDir, found: Survey, spawner
         planes=planes,
         outdated={slot: by_id[record.identity.id] for slot, record in plan.replace.items()},
         surplus=tuple(by_id[record.identity.id] for record in plan.stop),
+        strays=tuple(plane for _, plane in found.strays),
         is_first_start=plan.is_first_start,
     )

@@ -19,9 +19,9 @@ import msgspec
 from controlplane.certificates import Certificates
 from controlplane.children import Plane, Spawner, forget_all_but, forget_plane
 from controlplane.inquiry import plane_status, tell_retired
-from controlplane.keeping import mourned, spawned
+from controlplane.keeping import mourned, spawned, tell_strays
 from controlplane.opening import EarlySignals
-from controlplane.preflight import Survey
+from controlplane.preflight import Survey, note_strays
 from controlplane.pulse import Pulse
 from controlplane.roll import Roll
 from controlplane.slot import Occupant, Slot
@@ -44,6 +44,7 @@ def prepare(runtime: RuntimeDir, config: StartConfig, uplink: Uplink, found: Sur
     """Write down what planes start from. Raises OSError."""
     before = read_record(runtime.uplink, Uplink)
     forget_all_but(runtime, {record.identity.id for record, _ in found.planes})
+    note_strays(runtime, found)
     if before is None or before.address != uplink.address:
         # The table of another router.
         runtime.table.unlink(missing_ok=True)
@@ -71,6 +72,7 @@ class PlaneHost:
         self._plan = plan_planes(
             (record for record, _ in found.planes), remote_fingerprint(config, uplink), config.data_planes
         )
+        self._strays = [plane for _, plane in found.strays]
         self._found = {record.identity.id: plane for record, plane in found.planes}
         self._clock = clock or SystemClock()
         self._began = self._clock.monotonic()
@@ -109,6 +111,7 @@ class PlaneHost:
     def _begin(self) -> None:
         # All that run are watched before the first await: a signal may be waiting already.
         plan = self._plan
+        tell_strays(self._strays)
         surplus = [self._occupy(None, self._found[record.identity.id]) for record in plan.stop]
         for number in range(self._config.data_planes):
             slot = self._slots[number] = Slot(number, self)

@@ -16,14 +16,16 @@ from typing import BinaryIO
 
 import msgspec
 
-from controlplane.children import Plane, Process, find_control_plane, find_planes
+from controlplane.children import Plane, Process, find_control_plane, find_planes, find_strays
+from controlplane.supervision import slots_for
 from shared.config import StartConfig, flag_of, join_address
 from shared.decoding import DECODE_ERRORS
 from shared.discovery_config import discovery_addresses
 from shared.log_output import make_files
 from shared.own_folder import hold
+from shared.plane_identity import PlaneIdentity
 from shared.remote_address import parse_remote_address
-from shared.runtime_dir import PlaneRecord, RuntimeDir
+from shared.runtime_dir import PlaneRecord, RuntimeDir, write_record
 
 
 class CanNotStart(Exception):  # noqa: N818 - it is a state of the machine, no fault of the program
@@ -31,11 +33,19 @@ class CanNotStart(Exception):  # noqa: N818 - it is a state of the machine, no f
 
 
 class Survey(msgspec.Struct, frozen=True):
-    """What an earlier supervisor left running. `config` is what it ran with; None when that can not be told."""
+    """What an earlier supervisor left running. `config` is what it ran with; None when that can not be told.
+
+    Of a plane whose record could not be read there is one with an empty fingerprint, and a slot that nobody else has.
+    """
 
     planes: list[tuple[PlaneRecord, Plane]]
     control_plane: Process | None
     config: StartConfig | None
+
+    @property
+    def strays(self) -> list[tuple[PlaneRecord, Plane]]:
+        """Those whose records could not be read."""
+        return [(record, plane) for record, plane in self.planes if not record.fingerprint]
 
 
 def check_log_folder(config: StartConfig) -> None:
@@ -76,12 +86,30 @@ def take_lock(runtime: RuntimeDir) -> BinaryIO:
     return file
 
 
-def survey(runtime: RuntimeDir) -> Survey:
-    """Look for what an earlier supervisor left running. Touches nothing."""
+def survey(runtime: RuntimeDir, data_planes: int) -> Survey:
+    """Look for what an earlier supervisor left running, where there are to be so many planes. Touches nothing."""
     config = None
     with suppress(OSError, *DECODE_ERRORS):
         config = msgspec.json.decode(runtime.config.read_bytes(), type=StartConfig)
-    return Survey(find_planes(runtime), find_control_plane(runtime), config)
+    control_plane = find_control_plane(runtime)
+    planes = find_planes(runtime)
+    known = {plane.process.pid for _, plane in planes}
+    strays = find_strays(runtime, known | ({control_plane.pid} if control_plane is not None else set()))
+    slots = slots_for(strays, (record.identity.slot for record, _ in planes), data_planes)
+    planes += [_unread(plane_id, slots[plane_id], process) for plane_id, process in strays.items()]
+    return Survey(planes, control_plane, config)
+
+
+def _unread(plane_id: str, slot: int, process: Process) -> tuple[PlaneRecord, Plane]:
+    told = process.record
+    identity = PlaneIdentity(id=plane_id, slot=slot, pid=told.pid, version=told.version, started=told.started)
+    return PlaneRecord(process=told, identity=identity, fingerprint=""), Plane(process, identity)
+
+
+def note_strays(runtime: RuntimeDir, found: Survey) -> None:
+    """Write readable records of planes that have none, for whoever else looks into the folder. Raises OSError."""
+    for record, _ in found.strays:
+        write_record(runtime.plane(record.identity.id), record)
 
 
 def check_ports(config: StartConfig, found: Survey) -> None:
@@ -108,8 +136,8 @@ def check_data_port(config: StartConfig, found: Survey) -> None:
 
 
 def _listens_on(record: PlaneRecord, port: int) -> bool:
-    # The fingerprint of another version may have another form, but an address is in it.
-    return any(part.endswith(f":{port}") for part in record.fingerprint.split())
+    # The fingerprint of another version may have another form, but an address is in it. Of none nothing is known.
+    return not record.fingerprint or any(part.endswith(f":{port}") for part in record.fingerprint.split())
 
 
 def _is_held_by_control_plane(port: int, found: Survey) -> bool:

@@ -6,6 +6,7 @@ lives counts as hung, and when the router as a whole is ready. `controlplane.sup
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -115,6 +116,16 @@ def plan_planes(running: Iterable[PlaneRecord], fingerprint: str, count: int) ->
             replace[slot] = record
     start = tuple(slot for slot in range(count) if slot not in adopt and slot not in replace)
     return PlanePlan(adopt, replace, start, tuple(stop))
+
+
+def slots_for(strays: Iterable[str], taken: Iterable[int], count: int) -> dict[str, int]:
+    """Return a slot for each plane of which nobody knows the slot: one of the `count` that nobody has, else one beyond.
+
+    It is replaced there like any other that is not ours: it is asked to end once its successor serves.
+    """
+    free = sorted(set(range(count)) - set(taken))
+    beyond = itertools.count(count)
+    return dict(zip(strays, itertools.chain(free, beyond), strict=False))
 
 
 def missing_for_ready(

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from controlplane.children import Plane, Process, Spawner, forget_plane
 from controlplane.events.event import about
 from controlplane.inquiry import control_status, plane_status, tell_retired
-from controlplane.keeping import mourned, spawned
+from controlplane.keeping import mourned, spawned, tell_strays
 from controlplane.opening import EarlySignals, Opening
 from controlplane.pulse import Pulse
 from controlplane.roll import Roll
@@ -116,6 +116,7 @@ class Supervisor:
         for number, plane in opening.planes.items():
             slot = self._slots[number] = Slot(number, self)
             self._do(slot.keep(self._occupy(slot, plane), asyncio.Event()))
+        tell_strays(opening.strays)
         turns = {number: asyncio.Event() for number in sorted(opening.outdated)}
         queue = [*turns.values(), asyncio.Event()]
         queue[0].set()

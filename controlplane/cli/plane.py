@@ -121,7 +121,7 @@ def _run(config: StartConfig, control: str, keys: str, server_key: str, name: st
     try:
         runtime.prepare()
         lock = take_lock(runtime)
-        found = survey(runtime)
+        found = survey(runtime, config.data_planes)
         if found.control_plane is not None:
             raise CanNotStart(
                 f"a router's control plane runs on runtime folder {runtime.path}; give another --runtime-dir"

@@ -230,7 +230,7 @@ def run(config: StartConfig, sources: Sources, key: str | None = None) -> int:
     try:
         runtime.prepare()
         lock = take_lock(runtime)
-        found = survey(runtime)
+        found = survey(runtime, config.data_planes)
         check_ports(config, found)
         check_log_folder(config)
     except (CanNotStart, RuntimeDirError) as error:

@@ -164,6 +164,25 @@ def test_planes_of_other_code_of_the_same_version_are_replaced(
     assert answers(router)
 
 
+def test_planes_whose_records_can_not_be_read_are_replaced(router: Router) -> None:
+    """They would go on by an old table, and take their part of new clients, for as long as nobody looks for them."""
+    router.start().ready()
+    planes, control_plane = router.plane_pids(), router.control_plane_pid()
+    router.kill_supervisor()
+    torn, removed = sorted(router.runtime.planes.glob("*.json"))
+    torn.write_text("{")
+    removed.unlink()
+    for path in router.runtime.path.glob(f"plane-{removed.stem}*"):
+        path.unlink()
+    router.runtime.control_plane.write_text("{")
+    router.start().ready()
+    eventually(lambda: not any(map(start_ticks, planes)), "the old planes' end")
+    assert start_ticks(control_plane or 0) is None
+    assert len(router.plane_pids()) == 2
+    assert sum("can not be read: it counts as plane" in line for line in router.supervisor_lines) == 2
+    assert answers(router)
+
+
 @pytest.mark.slow
 def test_a_runtime_folder_that_was_removed_is_told_with_what_to_do(router: Router) -> None:
     router.start().ready()

@@ -47,7 +47,9 @@ class Harness:
         self.early = EarlySignals()
         self._config = config
         self._spawner = Spawner(self.runtime, Commands(control_plane, plane), plane_fingerprint(config))
-        self.opening: Opening = open_router(config, self.runtime, survey(self.runtime), self._spawner)
+        self.opening: Opening = open_router(
+            config, self.runtime, survey(self.runtime, config.data_planes), self._spawner
+        )
 
     def run(self, until: Callable[[], bool] = lambda: False) -> int:
         """Run until it ends by itself, or `until` holds and it gets SIGTERM; return the exit code."""

@@ -16,6 +16,7 @@ from controlplane.supervision import (
     missing_for_ready,
     plan_planes,
     ready_line,
+    slots_for,
     verdict,
 )
 from shared.messages import ControlStatus, PlaneStatus
@@ -107,6 +108,13 @@ class TestPlanPlanes:
         assert plan.adopt[0].identity.id == kept
         assert len(plan.stop) == 1
         assert not plan.replace
+
+
+class TestSlotsFor:
+    def test_planes_of_unknown_slots_take_those_that_nobody_has_and_then_others(self) -> None:
+        assert slots_for(["a", "b", "c"], taken=[1], count=3) == {"a": 0, "b": 2, "c": 3}
+        assert slots_for(["a"], taken=[0, 5], count=1) == {"a": 1}
+        assert slots_for([], taken=[0], count=1) == {}
 
 
 class TestReady:

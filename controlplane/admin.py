@@ -24,7 +24,7 @@ from controlplane.admin_answers import problem
 from controlplane.admin_config import config_routes
 from controlplane.admin_events import event_routes
 from controlplane.admin_monitor import monitor_routes
-from controlplane.admin_planes import RestartPlanes, plane_routes
+from controlplane.admin_planes import plane_routes
 from controlplane.admin_report import report_routes
 from controlplane.admin_requests import Asking, request_routes
 from controlplane.admin_token import TokenFile
@@ -41,6 +41,7 @@ from controlplane.page.origin import is_own_page
 from controlplane.page.routes import page_routes
 from controlplane.reports.rows import Row
 from controlplane.status_report import StatusReport
+from controlplane.supervisor_socket import Restarting
 from shared.runtime_dir import RuntimeDir
 
 
@@ -49,7 +50,7 @@ def admin_application(
     membership: Membership,
     configuration: Configuration,
     questions: Asking,
-    restart_planes: RestartPlanes,
+    restart_planes: Restarting,
     flush_caches: Callable[[], Awaitable[Flushed]],
     order_adapters: OrderAdapters,
     runtime: RuntimeDir,

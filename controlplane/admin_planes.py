@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import msgspec
 from starlette.requests import Request
@@ -11,13 +11,8 @@ from starlette.routing import Route
 
 from controlplane.admin_answers import json_answer, problem, read_body
 from controlplane.status_report import PlaneStatus, StatusReport
-from controlplane.supervision import START_PATIENCE
-from controlplane.supervisor_socket import NoSupervisorError, Outcome, PlanesRestarted, restart_planes
+from controlplane.supervisor_socket import NoSupervisorError, Outcome, Restarting
 from shared.decoding import DECODE_ERRORS
-from shared.runtime_dir import RuntimeDir
-from shared.sockets import Context
-
-RestartPlanes = Callable[[tuple[int, ...]], Awaitable[PlanesRestarted]]
 
 _STATUS: dict[Outcome, int] = {"restarted": 200, "refused": 409, "stopped": 500}
 
@@ -33,16 +28,7 @@ class _Wish(msgspec.Struct, forbid_unknown_fields=True):
     slots: tuple[int, ...] = ()
 
 
-def restart_through(context: Context, runtime: RuntimeDir, planes: int) -> RestartPlanes:
-    """Return what asks the supervisor, which has so many planes, for a rolling restart."""
-
-    async def restart(slots: tuple[int, ...]) -> PlanesRestarted:
-        return await restart_planes(context, runtime, slots, timeout=(START_PATIENCE + 1.0) * planes)
-
-    return restart
-
-
-def plane_routes(status: Callable[[], StatusReport], restart: RestartPlanes) -> list[Route]:
+def plane_routes(status: Callable[[], StatusReport], restart: Restarting) -> list[Route]:
     """Return the routes."""
 
     async def show_all(_request: Request) -> Response:

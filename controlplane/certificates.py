@@ -11,9 +11,8 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 
-from controlplane.admin_planes import RestartPlanes
 from controlplane.events.event import about
-from controlplane.supervisor_socket import NoSupervisorError
+from controlplane.supervisor_socket import NoSupervisorError, Restarting
 from shared.server_tls import ServerTls, check, identity
 from shared.tls import CHECK_INTERVAL, TlsFileError
 
@@ -52,7 +51,7 @@ def is_older(planes: Iterable[float], files: tuple[object, ...]) -> bool:
 class Certificates:
     """Follows those of the data port."""
 
-    def __init__(self, tls: ServerTls, planes: Callable[[], Iterable[float]], restart: RestartPlanes) -> None:
+    def __init__(self, tls: ServerTls, planes: Callable[[], Iterable[float]], restart: Restarting) -> None:
         """`planes` tells when each plane that runs was started; `restart` replaces them."""
         self._tls = tls
         self._planes = planes

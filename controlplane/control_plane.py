@@ -14,6 +14,7 @@ from controlplane.breaker import Breakers, Transition
 from controlplane.breaker_clock import turn_breakers
 from controlplane.change_log import log_change
 from controlplane.client_keys import ClientKeys
+from controlplane.code_watch import CodeWatch
 from controlplane.configuration import Configuration
 from controlplane.discovery.discovery import Discovery
 from controlplane.discovery.runtime import RuntimeMembers, configured
@@ -34,6 +35,7 @@ from controlplane.planes import Plane, Planes
 from controlplane.publication import Publication
 from controlplane.publisher import Publisher
 from controlplane.registry import Change, Registry
+from controlplane.supervisor_socket import restart_through
 from controlplane.supervisor_watch import SupervisorWatch
 from controlplane.table_builder import build, resolved, unresolved
 from controlplane.worker_watch import WorkerWatch
@@ -171,10 +173,12 @@ class ControlPlane:
                 self.published(self._publication.table)
                 turning = turn_breakers(self._breakers, self._breaker_moved, self._planes, self._clock)
                 watching = (watch_pairs(self._planes, self._clock), SupervisorWatch(self._runtime).run())
+                restart = restart_through(context, self._runtime, self._config.data_planes)
+                code = CodeWatch(self._runtime, self._own, restart, stop.set)
                 tending = (turning, self._ejector.run(), self._adapting.run(), *watching)
                 keeping = (self._writer.run(), self._ledger.run(), self._membership.run(), self.configuration.run())
                 looking = (self._watch_workers(context, publisher), self._client_keys.run(publisher.changed))
-                telling = (publisher.run(), self._lender.run(publisher))
+                telling = (publisher.run(), self._lender.run(publisher), code.run())
                 tasks = [group.create_task(one) for one in (*telling, *tending, *keeping, *looking)]
                 await stop.wait()
                 for task in tasks:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from controlplane.admin import admin_application, prometheus_application
 from controlplane.admin_adapters import OrderAdapters
-from controlplane.admin_planes import restart_through
 from controlplane.admin_token import TokenFile
 from controlplane.admission.lender import Lender
 from controlplane.cache_flush import Flushed
@@ -29,6 +28,7 @@ from controlplane.publisher import Publisher
 from controlplane.registry import Registry
 from controlplane.remote_tally import Tally
 from controlplane.status_report import StatusReport, build_report
+from controlplane.supervisor_socket import restart_through
 from shared.clock import Clock
 from shared.config import ADMIN_TLS_FILES, PROMETHEUS_TLS_FILES, StartConfig
 from shared.process import is_alive, living_planes

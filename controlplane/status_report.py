@@ -53,11 +53,15 @@ class TableStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SupervisorStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """The supervisor as the runtime folder knows it. `age` counts from its start."""
+    """The supervisor as the runtime folder knows it. `age` counts from its start.
+
+    `wire`, of all processes, is the digest of the messages that its code speaks; empty where it has not told.
+    """
 
     pid: int
     state: Literal["running", "stopping", "gone"]
     version: str
+    wire: str
     age: float
 
 
@@ -67,6 +71,7 @@ class ControlPlaneStatus(msgspec.Struct, frozen=True, kw_only=True):
     pid: int
     state: Literal["running"] = "running"
     version: str
+    wire: str
     age: float
     table: TableStatus
     models: tuple[str, ...]
@@ -88,6 +93,7 @@ class PlaneStatus(msgspec.Struct, frozen=True, kw_only=True):
     pid: int
     state: PlaneState
     version: str
+    wire: str
     age: float
     heard_age: float
     table: TableStatus | None
@@ -224,11 +230,13 @@ def build_report(
             pid=supervisor.pid,
             state="gone" if not supervisor_runs else "stopping" if supervisor.is_stopping else "running",
             version=supervisor.version,
+            wire=supervisor.wire,
             age=_age(supervisor.started, wall),
         ),
         control_plane=ControlPlaneStatus(
             pid=own.pid,
             version=own.version,
+            wire=own.wire,
             age=_age(own.started, wall),
             table=_table_status(table.stamp.epoch, table.stamp.version, table.stamp.hash),
             models=tuple(table.models),
@@ -277,6 +285,7 @@ def _plane_status(
         pid=plane.identity.pid,
         state=_plane_state(plane, now),
         version=plane.identity.version,
+        wire=plane.identity.wire,
         age=_age(plane.identity.started, wall),
         heard_age=round(now - plane.heard, 3),
         table=_table_status(stamp.epoch, stamp.version, stamp.hash) if stamp is not None else None,

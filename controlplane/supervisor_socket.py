@@ -13,6 +13,7 @@ from typing import Literal
 import msgspec
 from zmq import ZMQError
 
+from controlplane.supervision import START_PATIENCE
 from shared.decoding import DECODE_ERRORS
 from shared.process import is_alive
 from shared.runtime_dir import RuntimeDir, SupervisorRecord, read_record
@@ -58,6 +59,10 @@ class PlanesRestarted(msgspec.Struct, frozen=True, kw_only=True, tag="planes-res
     planes: tuple[PlaneRestart, ...] = ()
 
 
+Restarting = Callable[[tuple[int, ...]], Awaitable[PlanesRestarted]]
+"""Has the planes of these slots replaced, all where none is named. Raises NoSupervisorError."""
+
+
 class NoSupervisorError(Exception):
     """Nobody is there to restart planes; the message says so."""
 
@@ -69,7 +74,7 @@ class SupervisorSocket:
         self,
         context: Context,
         runtime: RuntimeDir,
-        restart: Callable[[tuple[int, ...]], Awaitable[PlanesRestarted]],
+        restart: Restarting,
     ) -> None:
         self._context = context
         self._runtime = runtime
@@ -119,3 +124,12 @@ async def restart_planes(
     if frame is None:
         raise NoSupervisorError(f"The supervisor (pid {record.pid}) did not answer within {timeout:g} s; see its log.")
     return msgspec.msgpack.decode(frame, type=PlanesRestarted)
+
+
+def restart_through(context: Context, runtime: RuntimeDir, planes: int) -> Restarting:
+    """Return what asks the supervisor, which has so many planes, for a rolling restart."""
+
+    async def restart(slots: tuple[int, ...]) -> PlanesRestarted:
+        return await restart_planes(context, runtime, slots, timeout=(START_PATIENCE + 1.0) * planes)
+
+    return restart

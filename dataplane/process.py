@@ -379,6 +379,7 @@ def run(runtime_dir: RuntimeDir, *, slot: int, plane_id: str, predecessor: str |
         version=own.version,
         started=time.time(),
         host=uplink.name if uplink is not None else "",
+        wire=own.wire,
     )
 
     async def main() -> None:

@@ -8,6 +8,8 @@ import msgspec
 class PlaneIdentity(msgspec.Struct, frozen=True, kw_only=True):
     """One life of one plane. `id` is random; `slot` is the place it fills (0 .. N-1); `started` is Unix seconds.
 
+    `wire` is the digest of the messages that its code speaks (`shared.plane_fingerprint`), as it told itself.
+
     `host` names the other host that it runs on; empty for planes beside the control plane. Slots count per host.
     """
 
@@ -17,6 +19,7 @@ class PlaneIdentity(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     started: float
     host: str = ""
+    wire: str = ""
 
     @property
     def label(self) -> str:

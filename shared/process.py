@@ -29,8 +29,12 @@ def start_ticks(pid: int) -> int | None:
 
 def own_record() -> ProcessRecord:
     """Describe this process."""
+    # Who only looks at records need not load all messages.
+    from shared.plane_fingerprint import wire_digest
+
     pid = os.getpid()
-    return ProcessRecord(pid=pid, start_ticks=start_ticks(pid) or 0, version=__version__, started=time.time())
+    ticks, wire = start_ticks(pid) or 0, wire_digest()
+    return ProcessRecord(pid=pid, start_ticks=ticks, version=__version__, started=time.time(), wire=wire)
 
 
 def tell_stopping(runtime: RuntimeDir) -> None:

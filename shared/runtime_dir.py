@@ -31,12 +31,16 @@ class RuntimeDirError(Exception):
 
 
 class ProcessRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """Who a process is. `start_ticks` (from /proc) tells it from a later process with the same pid."""
+    """Who a process is. `start_ticks` (from /proc) tells it from a later process with the same pid.
+
+    `wire` is the digest of the messages that its code speaks (`shared.plane_fingerprint`); empty until it has told.
+    """
 
     pid: int
     start_ticks: int
     version: str
     started: float
+    wire: str = ""
 
 
 class SupervisorRecord(ProcessRecord, frozen=True, kw_only=True):

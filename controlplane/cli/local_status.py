@@ -93,7 +93,7 @@ def _process(record: ProcessRecord | None, clock: Clock, *, otherwise: str) -> P
     if record is None or not is_alive(record):
         return ProcessView(state=otherwise)
     age = clock.wall() - record.started
-    return ProcessView(pid=record.pid, state="running", version=record.version, age=age)
+    return ProcessView(pid=record.pid, state="running", version=record.version, wire=record.wire, age=age)
 
 
 def _plane(record: PlaneRecord, status: PlaneStatus | None, clock: Clock) -> PlaneView:
@@ -103,6 +103,7 @@ def _plane(record: PlaneRecord, status: PlaneStatus | None, clock: Clock) -> Pla
         pid=record.process.pid,
         state=_plane_state(status),
         version=record.process.version,
+        wire=record.identity.wire,
         age=clock.wall() - record.process.started,
     )
     if status is not None:

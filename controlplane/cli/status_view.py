@@ -24,6 +24,7 @@ class ProcessView(msgspec.Struct, kw_only=True):
     pid: int | None = None
     state: str
     version: str | None = None
+    wire: str = ""
     age: float | None = None
 
 
@@ -48,6 +49,7 @@ class PlaneView(msgspec.Struct, kw_only=True):
     pid: int
     state: str
     version: str | None = None
+    wire: str = ""
     age: float | None = None
     table: TableView | None = None
     table_age: float | None = None
@@ -171,6 +173,7 @@ def as_text(report: RouterView, width: int | None = None) -> str:
         lines.append(f"{count}nothing restarts what dies until `{command}` takes over")
     for name in sorted({plane.host for plane in report.planes if plane.has_namesake}):
         lines.append(f"two `routerctl plane` go by the name {name}; give each its own --name")
+    lines += _code_lines(supervisor, report.control_plane, report.planes)
     lines.append("")
     if report.uplink is not msgspec.UNSET:
         lines += [_uplink_line(report.uplink), ""]
@@ -189,6 +192,25 @@ def as_text(report: RouterView, width: int | None = None) -> str:
         *_config_lines(report.config),
     )
     return "\n".join([*(line[:width].rstrip() for line in lines), *more])
+
+
+def _code_lines(supervisor: ProcessView, control_plane: ProcessView, planes: Sequence[PlaneView]) -> list[str]:
+    """Return which processes are of other code than the control plane, so that the two speak otherwise."""
+    wire = control_plane.wire
+    if not wire:
+        return []
+    runs = "other code than the control plane's runs in"
+    others = [plane for plane in planes if plane.wire not in ("", wire)]
+    lines = []
+    if here := ", ".join(plane.place for plane in others if not plane.host):
+        lines.append(f"{runs} planes {here}; they are about to be replaced, or the log says why not")
+    if elsewhere := ", ".join(plane.place for plane in others if plane.host):
+        lines.append(f"{runs} planes {elsewhere}; start `routerctl plane` there again from the same code")
+    if supervisor.wire not in ("", wire):
+        lines.append(
+            f"{runs} the supervisor; kill -9 {supervisor.pid} and `routerctl start` with the same flags replace it"
+        )
+    return lines
 
 
 def _uplink_line(uplink: UplinkView) -> str:

@@ -15,7 +15,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from shared.process import start_ticks
+from shared.process import is_alive, living_planes, start_ticks
+from shared.runtime_dir import ProcessRecord, read_record
 from tests.integration.routers import PATIENCE, Router, eventually, free_ports, simulated_fleet
 
 ROOT = Path(__file__).parents[2]
@@ -143,15 +144,58 @@ def test_planes_with_other_settings_are_replaced_and_surplus_ones_stopped(router
     assert answers(router)
 
 
+def copied_code(folder: Path) -> Path:
+    copy = folder / "before"
+    for package in ("controlplane", "dataplane", "shared"):
+        shutil.copytree(ROOT / package, copy / package, ignore=shutil.ignore_patterns("__pycache__"))
+    return copy
+
+
+def change_code(copy: Path, before: str, after: str) -> None:
+    messages = copy / "shared" / "messages.py"
+    text = messages.read_text()
+    assert before in text
+    messages.write_text(text.replace(before, after))
+
+
+def wires(router: Router) -> set[str]:
+    """What the code of each plane speaks that runs, and of the control plane."""
+    planes = [record.identity.wire for record in living_planes(router.runtime)]
+    control = read_record(router.runtime.control_plane, ProcessRecord)
+    return {*planes, control.wire if control is not None and is_alive(control) else ""}
+
+
+def test_a_control_plane_of_newer_code_replaces_the_planes_and_one_of_older_code_itself(
+    router: Router, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The package was replaced while the router lives: what dies is started from the new code."""
+    code = copied_code(tmp_path)
+    monkeypatch.chdir(code)
+    monkeypatch.setenv("PYTHONPATH", str(code))
+    router.start().ready()
+    (old,) = wires(router)
+    change_code(code, "class Goodbye(", "class Farewell(msgspec.Struct, tag='farewell'):\n    pass\n\n\nclass Goodbye(")
+    change_code(code, "    | Goodbye\n", "    | Goodbye\n    | Farewell\n")
+    control_plane = router.control_plane_pid()
+    assert control_plane is not None
+    planes = router.plane_pids()
+    os.kill(control_plane, signal.SIGKILL)
+    eventually(lambda: len(wires(router) - {""}) == 1 and not wires(router) & {"", old}, "all of the newer code")
+    assert not router.plane_pids() & planes
+    assert answers(router)
+    (newer,) = wires(router)
+    change_code(code, "tag='farewell'", "tag='farewell-to-all'")
+    os.kill(min(router.plane_pids()), signal.SIGKILL)
+    eventually(lambda: len(wires(router) - {""}) == 1 and not wires(router) & {"", newer}, "all of the newest code")
+    assert answers(router)
+
+
 def test_planes_of_other_code_of_the_same_version_are_replaced(
     router: Router, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A plane that can not be understood is not adopted, and waited for without an end."""
-    before = tmp_path / "before"
-    for package in ("controlplane", "dataplane", "shared"):
-        shutil.copytree(ROOT / package, before / package, ignore=shutil.ignore_patterns("__pycache__"))
-    messages = before / "shared" / "messages.py"
-    messages.write_text(messages.read_text().replace('tag="plane-status"', 'tag="status-of-plane"'))
+    before = copied_code(tmp_path)
+    change_code(before, 'tag="plane-status"', 'tag="status-of-plane"')
     with monkeypatch.context() as changed:
         changed.chdir(before)
         changed.setenv("PYTHONPATH", str(before))

@@ -74,6 +74,27 @@ def test_a_host_without_a_control_plane_says_where_it_is(reached: bool, age: flo
     assert lines[-1].startswith("no workers; the control plane names them")
 
 
+def test_processes_of_other_code_are_named_with_what_to_do() -> None:
+    told = router()
+    told.supervisor = ProcessView(pid=7, state="running", wire="old")
+    told.planes = [
+        PlaneView(id=name, slot=slot, host=host, pid=5, state="serving", wire=wire)
+        for name, slot, host, wire in [
+            ("a", 0, "", "new"),
+            ("b", 1, "", "old"),
+            ("c", 0, "far", "old"),
+            ("d", 2, "", ""),
+        ]
+    ]
+    assert "other code" not in as_text(told)
+    told.control_plane.wire = "new"
+    said = [line for line in as_text(told).splitlines() if line.startswith("other code")]
+    assert [line.partition("runs in ")[2].partition(";")[0] for line in said] == [
+        "planes 1", "planes far/0", "the supervisor",
+    ]  # fmt: skip
+    assert "kill -9 7" in said[2]
+
+
 def test_two_hosts_of_one_name_are_told_once() -> None:
     told = router()
     told.planes = [PlaneView(id=name, slot=0, host="b", pid=5, state="serving", has_namesake=True) for name in "xy"]

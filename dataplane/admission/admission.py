@@ -113,18 +113,16 @@ class Admission:
         model = model if model in self._known_models else None
         gate, use = self.gate, None
         fields = request.client.fields
-        if holder is None:
-            rank = rank_of(fields[CLASS], 0, "", may_choose=True) if CLASS in fields else 0
-            key = LaneKey(rank, "", model)
-        else:
-            rank = holder.rank
-            if CLASS in fields:
-                rank = rank_of(fields[CLASS], rank, holder.name, may_choose=holder.may_choose_class)
+        rank, tenant = 0, ""
+        if holder is not None:
             # A key without a tenant is one of its own.
-            key = LaneKey(rank, holder.tenant or holder.name, model)
+            rank, tenant = holder.rank, holder.tenant or holder.name
             if gate.own and (limits := gate.own.get(holder.name)) is not None:
                 asked = NOTHING if limits.tokens is None else estimate(request.body, request.client.route)
                 use = Use(limits, asked)
+        if CLASS in fields:
+            rank = rank_of(fields[CLASS], holder)
+        key = LaneKey(rank, tenant, model)
         patience = patience_of(fields) if QUEUE_TIMEOUT in fields else None
         ticket = request.ticket = Ticket(key, len(request.body), now, use, patience)
         if gate.workers.slots:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from dataplane.client_keys import Holder
 from shared.limit_errors import bad_queue_timeout, class_not_allowed, unknown_class
 from shared.limits import BATCH, INTERACTIVE
 
@@ -15,16 +16,16 @@ QUEUE_TIMEOUT = b"x-routerctl-queue-timeout-secs"
 _RANKS = {INTERACTIVE.encode(): 0, BATCH.encode(): 1}
 
 
-def rank_of(given: bytes, rank: int, name: str, *, may_choose: bool) -> int:
-    """Return the rank of a request that asks for a class, where its key, called so, has one of that `rank`.
+def rank_of(given: bytes, holder: Holder | None) -> int:
+    """Return the rank of a request that asks for a class, where its client's key is `holder` (None: it has none).
 
-    A lower class is everybody's to ask for. Raises RouterError 400 or 403.
+    A lower class than the key's is everybody's to ask for. Raises RouterError 400 or 403.
     """
     wanted = _RANKS.get(given.strip().lower())
     if wanted is None:
         raise unknown_class()
-    if wanted < rank and not may_choose:
-        raise class_not_allowed(name)
+    if holder is not None and wanted < holder.rank and not holder.may_choose_class:
+        raise class_not_allowed(holder.name)
     return wanted
 
 

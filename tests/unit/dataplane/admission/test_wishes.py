@@ -9,22 +9,37 @@ from dataplane.admission.line import LaneKey
 from dataplane.admission.refused import Refused
 from dataplane.admission.ticket import Ticket
 from dataplane.admission.wishes import QUEUE_TIMEOUT, patience_of, rank_of
+from dataplane.client_keys import Holder
+from shared.client_keys import ClientKey
 from shared.errors import RouterError
 from shared.limits import Limit
 
 
-@pytest.mark.parametrize(("given", "own", "rank"), [(b"batch", 0, 1), (b" Interactive ", 0, 0), (b"batch", 1, 1)])
-def test_a_class_that_is_no_better_is_everybody_s_to_ask_for(given: bytes, own: int, rank: int) -> None:
-    assert rank_of(given, own, "a", may_choose=False) == rank
+def holder(service_class: str, *, may_choose: bool = False) -> Holder:
+    return Holder(ClientKey(name="a", digest=b"", service_class=service_class, may_choose_class=may_choose))
+
+
+@pytest.mark.parametrize(
+    ("given", "own", "rank"),
+    [
+        (b"batch", holder(""), 1),
+        (b" Interactive ", holder("interactive"), 0),
+        (b"batch", holder("batch"), 1),
+        (b"interactive", None, 0),
+        (b"batch", None, 1),
+    ],
+)
+def test_a_class_that_is_no_better_is_everybody_s_to_ask_for(given: bytes, own: Holder | None, rank: int) -> None:
+    assert rank_of(given, own) == rank
 
 
 def test_a_better_class_is_for_keys_that_may() -> None:
-    assert rank_of(b"interactive", 1, "a", may_choose=True) == 0
+    assert rank_of(b"interactive", holder("batch", may_choose=True)) == 0
     with pytest.raises(RouterError) as refused:
-        rank_of(b"interactive", 1, "a", may_choose=False)
+        rank_of(b"interactive", holder("batch"))
     assert (refused.value.status, refused.value.code) == (403, "class_not_allowed")
     with pytest.raises(RouterError, match="none of interactive and batch"):
-        rank_of(b"urgent", 0, "a", may_choose=True)
+        rank_of(b"urgent", None)
 
 
 def test_a_time_to_wait_is_a_number_of_seconds() -> None:

@@ -80,11 +80,15 @@ class ClientKeys:
 
 def _differences(before: tuple[ClientKey, ...], now: tuple[ClientKey, ...]) -> list[str]:
     """Return what to log of a change; names only."""
-    came = sorted({key.name for key in now if key not in before})
-    went = sorted({key.name for key in before} - {key.name for key in now})
-    said = [("in use", came), ("refused from now on", went)]
-    return [f"clients' keys {what}: {', '.join(names[:20])}{_more(names)}" for what, names in said if names]
+    known, present = {key.name for key in before}, {key.name for key in now}
+    said = (
+        ("are new and in use from now on", present - known),
+        ("have changed", {key.name for key in {*before} ^ {*now}} & known & present),
+        ("are refused from now on", known - present),
+    )
+    return [f"clients' keys of these names {what}: {_list(sorted(names))}" for what, names in said if names]
 
 
-def _more(names: list[str]) -> str:
-    return f" and {len(names) - 20} more" if len(names) > 20 else ""
+def _list(names: list[str]) -> str:
+    more = f" and {len(names) - 20} more" if len(names) > 20 else ""
+    return ", ".join(names[:20]) + more

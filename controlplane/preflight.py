@@ -55,9 +55,10 @@ def check_log_folder(config: StartConfig) -> None:
     try:
         make_files(Path(config.log_dir))
     except OSError as error:
-        where = error.filename or config.log_dir
+        # What is wrong may be a folder above it, or a file within.
+        at = f"{error.filename}: " if error.filename not in (None, str(Path(config.log_dir))) else ""
         raise CanNotStart(
-            f"--log-dir {config.log_dir}: {where}: {error.strerror}; give a folder that this user may write to"
+            f"--log-dir {config.log_dir}: {at}{error.strerror}; give a folder that this user may write to"
         ) from None
 
 

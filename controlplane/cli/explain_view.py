@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
+from controlplane.cli.texts import counted
 from shared.model_rules import labels_text
 from shared.receipt import ArmReceipt, AttemptReceipt, ChoiceReceipt, LeftOut, Receipt
 
@@ -27,7 +28,7 @@ def lines(receipt: Receipt) -> Iterator[str]:
         yield f"  {_arm(receipt.arm)}"
     if (queue := receipt.queue) is not None:
         foreseen = f", {_ms(queue.expected)} were expected" if queue.expected is not None else ""
-        yield f"  waited {_ms(queue.took)} for its turn, behind {queue.position} others{foreseen}"
+        yield f"  waited {_ms(queue.took)} for its turn, behind {_others(queue.position)}{foreseen}"
     if receipt.limit:
         yield f"  over the limit {plain(receipt.limit)}"
     for number, attempt in enumerate(receipt.attempts, 1):
@@ -101,6 +102,10 @@ def _row(choice: ChoiceReceipt) -> tuple[str, ...]:
 def _left_out(workers: Sequence[LeftOut]) -> Iterator[str]:
     for worker in workers:
         yield f"    left out: {worker.worker}: {worker.reason}"
+
+
+def _others(position: int) -> str:
+    return counted(position, "other", "others") if position else "nobody"
 
 
 def _ms(seconds: float) -> str:

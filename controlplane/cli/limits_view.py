@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from controlplane.cli.texts import counted, shortened
 from shared.limits import KEY
 
 MOST_LINES = 8
@@ -63,7 +64,7 @@ def waiting_text(admission: AdmissionView) -> str:
     full = [limit for limit in admission.limits if limit.fill >= FULL and not limit.name.startswith(KEY)]
     parts = [f"{limit_text(limit)}{_wanted(limit)}" for limit in full[:2]]
     if len(full) > len(parts):
-        parts.append(f"{len(full) - len(parts)} more limits")
+        parts.append(counted(len(full) - len(parts), "more limit", "more limits"))
     return f"{admission.waiting} {verb}" + (f"; full: {', '.join(parts)}" if parts else "")
 
 
@@ -77,13 +78,13 @@ def wanted_text(limit: LimitView) -> str:
     return ", ".join(f"{tenant} {_number(count)}" for tenant, count in limit.wanted.items())
 
 
-def limit_rows(admission: AdmissionView) -> list[tuple[str, ...]]:
-    """Return a line for each limit below their titles; nothing where none is set."""
+def limit_rows(admission: AdmissionView, *, is_cut: bool = False) -> list[tuple[str, ...]]:
+    """Return a line for each limit below their titles; nothing where none is set. `is_cut`: long names are."""
     if not admission.limits:
         return []
     rows = [
         (
-            limit.name,
+            shortened(limit.name) if is_cut else limit.name,
             limit.most,
             "-" if limit.in_use is None else _number(limit.in_use),
             "-" if limit.in_use is None else f"{limit.fill:.0%}",

@@ -183,7 +183,7 @@ def as_text(report: RouterView, width: int | None = None) -> str:
         lines.append("no workers; the control plane names them")
     else:
         lines.append("no workers; `routerctl workers add URL` adds one, --worker-urls gives some")
-    if limits := limit_rows(report.admission):
+    if limits := limit_rows(report.admission, is_cut=width is not None):
         lines += ["", *aligned(limits), *_limits_below(report.admission)]
     more = (
         *_failing_lines(report.failing),

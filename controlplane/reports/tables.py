@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 
 from controlplane.cli.status_view import aligned, duration
+from controlplane.cli.texts import shortened
 from controlplane.figures.quantiles import Quantiles
 from controlplane.figures.traffic import OWN_ANSWER
 from controlplane.reports.shapes import ErrorCount, ModelCost, Report, WorkerShare
@@ -16,27 +17,27 @@ MOST_ROWS = 30
 
 def text_of(report: Report, width: int | None = None) -> str:
     """Return the report as lines, each cut at `width` columns."""
-    return "\n".join(line[:width].rstrip() for line in _lines(report))
+    return "\n".join(line[:width].rstrip() for line in _lines(report, is_cut=width is not None))
 
 
-def _lines(report: Report) -> Iterator[str]:
+def _lines(report: Report, *, is_cut: bool) -> Iterator[str]:
     yield period(report)
     if not report.points:
         yield "nothing is known of this time: no control plane wrote a row in it"
         return
     yield ""
     yield from aligned(traffic_rows(report))
-    yield from _table("LATENCY", latency_rows(report))
-    yield from _table("ERRORS", error_rows(report.errors) if report.errors else ())
-    yield from _table("MODELS", model_rows(report.models))
-    yield from _table("WORKERS", worker_rows(report.workers))
+    yield from _table("LATENCY", latency_rows(report), is_cut=is_cut)
+    yield from _table("ERRORS", error_rows(report.errors) if report.errors else (), is_cut=is_cut)
+    yield from _table("MODELS", model_rows(report.models), is_cut=is_cut)
+    yield from _table("WORKERS", worker_rows(report.workers), is_cut=is_cut)
     for one in report.balance:
         # More than 1: the busiest worker had more than its share.
         name = f"{one.role or 'gone'}: {one.requests:,} requests at {one.workers} workers"
         yield f"{name}; the busiest had {one.most_over_mean:.2f} times the mean"
-    yield from _table("LIMITS", limit_rows(report))
-    yield from _table("CACHES", cache_rows(report))
-    yield from _table("POLICIES", policy_rows(report))
+    yield from _table("LIMITS", limit_rows(report), is_cut=is_cut)
+    yield from _table("CACHES", cache_rows(report), is_cut=is_cut)
+    yield from _table("POLICIES", policy_rows(report), is_cut=is_cut)
     if report.events:
         yield ""
         yield f"EVENTS of workers and breakers, the newest of {len(report.events)}"
@@ -56,11 +57,14 @@ def stamp(when: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(when))
 
 
-def _table(title: str, rows: Sequence[Sequence[str]]) -> Iterator[str]:
+def _table(title: str, rows: Sequence[Sequence[str]], *, is_cut: bool) -> Iterator[str]:
     if len(rows) < 2:
         return
     yield ""
-    first, *others = aligned([(title, *rows[0][1:]), *rows[1 : MOST_ROWS + 1]])
+    told = rows[1 : MOST_ROWS + 1]
+    if is_cut:
+        told = [(shortened(name), *cells) for name, *cells in told]
+    first, *others = aligned([(title, *rows[0][1:]), *told])
     yield first
     yield from others
     if len(rows) - 1 > MOST_ROWS:

@@ -281,7 +281,10 @@ class Admission:
 
     def _over(self, refused: Refused, ticket: Ticket) -> RouterError:
         seconds = retry_after(refused.expected)
-        waiting = f"{self.gate.waiting} more wait already in this plane (--queue-size)"
+        count = self.gate.waiting
+        waiting = f"{count} more {'waits' if count == 1 else 'wait'} already in this plane (--queue-size)"
+        if not count:
+            waiting = "none may wait (--queue-size)"
         if refused.is_too_long:
             what = f"The request may wait {ticket.patience:g} s for its turn (x-routerctl-queue-timeout-secs)"
             return over_capacity(f"{what}, and its turn is not thought to come in that time.", seconds)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from controlplane.client_keys import ClientKeys
 from controlplane.client_keys_file import KeysFile
 from shared.client_key_list import KeyEntry
@@ -68,6 +70,19 @@ def test_changes_are_told_and_broken_ones_pass(tmp_path: Path) -> None:
     assert names(keys) == ["a", "b"]
     file.write_text(whole + "# The same keys.\n")
     assert not keys.look()
+
+
+def test_a_change_is_told_by_names_and_says_what_they_are(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    keys = ClientKeys(file_of(tmp_path, "a", "b"))
+    file_of(tmp_path, "b", "c")
+    assert keys.look()
+    assert [record.getMessage() for record in caplog.records] == [
+        "clients' keys of these names are new and in use from now on: a, b",
+        "clients' keys of these names are new and in use from now on: c",
+        "clients' keys of these names have changed: b",
+        "clients' keys of these names are refused from now on: a",
+    ]
 
 
 def test_they_are_looked_for_again_and_again(tmp_path: Path) -> None:

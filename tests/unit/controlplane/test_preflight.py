@@ -40,3 +40,11 @@ def test_a_log_folder_that_can_not_be_written_to_is_explained(tmp_path: Path) ->
     for path in (tmp_path / "file", tmp_path / "file" / "logs"):
         with pytest.raises(CanNotStart, match=rf"--log-dir {path}: .*; give a folder that this user may write to"):
             check_log_folder(StartConfig(log_dir=str(path)))
+
+
+def test_a_log_folder_s_path_is_named_once(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for given in (f"{tmp_path}/file", f"{tmp_path}/file/"):
+        with pytest.raises(CanNotStart) as refused:
+            check_log_folder(StartConfig(log_dir=given))
+        assert str(refused.value).count("file:") + str(refused.value).count("file/:") == 1

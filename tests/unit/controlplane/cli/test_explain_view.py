@@ -3,7 +3,7 @@ from __future__ import annotations
 import msgspec
 
 from controlplane.cli.explain_view import lines
-from shared.receipt import AttemptReceipt, ChoiceReceipt, LeftOut, LoadReceipt, Receipt
+from shared.receipt import AttemptReceipt, ChoiceReceipt, LeftOut, LoadReceipt, QueueReceipt, Receipt
 
 ANSWERED = Receipt(
     request="abc",
@@ -89,3 +89,9 @@ def test_a_request_that_found_no_worker_and_tries_to_write_to_the_terminal() -> 
 def test_a_request_that_was_over_a_limit() -> None:
     refused = msgspec.structs.replace(ANSWERED, attempts=(), limit="key:alice:tokens", outcome="rejected 429")
     assert "  over the limit key:alice:tokens" in list(lines(refused))
+
+
+def test_how_many_were_ahead_is_said_as_people_say_it() -> None:
+    for position, told in ((0, "behind nobody"), (1, "behind 1 other"), (2, "behind 2 others")):
+        queue = QueueReceipt(position=position, expected=None, took=0.25)
+        assert f"  waited 250.0 ms for its turn, {told}" in list(lines(msgspec.structs.replace(ANSWERED, queue=queue)))

@@ -31,6 +31,7 @@ def test_who_waits_and_what_for() -> None:
     assert waiting_text(AdmissionView(limits=[RATE], waiting=1)) == "1 request waits"
     assert waiting_text(AdmissionView(limits=[FULL_KEY], waiting=2)) == "2 requests wait"
     assert waiting_text(AdmissionView(limits=[TOTAL] * 4, waiting=5)).endswith(", 2 more limits")
+    assert waiting_text(AdmissionView(limits=[TOTAL] * 3, waiting=5)).endswith(", 1 more limit")
 
 
 def test_limits_as_a_table() -> None:
@@ -41,3 +42,10 @@ def test_limits_as_a_table() -> None:
     ]
     many = AdmissionView(limits=[MODEL] * 50, more=9)
     assert (len(limit_rows(many)) - 1, limits_left_out(many)) == (MOST_LINES, 51)
+
+
+def test_a_long_name_leaves_the_other_columns_in_sight() -> None:
+    limit = LimitView(name="model:/models/" + "x" * 200 + "/fp8", kind="slots", amount=2.0, in_use=1.0)
+    admission = AdmissionView(limits=[limit])
+    assert limit_rows(admission)[1][0] == limit.name
+    assert limit_rows(admission, is_cut=True)[1][0] == "model:/models/xxxxx...xxxxxxxxxxxxxx/fp8"

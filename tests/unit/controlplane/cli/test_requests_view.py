@@ -61,3 +61,17 @@ def test_lines_are_cut_and_give_a_terminal_no_orders() -> None:
     assert "\x1b" not in shown
     assert max(map(len, shown.splitlines())) == 80
     assert "0ms" in as_text(RequestLines(active=1, open=(line("a", phase="waiting"),)), NOON - 5.0, 200)
+
+
+def test_a_long_name_is_cut_in_its_middle_and_leaves_the_other_columns_in_sight() -> None:
+    model = "org/a-model-with-a-very-long-name-" * 4 + "fp8"
+    told = RequestLines(
+        active=2, open=(line("a" * 150 + "z", phase="waiting", model=model), line("b", phase="waiting"))
+    )
+    _, head, first, *_ = as_text(told, NOON, 200).splitlines()
+    assert head.split()[-3:] == ["MODEL", "PLANE", "PATH"]
+    assert first.endswith("  0      /v1/completions")
+    assert "  org/a-model-wit...-long-name-fp8  " in first
+    assert f"  {'a' * 31}...{'a' * 29}z  " in first
+    # What is read by programs, or from a pipe, is whole.
+    assert model in as_text(told, NOON, None)

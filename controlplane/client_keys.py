@@ -10,6 +10,9 @@ import asyncio
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
+
+import msgspec
 
 from controlplane.events.event import about
 from shared.client_key_list import read_client_keys
@@ -24,6 +27,18 @@ LOOK_INTERVAL = 0.25
 log = logging.getLogger(__name__)
 
 
+class ClientKeysStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """How the file of clients' keys on disk stands to the keys in use, of which there are `keys`.
+
+    `problem` says why a refused file is not used; it is empty of one in use.
+    """
+
+    file: str
+    state: Literal["in use", "refused"]
+    keys: int
+    problem: str = ""
+
+
 class ClientKeys:
     """The present keys."""
 
@@ -34,6 +49,7 @@ class ClientKeys:
         """
         self._path: str | None = None
         self._seen: tuple[int, ...] | None = None
+        self._problem = ""
         self.present: tuple[ClientKey, ...] | None = None
         """None: nobody is asked for a key."""
         self._use(path, (earlier.settings.client_keys if earlier is not None else None) or ())
@@ -49,6 +65,13 @@ class ClientKeys:
         if path is not None:
             self.present = earlier
             self._read(path)
+
+    def status(self) -> ClientKeysStatus | None:
+        """Return what is in use, and why not what the file holds; None where nobody is asked for a key."""
+        if self._path is None:
+            return None
+        state: Literal["in use", "refused"] = "refused" if self._problem else "in use"
+        return ClientKeysStatus(file=self._path, state=state, keys=len(self.present or ()), problem=self._problem)
 
     async def run(self, changed: Callable[[], None]) -> None:
         """Call `changed` whenever there are other keys, until cancelled."""
@@ -69,8 +92,12 @@ class ClientKeys:
         try:
             self.present = read_client_keys("--client-keys-file", Path(path))
         except ConfigError as error:
+            self._problem = str(error)
             log.error("%s; the keys before stay in use", error, extra=about("configuration"))
             return False
+        if self._problem:
+            self._problem = ""
+            log.info("--client-keys-file %s is in use again", path, extra=about("configuration"))
         if self.present == before:
             return False
         for text in _differences(before or (), self.present):

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import msgspec
 
-from shared.client_key_list import KeyEntry, entry_fault, file_text, list_fault, read_entries
+from shared.client_key_list import KeyEntry, entry_faults, file_text, list_fault, read_entries
+from shared.client_keys import MAX_NAME
 from shared.config import ConfigError
 
 Entries = tuple[KeyEntry, ...]
@@ -96,10 +97,10 @@ class KeysFile:
 
     def _check(self, entries: Entries) -> None:
         for entry in entries:
-            if fault := entry_fault(entry):
-                raise ConfigError(f"the key {fault}")
-        if fault := list_fault(entries):
-            raise ConfigError(fault)
+            for _, fault in entry_faults(entry):
+                raise ConfigError(f"the key {entry.name[:MAX_NAME]} {fault}")
+        if together := list_fault(entries):
+            raise ConfigError(together)
 
     def _write(self, text: str) -> None:
         descriptor, name = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")

@@ -372,6 +372,7 @@ class ControlPlane:
             discovery=self._discovery,
             ledger=self._ledger,
             lender=self._lender,
+            client_keys=self._client_keys,
         )
         await serve(parts, self._config, is_first_start=self._is_first_start)
 

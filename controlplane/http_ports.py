@@ -12,6 +12,7 @@ from controlplane.admin_token import TokenFile
 from controlplane.admission.lender import Lender
 from controlplane.cache_flush import Flushed
 from controlplane.certificates import Certificates
+from controlplane.client_keys import ClientKeys
 from controlplane.configuration import Configuration
 from controlplane.discovery.discovery import Discovery
 from controlplane.figures.ledger import Ledger
@@ -57,6 +58,7 @@ class Parts:
     discovery: Discovery
     ledger: Ledger
     lender: Lender
+    client_keys: ClientKeys
     flush_caches: Callable[[], Awaitable[Flushed]]
     order_adapters: OrderAdapters
 
@@ -147,6 +149,7 @@ def _status(parts: Parts, data_planes: int) -> StatusReport:
         removed=parts.membership.removed(),
         data_planes=data_planes,
         config=parts.configuration.status(),
+        client_keys=parts.client_keys.status(),
         planes=parts.planes,
         loads=parts.loads.report(parts.publication.table.workers, now=now),
         silent=parts.loads.silent(parts.publication.table.workers, now=now),

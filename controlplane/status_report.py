@@ -9,6 +9,7 @@ from typing import Literal
 import msgspec
 
 from controlplane.admission.standing import AdmissionStatus
+from controlplane.client_keys import ClientKeysStatus
 from controlplane.configuration import ConfigStatus
 from controlplane.discovery.discovered import Source
 from controlplane.figures.traffic import Figures, WorkerTraffic
@@ -180,7 +181,7 @@ class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
 
     There should be `data_planes` planes beside the control plane. `removed` are workers that the configuration names
     and an operator has removed. `pairs` is null where there is no prefill/decode. `failing`: requests per second by
-    cause, over the last 10 s. `admission` has the limits that are set.
+    cause, over the last 10 s. `admission` has the limits that are set. `client_keys` is null where clients need none.
     """
 
     supervisor: SupervisorStatus | None
@@ -190,6 +191,7 @@ class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
     data_planes: int
     removed: tuple[str, ...] = ()
     config: ConfigStatus = _NO_FILE
+    client_keys: ClientKeysStatus | None = None
     policies: tuple[PolicyStatus, ...] = ()
     pairs: PairStatus | None = None
     failing: dict[str, float] = {}
@@ -210,6 +212,7 @@ def build_report(
     removed: tuple[str, ...] = (),
     data_planes: int,
     config: ConfigStatus = _NO_FILE,
+    client_keys: ClientKeysStatus | None = None,
     malformed: int,
     kv: Iterable[SourceReport] = (),
     figures: Figures = _NO_FIGURES,
@@ -260,6 +263,7 @@ def build_report(
         data_planes=data_planes,
         removed=removed,
         config=config,
+        client_keys=client_keys,
         policies=policy_statuses(table, _lacks(planes.present(), now)),
         pairs=pair_status(told) if (told := planes.pair_reports(now)) else None,
         failing=figures.traffic.causes if figures.traffic is not None else {},

@@ -22,15 +22,18 @@ from __future__ import annotations
 import json
 import tomllib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 
-from shared.client_keys import MAX_KEYS, MAX_LIMITED, MAX_WEIGHT, ClientKey, is_model_pattern, is_name
+from shared.client_key_types import called, wrong_types
+from shared.client_keys import MAX_KEYS, MAX_LIMITED, MAX_NAME, MAX_WEIGHT, ClientKey, is_model_pattern, is_name
 from shared.config import ConfigError
+from shared.config_lines import Path as Place
+from shared.config_lines import key_lines
 from shared.limits import BATCH, INTERACTIVE, MOST
 
 MAX_BYTES = 4 * 1024 * 1024
@@ -82,42 +85,58 @@ def read_entries(where: str, path: Path) -> tuple[KeyEntry, ...]:
     if len(content) > MAX_BYTES:
         raise ConfigError(f"{what}: it has more than {MAX_BYTES >> 20} MB; give the path of a file of clients' keys")
     try:
-        read = msgspec.convert(tomllib.loads(content.decode("utf-8")), type=_File)
+        # The file's lines may end as Windows ends them.
+        text = content.decode("utf-8").replace("\r\n", "\n")
+        read = tomllib.loads(text)
     except UnicodeDecodeError:
         raise ConfigError(f"{what}: it is not UTF-8 text; give the path of a file of clients' keys") from None
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"{what}: this is no TOML: {error}; docs/client-keys.md shows the form") from None
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{what}: {error}; docs/client-keys.md shows the form") from None
-    for number, entry in enumerate(read.keys, 1):
-        if fault := entry_fault(entry):
-            raise ConfigError(f"{what}: key {number} {fault}")
-    if fault := list_fault(read.keys):
-        raise ConfigError(f"{what}: {fault}")
-    return read.keys
+    for place, fault in wrong_types(read):
+        raise ConfigError(f"{what}:{_line_of(place, text)}: {fault}")
+    keys = msgspec.convert(read, type=_File).keys
+    for number, entry in enumerate(keys):
+        for field, fault in entry_faults(entry):
+            line = _line_of(("keys", str(number), field), text)
+            raise ConfigError(f"{what}:{line}: {called(number, entry.name)} {fault}")
+    if together := list_fault(keys):
+        raise ConfigError(f"{what}: {together}")
+    return keys
 
 
-def entry_fault(entry: KeyEntry) -> str | None:
-    """Return what is wrong with one key, as the end of a sentence."""
+def _line_of(place: Place, text: str) -> int:
+    """Return the line where something stands, or what holds it: tables within a line are not looked into."""
+    # Only where something is wrong: it takes a while of a long file.
+    lines = key_lines(text)
+    return next((lines[place[:length]] for length in range(len(place), 0, -1) if place[:length] in lines), 1)
+
+
+def entry_faults(entry: KeyEntry) -> Iterator[tuple[str, str]]:
+    """Yield the field and the fault of everything that is wrong with one key; a fault goes on from the key's name."""
     if not is_name(entry.name):
-        return f"has name {entry.name!r}; write 1 to 63 letters, digits, dots, @, - or _"
+        yield "name", f"has name {entry.name[:MAX_NAME]!r}; write 1 to 63 letters, digits, dots, @, - or _"
     if len(entry.sha256) != _DIGEST_DIGITS or set(entry.sha256.lower()) - set("0123456789abcdef"):
-        return f"({entry.name}) has no SHA-256 in its sha256; write 64 hex digits (printf %s KEY | sha256sum)"
+        yield "sha256", "has no SHA-256 in its sha256; write 64 hex digits (printf %s KEY | sha256sum)"
     if entry.tenant and not is_name(entry.tenant):
-        return f"({entry.name}) has tenant {entry.tenant!r}; write 1 to 63 letters, digits, dots, @, - or _"
+        yield "tenant", f"has tenant {entry.tenant[:MAX_NAME]!r}; write 1 to 63 letters, digits, dots, @, - or _"
     if entry.service_class not in ("", INTERACTIVE, BATCH):
-        return f"({entry.name}) has class {entry.service_class!r}; write {INTERACTIVE} or {BATCH}, or leave class out"
+        yield (
+            "class",
+            f"has class {entry.service_class[:MAX_NAME]!r}; write {INTERACTIVE} or {BATCH}, or leave class out",
+        )
     if entry.models is not None and not 0 < len(entry.models) <= MAX_MODELS:
-        return f"({entry.name}) has {len(entry.models)} models; write 1 to {MAX_MODELS}, or leave models out for all"
+        yield "models", f"has {len(entry.models)} models; write 1 to {MAX_MODELS}, or leave models out for all"
     for model in entry.models or ():
         if not is_model_pattern(model):
-            return f"({entry.name}) has model {model!r}; write a model's name, or the beginning of some with a * behind"
+            yield (
+                "models",
+                f"has model {model[:MAX_NAME]!r}; write a model's name, or the beginning of some with a * behind",
+            )
     for field, amount in entry.limits.items():
         if not 0 <= amount <= MOST:
-            return f"({entry.name}) has {field} {amount}; write a number up to {MOST}, or 0 for no limit"
+            yield field, f"has {field} {amount}; write a number up to {MOST}, or 0 for no limit"
     if not 1 <= entry.weight <= MAX_WEIGHT:
-        return f"({entry.name}) has weight {entry.weight}; write 1 to {MAX_WEIGHT}"
-    return None
+        yield "weight", f"has weight {entry.weight}; write 1 to {MAX_WEIGHT}"
 
 
 def list_fault(entries: tuple[KeyEntry, ...]) -> str | None:

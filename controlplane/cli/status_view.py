@@ -16,6 +16,7 @@ import msgspec
 from controlplane.cli.limits_view import AdmissionView, limit_rows, limits_left_out, waiting_text
 from controlplane.cli.pairs_view import PairView, pair_lines
 from controlplane.cli.policies_view import PolicyView, policy_lines
+from controlplane.cli.texts import counted
 
 
 class ProcessView(msgspec.Struct, kw_only=True):
@@ -100,6 +101,15 @@ class ConfigView(msgspec.Struct, frozen=True, kw_only=True):
     problems: Sequence[str] = ()
 
 
+class ClientKeysView(msgspec.Struct, frozen=True, kw_only=True):
+    """How the file of clients' keys on disk stands to the `keys` in use, and the `problem` of one that is refused."""
+
+    file: str
+    state: str
+    keys: int
+    problem: str = ""
+
+
 class UplinkView(msgspec.Struct, frozen=True, kw_only=True):
     """Where the control plane of planes on another host is, and whether they hear it.
 
@@ -116,7 +126,7 @@ class RouterView(msgspec.Struct, kw_only=True):
 
     There should be `data_planes` planes beside the control plane; 0: nobody knows.
     `failing` requests per second are told by cause, `admission` has the limits that are set; only the control plane
-    knows.
+    knows. So it is with `client_keys`, null where clients need none.
     `uplink` is there on a host whose control plane is on another one.
     """
 
@@ -127,6 +137,7 @@ class RouterView(msgspec.Struct, kw_only=True):
     data_planes: int = 0
     removed: Sequence[str] = ()
     config: ConfigView = ConfigView()
+    client_keys: ClientKeysView | None = None
     policies: Sequence[PolicyView] = ()
     pairs: PairView | None = None
     failing: Mapping[str, float] = {}
@@ -190,6 +201,7 @@ def as_text(report: RouterView, width: int | None = None) -> str:
         *pair_lines(report.pairs),
         *policy_lines(report.policies),
         *_config_lines(report.config),
+        *_client_key_lines(report.client_keys),
     )
     return "\n".join([*(line[:width].rstrip() for line in lines), *more])
 
@@ -248,6 +260,21 @@ def _config_lines(config: ConfigView) -> list[str]:
     }
     lines = said.get(config.state, [])
     return ["", f"{config.file}:", *(f"  {line}" for line in lines)] if lines else []
+
+
+def _client_key_lines(keys: ClientKeysView | None) -> list[str]:
+    """Say what is wrong with the file of clients' keys; nothing when it is in use."""
+    if keys is None or not keys.problem:
+        return []
+    return ["", f"{keys.file} (--client-keys-file):", f"  {in_use_instead(keys)}:", f"  {keys.problem}"]
+
+
+def in_use_instead(keys: ClientKeysView) -> str:
+    """Return what is in use in place of a refused file of clients' keys."""
+    if not keys.keys:
+        return "it is refused, and no keys are in use: every client is refused"
+    count = counted(keys.keys, "key that it held before is", "keys that it held before are")
+    return f"it is refused; the {count} in use"
 
 
 def _worker_lines(workers: Sequence[WorkerView]) -> list[str]:

@@ -8,6 +8,7 @@ from math import nan
 import msgspec
 
 from controlplane.admission.standing import AdmissionStatus
+from controlplane.client_keys import ClientKeysStatus
 from controlplane.configuration import ConfigStatus
 from controlplane.figures.traffic import Figures, Traffic
 from controlplane.page.history import Moment
@@ -39,6 +40,7 @@ class RouterRecord(msgspec.Struct, frozen=True, kw_only=True):
     control_plane_since: float
     config: ConfigStatus
     config_since: float | None
+    client_keys: ClientKeysStatus | None
     data_planes: int
     removed: tuple[str, ...]
     policies: tuple[PolicyStatus, ...]
@@ -90,6 +92,7 @@ class Records:
             control_plane_since=moment("control", control.age),
             config=_replace(config, age=None),
             config_since=moment("config", config.age) if config.age is not None else None,
+            client_keys=report.client_keys,
             data_planes=report.data_planes,
             removed=report.removed,
             policies=report.policies,

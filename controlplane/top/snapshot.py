@@ -9,7 +9,7 @@ import msgspec
 from controlplane.cli.limits_view import AdmissionView
 from controlplane.cli.pairs_view import PairView
 from controlplane.cli.policies_view import PolicyView
-from controlplane.cli.status_view import BreakerView, ConfigView, ProcessView
+from controlplane.cli.status_view import BreakerView, ClientKeysView, ConfigView, ProcessView
 
 
 class Times(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,6 +120,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     workers: Sequence[Worker]
     supervisor: ProcessView | None = None
     config: ConfigView = ConfigView()
+    client_keys: ClientKeysView | None = None
     policies: Sequence[PolicyView] = ()
     pairs: PairView | None = None
     failing: Mapping[str, float] = {}

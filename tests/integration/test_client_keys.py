@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import anthropic
 import httpx
@@ -99,6 +100,24 @@ def test_g_key_1_a_new_key_opens_every_plane_and_a_revoked_one_none(router: Rout
     keys.file.remove("visitor")
     eventually(lambda: everywhere(router, key, 401), "the revoked key's end on all planes")
     assert ask(router, keys.shown[0]).status_code == 200
+
+
+def test_a_file_that_is_refused_stands_in_the_status_with_its_line(router: Router, keys: Keys) -> None:
+    whole = keys.file.path.read_text()
+    before = whole.count("[[keys]]")
+    keys.file.path.write_text(whole + 'weight = "3"\n')
+    line = whole.count("\n") + 1
+    told = f"{keys.file.path}:{line}: weight of key {before} ("
+    eventually(lambda: told in status(router)["problem"], "the fault in the status")
+    assert (status(router)["state"], status(router)["keys"]) == ("refused", before)
+    assert ask(router, keys.shown[0]).status_code == 200, "the keys before stay in use"
+    keys.file.path.write_text(whole)
+    eventually(lambda: status(router)["state"] == "in use", "the file in use again")
+
+
+def status(router: Router) -> dict[str, Any]:
+    answer = httpx.get(f"http://127.0.0.1:{router.admin_port}/status", trust_env=False)
+    return dict(answer.json()["client_keys"])
 
 
 def test_the_clients_see_errors_that_they_know(router: Router, keys: Keys) -> None:

@@ -168,6 +168,8 @@ export function attention(state) {
   else if (state.router?.supervisor?.state === "gone") say("warn", "The supervisor is gone: nothing restarts what dies.", "#/planes");
   const config = state.router?.config;
   if (config && config.state !== "in use") say("warn", `The configuration file is ${config.state}${reason(config.problems[0])}`, "#/config");
+  const keys = state.router?.client_keys;
+  if (keys?.problem) say(keys.keys ? "warn" : "bad", `The file of clients' keys is refused, ${keys.keys ? "and the keys before are in use" : "and no keys are in use"}${reason(keys.problem)}`, "#/events");
   for (const policy of state.router?.policies ?? []) {
     if (policy.unserved) say("warn", policy.unserved, "");
     for (const lack of policy.lacks) say("warn", `${policy.policy}: ${lack.sentence} (${plural(lack.count, "choice")} in the last minute)`, "");

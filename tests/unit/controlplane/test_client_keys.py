@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from controlplane.client_keys import ClientKeys
+from controlplane.client_keys import ClientKeys, ClientKeysStatus
 from controlplane.client_keys_file import KeysFile
 from shared.client_key_list import KeyEntry
 from shared.table import RoutingTable, Settings, make_table
@@ -83,6 +83,31 @@ def test_a_change_is_told_by_names_and_says_what_they_are(tmp_path: Path, caplog
         "clients' keys of these names have changed: b",
         "clients' keys of these names are refused from now on: a",
     ]
+
+
+def test_the_status_says_whether_the_file_is_in_use_and_why_not(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    keys = ClientKeys(None)
+    assert keys.status() is None
+    path = file_of(tmp_path, "a", "b")
+    keys.use(path)
+    assert keys.status() == ClientKeysStatus(file=path, state="in use", keys=2)
+    Path(path).write_text(Path(path).read_text() + "weight = '3'\n")
+    assert not keys.look()
+    status = keys.status()
+    assert status is not None
+    assert (status.state, status.keys) == ("refused", 2)
+    assert status.problem.endswith("weight of key 2 (b) is '3'; write a whole number without quotes")
+    Path(path).unlink()
+    keys.look()
+    assert "No such file" in str(keys.status())
+    # What is the same as before is in use again, though no key is another one.
+    file_of(tmp_path, "a", "b")
+    assert not keys.look()
+    assert keys.status() == ClientKeysStatus(file=path, state="in use", keys=2)
+    assert caplog.messages[-1] == f"--client-keys-file {path} is in use again"
 
 
 def test_they_are_looked_for_again_and_again(tmp_path: Path) -> None:

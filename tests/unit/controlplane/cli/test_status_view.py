@@ -5,6 +5,7 @@ import pytest
 from controlplane.cli.limits_view import AdmissionView, LimitView
 from controlplane.cli.status_view import (
     BreakerView,
+    ClientKeysView,
     ConfigView,
     PlaneView,
     ProcessView,
@@ -206,6 +207,25 @@ def test_a_file_that_is_not_in_use_is_told_with_the_reason() -> None:
         f"  {problem}",
         "  `routerctl config rollback` puts that back",
     ]
+
+
+def test_a_file_of_clients_keys_that_is_not_in_use_is_told_with_the_reason() -> None:
+    report = router()
+    report.client_keys = ClientKeysView(file="/etc/keys.toml", state="in use", keys=3)
+    assert "keys.toml" not in as_text(report)
+    problem = f"--client-keys-file /etc/keys.toml:7: {'a long reason ' * 9}"
+    for count, told in (
+        (3, "it is refused; the 3 keys that it held before are in use:"),
+        (1, "it is refused; the 1 key that it held before is in use:"),
+        (0, "it is refused, and no keys are in use: every client is refused:"),
+    ):
+        report.client_keys = ClientKeysView(file="/etc/keys.toml", state="refused", keys=count, problem=problem)
+        assert as_text(report, 80).splitlines()[-4:] == [
+            "",
+            "/etc/keys.toml (--client-keys-file):",
+            f"  {told}",
+            f"  {problem}",
+        ]
 
 
 def test_limits_are_shown_where_there_are_any() -> None:

@@ -18,6 +18,7 @@ from shared.config_fields import BOOLEANS, FIELDS, FLAGS, LISTS, TABLES, Given, 
 from shared.config_file import ConfigFile, Content, read_config
 from shared.config_lines import line_of_text
 from shared.config_mvllm import variables
+from shared.config_warnings import without_effect
 from shared.fault import Fault
 
 ENVIRONMENT_PREFIX = "ROUTERCTL_"
@@ -42,7 +43,7 @@ class Gathered(NamedTuple):
     """A configuration put together from its sources.
 
     `places` has every field. With `problems`, which are in the order of the file's lines, `config` can not work;
-    `warnings` say what a file has that has no effect. Both are lines for people.
+    `warnings` say what has no effect. Both are lines for people.
     """
 
     config: StartConfig
@@ -104,7 +105,8 @@ def gather(
         problems.append(Problem(f"{where} is given, but no file to watch; name one with --config, or leave it out"))
     places = {field: given[field].place if field in given else _DEFAULT for field in FIELDS}
     problems.sort(key=lambda problem: problem.line)
-    return Gathered(config, places, tuple(problems), content.warnings)
+    idle = [_placed(fault, given, file).text for fault in without_effect(config) if counted.issuperset(fault.fields)]
+    return Gathered(config, places, tuple(problems), (*content.warnings, *idle))
 
 
 def relevant(environment: Mapping[str, str]) -> dict[str, str]:

@@ -208,7 +208,7 @@ def given_config_file(path: str | None) -> ConfigFile | None:
 
 
 def warn(gathered: Gathered) -> None:
-    """Say what the file has that has no effect."""
+    """Say what has no effect."""
     for warning in gathered.warnings:
         print(f"routerctl: warning: {warning}", file=sys.stderr)
 

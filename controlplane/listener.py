@@ -12,6 +12,7 @@ from granian.server.embed import Server
 from starlette.types import ASGIApp
 
 from controlplane.certificates import replaced
+from controlplane.port_holder import cause
 from shared.config import ConfigError, join_address
 from shared.server_tls import ServerTls, identity, tls_options
 
@@ -68,12 +69,11 @@ class Listener:
                 await self._serve()
                 log.error("%s: the server on %s ended by itself; starting it again", self._flag, address)
             elif waited >= _PATIENCE and self._required:
-                raise ConfigError(
-                    f"can not listen on {address}: {error.strerror}; stop what uses that port, "
-                    f"or choose another one with {self._flag}"
-                )
+                why = await asyncio.to_thread(cause, error, self._host, self._port)
+                raise ConfigError(f"can not listen on {address}: {why}, or choose another port with {self._flag}")
             elif _PATIENCE <= waited < _PATIENCE + _RETRY_PAUSE:
-                log.error("can not listen on %s (%s): %s; still trying", address, self._flag, error.strerror)
+                why = await asyncio.to_thread(cause, error, self._host, self._port)
+                log.error("can not listen on %s (%s): %s; still trying", address, self._flag, why)
                 self.settled.set()
             pause = _RETRY_PAUSE if waited < _PATIENCE + _RETRY_PAUSE else _LONG_RETRY_PAUSE
             waited += pause

@@ -17,6 +17,7 @@ from typing import BinaryIO
 import msgspec
 
 from controlplane.children import Plane, Process, find_control_plane, find_planes, find_strays
+from controlplane.port_holder import why_taken
 from controlplane.supervision import slots_for
 from shared.config import StartConfig, flag_of, join_address
 from shared.decoding import DECODE_ERRORS
@@ -163,12 +164,14 @@ def _check_port(flag: str, host: str, port: int, *, shared: bool) -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise CanNotStart(f"can not listen on {join_address(host, port)}: {_advice(error, flag)}") from None
+            raise CanNotStart(
+                f"can not listen on {join_address(host, port)}: {_advice(error, flag, host, port)}"
+            ) from None
 
 
-def _advice(error: OSError, flag: str) -> str:
+def _advice(error: OSError, flag: str, host: str, port: int) -> str:
     if error.errno == errno.EADDRINUSE:
-        return f"another process has that port; stop it, or choose another port with {flag}"
+        return f"{why_taken(host, port)}, or choose another port with {flag}"
     host_flag = flag.replace("port", "host")
     if error.errno == errno.EADDRNOTAVAIL:
         return f"this machine has no such address; give one of its own with {host_flag}, or 0.0.0.0 for all"

@@ -20,6 +20,7 @@ from controlplane.discovery.refusals import RefusedError, shown
 from controlplane.discovery.registration import Farewell, Registration
 from controlplane.discovery.registrations import Registrations
 from controlplane.discovery.tally import DiscoveryTally
+from controlplane.port_holder import cause
 from controlplane.registry import Registry
 from shared.clock import Clock
 from shared.config import ConfigError, StartConfig, join_address
@@ -183,9 +184,10 @@ class DiscoveryService:
             except OSError as error:
                 # A predecessor may be just ending.
                 if self._clock.monotonic() >= complain_at:
+                    why = await asyncio.to_thread(cause, error, host, port)
                     text = (
-                        f"can not listen on {join_address(host, port)}: {error.strerror}; stop what uses that port, "
-                        "or choose another one with --vllm-discovery-address"
+                        f"can not listen on {join_address(host, port)}: {why}, "
+                        "or choose another port with --vllm-discovery-address"
                     )
                     if required:
                         raise ConfigError(text) from error

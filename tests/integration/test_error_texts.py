@@ -70,6 +70,7 @@ def test_the_text_is_the_stored_one(
     command = (sys.executable, "-m", "controlplane.cli", *words)
     code = subprocess.run(command, check=False).returncode if "TAKEN" in scene.command else run(words)
     said = "".join(capfd.readouterr()).replace(str(folder), "FOLDER").replace(str(taken_port), "TAKEN")
+    said = re.sub(rf"process {os.getpid()} \(.*\)", "process PID (NAME)", said)
     assert (said, code) == (scene.text, scene.code)
 
 

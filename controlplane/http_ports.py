@@ -157,6 +157,7 @@ def _status(parts: Parts, data_planes: int) -> StatusReport:
         kv=parts.kv.report(),
         figures=parts.ledger.watch.figures,
         admission=parts.lender.status(),
+        limits=parts.lender.limits,
         now=now,
         wall=parts.clock.wall(),
     )

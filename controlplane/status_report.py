@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Literal
 
 import msgspec
 
 from controlplane.admission.standing import AdmissionStatus
+from controlplane.admission.worker_limit import WorkerLimitStatus, worker_limit
 from controlplane.client_keys import ClientKeysStatus
 from controlplane.configuration import ConfigStatus
 from controlplane.discovery.discovered import Source
@@ -21,6 +23,7 @@ from controlplane.planes import SILENT_AFTER, Plane, Planes
 from controlplane.policy_status import PolicyStatus, policy_statuses
 from controlplane.registry import Member
 from controlplane.supervision import HUNG_AFTER
+from shared.limits import Kind
 from shared.messages import WorkerLoad
 from shared.plane_report import PolicyLack
 from shared.runtime_dir import ProcessRecord, SupervisorRecord
@@ -42,6 +45,7 @@ PlaneState = Literal["starting", "serving", "draining", "refusing", "stale", "si
 _NO_FILE = ConfigStatus()
 _NO_FIGURES = Figures()
 _NO_LIMITS = AdmissionStatus()
+_NO_AMOUNTS: Mapping[str, tuple[Kind, int]] = MappingProxyType({})
 _SILENT = "it tells no figures (/metrics) any more"
 
 
@@ -145,6 +149,8 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     `epoch` counts its lives, `age` is how long it is in its state, `version` its server's own.
 
+    `max_concurrent_requests` is its own limit, `limit` the one that it goes by; null: none.
+
     `source` told of it; `drained` once it drains and no plane has a request there. `changed` names the attributes
     that operators have changed while the router runs. `transfer` is how it moves KV cache, null while nothing is known.
     `traffic` is null while it has had no request, and in a control plane's first seconds.
@@ -169,6 +175,7 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     weight: float = DEFAULT_WEIGHT
     capacity: float | None = None
     max_concurrent_requests: int | None = None
+    limit: WorkerLimitStatus | None = None
     priority: int = DEFAULT_PRIORITY
     transfer: Transfer | None = None
     changed: tuple[str, ...] = ()
@@ -217,10 +224,14 @@ def build_report(
     kv: Iterable[SourceReport] = (),
     figures: Figures = _NO_FIGURES,
     admission: AdmissionStatus = _NO_LIMITS,
+    limits: Mapping[str, tuple[Kind, int]] = _NO_AMOUNTS,
     now: float,
     wall: float,
 ) -> StatusReport:
-    """Put the answer together. `now` is monotonic, `wall` Unix time, both in seconds."""
+    """Put the answer together. `now` is monotonic, `wall` Unix time, both in seconds.
+
+    `limits` are those that are lent, by name.
+    """
     caches: defaultdict[str, list[KvStatus]] = defaultdict(list)
     for source in kv:
         caches[source.key.worker].append(_kv_status(source))
@@ -257,6 +268,7 @@ def build_report(
                 is_silent=member.worker.id in silent,
                 kv=tuple(caches[member.worker.id]),
                 traffic=figures.workers.get(member.worker.id),
+                limit=worker_limit(member.worker, table.settings, limits),
             )
             for member in members
         ),
@@ -331,6 +343,7 @@ def _worker_status(
     is_silent: bool,
     kv: tuple[KvStatus, ...],
     traffic: WorkerTraffic | None,
+    limit: WorkerLimitStatus | None,
 ) -> WorkerStatus:
     worker = member.worker
     told = table.workers.get(worker.id)
@@ -356,6 +369,7 @@ def _worker_status(
         weight=worker.weight,
         capacity=worker.capacity,
         max_concurrent_requests=worker.max_concurrent_requests,
+        limit=limit,
         priority=worker.priority,
         transfer=worker.transfer,
         changed=member.changed,

@@ -21,6 +21,14 @@ class Load(msgspec.Struct, kw_only=True):
     age: float
 
 
+class WorkerLimit(msgspec.Struct, kw_only=True):
+    """The limit that a worker goes by; `source` is worker, all or found."""
+
+    amount: int
+    source: str
+    most: int
+
+
 class Worker(msgspec.Struct, kw_only=True):
     """One worker, by the names of `GET /workers`."""
 
@@ -42,6 +50,7 @@ class Worker(msgspec.Struct, kw_only=True):
     weight: float = DEFAULT_WEIGHT
     capacity: float | None = None
     max_concurrent_requests: int | None = None
+    limit: WorkerLimit | None = None
     priority: int = DEFAULT_PRIORITY
     transfer: Transfer | None = None
     changed: tuple[str, ...] = ()
@@ -73,7 +82,7 @@ _COLUMNS: tuple[tuple[str, Callable[[Worker], str], str], ...] = (
     ("WEIGHT", lambda worker: _number(worker.weight), f"{DEFAULT_WEIGHT:g}"),
     ("PRIO", lambda worker: str(worker.priority), str(DEFAULT_PRIORITY)),
     ("CAP", lambda worker: _number(worker.capacity), "-"),
-    ("LIMIT", lambda worker: _number(worker.max_concurrent_requests), "-"),
+    ("LIMIT", lambda worker: _short_limit(worker.limit), "-"),
     ("LABELS", lambda worker: _labels(worker.labels), "-"),
 )
 """Columns that are shown when a worker has something else in them than what every worker has by itself."""
@@ -116,7 +125,7 @@ def show_text(worker: Worker, width: int | None = None) -> str:
         ("life", str(worker.epoch)),
         ("role", worker.role),
         ("source", worker.source),
-        *((name, _marked(name, text, worker.changed)) for name, text in _attributes(worker)),
+        *((name, _marked(name, text, worker.changed)) for name, text in _attributes(worker, _limit(worker))),
         *_transfer(worker.transfer),
         (
             "load",
@@ -137,7 +146,9 @@ def show_text(worker: Worker, width: int | None = None) -> str:
 
 def attributes_text(changed: Changed) -> str:
     """Return what a change of attributes came to."""
-    told = ", ".join(f"{name} {text}" for name, text in _attributes(changed))
+    most = changed.max_concurrent_requests
+    limit = "as for all" if most is None else str(most or "none")
+    told = ", ".join(f"{name} {text}" for name, text in _attributes(changed, limit))
     return "\n".join((f"worker {changed.id} has {told}", *_shortcomings(changed)))
 
 
@@ -162,12 +173,31 @@ def _shortcomings(changed: Changed) -> list[str]:
     return lines
 
 
-def _attributes(of: Worker | Changed) -> tuple[tuple[str, str], ...]:
+def _short_limit(limit: WorkerLimit | None) -> str:
+    """Return a worker's limit in a few letters: what is not its own says so."""
+    return "-" if limit is None else f"{limit.amount}{_NOT_ITS_OWN.get(limit.source, '')}"
+
+
+_NOT_ITS_OWN = {"all": " (all)", "found": " (found)"}
+
+
+def _limit(worker: Worker) -> str:
+    """Return a worker's limit, and whence it comes."""
+    limit, own = worker.limit, worker.max_concurrent_requests
+    if limit is None:
+        return "none"
+    if limit.source == "found":
+        whose = "its own limit" if own is not None else "the most for all workers"
+        return f"{limit.amount} at the moment, as found (--adaptive-worker-limit); {whose} is {limit.most}"
+    return f"{limit.amount}, as for all workers (--worker-max-concurrent-requests)" if own is None else str(own)
+
+
+def _attributes(of: Worker | Changed, limit: str) -> tuple[tuple[str, str], ...]:
     return (
         ("weight", _number(of.weight)),
         ("priority", str(of.priority)),
         ("capacity", _number(of.capacity)),
-        ("limit", _number(of.max_concurrent_requests)),
+        ("limit", limit),
         ("labels", _labels(of.labels)),
     )
 

@@ -96,6 +96,7 @@ function about(worker, now) {
     ["First byte", worker.traffic?.first_byte ? `p50 ${duration(worker.traffic.first_byte.p50)}, p95 ${duration(worker.traffic.first_byte.p95)}` : null],
     ["Labels", labels],
     ["Weight", String(worker.weight)],
+    ["Requests at a time", worker.limit ? `${worker.limit.amount}${{ all: ", as for all workers", found: `, as found, at most ${worker.limit.most}` }[worker.limit.source] ?? ""}` : null],
     ["Capacity", worker.capacity === null ? null : String(worker.capacity)],
     ["Priority", String(worker.priority)],
     ["KV transfer", worker.transfer ? [worker.transfer.connector, worker.transfer.address].filter(Boolean).join(" at ") : null],

@@ -7,6 +7,7 @@ from controlplane.cli.workers_view import (
     Changed,
     Load,
     Worker,
+    WorkerLimit,
     attributes_text,
     changed_text,
     list_text,
@@ -92,7 +93,9 @@ def test_one_worker_in_80_columns() -> None:
 
 def test_a_change_of_attributes_tells_them_all() -> None:
     done = Changed(id="http://a:1", state="ready", on_every_plane=True, kept=True, weight=2, labels={"a": "b"})
-    assert attributes_text(done) == "worker http://a:1 has weight 2, priority 50, capacity -, limit -, labels a=b"
+    assert (
+        attributes_text(done) == "worker http://a:1 has weight 2, priority 50, capacity -, limit as for all, labels a=b"
+    )
 
 
 def test_large_numbers_are_plain() -> None:
@@ -120,3 +123,39 @@ def test_what_is_said_of_transfers_is_checked() -> None:
     assert transfer_of(bootstrap_port=1, mode="read") == TransferAttributes(bootstrap_port=1, mode="read")
     with pytest.raises(ConfigError, match="its transfer has mode = 'x'"):
         transfer_of(mode="x")
+
+
+@pytest.mark.parametrize(
+    ("own", "limit", "short", "whole"),
+    [
+        (None, None, "-", "none"),
+        (0, None, "-", "none"),
+        (4, WorkerLimit(amount=4, source="worker", most=4), "4", "4"),
+        (
+            None,
+            WorkerLimit(amount=8, source="all", most=8),
+            "8 (all)",
+            "8, as for all workers (--worker-max-concurrent-requests)",
+        ),
+        (
+            None,
+            WorkerLimit(amount=12, source="found", most=1024),
+            "12 (found)",
+            "12 at the moment, as found (--adaptive-worker-limit); the most for all workers is 1024",
+        ),
+        (
+            64,
+            WorkerLimit(amount=12, source="found", most=64),
+            "12 (found)",
+            "12 at the moment, as found (--adaptive-worker-limit); its own limit is 64",
+        ),
+    ],
+)
+def test_the_limit_that_a_worker_goes_by_is_shown_and_whence_it_comes(
+    own: int | None, limit: WorkerLimit | None, short: str, whole: str
+) -> None:
+    worker = msgspec.structs.replace(WORKER, max_concurrent_requests=own, limit=limit)
+    head, line = list_text([worker]).splitlines()
+    assert ("LIMIT" in head) == (limit is not None)
+    assert short == "-" or f"  {short}  " in line
+    assert next(text for text in show_text(worker).splitlines() if text.startswith("limit")).split(None, 1)[1] == whole

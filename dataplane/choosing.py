@@ -78,13 +78,18 @@ def _limited_choice(
 
 def _why_full(forwarder: Forwarder, view: FleetView, request: Request) -> Mapping[str, str]:
     """Return in words why workers are left out that are full; so many as a receipt lists."""
-    slots = forwarder.limits.gate.workers.slots
+    limits = forwarder.limits
+    slots = limits.gate.workers.slots
     full = (slots[slot.id] for slot in view.candidates(request.served, request.rank) if slot.id in slots)
     return {
-        one.worker: f"is full: {one.in_use} requests of this plane are there, of {one.limit.amount} of all planes"
+        one.worker: f"is full: {_of_this_plane(one.in_use)} there, of {limits.whole(one)} of all planes"
         f" (this one may have {one.allowed} now)"
         for one in islice((one for one in full if one.in_use >= one.allowed), MAX_LISTED)
     }
+
+
+def _of_this_plane(count: int) -> str:
+    return "1 request of this plane is" if count == 1 else f"{count} requests of this plane are"
 
 
 def probe(forwarder: Forwarder, view: FleetView, request: Request, tried: Sequence[Slot], now: float) -> Chosen | None:

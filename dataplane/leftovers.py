@@ -116,14 +116,19 @@ def _extra_of(request: Request, now: float) -> Extra:
         request.arm,
         request.client.key.name if request.client.key is not None else None,
         _waited(request.ticket, now) if request.ticket is not None else None,
-        request.ticket.over if request.ticket is not None else "",
+        _refused_for(request.ticket) if request.ticket is not None else "",
     )
 
 
 def _waited(ticket: Ticket, now: float) -> Waited | None:
     if ticket.position is None:
         return None
-    return Waited(ticket.position, ticket.expected, (ticket.went or now) - ticket.since)
+    return Waited(ticket.position, ticket.expected, (ticket.went or now) - ticket.since, ticket.limit)
+
+
+def _refused_for(ticket: Ticket) -> str:
+    # Who is refused has not waited in the line, whose place he was told.
+    return ticket.limit if ticket.position is None else ""
 
 
 def _account_for_answer(forwarder: Forwarder, exchange: Exchange, arrived: float, model: str) -> Usage | None:

@@ -84,12 +84,14 @@ Times = tuple[float, float, float]
 class Waited(NamedTuple):
     """How a request waited for its turn: behind how many, how long that was thought to take and did, in seconds.
 
-    `expected` is None where nothing was known. `took` lasts until the request went on, or ended.
+    `expected` is None where nothing was known. `took` lasts until the request went on, or ended. `limit` is the name of
+    the one that had no room for it.
     """
 
     position: int
     expected: float | None
     took: float
+    limit: str
 
 
 class Extra(NamedTuple):

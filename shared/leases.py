@@ -63,12 +63,14 @@ class Lease(msgspec.Struct, frozen=True, array_like=True):
     """How much of a limit a plane may use, and how much it keeps at most when it hears no more of the control plane.
 
     Where more is needed than there is, `meant` is for whom, by tenant: work-conserving, as what one does not use others
-    may. More may be meant than the lease is for, as not everybody uses all of his part.
+    may. More may be meant than the lease is for, as not everybody uses all of his part. `whole` is the limit that is
+    divided, which is smaller than what is set where it is found; 0: not told.
     """
 
     amount: int
     fallback: int
     meant: dict[str, int] = {}
+    whole: int = 0
 
 
 class LeaseGrant(msgspec.Struct, frozen=True, tag="lease-grant"):

@@ -70,11 +70,15 @@ class ArmReceipt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class QueueReceipt(msgspec.Struct, frozen=True, kw_only=True):
-    """How the request waited for its turn: behind `position` others, `took` seconds where `expected` were foreseen."""
+    """How the request waited for its turn: behind `position` others, `took` seconds where `expected` were foreseen.
+
+    `limit` is the name of the one that had no room for it when it came; `worker:` where all of its workers were full.
+    """
 
     position: int
     expected: float | None
     took: float
+    limit: str = ""
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,7 +88,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     `model` is the name that the client sent; `arm` tells what it stood for, where it is one of `[models]`.
     `outcome` is `answered`, `rejected CODE` or `aborted by SIDE`; `status` is what the client got, 0 when nothing.
     `epoch` and `version` tell the table that it ended under. `trace` is the id of its trace, empty without one.
-    `limit` is the name of the limit that it was over, where it was refused for that.
+    `limit` is the name of the limit that it was over, where it was refused for that, as in `queue`.
     """
 
     request: str

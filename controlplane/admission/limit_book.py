@@ -161,8 +161,9 @@ class LimitBook:
         """Return the lease that each plane that is awake is to have now."""
         needs = [self._part(account).needs for account in scene.awake]
         shares = meant(self.limit.amount, needs, scene.weights)
-        fair = fair_share(self.limit.amount, scene.planes)
-        return [Lease(part, fair, share) for part, share in zip(self._divided(scene), shares, strict=True)]
+        amount = self.limit.amount
+        fair = fair_share(amount, scene.planes)
+        return [Lease(part, fair, share, amount) for part, share in zip(self._divided(scene), shares, strict=True)]
 
     def _divided(self, scene: Scene) -> list[int]:
         amount, now = self.limit.amount, scene.now

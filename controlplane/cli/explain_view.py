@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from controlplane.cli.texts import counted
+from shared.limits import WORKER
 from shared.model_rules import labels_text
 from shared.receipt import ArmReceipt, AttemptReceipt, ChoiceReceipt, LeftOut, Receipt
 
@@ -28,9 +29,9 @@ def lines(receipt: Receipt) -> Iterator[str]:
         yield f"  {_arm(receipt.arm)}"
     if (queue := receipt.queue) is not None:
         foreseen = f", {_ms(queue.expected)} were expected" if queue.expected is not None else ""
-        yield f"  waited {_ms(queue.took)} for its turn, behind {_others(queue.position)}{foreseen}"
+        yield f"  waited {_ms(queue.took)} for its turn, behind {_others(queue.position)}{foreseen}{_full(queue.limit)}"
     if receipt.limit:
-        yield f"  over the limit {plain(receipt.limit)}"
+        yield f"  no room{_full(receipt.limit)}"
     for number, attempt in enumerate(receipt.attempts, 1):
         yield from _attempt(number, attempt)
     if receipt.left_out:
@@ -102,6 +103,12 @@ def _row(choice: ChoiceReceipt) -> tuple[str, ...]:
 def _left_out(workers: Sequence[LeftOut]) -> Iterator[str]:
     for worker in workers:
         yield f"    left out: {worker.worker}: {worker.reason}"
+
+
+def _full(limit: str) -> str:
+    if limit == WORKER:
+        return ": all of its workers had as many requests as they may"
+    return f": the limit {plain(limit)} was full" if limit else ""
 
 
 def _others(position: int) -> str:

@@ -140,12 +140,12 @@ class Admission:
                     self._lower[ticket] = request
                 return True
         except OverOwn as over:
-            ticket.state, ticket.over = State.OVER, over.quota.limit.name
+            ticket.state, ticket.limit = State.OVER, over.quota.limit.name
             self.needs_report.set()
             request.client.limits = rate_fields(over.use.limits, self._planes, now)
             raise over_own(over, self._planes) from None
         except Refused as refused:
-            ticket.state, ticket.over = State.OVER, str(refused)
+            ticket.state = State.OVER
             self._tell_soon(ticket)
             # Without a name here: the error would hold its traceback, that this frame, and the frame the error.
             raise self._refusal(refused, ticket) from None
@@ -320,6 +320,10 @@ class Admission:
     def hold(self, ticket: Ticket, worker: str) -> WorkerSlots | None:
         """Take a slot of a worker that has one; None if it has no limit."""
         return self.gate.workers.hold(worker, ticket.key.share, self._loop.time())
+
+    def whole(self, slots: WorkerSlots) -> int:
+        """Return how many requests a worker may have at a time, over all planes."""
+        return self._borrower.holder.whole(slots.limit)
 
     def freed(self, ticket: Ticket, slots: WorkerSlots) -> None:
         """Know that a request has left a worker."""

@@ -19,7 +19,7 @@ from dataplane.admission.key_limits import LEASE_WAIT, KeyLimits, key_limits
 from dataplane.admission.line import LaneKey, Line, Share
 from dataplane.admission.pace import Pace, Returns
 from dataplane.admission.quota import Quota, Shared, Slots, all_have_room, quota_of
-from dataplane.admission.refused import OverOwn, Refused
+from dataplane.admission.refused import OverOwn, Refused, lacking, note_refused
 from dataplane.admission.shares import Shares
 from dataplane.admission.ticket import State, Ticket
 from dataplane.admission.waiting import at_workers, with_room
@@ -34,8 +34,6 @@ _BEFORE_LEASES = 100
 """Requests for a model that wait at least while the plane does not know yet what it may use: as --queue-size's own."""
 _AT_KEYS = 1000
 """Requests that wait for a lease of their keys' limits at a time, for a quarter of a second each."""
-_WANTED = 8
-"""Workers of which a refused request counts as wanting a slot."""
 _LOOKED_AT = 64
 """Workers that are looked at at once when requests wait for them; the others' turn comes within a second."""
 
@@ -181,13 +179,16 @@ class Gate:
             return True
         position = line.position(key)
         expected = self._expected(ticket, position, now)
+        full = lacking(ticket, now)
+        ticket.limit = WORKER if full is None else full.limit.name
         most = self._queue_size if self.is_leased else max(self._queue_size, _BEFORE_LEASES)
         patience = ticket.patience
         is_too_long = patience is not None and (not patience or (expected is not None and expected > patience))
         too_big = bool(line) and self._bytes + ticket.size > QUEUE_BYTES
         if line.by_model[key.model] >= most or too_big or is_too_long:
             promised = self._promise(ticket, position, expected, now)
-            raise Refused(self._refusing(ticket, now), promised, is_too_long=is_too_long)
+            note_refused(ticket, full, now)
+            raise Refused(full, promised, is_too_long=is_too_long)
         ticket.position, ticket.expected = position, expected
         if ticket.among is not None:
             key = ticket.key = key._replace(among=ticket.among)
@@ -195,24 +196,11 @@ class Gate:
         self._bytes += ticket.size
         return False
 
-    def _refusing(self, ticket: Ticket, now: float) -> Shared | None:
-        """Return what a request is refused for, where that is not its workers; it is wanted there."""
-        full = next((quota for quota in ticket.quotas if not quota.has_room(now)), None)
-        among, share = ticket.among, ticket.key.share
-        if full is None and ticket.quotas and (among is None or among.have_room()):
-            full = ticket.quotas[0]
-        if full is not None:
-            full.refused.add(share, now)
-        elif among is not None:
-            # More is of no use: what the plane gets for one of them is there for the next request.
-            for slots in islice(among.limited(), _WANTED):
-                slots.refused.add(share, now)
-        return full
-
     def wait_again(self, ticket: Ticket, now: float) -> None:
         """Have a request wait that has gone on before, and needs another worker: it has all that it needs but that."""
         self._is_crowded = True
         ticket.key = ticket.key._replace(begun=True, among=ticket.among)
+        ticket.limit = WORKER
         ticket.position = self._line.position(ticket.key)
         ticket.expected = self._expected(ticket, ticket.position, now)
         self._line.add(ticket.key, ticket)
@@ -232,6 +220,8 @@ class Gate:
 
     def put_back(self, ticket: Ticket, now: float) -> None:
         """Let a request that went on wait again; what it had is free."""
+        full = lacking(ticket, now)
+        ticket.limit = WORKER if full is None else full.limit.name
         for quota in ticket.quotas:
             quota.give_back(ticket.key.share)
         ticket.state, ticket.since = State.WAITING, now

@@ -88,6 +88,11 @@ class Holder:
         lease = self._leases.get(name) if self.is_fresh(now) else None
         return lease.meant if lease is not None else {}
 
+    def whole(self, limit: Limit) -> int:
+        """Return how much all planes together may use, as this one was told: less than is set where it is found."""
+        lease = self._leases.get(limit.name)
+        return min(limit.amount, lease.whole) if lease is not None and lease.whole else limit.amount
+
     def knows(self, limit: Limit, now: float) -> bool:
         """Whether it is known how much of a limit may be used: there is a lease, or nobody who grants any."""
         return self.has(limit.name) or now - self._since >= SETTLING

@@ -1,11 +1,16 @@
-"""Why a request neither goes on nor waits."""
+"""Why a request does not go on: what it lacks, and where it may not wait either."""
 
 from __future__ import annotations
 
+from itertools import islice
+
 from dataplane.admission.key_limits import Use
-from dataplane.admission.quota import Quota, Slots
+from dataplane.admission.quota import Quota, Shared, Slots
+from dataplane.admission.ticket import Ticket
 from dataplane.admission.window import Window
-from shared.limits import WORKER
+
+_WANTED = 8
+"""Workers of which a refused request counts as wanting a slot."""
 
 
 class Refused(Exception):  # noqa: N818 - it is an answer, no failure
@@ -16,7 +21,7 @@ class Refused(Exception):  # noqa: N818 - it is an answer, no failure
 
     def __init__(self, quota: Quota | None, expected: float | None, *, is_too_long: bool = False) -> None:
         """`expected` is in seconds from now; None where it is not known."""
-        super().__init__(quota.limit.name if quota is not None else WORKER)
+        super().__init__()
         self.quota = quota
         self.expected = expected
         self.is_too_long = is_too_long
@@ -30,3 +35,22 @@ class OverOwn(Exception):  # noqa: N818 - likewise
         self.use = use
         self.quota = quota
         self.expected = expected
+
+
+def lacking(ticket: Ticket, now: float) -> Shared | None:
+    """Return what has no room for a request, or is others' turn; None where that is its workers."""
+    full = next((quota for quota in ticket.quotas if not quota.has_room(now)), None)
+    if full is None and ticket.quotas and (ticket.among is None or ticket.among.have_room()):
+        return ticket.quotas[0]
+    return full
+
+
+def note_refused(ticket: Ticket, full: Shared | None, now: float) -> None:
+    """Know that a request that is refused would have wanted what is `full`; None: one of its workers."""
+    among, share = ticket.among, ticket.key.share
+    if full is not None:
+        full.refused.add(share, now)
+    elif among is not None:
+        # More is of no use: what the plane gets for one of them is there for the next request.
+        for slots in islice(among.limited(), _WANTED):
+            slots.refused.add(share, now)

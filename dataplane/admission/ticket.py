@@ -22,7 +22,8 @@ class Ticket:
     """One request's stand: what it is counted for, and how it waited. `size` is its body's, in bytes.
 
     `patience` are the seconds that it may wait by its own word; None: it says nothing of that.
-    `use` is what it has of its key's own limits, where the key has some; `over` the limit that it was refused for.
+    `use` is what it has of its key's own limits, where the key has some. `limit` is the name of the one that had no
+    room for it (`WORKER`: all of its workers were full): it waited for that, or was refused.
     Of one that waited, `position` is how many were ahead of it and `expected` how many seconds that was thought to
     take (None: not known); `since` is when it came, `went` when it went on. Where workers have limits, it needs a slot
     `among` some, and is `promised` some.
@@ -32,7 +33,7 @@ class Ticket:
         "among",
         "expected",
         "key",
-        "over",
+        "limit",
         "patience",
         "position",
         "promised",
@@ -56,7 +57,7 @@ class Ticket:
         self.quotas: tuple[Shared, ...] = ()
         self.position: int | None = None
         self.expected: float | None = None
-        self.over = ""
+        self.limit = ""
         self.went: float | None = None
         self.among: Among | None = None
         self.promised: Promised = NOTHING

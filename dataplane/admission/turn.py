@@ -59,5 +59,5 @@ class Turn:
         # A receipt tells of the first time.
         ticket, first = self.ticket, self._first
         if first.position is None:
-            first.position, first.expected = ticket.position, ticket.expected
+            first.position, first.expected, first.limit = ticket.position, ticket.expected, ticket.limit
             first.since, first.went = ticket.since, ticket.went

@@ -51,7 +51,7 @@ def test_a_request_counts_until_its_last_byte_and_then_the_next_one_goes_on(run:
             assert record is not None
             queue = receipt(record, plane="0", arrived=0.0).queue
             assert queue is not None
-            assert (queue.position, queue.expected) == (1, None)
+            assert (queue.position, queue.expected, queue.limit) == (1, None, "total")
             assert queue.took > 0
 
     run(test)

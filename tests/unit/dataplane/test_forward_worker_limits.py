@@ -116,7 +116,7 @@ def test_a_receipt_says_who_was_left_out_because_it_was_full(run: Run) -> None:
             (attempt,) = told(bench).attempts
             (left_out,) = attempt.left_out
             assert left_out.worker == "a"
-            assert left_out.reason.startswith("is full: 1 requests of this plane are there, of 1 of all planes")
+            assert left_out.reason.startswith("is full: 1 request of this plane is there, of 1 of all planes")
             first.leave()
 
     run(test)
@@ -244,7 +244,7 @@ def test_one_that_is_refused_waits_for_another_worker_first_in_the_line(run: Run
             assert refused.status == 200
             queue = told(bench).queue
             assert queue is not None
-            assert queue.position == 0
+            assert (queue.position, queue.limit) == (0, "worker:")
             await leave(bench)
 
     run(test)

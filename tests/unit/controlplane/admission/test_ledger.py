@@ -308,7 +308,7 @@ def test_a_plane_that_is_cut_off_counts_with_an_equal_share_of_what_it_was_never
         ledger.due(now)
     assert ledger.lent("key:a:open", now) == 100
     lease = ledger._accounts["one"].leases.get("key:a:open")
-    assert lease == Lease(50, 50)
+    assert lease == Lease(50, 50, {}, 100)
 
 
 def test_a_limit_that_is_no_more_is_taken_back() -> None:

@@ -88,10 +88,22 @@ def test_a_request_that_found_no_worker_and_tries_to_write_to_the_terminal() -> 
 
 def test_a_request_that_was_over_a_limit() -> None:
     refused = msgspec.structs.replace(ANSWERED, attempts=(), limit="key:alice:tokens", outcome="rejected 429")
-    assert "  over the limit key:alice:tokens" in list(lines(refused))
+    assert "  no room: the limit key:alice:tokens was full" in list(lines(refused))
+    full = msgspec.structs.replace(refused, limit="worker:")
+    assert "  no room: all of its workers had as many requests as they may" in list(lines(full))
 
 
 def test_how_many_were_ahead_is_said_as_people_say_it() -> None:
     for position, told in ((0, "behind nobody"), (1, "behind 1 other"), (2, "behind 2 others")):
         queue = QueueReceipt(position=position, expected=None, took=0.25)
         assert f"  waited 250.0 ms for its turn, {told}" in list(lines(msgspec.structs.replace(ANSWERED, queue=queue)))
+
+
+def test_what_a_request_waited_for_is_named() -> None:
+    for limit, told in (
+        ("model:m", "the limit model:m was full"),
+        ("worker:", "all of its workers had as many requests as they may"),
+    ):
+        queue = QueueReceipt(position=1, expected=0.5, took=0.25, limit=limit)
+        line = f"  waited 250.0 ms for its turn, behind 1 other, 500.0 ms were expected: {told}"
+        assert line in list(lines(msgspec.structs.replace(ANSWERED, queue=queue)))

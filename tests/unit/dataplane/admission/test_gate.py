@@ -231,6 +231,7 @@ def test_a_model_at_its_limit_waits_and_others_go_past() -> None:
     others = [ticket(model=model) for model in ("n", None, "n")]
     assert all(gate.enter(one, 0.0) for one in others)
     assert others[0].position is None
+    assert (second.limit, others[0].limit) == ("model:m", "")
     gate.leave(others[0], 0.0)
     assert gate.wake(0.0) == []
     gate.leave(first, 0.0)

@@ -93,3 +93,13 @@ def test_a_grant_holds_what_changed_since_an_earlier_one_that_was_taken() -> Non
     assert holder.take(LeaseGrant(stamp, 5, 4, 2, {"rate": None}))
     assert (permitted(holder, 4.1), permitted(holder, 4.1, RATE)) == (30, 0)
     assert (holder.heard_of(1, 4.5), holder.heard_of(2, 4.5), holder.heard_of(1, 5.5)) == (4, 0, 0)
+
+
+def test_how_large_a_limit_is_where_it_is_found_is_what_was_told() -> None:
+    holder = Holder(0.0)
+    assert holder.whole(SLOTS) == 100
+    holder.sent(1, 0.0)
+    holder.take(LeaseGrant(Stamp(1, 1, 0), 1, 1, 0, {"total": Lease(4, 2, {}, 16), "rate": Lease(1, 1)}))
+    assert (holder.whole(SLOTS), holder.whole(RATE)) == (16, 1000)
+    # A reload has made it smaller, and no grant has come since.
+    assert holder.whole(SLOTS._replace(amount=8)) == 8

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import httpx
@@ -17,7 +18,7 @@ ARGUMENTS = (
     "--data-planes=1",
     "--response-header-timeout-secs=1",
     "--stream-idle-timeout-secs=1",
-    "--request-timeout-secs=4",
+    "--request-timeout-secs=3",
     "--client-body-timeout-secs=1",
     "--max-payload-size=1000",
 )
@@ -74,20 +75,26 @@ def worker(fleet: list[str]) -> str:
     return fleet[0]
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["hidden", "exposed"])
-def exposed(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param)
+class Routers(NamedTuple):
+    """Two before one worker, that are asked the same at the same time: most failures are waited for."""
+
+    hidden: Router
+    exposed: Router
 
 
 @pytest.fixture(scope="module")
-def router(worker: str, exposed: bool, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Router]:
-    more = ("--expose-worker",) if exposed else ()
-    one = Router(tmp_path_factory.mktemp("router"), *ARGUMENTS, *more, "--worker-urls", worker)
+def routers(worker: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Routers]:
+    hidden = Router(tmp_path_factory.mktemp("hidden"), *ARGUMENTS, "--worker-urls", worker)
+    exposed = Router(tmp_path_factory.mktemp("exposed"), *ARGUMENTS, "--expose-worker", "--worker-urls", worker)
     try:
-        one.start().ready()
-        yield one
+        hidden.start()
+        exposed.start()
+        hidden.ready()
+        exposed.ready()
+        yield Routers(hidden, exposed)
     finally:
-        one.close()
+        hidden.close()
+        exposed.close()
 
 
 def exchange(router: Router, request: bytes, *, until: bytes | None = None) -> bytes:
@@ -98,6 +105,12 @@ def exchange(router: Router, request: bytes, *, until: bytes | None = None) -> b
         while (until is None or until not in received) and (part := connection.recv(65536)):
             received += part
     return received
+
+
+def answers(routers: Routers, request: bytes, *, until: bytes | None = None) -> list[bytes]:
+    """What the two answer, the hiding one first."""
+    with ThreadPoolExecutor(len(routers)) as threads:
+        return list(threads.map(lambda router: exchange(router, request, until=until), routers))
 
 
 def failures(router: Router) -> dict[tuple[str, str], float]:
@@ -117,42 +130,44 @@ def address_of(worker: str) -> list[bytes]:
     return [host.encode(), f":{port}".encode(), worker.encode()]
 
 
-def check_naming(answer: bytes, worker: str, *, exposed: bool) -> None:
-    if exposed:
-        assert f"Worker: {worker}.".encode() in answer
-    else:
-        assert not any(part in answer for part in [*address_of(worker), b"x-routerctl-worker"]), answer
+def hides(answer: bytes, worker: str) -> bool:
+    return not any(part in answer for part in [*address_of(worker), b"x-routerctl-worker"])
+
+
+def names(answer: bytes, worker: str) -> bool:
+    return f"Worker: {worker}.".encode() in answer
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_failure_names_its_side_and_its_worker_only_to_those_who_may_know(
-    router: Router, worker: str, exposed: bool, name: str
+    routers: Routers, worker: str, name: str
 ) -> None:
     case = CASES[name]
-    before = failures(router) if exposed else {}
+    before = failures(routers.exposed)
     if case.fault is not None:
         httpx.post(f"{worker}/sim/faults", json=case.fault, trust_env=False).raise_for_status()
     try:
         # To a body that is not complete the answer comes at once, but not the connection's end.
-        answer = exchange(router, case.request, until=b"(request id: " if name == "half" else None)
+        hiding, exposing = answers(routers, case.request, until=b"(request id: " if name == "half" else None)
     finally:
         httpx.delete(f"{worker}/sim/faults", trust_env=False).raise_for_status()
-    assert f'"code":"{case.code}"'.encode() in answer, answer
-    check_naming(answer, worker, exposed=exposed and case.about_worker)
-    if not exposed:
-        # The figures are the same, and come once a second.
-        return
+    for answer in (hiding, exposing):
+        assert f'"code":"{case.code}"'.encode() in answer, answer
+    assert hides(hiding, worker), hiding
+    assert names(exposing, worker) if case.about_worker else hides(exposing, worker), exposing
     # Series are there from the start, at zero: `rate` would not see the first event of one that begins with it.
+    # The figures of the other router are the same, and come once a second.
     key = (case.side, case.counted or case.code)
     expected = {**before, key: before[key] + 1}
-    eventually(lambda: failures(router) == expected, f"one more of {key}")
+    eventually(lambda: failures(routers.exposed) == expected, f"one more of {key}")
 
 
-def test_an_answer_names_its_worker_only_to_those_who_may_know(router: Router, worker: str, exposed: bool) -> None:
-    head = exchange(router, chat()).partition(b"\r\n\r\n")[0]
-    assert head.startswith(b"HTTP/1.1 200")
-    assert (f"x-routerctl-worker: {worker}\r\n".encode() in head + b"\r\n") == exposed
-    assert exposed or not any(part in head for part in address_of(worker))
+def test_an_answer_names_its_worker_only_to_those_who_may_know(routers: Routers, worker: str) -> None:
+    hiding, exposing = (answer.partition(b"\r\n\r\n")[0] + b"\r\n" for answer in answers(routers, chat()))
+    for head in (hiding, exposing):
+        assert head.startswith(b"HTTP/1.1 200")
+    assert f"x-routerctl-worker: {worker}\r\n".encode() in exposing
+    assert hides(hiding, worker)
 
 
 @pytest.fixture
@@ -163,16 +178,21 @@ def down(fleet: list[str]) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("down")
-def test_a_worker_that_is_down_is_named_only_to_those_who_may_know(router: Router, worker: str, exposed: bool) -> None:
+def test_a_worker_that_is_down_is_named_only_to_those_who_may_know(routers: Routers, worker: str) -> None:
     httpx.post(f"{worker}/sim/faults", json={"name": "refuse", "path": "/"}, trust_env=False).raise_for_status()
-    before = failures(router)
-    answer = exchange(router, chat())
-    # Else it was missed before it was asked.
-    was_asked = b'"code":"workers_unreachable"' in answer
-    assert was_asked or b'"code":"no_worker_available"' in answer
-    check_naming(answer, worker, exposed=exposed and was_asked)
+    before = [failures(router) for router in routers]
+    for exposed, answer in enumerate(answers(routers, chat())):
+        # Else it was missed before it was asked.
+        was_asked = b'"code":"workers_unreachable"' in answer
+        assert was_asked or b'"code":"no_worker_available"' in answer
+        assert names(answer, worker) if exposed and was_asked else hides(answer, worker), answer
+    for router, figures in zip(routers, before, strict=True):
+        check_down(router, worker, figures, exposed=router is routers.exposed)
+
+
+def check_down(router: Router, worker: str, before: dict[tuple[str, str], float], *, exposed: bool) -> None:
     eventually(lambda: b'"code":"no_worker_available"' in exchange(router, chat()), "the table without the worker")
-    check_naming(exchange(router, chat()), worker, exposed=False)
+    assert hides(exchange(router, chat()), worker)
     # That the fleet is down is no fault of the router's.
     eventually(lambda: failures(router)[("worker", "no_worker_available")] > 0, "the figure")
     assert [key for key, value in failures(router).items() if value != before[key] and key[0] == "router"] == []

@@ -123,3 +123,59 @@ def test_nothing_is_decided_by_few_answers() -> None:
     for second in range(1, 60):
         limit = step(limit, Seen(0, 0, 0.0, 16), MOST, float(second))
     assert (limit.kept, limit.alone, limit.is_looking) == (START, None, True)
+
+
+class Unstreamed(Worker):
+    """As `Worker`, but only the answers after `begins` seconds are streamed."""
+
+    begins = float("inf")
+
+    def run(self, until: float, wanted: int) -> Seen:
+        seen = super().run(until, wanted)
+        return seen if until > self.begins else seen._replace(streams=0, first_byte_seconds=0.0)
+
+
+@settings(max_examples=20, deadline=None)
+@given(most=st.integers(LEAST, 300), seconds=st.floats(0.2, 4.0))
+def test_without_streams_nothing_speaks_against_the_most_that_it_may_be(most: int, seconds: float) -> None:
+    worker, limit = Unstreamed(1000, seconds, 0.1), begin(0, most, 0.0)
+    assert limit.now <= max(LEAST, START // 2)
+    for second in range(1, 1000):
+        before, limit = limit, step(limit, worker.run(second, limit.now), most, float(second))
+        assert limit.now >= before.now, "it comes down on evidence only"
+        if limit.now == most:
+            break
+    assert limit.now == most
+
+
+def test_without_streams_one_that_is_not_used_does_not_grow_and_is_not_halved() -> None:
+    worker = Unstreamed(100, 1.0, 0.1)
+    limit, _ = found(worker, begin(0, MOST, 0.0), 300, demand=5)
+    assert (limit.now, limit.is_looking) == (START, False)
+
+
+def test_streams_that_come_later_with_a_quiet_time_bring_it_down_to_what_the_worker_takes() -> None:
+    worker = Unstreamed(20, 1.0, 0.1)
+    worker.begins = 120.0
+    limit, kept = found(worker, begin(0, MOST, 0.0), 120)
+    assert kept[-1] > 200
+    worker.queue.clear()
+    limit, _ = found(worker, limit, 60, demand=10)
+    _, kept = found(worker, limit, 900)
+    assert min(kept) >= 0.85 * 20
+    assert max(kept) <= 1.5 * 20 + 4
+
+
+def test_a_few_streams_among_whole_answers_are_measured_as_ever() -> None:
+    """One answer in ten is streamed, and the limit does not take the others for silence."""
+    worker, limit = Worker(20, 1.0, 0.1), begin(0, MOST, 0.0)
+    rest, kept = 0, []
+    for second in range(1, 1500):
+        seen = worker.run(second, limit.now)
+        streams, rest = divmod(rest + seen.streams, 10)
+        mean = seen.first_byte_seconds / seen.streams if seen.streams else 0.0
+        seen = seen._replace(streams=streams, first_byte_seconds=streams * mean)
+        limit = step(limit, seen, MOST, float(second))
+        kept.append(limit.kept)
+    assert min(kept[500:]) >= 0.85 * 20
+    assert max(kept[500:]) <= 1.5 * 20 + 4

@@ -51,6 +51,8 @@ def test_g_cp_1_the_table_freezes_ages_are_told_and_loads_are_forgotten(tmp_path
         Load(crew.url, 4) as load,
     ):
         more(load, 100)
+        # The last that the table learns of a worker that is well.
+        eventually(lambda: all(told.process_start for told in crew.kept().values()), "all to tell their start")
         crew.level()
         eventually(lambda: -1 not in loads(crew), "every engine's load")
         (stamp,) = {told.table for told in crew.statuses()}

@@ -88,10 +88,10 @@ class WatchedWorker:
 
 
 class _Connection(asyncio.Protocol):
-    def __init__(self, worker: WatchedWorker) -> None:
+    def __init__(self, worker: WatchedWorker, open_ones: set[_Connection]) -> None:
         self._worker = worker
+        self._open_ones = open_ones
         self._received = b""
-        self._lost = False
         self._dispatch: Dispatch | None = None
         self._room = asyncio.Event()
         self._room.set()
@@ -99,9 +99,10 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        self._open_ones.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._lost = True
+        self._open_ones.discard(self)
         if self._answering is not None:
             self._answering.cancel()
         if self._dispatch is not None:
@@ -109,9 +110,8 @@ class _Connection(asyncio.Protocol):
             self._dispatch.closed.set()
 
     def abort(self) -> None:
-        """Cut it off, if it is not closed."""
-        if not self._lost:
-            self._transport.abort()
+        """Cut it off."""
+        self._transport.abort()
 
     def pause_writing(self) -> None:
         self._room.clear()
@@ -197,19 +197,19 @@ def watched_worker() -> Iterator[WatchedWorker]:
         loop = asyncio.get_running_loop()
         ended = asyncio.Event()
         stop.append(lambda: loop.call_soon_threadsafe(ended.set))
-        open_ones: list[_Connection] = []
-
-        def connection() -> _Connection:
-            open_ones.append(_Connection(worker))
-            return open_ones[-1]
-
-        server = await loop.create_server(connection, "127.0.0.1", 0, backlog=1024)
+        open_ones: set[_Connection] = set()
+        server = await loop.create_server(lambda: _Connection(worker, open_ones), "127.0.0.1", 0, backlog=1024)
         worker.port = server.sockets[0].getsockname()[1]
         listening.set()
         await ended.wait()
         server.close()
-        for one in open_ones:
-            one.abort()
+        # One that was just taken is among them two turns of the loop later, and what is cut off is closed a turn later.
+        for _ in range(2):
+            await asyncio.sleep(0)
+        while open_ones:
+            for one in open_ones:
+                one.abort()
+            await asyncio.sleep(0)
         await server.wait_closed()
 
     thread = threading.Thread(target=asyncio.run, args=(serve(),))

@@ -347,6 +347,8 @@ class Publisher:
             case CounterReport():
                 self._planes.counters(message, now)
             case Goodbye():
+                if self._lender is not None:
+                    self._lender.ended(message.plane, message.windows)
                 self._tell_gone(self._planes.said_goodbye(message, now))
         return None
 

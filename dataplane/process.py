@@ -127,6 +127,7 @@ class Plane:
             request_lines=self._request_lines,
             refuse_settings=self._fleet.refuse_settings,
             on_grant=self._take_grant,
+            windows=lambda: self._forwarder.limits.windows(),
         )
         self._commands = FleetCommands(self._subscriber.send_command)
         self._forwarder = Forwarder(

@@ -38,6 +38,10 @@ WINDOW = 60.0
 """Seconds for which what is taken of a window is held."""
 WINDOW_STEP = 1.0
 """Seconds that a plane may hold it for longer: it counts what it took in steps, and not one by one."""
+TAKEN_STEP = 5.0
+"""Seconds that what an ended plane took of a window counts longer at most: its last word holds 13 numbers for each."""
+Taken = dict[int, int]
+"""What was taken of a window, by for how many more `TAKEN_STEP` it counts."""
 MARGIN = 5.0
 """Seconds that a request may last beyond its limit: open requests are looked at about once a second."""
 

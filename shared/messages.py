@@ -21,6 +21,7 @@ from shared.breaker import ProbeNewsKind
 from shared.decoding import DECODE_ERRORS
 from shared.kv_messages import KvPage, KvRequest, KvStanding, KvUpdate
 from shared.leases import LeaseGrant, LeaseReport
+from shared.limits import Taken
 from shared.plane_identity import PlaneIdentity
 from shared.plane_report import CounterReport, PairReport, PolicyLack
 from shared.policy_places import PolicyPlace
@@ -229,9 +230,13 @@ class ProbeNews(msgspec.Struct, frozen=True, tag="probe"):
 
 
 class Goodbye(msgspec.Struct, frozen=True, tag="goodbye"):
-    """The plane ends by request; its last figures went before."""
+    """The plane ends by request; its last figures went before.
+
+    `windows` is what it took of limits per minute, by the limits' names, as in `shared.limits.Taken`.
+    """
 
     plane: PlaneIdentity
+    windows: dict[str, Taken]
 
 
 FleetVerb = Literal["add", "remove", "flush-cache", "load-adapter", "unload-adapter"]

@@ -7,7 +7,7 @@ The one rule: what all planes may be using together is never more than the limit
 
 A part that one plane does not need is taken back by a smaller lease, and is free when the plane tells that it goes by
 that: never before. A plane that is silent keeps what it had until it is heard, or known to be dead. What a dead plane
-may have taken of a window counts until that window is over.
+may have taken of a window counts until that window is over; one that ends by request tells what it took.
 
 A new book knows nothing of what an earlier one has granted. It lends nothing before every plane has told that lived
 when it began, or `LEASE_LIFE` is over. If some have not told then, all that the others do not hold counts as held by
@@ -28,7 +28,7 @@ from math import inf
 from controlplane.admission.account import Account, Grant
 from controlplane.admission.limit_book import LimitBook, Scene
 from shared.leases import LEASE_LIFE, Lease, LeaseReport
-from shared.limits import WINDOW, Kind, Limit, held_for, is_on_demand
+from shared.limits import WINDOW, Kind, Limit, Taken, held_for, is_on_demand
 
 MAX_PLANES = 1024
 FORGOTTEN_AFTER = 60.0
@@ -101,7 +101,7 @@ class Ledger:
             if book is None:
                 if limit not in self._limits:
                     continue
-                book = self._books[limit] = LimitBook(self._limits[limit])
+                book = self._books[limit] = LimitBook(self._limits[limit], now)
             book.told(name, holding)
         for limit in (*moved, *report.holdings):
             book = self._books.get(limit)
@@ -126,6 +126,19 @@ class Ledger:
             book.gone(account, self._count, now)
         del self._accounts[plane]
         return True
+
+    def ended(self, plane: str, windows: Mapping[str, Taken], now: float) -> bool:
+        """Know that a plane has ended by request, and all that it took of windows. Returns whether that is news."""
+        for name in windows:
+            if name in self._limits and name not in self._books:
+                self._books[name] = LimitBook(self._limits[name], now)
+        is_news = plane in self._unheard or plane in self._accounts or bool(windows)
+        self._unheard.discard(plane)
+        self._accounts.pop(plane, None)
+        for name, book in self._books.items():
+            book.ended(plane, windows.get(name, {}), now)
+        self._dirty.update(self._books)
+        return is_news
 
     def silent(self, now: float) -> tuple[str, ...]:
         """Return the planes that should have told something by now."""
@@ -209,7 +222,7 @@ class Ledger:
         if not book.is_idle or not is_on_demand(name):
             self._idle.pop(name, None)
             if book.is_dropped and name in self._limits:
-                book.is_dropped, book.limit = False, self._limits[name]
+                book.begin_anew(self._limits[name], scene.now)
         elif not book.is_dropped:
             self._idle.setdefault(name, scene.now)
         if book.is_dropped:

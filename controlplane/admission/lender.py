@@ -13,7 +13,7 @@ from controlplane.planes import Planes
 from shared.client_keys import tenant_weights
 from shared.clock import Clock
 from shared.leases import Lease, LeaseReport
-from shared.limits import WINDOW, Kind, Limit, limits_of, worker_limits
+from shared.limits import WINDOW, Kind, Limit, Taken, limits_of, worker_limits
 from shared.plane_identity import PlaneIdentity
 from shared.table import RoutingTable, Settings
 
@@ -93,6 +93,13 @@ class Lender:
         self._known.pop(plane.id, None)
         self._waiting.pop(plane.id, None)
         if self.ledger.gone(plane.id, self._clock.monotonic()):
+            self._changed.set()
+
+    def ended(self, plane: PlaneIdentity, windows: Mapping[str, Taken]) -> None:
+        """Know that a plane has ended by request, with what it took of limits per minute."""
+        self._known.pop(plane.id, None)
+        self._waiting.pop(plane.id, None)
+        if self.ledger.ended(plane.id, windows, self._clock.monotonic()):
             self._changed.set()
 
     def waiting(self) -> dict[str, int]:

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from controlplane.admission.account import MAX_OUTSTANDING, Account
 from controlplane.admission.division import Needs, divide, meant, needed
-from shared.leases import Holding, Lease
-from shared.limits import WINDOW, Limit, fair_share
+from shared.leases import LEASE_LIFE, Holding, Lease
+from shared.limits import TAKEN_STEP, WINDOW, Limit, Taken, fair_share, is_on_demand
 
 _NOTHING = Lease(0, 0)
 
@@ -87,17 +87,25 @@ class Scene(NamedTuple):
 class LimitBook:
     """All that is known of one limit."""
 
-    def __init__(self, limit: Limit) -> None:
-        self.limit = limit
-        self.is_dropped = False
+    def __init__(self, limit: Limit, now: float) -> None:
+        self.begin_anew(limit, now)
         self._parts: dict[str, _Part] = {}
         self._known: int | None = None
         self._bequests: Counter[int] = Counter()
+
+    def begin_anew(self, limit: Limit, now: float) -> None:
+        """Go by a limit that was not there, or not any more."""
+        self.limit = limit
+        self.is_dropped = False
+        self._began = now
+        self._tellers: set[str] | None = None if is_on_demand(limit.name) else set()
 
     # --- what comes in ---------------------------------------------------------------------------------
 
     def told(self, plane: str, holding: Holding) -> None:
         """Know what a plane has."""
+        if self._tellers is not None and not self.is_dropped:
+            self._tellers.add(plane)
         is_nothing = not (holding.in_use or holding.permitted or holding.fallback or any(holding.needs))
         self._parts.setdefault(plane, _Part()).told = None if is_nothing else holding
 
@@ -128,6 +136,12 @@ class LimitBook:
         if self.limit.kind == "window":
             self._bequests[ceil(now + WINDOW)] += self._may_use(account, planes, now)
         self._parts.pop(account.plane, None)
+
+    def ended(self, plane: str, taken: Taken, now: float) -> None:
+        """Know that a plane has ended and what it took of a window, which counts on."""
+        for steps, amount in taken.items():
+            self._bequests[ceil(now + min(steps * TAKEN_STEP, WINDOW + TAKEN_STEP))] += max(0, amount)
+        self._parts.pop(plane, None)
 
     # --- what is asked ---------------------------------------------------------------------------------
 
@@ -181,7 +195,7 @@ class LimitBook:
         targets = divide(max(0, amount - kept), needs, fair_share(amount, scene.planes), hungriest, scene.weights)
         used = [self._may_use(account, scene.planes, now) for account in scene.awake]
         free = amount - kept - sum(used)
-        if not scene.is_known or free < 0:
+        if not (scene.is_known and self._is_told(scene)) or free < 0:
             having = (part.has(account) for part, account in zip(parts, scene.awake, strict=True))
             return [min(target, has) for target, has in zip(targets, having, strict=True)]
         granted = list(targets)
@@ -190,6 +204,15 @@ class LimitBook:
             granted[index] = min(targets[index], used[index] + more)
             free -= more
         return granted
+
+    def _is_told(self, scene: Scene) -> bool:
+        """Whether each plane has told what it has of this limit: where it is new, requests may be open already."""
+        if self._tellers is None:
+            return True
+        if scene.now - self._began <= LEASE_LIFE and any(one.plane not in self._tellers for one in scene.awake):
+            return False
+        self._tellers = None
+        return True
 
     def _part(self, account: Account) -> _Part:
         return self._parts.get(account.plane) or _Part()

@@ -18,6 +18,7 @@ from dataplane.admission.pace import retry_after, retry_after_ms
 from dataplane.admission.refused import OverOwn, Refused
 from dataplane.admission.ticket import State, Ticket
 from dataplane.admission.turn import Turn
+from dataplane.admission.window import Window
 from dataplane.admission.wishes import CLASS, QUEUE_TIMEOUT, patience_of, rank_of
 from dataplane.admission.worker_slots import WorkerSlots
 from dataplane.admission.workers_for import HALVES, WHOLE, WorkersFor
@@ -25,7 +26,7 @@ from shared.client_keys import tenant_weights
 from shared.errors import RouterError
 from shared.leases import LeaseGrant, LeaseReport
 from shared.limit_errors import over_capacity, queue_timeout, rate_limited
-from shared.limits import MODEL, RATE_UNIT, Limit, limits_of, worker_limits
+from shared.limits import MODEL, RATE_UNIT, Limit, Taken, limits_of, worker_limits
 from shared.plane_identity import PlaneIdentity
 from shared.table import RoutingTable, Settings
 
@@ -90,7 +91,8 @@ class Admission:
             self._planes = settings.data_planes
             self._queue_timeout = settings.queue_timeout
             self._preempts = settings.preempt_batch
-            self.gate.use(limits, part_of_queue(settings.queue_size, settings.data_planes))
+            queue = part_of_queue(settings.queue_size, settings.data_planes)
+            self.gate.use(limits, queue, self._fleet.inflight() if of_workers else {})
             self.gate.shares.weights = tenant_weights(settings.client_keys or ())
             self._borrower.use(limits, settings.data_planes, settings.request_timeout)
         self.refresh()
@@ -382,11 +384,20 @@ class Admission:
         self._look_at_keys()
         self._wake()
 
+    def windows(self) -> dict[str, Taken]:
+        """Return what counts of limits per minute, by name, where anything does: all that is left when a plane ends."""
+        now = self._loop.time()
+        found = ((name, one.taken(now)) for name, one in self.gate.quotas.items() if isinstance(one, Window))
+        return {name: taken for name, taken in found if taken}
+
     def report(self, identity: PlaneIdentity, epoch: int, *, is_due: bool) -> LeaseReport | None:
         """Return what is to be told to the control plane of that epoch; None where nothing is new and none `is_due`."""
         now = self._loop.time()
         if now >= self._valid_until:
             self.refresh()
+        if self.gate.workers.unsure:
+            self.gate.workers.look(self._fleet.inflight())
+            self._wake_soon()
         return self._borrower.report(identity, epoch, now, is_due=is_due)
 
 

@@ -10,9 +10,10 @@ is promised one, and gives it back when it has another: no two go on by the same
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from math import inf
+from types import MappingProxyType
 
 from dataplane.admission.kept import Kept
 from dataplane.admission.key_limits import LEASE_WAIT, KeyLimits, key_limits
@@ -64,8 +65,11 @@ class Gate:
         self._is_crowded = False
         self._kept: Kept[tuple[Shared, ...]] = Kept()
 
-    def use(self, limits: Iterable[Limit], queue_size: int) -> None:
-        """Go by these limits, with so many requests for a model that may wait. What is in use stays counted."""
+    def use(self, limits: Iterable[Limit], queue_size: int, there: Mapping[str, int] = MappingProxyType({})) -> None:
+        """Go by these limits, with so many requests for a model that may wait. What is in use stays counted.
+
+        `there` is how many requests are open at each worker.
+        """
         before, self.quotas = self.quotas, {}
         of_workers = []
         for limit in limits:
@@ -88,7 +92,7 @@ class Gate:
         self._by_model = {
             name.removeprefix(MODEL): (*self._common, quota) for name, quota in shared.items() if name.startswith(MODEL)
         }
-        self.workers.use(of_workers)
+        self.workers.use(of_workers, there)
         self.quotas.update((one.limit.name, one) for one in self.workers.slots.values())
         self._queue_size = queue_size
         self._give_up(self._kept.all())

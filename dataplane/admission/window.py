@@ -7,11 +7,11 @@ and never counts for less than that time. It is slots for whoever lends parts of
 from __future__ import annotations
 
 from collections import Counter, deque
-from math import inf
+from math import ceil, inf
 
 from dataplane.admission.line import Share
 from dataplane.admission.recent import Recent
-from shared.limits import WINDOW, WINDOW_STEP, Limit
+from shared.limits import TAKEN_STEP, WINDOW, WINDOW_STEP, Limit, Taken
 
 NOBODY: Share = (0, "")
 """Whose share a window's needs are: a key has one for itself."""
@@ -91,6 +91,14 @@ class Window:
     def empty_in(self, now: float) -> float:
         """Return in how many seconds nothing that was taken so far counts any more."""
         return max(0.0, self._steps[-1][0] + _HELD - now) if self._steps else 0.0
+
+    def taken(self, now: float) -> Taken:
+        """Return what counts, and for how long."""
+        self.pass_on(now)
+        left: Counter[int] = Counter()
+        for began, there in self._steps:
+            left[ceil((began + _HELD - now) / TAKEN_STEP)] += there
+        return {steps: amount for steps, amount in left.items() if amount > 0}
 
     def needs(self, waiting: Counter[Share], now: float) -> tuple[dict[str, int], ...]:
         """Return what could be used, by class and tenant, where so much waits."""

@@ -28,6 +28,7 @@ from shared.breaker import ProbeNewsKind
 from shared.clock import Clock, SystemClock
 from shared.kv_messages import KvPage, KvRequest, KvStanding, KvUpdate
 from shared.leases import LeaseGrant, LeaseReport
+from shared.limits import Taken
 from shared.messages import (
     COUNTER_INTERVAL,
     INFLIGHT_INTERVAL,
@@ -101,6 +102,7 @@ class SubscriberClient:
         request_lines: Callable[[int, bool], RequestLines] = lambda _most, _troubled: RequestLines(),
         refuse_settings: Callable[[Settings], str | None] = lambda _: None,
         on_grant: Callable[[LeaseGrant], None] = lambda _: None,
+        windows: Callable[[], dict[str, Taken]] = dict,
         clock: Clock | None = None,
         rng: Random | None = None,
     ) -> None:
@@ -111,6 +113,7 @@ class SubscriberClient:
         id, in new dicts; `counters` builds the report of the given sequence number. `receipt` finds that of
         a request's id; `request_lines` tells so many of the open and last ones (those with trouble alone).
         `refuse_settings` returns why this plane could not serve by them; it alone may block, as a thread calls it.
+        `windows` tells at the end what was taken of limits per minute.
         """
         self._link = link
         self._identity = identity
@@ -128,6 +131,7 @@ class SubscriberClient:
         self._request_lines = request_lines
         self._refuse_settings = refuse_settings
         self._on_grant = on_grant
+        self._windows = windows
         self._clock = clock or SystemClock()
         self._machine = Subscriber(rng=rng or Random(), last_known_good=last_known_good, refuse=refuse)
         self._started = self._clock.monotonic()
@@ -223,7 +227,7 @@ class SubscriberClient:
                 except asyncio.CancelledError:
                     control.linger = GOODBYE_LINGER
                     self._send_counters()
-                    self._send(Goodbye(self._identity))
+                    self._send(Goodbye(self._identity, self._windows()))
                     raise
                 finally:
                     self._control = None

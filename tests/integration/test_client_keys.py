@@ -59,6 +59,7 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
     keys.make("first")
     keys.make("few-requests", requests=REQUESTS)
     keys.make("few-tokens", tokens=5000)
+    keys.make("rolled", requests=REQUESTS)
     return keys
 
 
@@ -243,6 +244,25 @@ def test_g_limit_3_no_more_requests_of_a_key_go_on_in_a_minute_than_it_may_and_i
     assert headers["x-ratelimit-remaining-requests"] == "0"
     assert 1 <= int(headers["retry-after"]) <= WINDOW
     assert "x-ratelimit-limit-tokens" not in headers
+
+
+@pytest.mark.slow
+def test_a_rolling_restart_leaves_a_key_what_it_had_not_used(router: Router, keys: Keys) -> None:
+    key, before = keys.shown[3], router.plane_pids()
+    began = time.monotonic()
+    assert [ask(router, key).status_code for _ in range(4)] == [200] * 4
+    answer = httpx.post(f"http://127.0.0.1:{router.admin_port}/planes/restart", timeout=60, trust_env=False)
+    assert answer.json()["outcome"] == "restarted"
+    eventually(lambda: not router.plane_pids() & before, "the old planes' end")
+    answers: list[int] = []
+
+    def all_are_used() -> bool:
+        answers.append(ask(router, key).status_code)
+        return answers.count(200) == REQUESTS - 4
+
+    eventually(all_are_used, "the rest of the minute's requests")
+    assert ask(router, key).status_code == 429
+    assert time.monotonic() - began < WINDOW, "too slow to tell: what was used first is free again"
 
 
 def test_keys_with_a_limit_of_tokens_are_told_what_is_left_and_others_nothing(router: Router, keys: Keys) -> None:

@@ -148,6 +148,7 @@ class World:
             refuse_settings=lambda settings: "unknown policy" if settings.policy == "new" else None,
             learnt=self._learnt,
             on_plane_learnt=self.heard.append,
+            windows=lambda: {"key:k:requests": {12: 3}},
             rng=Random(1),
         )
 
@@ -454,7 +455,7 @@ def test_reports_go_up_and_the_goodbye_is_last(runtime_dir: RuntimeDir) -> None:
                 assert control_plane.of(InflightReport)[-1].counts == {"a": 3}
                 numbers = [report.seq for report in control_plane.of(InflightReport)]
                 assert numbers == list(range(1, len(numbers) + 1))
-            await until(lambda: control_plane.of(Goodbye))
+            await until(lambda: control_plane.of(Goodbye) == [Goodbye(IDENTITY, {"key:k:requests": {12: 3}})])
             assert isinstance(control_plane.received[-2], CounterReport)
             sequence = [report.seq for report in control_plane.of(CounterReport)]
             assert sequence == sorted(set(sequence))

@@ -89,7 +89,7 @@ def test_a_folded_plane_may_be_found_dead_later() -> None:
 def test_goodbye_keeps_the_sums() -> None:
     planes = Planes()
     planes.counters(report(identity(), finished=5), 0.0)
-    assert planes.said_goodbye(Goodbye(identity()), 1.0).is_dead
+    assert planes.said_goodbye(Goodbye(identity(), {}), 1.0).is_dead
     assert planes.present() == ()
     assert finished(planes) == 5
 
@@ -114,7 +114,7 @@ def test_sums_about_workers_that_left_are_dropped_from_what_is_kept_for_ever() -
     for number in range(100):
         plane = identity(str(number))
         planes.counters(report(plane, worker_requests={"a": 1, "b": 1}), 0.0)
-        planes.said_goodbye(Goodbye(plane), 0.0)
+        planes.said_goodbye(Goodbye(plane, {}), 0.0)
     planes.forget_workers({"b": None})
     totals = planes.totals().counters["worker_requests"]
     assert totals[("b",)] == 100
@@ -141,7 +141,7 @@ def test_sums_never_fall_and_always_add_up(history: list[tuple[int, str, int]]) 
             sums[number] = (done, amount)
             planes.counters(report(identity(names[number]), finished=done, active=amount), now)
         elif step == "goodbye":
-            planes.said_goodbye(Goodbye(identity(names[number])), now)
+            planes.said_goodbye(Goodbye(identity(names[number]), {}), now)
             dead.add(names[number])
         elif step == "kill":
             dead.add(names[number])
@@ -184,7 +184,7 @@ def test_a_successor_begins_with_what_was_counted() -> None:
     before = Planes()
     before.counters(report(identity("lives"), finished=5, active=1), 0.0)
     before.counters(report(identity("ended"), finished=7), 0.0)
-    before.said_goodbye(Goodbye(identity("ended")), 0.0)
+    before.said_goodbye(Goodbye(identity("ended"), {}), 0.0)
     before.counters(report(identity("dies", slot=1), finished=11, active=2), 0.0)
     after = handed_on(before, "lives")
     totals = after.totals()
@@ -193,7 +193,7 @@ def test_a_successor_begins_with_what_was_counted() -> None:
     # What lives reports anew, and counts once.
     after.counters(report(identity("lives"), finished=6), 101.0)
     assert finished(after) == 24
-    after.said_goodbye(Goodbye(identity("lives")), 102.0)
+    after.said_goodbye(Goodbye(identity("lives"), {}), 102.0)
     assert finished(handed_on(after)) == 24
 
 

@@ -61,7 +61,7 @@ def test_how_many_there_are() -> None:
     planes.hear(far("a"), now=0.0)
     planes.hear(far("b", slot=1), now=0.0)
     assert planes.elsewhere() == 2
-    planes.said_goodbye(Goodbye(far("b", slot=1)), now=1.0)
+    planes.said_goodbye(Goodbye(far("b", slot=1), {}), now=1.0)
     assert planes.elsewhere() == 1
     planes.fold_silent(FOLDED_AFTER, lambda plane: False)
     assert planes.elsewhere() == 0

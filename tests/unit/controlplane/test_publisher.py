@@ -241,7 +241,7 @@ def test_in_flight_reports_reach_the_others_and_a_plane_that_leaves_has_none() -
         await scene.tell(Ack(msgspec.structs.replace(identity(), id="other", slot=1), stamp))
         await scene.tell(InflightReport(identity(), 3, {"a": 2}, {}))
         assert await scene.heard(PlaneInflight) == PlaneInflight(stamp, "p", 3, {"a": 2}, {})
-        await scene.tell(Goodbye(identity()))
+        await scene.tell(Goodbye(identity(), {}))
         assert await scene.heard(PlaneInflight) == PlaneInflight(stamp, "p", 4, {}, {})
         assert [plane.identity.id for plane in scene.planes.present()] == ["other"]
 

@@ -86,6 +86,35 @@ def test_a_freed_slot_wakes_exactly_one_and_a_worker_never_has_more(run: Run) ->
     run(test)
 
 
+def test_a_limit_that_is_set_counts_those_that_are_open_at_the_worker_already(run: Run) -> None:
+    doors = Doors()
+
+    async def test(bench: Bench) -> None:
+        async with workers(doors.script) as (worker,):
+            bench.serve_workers(limited(worker.url, None))
+            bench.configure()
+            first, second = bench.ask(), bench.ask()
+            await until(lambda: len(worker.asked) == 2)
+            bench.serve_workers(limited(worker.url, 2))
+            lend_all(bench, "a", amount=2)
+            third = bench.ask()
+            await until(waiting(bench, 1))
+            doors.open_one()
+            await bench.ended(first)
+            assert bench.forwarder.limits.waiting == 1
+            # It held no slot, so its end is only seen at the next look.
+            lend_all(bench, "a", amount=2)
+            await until(lambda: len(worker.asked) == 3)
+            doors.open_one()
+            doors.open_one()
+            for transaction in (second, third):
+                await bench.ended(transaction)
+                assert transaction.status == 200
+            lend_all(bench, "a", amount=2)
+
+    run(test)
+
+
 @pytest.mark.parametrize("policy", ["round_robin", "power_of_two", "cache_aware", "consistent_hash", "least_load"])
 def test_whoever_is_full_is_no_candidate_of_any_policy(run: Run, policy: str) -> None:
     async def test(bench: Bench) -> None:

@@ -161,7 +161,7 @@ UPWARD: list[Upward] = [
         pairs=PairReport("no prefill worker is ready", (OpenPair("p", "d", 3.5),), 1),
         exemplars=(Exemplar("x", ("r",), 1, "0a" * 16, 0.25, 1700000000.125),),
     ),
-    Goodbye(PLANE),
+    Goodbye(PLANE, {"key:k:requests": {12: 3}}),
     ControlStatusRequest(),
     FleetCommand(PLANE, 7, "add", "http://a:1", WorkerAttributes(weight=2, labels={"zone": "a"})),
     ReceiptAnswer(PLANE, 8, RECEIPT),

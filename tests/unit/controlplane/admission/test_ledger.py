@@ -202,6 +202,26 @@ def test_what_a_dead_plane_may_have_taken_of_a_window_counts_until_that_is_over(
         assert planes.grant(now) == {"b": 50 if now < 1.0 + WINDOW else 100}
 
 
+def test_of_a_plane_that_ends_only_what_it_took_of_a_window_counts_on() -> None:
+    planes = Planes(kind="window")
+    planes.tell("a", 0.0)
+    planes.tell("b", 0.0)
+    assert planes.grant(0.0) == {"a": 50, "b": 50}
+    assert planes.ledger.ended("a", {"total": {2: 3, 12: 4}, "unknown": {1: 1}}, 0.5)
+    for now, granted in ((0.5, 93), (10.9, 93), (11.0, 96), (60.9, 96), (61.0, 100)):
+        planes.tell("b", now, needs=200)
+        assert planes.grant(now) == {"b": granted}
+
+
+def test_so_it_is_where_the_control_plane_has_heard_nothing_else_of_it() -> None:
+    planes = Planes(kind="window", alive=("a", "b"))
+    assert planes.ledger.ended("a", {"total": {12: 4}}, 0.1)
+    for now in (0.2, 0.3, 0.4):
+        planes.tell("b", now, needs=200)
+        planes.grant(now)
+    assert planes.leases["b"].amount == 96
+
+
 def test_a_window_may_have_been_used_by_planes_that_died_before_the_book_began() -> None:
     planes = Planes(kind="window", alive=("a",), haunted_until=40.0)
     planes.tell("a", 0.0, in_use=30, needs=200)
@@ -227,6 +247,39 @@ def test_a_plane_that_was_thought_dead_and_speaks_still_goes_by_the_lease_that_i
     planes.grant(0.1)
     assert sum(lease.amount for lease in planes.leases.values()) <= 100
     assert planes.ledger.lent("total", 0.1) <= 100
+
+
+def test_a_limit_that_is_new_is_lent_once_every_plane_has_told_what_it_has_of_it() -> None:
+    """Requests may be open at a worker before it has a limit."""
+    planes = Planes()
+    for name in ("a", "b"):
+        planes.tell(name, 0.0)
+    planes.grant(0.0)
+    new = Limit("worker:w", "slots", 10)
+    planes.ledger.use((Limit("total", "slots", 100), new), 2, LONGEST)
+    nothing, all_of_it = Holding(0, 0, 5, ({"": 9},)), Holding(10, 0, 5, ({"": 10},))
+    planes.ledger.heard(report("a", 2, {"worker:w": nothing}, since=1, applied=1), 0.1)
+    assert not any((lease := grant.leases.get("worker:w")) and lease.amount for grant in planes.ledger.due(0.1))
+    planes.ledger.heard(report("b", 2, {"worker:w": all_of_it}, since=1, applied=2), 0.2)
+    grants = {grant.plane: grant.leases["worker:w"] for grant in planes.ledger.due(0.2)}
+    assert {name: lease.amount for name, lease in grants.items() if lease} == {"b": 5}, "a keeps nothing"
+
+
+def test_one_that_a_plane_does_not_tell_of_is_lent_when_its_leases_have_ended() -> None:
+    planes = Planes()
+    for name in ("a", "b"):
+        planes.tell(name, 0.0)
+    planes.grant(0.0)
+    planes.ledger.use((Limit("worker:w", "slots", 10),), 2, LONGEST)
+    planes.ledger.heard(report("a", 2, {"worker:w": Holding(0, 0, 5, ({"": 9},))}, since=1, applied=1), 0.1)
+    planes.ledger.due(0.1)
+    planes.ledger.heard(report("a", 3, {}, since=2, applied=3), 1.0)
+    for name, seq in (("a", 4), ("b", 2)):
+        planes.ledger.heard(report(name, seq, {}, since=1, applied=3), 1.3)
+    planes.ledger.look(1.3)
+    granted = {grant.plane: grant.leases.get("worker:w") for grant in planes.ledger.due(1.3)}
+    assert granted["a"] is not None
+    assert granted["a"].amount == 5
 
 
 def report(name: str, seq: int, holdings: dict[str, Holding], *, since: int = 0, applied: int = 0) -> LeaseReport:

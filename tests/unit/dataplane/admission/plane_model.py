@@ -9,8 +9,9 @@ from dataplane.admission.borrower import Borrower
 from dataplane.admission.gate import Gate
 from dataplane.admission.line import Share
 from dataplane.admission.quota import Slots
+from dataplane.admission.window import Window
 from shared.leases import LeaseGrant, LeaseReport
-from shared.limits import WINDOW, WINDOW_STEP, Limit
+from shared.limits import WINDOW, WINDOW_STEP, Limit, Taken
 from shared.plane_identity import PlaneIdentity
 
 LONGEST = 4.0
@@ -102,6 +103,16 @@ class PlaneModel:
             self.admitted[name] += count
             total += count
         return total
+
+    def taken(self, now: float) -> dict[str, Taken]:
+        """Return what it tells of windows when it ends."""
+        found: dict[str, Taken] = {}
+        for name, quota in self.quotas.items():
+            window = Window(quota.limit)
+            for began in quota.begun:
+                window.take(1, began)
+            found[name] = window.taken(now)
+        return found
 
     def report(self, now: float) -> LeaseReport:
         """Return what it tells."""

@@ -154,6 +154,16 @@ class Leases(RuleBasedStateMachine):
                 self.left[name] += quota.begun
         self.planes[place] = self.new_plane()
 
+    @rule(place=places, is_heard=st.booleans())
+    def end_plane(self, place: int, is_heard: bool) -> None:
+        """Have one end by request; its last word is heard, or it is found dead later."""
+        plane = self.planes[place]
+        taken = plane.taken(self.now) if self.kind == "window" else {}
+        self.kill_plane(place)
+        if is_heard and self.ledger is not None:
+            self.dead.remove(plane.identity.id)
+            self.ledger.ended(plane.identity.id, taken, self.now)
+
     @precondition(lambda self: self.dead)
     @rule()
     def find_dead(self) -> None:

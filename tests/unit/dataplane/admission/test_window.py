@@ -61,6 +61,16 @@ def test_needs_are_what_is_in_use_and_what_was_refused_of_late() -> None:
     assert one.needs(Counter(), 61.0) == ({}, {})
 
 
+def test_what_counts_is_told_by_how_long_it_does() -> None:
+    one = window(100)
+    for amount, at in ((5, 0.2), (6, 3.9), (7, 20.0), (8, 20.5)):
+        one.take(amount, at)
+    one.give_back(7, 20.1)
+    assert one.taken(20.6) == {9: 11, 13: 8}
+    assert one.taken(62.0) == {1: 6, 4: 8}
+    assert one.taken(100.0) == {}
+
+
 class Windows(RuleBasedStateMachine):
     """Whatever comes, and is settled later: what was let go on is never more than is allowed in any 60 s."""
 

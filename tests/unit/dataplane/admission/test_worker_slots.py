@@ -71,6 +71,35 @@ def test_a_worker_of_which_nothing_is_known_yet_is_full() -> None:
     assert gate.workers.full == set()
 
 
+def test_those_that_were_open_before_there_was_a_limit_count_until_they_have_ended() -> None:
+    gate = Gate()
+    gate.use(limits(3), 9, {"a": 2, "b": 5})
+    slots = gate.workers.slots["a"]
+    slots.allow(3, 0.0)
+    assert (slots.in_use, gate.workers.full) == (2, set())
+    taken = gate.workers.hold("a", SHARE, 0.0)
+    assert gate.workers.full == {"a"}
+    # One has ended; those that hold a slot say so themselves.
+    gate.workers.look({"a": 2})
+    assert (slots.in_use, gate.workers.full) == (2, set())
+    assert taken is slots
+    slots.give_back(SHARE)
+    gate.workers.look({"a": 3})
+    assert (slots.in_use, gate.workers.unsure) == (1, [slots])
+    gate.workers.look({})
+    assert (slots.in_use, slots.by_share[SHARE], gate.workers.unsure) == (0, 0, [])
+
+
+def test_so_do_those_that_came_while_the_limit_was_away() -> None:
+    gate = gate_of(3)
+    taken = gate.workers.hold("a", SHARE, 0.0)
+    assert taken is not None
+    gate.use([], 9)
+    gate.use(limits(3), 9, {"a": 3})
+    slots = gate.workers.slots["a"]
+    assert (slots is taken, slots.in_use, slots.slotless) == (True, 3, 2)
+
+
 def test_what_is_promised_is_nobody_elses_until_another_slot_is_taken() -> None:
     gate = gate_of(1, 1)
     first, second, third = ticket(gate, "a", "b"), ticket(gate, "a", "b"), ticket(gate, "a")

@@ -15,7 +15,7 @@ from dataplane.admission.key_answers import over_own, rate_fields
 from dataplane.admission.key_limits import Use
 from dataplane.admission.line import LaneKey
 from dataplane.admission.pace import retry_after, retry_after_ms
-from dataplane.admission.refused import OverOwn, Refused
+from dataplane.admission.refused import OverOwn, Refused, in_vain
 from dataplane.admission.ticket import State, Ticket
 from dataplane.admission.turn import Turn
 from dataplane.admission.window import Window
@@ -158,6 +158,8 @@ class Admission:
             if self.gate.is_at_key(ticket):
                 waits = use.until - now
                 self._at_keys[ticket] = request
+        if ticket.until is not None:
+            waits = min(waits, ticket.until - now)
         self._wait(ticket, request, waits)
         if self._preempts:
             if ticket.key.rank:
@@ -217,6 +219,9 @@ class Admission:
             return
         if self.gate.is_at_key(ticket):
             self._look_at_keys()
+        elif ticket.until is not None:
+            now = self._loop.time()
+            waited[0].refuse(self._refusal(in_vain(ticket, self.gate.expected(ticket, now), now), ticket))
         else:
             waited[0].refuse(self.late_error(ticket))
 
@@ -285,7 +290,7 @@ class Admission:
         seconds = retry_after(refused.expected)
         count = self.gate.waiting
         waiting = f"{count} more {'waits' if count == 1 else 'wait'} already in this plane (--queue-size)"
-        if not count:
+        if self._settings is not None and not self._settings.queue_size:
             waiting = "none may wait (--queue-size)"
         if refused.is_too_long:
             what = f"The request may wait {ticket.patience:g} s for its turn (x-routerctl-queue-timeout-secs)"

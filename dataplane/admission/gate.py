@@ -15,12 +15,13 @@ from itertools import islice
 from math import inf
 from types import MappingProxyType
 
+from dataplane.admission.asking import LEASE_WAIT, Askers
 from dataplane.admission.kept import Kept
-from dataplane.admission.key_limits import LEASE_WAIT, KeyLimits, key_limits
+from dataplane.admission.key_limits import KeyLimits, key_limits
 from dataplane.admission.line import LaneKey, Line, Share
 from dataplane.admission.pace import Pace, Returns
 from dataplane.admission.quota import Quota, Shared, Slots, all_have_room, quota_of
-from dataplane.admission.refused import OverOwn, Refused, lacking, note_refused
+from dataplane.admission.refused import OverOwn, Refused, has_no_part, lacking, note_refused
 from dataplane.admission.shares import Shares
 from dataplane.admission.ticket import State, Ticket
 from dataplane.admission.waiting import at_workers, with_room
@@ -63,6 +64,7 @@ class Gate:
         self._pace = Pace()
         self._returns: dict[str | None, Returns] = {}
         self._is_crowded = False
+        self._askers = Askers()
         self._kept: Kept[tuple[Shared, ...]] = Kept()
 
     def use(self, limits: Iterable[Limit], queue_size: int, there: Mapping[str, int] = MappingProxyType({})) -> None:
@@ -95,6 +97,7 @@ class Gate:
         self.workers.use(of_workers, there)
         self.quotas.update((one.limit.name, one) for one in self.workers.slots.values())
         self._queue_size = queue_size
+        self._askers.clear()
         self._give_up(self._kept.all())
         for ticket in self._line:
             if not ticket.key.begun:
@@ -189,7 +192,11 @@ class Gate:
         patience = ticket.patience
         is_too_long = patience is not None and (not patience or (expected is not None and expected > patience))
         too_big = bool(line) and self._bytes + ticket.size > QUEUE_BYTES
-        if line.by_model[key.model] >= most or too_big or is_too_long:
+        is_refused = line.by_model[key.model] >= most or too_big or is_too_long
+        if is_refused and not (self._queue_size or too_big or is_too_long) and has_no_part(ticket, full):
+            ticket.until = self._askers.until(ticket, now) if len(line) < _BEFORE_LEASES else None
+            is_refused = ticket.until is None
+        if is_refused:
             promised = self._promise(ticket, position, expected, now)
             note_refused(ticket, full, now)
             raise Refused(full, promised, is_too_long=is_too_long)
@@ -297,6 +304,7 @@ class Gate:
             key, ticket = found
             self._line.went(key, self.shares.weight(key.tenant, ticket.quotas))
             self._take_out(ticket)
+            self._askers.got(ticket)
             self._go(ticket, now)
             gone.append(ticket)
         if not self._line and self._kept:

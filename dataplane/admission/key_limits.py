@@ -1,8 +1,7 @@
 """The limits that one client's key has for itself: requests at a time, requests and tokens per minute. No clock.
 
 They are asked before the line: whoever is over his own limit is refused at once, and nobody else waits for him. Only
-where another plane may have room left does he wait, for as long as a lease takes to come from there (`LEASE_WAIT`).
-Where that was in vain, those who come after are refused at once, for as long as they come.
+where another plane may have room left does he wait, for as long as a lease takes to come from there (`asking.py`).
 """
 
 from __future__ import annotations
@@ -10,17 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from math import inf
 
+from dataplane.admission.asking import Asking
 from dataplane.admission.estimate import Estimate
 from dataplane.admission.pace import Pace
 from dataplane.admission.quota import Quota, Slots
 from dataplane.admission.window import NOBODY, Window
 from shared.limits import KEY, OPEN, REQUESTS, TOKENS, Limit
-
-LEASE_WAIT = 0.25
-"""Seconds: a part that another plane does not need comes within 0.1, and this is a busy machine's."""
-_FORGOTTEN = 2.0
-"""Seconds without anybody over a limit after which the next one waits for a lease again."""
-
 
 _PREFIX = b"x-ratelimit-"
 
@@ -47,7 +41,7 @@ class Use:
 class KeyLimits:
     """One key's. None: not limited."""
 
-    __slots__ = ("_asked", "_dry", "name", "open", "pace", "requests", "tokens", "told")
+    __slots__ = ("_asking", "name", "open", "pace", "requests", "tokens", "told")
 
     def __init__(
         self, name: str, open_: Slots | None, requests: Window | None, tokens: Window | None, before: KeyLimits | None
@@ -69,8 +63,7 @@ class KeyLimits:
             for window, what in ((requests, b"requests"), (tokens, b"tokens"))
             if window is not None
         )
-        # Since when nothing more was to be had, and when anybody asked last.
-        self._dry = self._asked = -inf
+        self._asking = Asking()
 
     def full(self, use: Use, now: float) -> Slots | Window | None:
         """Return the limit that has no room for a request; None if all have."""
@@ -120,12 +113,9 @@ class KeyLimits:
             # A lease of one of them alone would be of no use to it.
             if quota is not None and quota.in_use + (needed := need_of(quota, use)) > quota.allowed:
                 quota.refused.add(NOBODY, now, needed)
-        if now - self._asked > _FORGOTTEN:
-            self._dry = now + lease_wait
-        self._asked = now
-        if full.allowed >= full.limit.amount or full.in_use + amount > full.limit.amount or now >= self._dry:
-            return None
-        return self._dry
+        until = self._asking.until(lease_wait, now)
+        has_all = full.allowed >= full.limit.amount or full.in_use + amount > full.limit.amount
+        return None if has_all else until
 
     def retry_in(self, full: Slots | Window, use: Use, now: float) -> float | None:
         """Return in how many seconds there is room in a limit, as far as this plane knows; None: not known."""

@@ -54,3 +54,17 @@ def note_refused(ticket: Ticket, full: Shared | None, now: float) -> None:
         # More is of no use: what the plane gets for one of them is there for the next request.
         for slots in islice(among.limited(), _WANTED):
             slots.refused.add(share, now)
+
+
+def has_no_part(ticket: Ticket, full: Shared | None) -> bool:
+    """Whether the plane has no part of what a request lacks, so that others may have all of it and not need it."""
+    if full is not None:
+        return isinstance(full, Slots) and not full.allowed
+    return ticket.among is not None and any(not slots.allowed for slots in islice(ticket.among.limited(), _WANTED))
+
+
+def in_vain(ticket: Ticket, expected: float | None, now: float) -> Refused:
+    """Return why a request is refused that has waited for a lease in vain; `expected` is as of a `Refused`."""
+    full = lacking(ticket, now)
+    note_refused(ticket, full, now)
+    return Refused(full, expected)

@@ -25,7 +25,8 @@ class Ticket:
     `use` is what it has of its key's own limits, where the key has some. `limit` is the name of the one that had no
     room for it (`WORKER`: all of its workers were full): it waited for that, or was refused.
     Of one that waited, `position` is how many were ahead of it and `expected` how many seconds that was thought to
-    take (None: not known); `since` is when it came, `went` when it went on. Where workers have limits, it needs a slot
+    take (None: not known); `since` is when it came, `went` when it went on. One that waits for a lease alone, where
+    nobody else may wait, does so `until` then. Where workers have limits, it needs a slot
     `among` some, and is `promised` some.
     """
 
@@ -41,6 +42,7 @@ class Ticket:
         "since",
         "size",
         "state",
+        "until",
         "use",
         "went",
     )
@@ -59,6 +61,7 @@ class Ticket:
         self.expected: float | None = None
         self.limit = ""
         self.went: float | None = None
+        self.until: float | None = None
         self.among: Among | None = None
         self.promised: Promised = NOTHING
 

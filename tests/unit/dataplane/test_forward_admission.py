@@ -101,6 +101,48 @@ def test_without_room_to_wait_a_request_is_answered_503_with_the_time_that_a_pla
     run(test)
 
 
+def test_without_room_to_wait_a_plane_that_has_no_part_asks_for_one_first(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dataplane.admission.asking.LEASE_WAIT", 60.0)
+
+    async def test(bench: Bench) -> None:
+        async with workers(well) as (worker,):
+            bench.serve(worker.url)
+            bench.configure(max_concurrent_requests=1, queue_size=0)
+            bench.lend(total=0)
+            bench.forwarder.limits.needs_report.clear()
+            lone = bench.ask()
+            await until(lambda: bench.forwarder.limits.waiting == 1)
+            assert bench.forwarder.limits.needs_report.is_set(), "it asks at once"
+            bench.lend(total=1)
+            await bench.ended(lone)
+            assert (lone.status, len(worker.asked)) == (200, 1)
+
+    run(test)
+
+
+def test_without_room_to_wait_and_without_an_answer_it_is_refused_as_ever(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dataplane.admission.asking.LEASE_WAIT", 0.05)
+
+    async def test(bench: Bench) -> None:
+        async with workers(well) as (worker,):
+            bench.serve(worker.url)
+            bench.configure(max_concurrent_requests=2, queue_size=0)
+            bench.lend(total=0)
+            refused = await bench.answer()
+            assert (refused.status, error_of(refused)["code"]) == (503, "over_capacity")
+            said = error_of(refused)["message"]
+            assert "This plane's 0 of 2 requests that may be open at a time are (--max-concurrent-requests)" in said
+            assert "and none may wait (--queue-size)" in said
+            assert bench.forwarder.limits.waiting == 0
+            assert not worker.asked
+
+    run(test)
+
+
 class CountingGate(Gate):
     """Counts how often it is asked who goes on."""
 

@@ -7,11 +7,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from dataplane.admission.asking import LEASE_WAIT
 from dataplane.admission.gate import QUEUE_BYTES, Gate
 from dataplane.admission.kept import PART
 from dataplane.admission.line import LaneKey
 from dataplane.admission.quota import Slots, all_have_room
-from dataplane.admission.refused import Refused
+from dataplane.admission.refused import Refused, in_vain
 from dataplane.admission.ticket import State, Ticket
 from shared.limits import Limit
 
@@ -87,6 +88,54 @@ def test_without_a_queue_one_is_refused_at_once_unless_nothing_is_known_of_lease
         gate.enter(ticket(), 0.0)
     gate.is_leased = False
     assert not gate.enter(ticket(), 0.0)
+
+
+def test_without_a_queue_a_plane_without_a_part_asks_for_one_and_a_request_waits_for_that_alone() -> None:
+    gate = gate_of(0, queue=0)
+    lone = ticket()
+    assert not gate.enter(lone, 0.0)
+    assert (lone.until, lone.limit) == (LEASE_WAIT, "total")
+    assert gate.waiting_for(gate.quotas["total"]) == {lone.key.share: 1}
+    assert gate.wake(0.01) == []
+    gate.quotas["total"].allow(1, 0.02)
+    assert gate.wake(0.02) == [lone]
+    assert lone.until is None
+    # Whoever finds its one place taken is refused as ever.
+    with pytest.raises(Refused):
+        gate.enter(ticket(0.03), 0.03)
+    gate.leave(lone, 0.1)
+    gate.quotas["total"].allow(0, 0.2)
+    # It was not in vain: the next one waits, too, however soon it comes.
+    assert not gate.enter(ticket(0.5), 0.5)
+
+
+def test_where_asking_was_in_vain_others_are_refused_at_once_while_they_come() -> None:
+    gate = gate_of(0, queue=0)
+    first, second = ticket(), ticket(0.2)
+    assert not gate.enter(first, 0.0)
+    assert not gate.enter(second, 0.2)
+    assert second.until == first.until, "nobody waits for an answer longer than the first"
+    refused = in_vain(first, gate.expected(first, LEASE_WAIT), LEASE_WAIT)
+    assert refused.quota is gate.quotas["total"]
+    gate.leave(first, LEASE_WAIT)
+    gate.leave(second, LEASE_WAIT)
+    for when in (0.3, 1.5, 3.0):
+        with pytest.raises(Refused):
+            gate.enter(ticket(when), when)
+    assert not gate.enter(ticket(6.0), 6.0)
+
+
+def test_without_a_queue_it_is_a_bounded_number_that_waits_for_a_lease_and_none_of_little_patience() -> None:
+    gate = gate_of(0, queue=0)
+    with pytest.raises(Refused):
+        gate.enter(Ticket(LaneKey(0, "", "m"), 10, 0.0, None, 0.0), 0.0)
+    assert not any(gate.enter(ticket(), 0.0) for _ in range(100))
+    with pytest.raises(Refused):
+        gate.enter(ticket(), 0.0)
+    # With a queue it is the queue that says how many wait, and for how long.
+    queued = ticket()
+    assert not gate_of(0, queue=1).enter(queued, 0.0)
+    assert queued.until is None
 
 
 def test_a_tenant_that_floods_waits_for_the_others() -> None:
@@ -314,23 +363,36 @@ def test_what_was_kept_is_given_back_when_nobody_waits_any_more() -> None:
 
 
 class Gates(RuleBasedStateMachine):
-    """Whatever comes, ends, leaves or is lent: nobody waits who could go on, and nothing is counted twice."""
+    """Whatever comes, ends, leaves or is lent: nobody waits who could go on, and nothing is counted twice.
 
-    @initialize(rate=st.booleans())
-    def begin(self, rate: bool) -> None:
+    Nobody goes on above what is lent, and where nobody may wait, one waits only for a plane's first part, for a moment.
+    """
+
+    @initialize(rate=st.booleans(), queue=st.sampled_from((0, 4)))
+    def begin(self, rate: bool, queue: int) -> None:
         self.now = 0.0
-        self.gate = gate_of(3, 4, 5_000 if rate else None)
+        self.queue = queue
+        self.gate = gate_of(3, queue, 5_000 if rate else None)
         self.open: list[Ticket] = []
 
     @rule(tenant=st.sampled_from("ab"), model=st.sampled_from("mn"), rank=st.integers(0, 1))
     def come(self, tenant: str, model: str, rank: int) -> None:
         one = ticket(self.now, tenant=tenant, model=model, rank=rank)
+        total = self.gate.quotas["total"]
         try:
-            self.gate.enter(one, self.now)
+            goes = self.gate.enter(one, self.now)
         except Refused:
             return
+        assert goes or self.queue or not total.allowed
+        assert not goes or total.in_use <= total.allowed
         self.open.append(one)
-        self.gate.wake(self.now)
+        self.wake()
+
+    def wake(self) -> list[Ticket]:
+        total = self.gate.quotas["total"]
+        gone = self.gate.wake(self.now)
+        assert not gone or total.in_use <= total.allowed
+        return gone
 
     @rule(position=st.integers(0, 30))
     def go(self, position: int) -> None:
@@ -338,18 +400,21 @@ class Gates(RuleBasedStateMachine):
             one = self.open.pop(position % len(self.open))
             was_waiting = one.state is State.WAITING
             self.gate.leave(one, self.now)
-            assert not (was_waiting and "rate" not in self.gate.quotas and self.gate.wake(self.now))
-            self.gate.wake(self.now)
+            assert not (was_waiting and "rate" not in self.gate.quotas and self.wake())
+            self.wake()
 
     @rule(slots=st.integers(0, 6))
     def lend(self, slots: int) -> None:
         self.gate.quotas["total"].allow(slots, self.now)
-        self.gate.wake(self.now)
+        self.wake()
 
     @rule(seconds=st.sampled_from((0.01, 0.2, 3.0)))
     def pass_time(self, seconds: float) -> None:
         self.now += seconds
-        self.gate.wake(self.now)
+        for late in [one for one in self.open if one.until is not None and one.until <= self.now]:
+            self.open.remove(late)
+            self.gate.leave(late, self.now)
+        self.wake()
 
     @invariant()
     def adds_up(self) -> None:
@@ -363,6 +428,7 @@ class Gates(RuleBasedStateMachine):
         assert self.gate.waiting == len(waiting)
         assert self.gate._bytes == sum(one.size for one in waiting)
         assert not waiting or not all_have_room(self.gate._shared, self.now)
+        assert self.queue or all(one.until is not None and one.until <= self.now + LEASE_WAIT for one in waiting)
         assert self.gate._is_crowded or not waiting
 
 

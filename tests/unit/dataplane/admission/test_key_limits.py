@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 import pytest
 
+from dataplane.admission.asking import LEASE_WAIT
 from dataplane.admission.estimate import Estimate
 from dataplane.admission.gate import Gate
-from dataplane.admission.key_limits import LEASE_WAIT, Use
+from dataplane.admission.key_limits import Use
 from dataplane.admission.line import LaneKey
 from dataplane.admission.refused import OverOwn, Refused
 from dataplane.admission.ticket import State, Ticket

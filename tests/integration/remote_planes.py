@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -127,6 +128,39 @@ def plane_host(*arguments: Any, **named: Any) -> Iterator[PlaneHost]:
         host.close()
 
 
+class Site:
+    """A router that lets planes on other hosts in, and its folder of keys."""
+
+    def __init__(self, folder: Path, workers: list[str], *arguments: str, policy: str | None = "round_robin") -> None:
+        self.folder = folder
+        self.keys = new_keys(folder / "keys", "server", "far")
+        while True:
+            # The next port is used, too.
+            self.port = free_ports(1)[0]
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port + 1)):
+                    break
+        self.control = f"tcp://127.0.0.1:{self.port}"
+        self.router = Router(
+            folder,
+            "--data-planes=1",
+            f"--control-bind={self.control}",
+            f"--control-keys={self.keys}",
+            *arguments,
+            "--worker-urls",
+            *workers,
+            policy=policy,
+        )
+
+    @property
+    def own_key(self) -> Path:
+        return self.keys / "far.key_secret"
+
+    @property
+    def server_key(self) -> Path:
+        return self.keys / "server.key"
+
+
 def status(router: Router) -> dict[str, Any]:
     """What the router's admin API tells."""
     url = f"http://127.0.0.1:{router.admin_port}/status"
@@ -153,3 +187,14 @@ def settings_of(router: Router) -> Any:
     from shared.messages import decode_table
 
     return msgspec.structs.asdict(decode_table(router.runtime.table.read_bytes()).settings)
+
+
+def connections(router: Router, result: str) -> float:
+    """How many came from other hosts with that result."""
+    text = httpx.get(f"http://127.0.0.1:{router.prometheus_port}/metrics", trust_env=False).text
+    line = next(line for line in text.splitlines() if f'remote_connections_total{{result="{result}"}}' in line)
+    return float(line.rpartition(" ")[2])
+
+
+def models(host: PlaneHost) -> int:
+    return httpx.get(f"{host.url}/v1/models", timeout=30, trust_env=False).status_code

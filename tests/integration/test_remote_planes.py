@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
 import pytest
-import zmq
 
 from controlplane.client_keys_file import KeysFile
 from shared.client_key_list import KeyEntry
 from shared.client_keys import digest_of, new_key
-from shared.plane_keys import fingerprint, read_pair, read_public
-from shared.sockets import ClientKeys, Context, control_client, subscriber
+from shared.plane_keys import fingerprint, read_pair
 from tests.faults.load import Load
 from tests.faults.papers import Papers, serial_at
 from tests.integration.commands import routerctl
 from tests.integration.remote_planes import (
     PlaneHost,
+    Site,
+    connections,
+    models,
     new_keys,
     plane_host,
     seen,
@@ -30,43 +30,7 @@ from tests.integration.remote_planes import (
     state,
     status,
 )
-from tests.integration.routers import Router, eventually, free_ports, samples, simulated_fleet
-
-
-class Site:
-    """A router that lets planes on other hosts in, and its folder of keys."""
-
-    def __init__(self, folder: Path, workers: list[str], *arguments: str, policy: str | None = "round_robin") -> None:
-        self.folder = folder
-        self.keys = new_keys(folder / "keys", "server", "far")
-        while True:
-            # The next port is used, too.
-            self.port = free_ports(1)[0]
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port + 1)):
-                    break
-        self.control = f"tcp://127.0.0.1:{self.port}"
-        self.router = Router(
-            folder,
-            "--data-planes=1",
-            f"--control-bind={self.control}",
-            f"--control-keys={self.keys}",
-            *arguments,
-            "--worker-urls",
-            *workers,
-            policy=policy,
-        )
-
-    @property
-    def own_key(self) -> Path:
-        return self.keys / "far.key_secret"
-
-    @property
-    def server_key(self) -> Path:
-        return self.keys / "server.key"
-
-    def planes(self, *arguments: str, **named: object) -> PlaneHost:
-        return PlaneHost(self.folder / "f", self.control, self.own_key, self.server_key, *arguments)
+from tests.integration.routers import eventually, samples, simulated_fleet
 
 
 @pytest.fixture(scope="module")
@@ -93,10 +57,6 @@ def far(site: Site) -> Iterator[PlaneHost]:
 
 def pids(host: PlaneHost) -> set[int]:
     return {plane.process.pid for plane in host.planes()}
-
-
-def models(host: PlaneHost) -> int:
-    return httpx.get(f"{host.url}/v1/models", timeout=30, trust_env=False).status_code
 
 
 def workers_of(host: PlaneHost) -> int:
@@ -144,20 +104,6 @@ def test_a_plane_on_another_host_serves_and_follows(site: Site, far: PlaneHost, 
     assert far.stop() == 0
     eventually(lambda: seen(site.router) is None, "its goodbye to be heard")
     eventually(lambda: settings_of(site.router)["data_planes"] == 1, "the plane to be counted no more")
-
-
-def test_its_own_host_shows_it_and_starts_it_again_when_it_dies(site: Site, far: PlaneHost) -> None:
-    before = far.planes()[0].process
-    told = routerctl("status", f"--runtime-dir={far.runtime.path}").stdout
-    assert "on another host" in told
-    assert f"control plane at {site.control}: reached" in told
-    assert "plane 0 serving" in " ".join(told.split())
-    os.kill(before.pid, signal.SIGKILL)
-    eventually(lambda: (plane := seen(site.router)) is not None and plane["pid"] != before.pid, "the next plane")
-    eventually(lambda: state(site.router) == "serving", "it to serve")
-    # The dead one was never heard to say goodbye, and is not on this host to be looked for.
-    eventually(lambda: len([p for p in status(site.router)["planes"] if p["host"] == "far"]) == 1, "one plane there")
-    assert models(far) == 200
 
 
 def test_its_supervisor_may_die_and_the_next_one_adopts_it(site: Site, far: PlaneHost) -> None:
@@ -218,7 +164,7 @@ def test_a_key_that_is_taken_out_cuts_off_and_one_that_is_put_back_lets_in(site:
         eventually(lambda: "serving from the last known table" in far.errors, "it to be stale")
         eventually(lambda: settings_of(router)["data_planes"] == 1, "it to be counted no more")
         eventually(lambda: "is not in" in router.errors, "a line in the log")
-        assert samples_of(router, "unknown_key") > 0
+        assert connections(router, "unknown_key") > 0
         public.write_bytes(key)
         eventually(lambda: state(router) == "serving", "it to be let in again")
     assert load.failed == []
@@ -273,8 +219,8 @@ def test_a_wrong_key_gets_no_table(site: Site, tmp_path: Path) -> None:
         plane_host(tmp_path / "a", site.control, stranger, site.server_key, name="a") as unknown,
         plane_host(tmp_path / "b", site.control, site.own_key, other / "server.key", name="b") as misled,
     ):
-        eventually(lambda: samples_of(site.router, "unknown_key") > 0, "a refusal")
-        eventually(lambda: samples_of(site.router, "no_key") > 0, "the other refusal")
+        eventually(lambda: connections(site.router, "unknown_key") > 0, "a refusal")
+        eventually(lambda: connections(site.router, "no_key") > 0, "the other refusal")
         # Each side names the same key.
         key = fingerprint(read_pair(stranger).public)
         eventually(lambda: "our key is not let in" in unknown.errors, "the cause in the log")
@@ -288,68 +234,6 @@ def test_a_wrong_key_gets_no_table(site: Site, tmp_path: Path) -> None:
             assert not host.runtime.table.exists()
             assert host.output == ""
         assert {plane["host"] for plane in status(site.router)["planes"]} == {""}
-
-
-def test_plain_connections_and_garbage_are_refused_and_counted(site: Site, far: PlaneHost) -> None:
-    context = zmq.Context()
-    plain = [context.socket(zmq.SUB), context.socket(zmq.DEALER)]
-    plain[0].setsockopt(zmq.SUBSCRIBE, b"")
-    for sock, port in zip(plain, (site.port + 1, site.port), strict=True):
-        sock.linger = 0
-        sock.connect(f"tcp://127.0.0.1:{port}")
-    plain[1].send(b"\x81\xa4type")
-    for port in (site.port, site.port + 1):
-        for garbage in (b"GET / HTTP/1.1\r\n\r\n", b"\x00" * 5000, b"\xff" * 5000, os.urandom(5000), b""):
-            with socket.create_connection(("127.0.0.1", port)) as peer:
-                peer.sendall(garbage)
-    eventually(lambda: samples_of(site.router, "no_key") >= 10, "them to be counted")
-    eventually(lambda: "proved no key" in site.router.errors, "a line in the log")
-    assert plain[0].poll(0) == 0
-    for sock in plain:
-        sock.close()
-    context.term()
-    assert state(site.router) == "serving"
-    assert status(site.router)["control_plane"]["malformed"] == 0
-
-
-def test_silent_connections_do_not_stay(site: Site, far: PlaneHost) -> None:
-    pid = site.router.control_plane_pid()
-
-    def descriptors() -> int:
-        return len(os.listdir(f"/proc/{pid}/fd"))
-
-    eventually(lambda: state(site.router) == "serving", "the plane to be shown")
-    before = descriptors()
-    with ExitStack() as stack:
-        for _ in range(300):
-            stack.enter_context(socket.create_connection(("127.0.0.1", site.port)))
-        eventually(lambda: descriptors() > before + 200, "them to be taken")
-        eventually(lambda: descriptors() <= before + 20, "them to be closed")
-    assert state(site.router) == "serving"
-
-
-def samples_of(router: Router, result: str) -> float:
-    text = httpx.get(f"http://127.0.0.1:{router.prometheus_port}/metrics", trust_env=False).text
-    line = next(line for line in text.splitlines() if f'remote_connections_total{{result="{result}"}}' in line)
-    return float(line.rpartition(" ")[2])
-
-
-def test_no_secret_is_anywhere_to_be_seen(site: Site, far: PlaneHost) -> None:
-    secrets = [read_pair(site.keys / f"{name}.key_secret").secret.decode() for name in ("server", "far")]
-    shown = [
-        routerctl("keys", "show", f"--dir={site.keys}").stdout,
-        routerctl("keys", "show", f"--dir={site.keys}", "--json").stdout,
-        routerctl("status", f"--runtime-dir={site.router.runtime.path}", "--json").stdout,
-        routerctl("config", "show", f"--control-bind={site.control}", f"--control-keys={site.keys}").stdout,
-        site.router.errors,
-        far.errors,
-        *(path.read_text() for path in site.router.runtime.path.glob("*.json")),
-        *(path.read_text() for path in far.runtime.path.glob("*.json")),
-    ]
-    pids = [site.router.process.pid, site.router.control_plane_pid(), far.process.pid, far.planes()[0].process.pid]
-    shown += [Path(f"/proc/{pid}/cmdline").read_text() for pid in pids]
-    assert all(shown)
-    assert not [text for text in shown for secret in secrets if secret in text]
 
 
 def test_a_file_that_the_table_names_must_be_there_too(
@@ -396,28 +280,6 @@ def test_it_is_refused_without_keys(tmp_path: Path) -> None:
         assert refused.returncode == 2
         assert "run: chmod 600" in refused.stderr
         assert refused.stderr.count("\n") == 1
-
-
-def test_a_connection_that_is_let_in_and_sends_nonsense_harms_nobody(site: Site, far: PlaneHost) -> None:
-    import asyncio
-
-    async def talk() -> None:
-        context = Context()
-        keys = ClientKeys(read_pair(site.own_key), read_public(site.server_key))
-        with (
-            control_client(context, site.control, b"x", keys) as control,
-            subscriber(context, f"tcp://127.0.0.1:{site.port + 1}", keys) as updates,
-        ):
-            # The welcome proves that the key is good, so that what follows does arrive.
-            assert await updates.recv_multipart()
-            await control.send(b"\xc1 nonsense")
-            await asyncio.to_thread(
-                eventually, lambda: status(site.router)["control_plane"]["malformed"] == 1, "it to be counted"
-            )
-        context.destroy(linger=0)
-
-    asyncio.run(talk())
-    assert state(site.router) == "serving"
 
 
 def test_a_reload_is_tried_there_too(tmp_path: Path, fleet: list[str]) -> None:

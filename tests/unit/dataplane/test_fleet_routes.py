@@ -288,7 +288,10 @@ def test_they_can_be_turned_off(method: str, path: str) -> None:
 def test_without_a_control_plane_nothing_is_said_to_be_done(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scene() -> None:
         unreached = await Port(reaches=False).ask("POST", "/add_worker", b"url=http://a:1")
-        monkeypatch.setattr(fleet_commands, "ANSWER_TIMEOUT", 0.01)
+        defaults = FleetCommands.ask.__kwdefaults__
+        assert defaults is not None
+        assert defaults["patience"] == fleet_commands.ANSWER_TIMEOUT
+        monkeypatch.setitem(defaults, "patience", 0.01)
         unanswered = await Port().ask("POST", "/add_worker", b"url=http://a:1")
         for answer in (unreached, unanswered):
             assert answer.status == 503

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dataplane.forward import STOOD
+from dataplane import forward
 from tests.unit.dataplane.fake_granian import FakeTransaction
 from tests.unit.dataplane.forward_bench import BODY, Bench, Run, begin_and_hang, error_of, hang, workers
 from tests.unit.dataplane.listening import until
@@ -38,7 +38,9 @@ async def overdue(bench: Bench, transaction: FakeTransaction) -> None:
     await until(looked)
 
 
-def test_a_pause_of_the_plane_itself_is_no_workers_fault(run: Run) -> None:
+def test_a_pause_of_the_plane_itself_is_no_workers_fault(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forward, "STOOD", 0.5)
+
     async def test(bench: Bench) -> None:
         async with workers(hang) as (worker,):
             bench.configure(response_header_timeout=SOON)
@@ -46,7 +48,7 @@ def test_a_pause_of_the_plane_itself_is_no_workers_fault(run: Run) -> None:
             transaction = bench.ask()
             await until(lambda: len(worker.asked) == 1)
             bench.forwarder.expire()
-            time.sleep(STOOD + 0.1)  # noqa: ASYNC251 - the whole process stands
+            time.sleep(0.6)  # noqa: ASYNC251 - the whole process stands
             bench.forwarder.expire()
             assert transaction.done_calls == 0
             # Once is enough: what has come meanwhile is seen by now.

@@ -17,7 +17,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from controlplane.discovery import runtime as verbs
-from controlplane.discovery.discovered import Announced
+from controlplane.discovery.discovered import TELLERS, Announced, Source, merged
 from controlplane.discovery.runtime import RuntimeMembers
 from controlplane.events.event import about
 from controlplane.registry import Change, Registry
@@ -116,6 +116,8 @@ class Membership:
         self._store = store
         self._clock = clock
         self._longest_request = longest_request
+        known = state.discovered.items()
+        self._told = {source: {key: one for key, one in known if one.source == source} for source in TELLERS}
         self._sync()
         # Since which table, and since when, a worker gets no requests.
         now = clock.monotonic()
@@ -234,24 +236,29 @@ class Membership:
         *,
         goodbyes: Collection[str] = (),
         renewed: Collection[str] = (),
+        source: Source = "zmq",
     ) -> None:
-        """Have exactly these workers that registered, without waiting for planes. `renewed` have begun a new life.
+        """Have exactly these workers that came by themselves, of those that `source` tells of.
 
-        A new life, and another role, is another worker: it has to be looked at before it gets anything.
+        Planes are not waited for. `renewed` have begun a new life. A new life, and another role, is another worker: it
+        has to be looked at before it gets anything.
         """
         before = self._state
-        state = verbs.discover(before, announced, goodbyes)
+        self._told[source] = dict(announced)
+        told = merged(self._told)
+        renewed = {*renewed, *verbs.strangers(before, told)}
+        state = verbs.discover(before, told, goodbyes)
         roles = {worker.id: worker.role for worker in verbs.members(before)}
         other = {worker.id for worker in verbs.members(state) if roles.get(worker.id, worker.role) != worker.role}
-        other |= roles.keys() & set(renewed)
+        other |= roles.keys() & renewed
         if other:
             self._registry.renew(other)
         if other or state != before:
             await self._make(state)
 
-    def discovered(self) -> Mapping[str, Announced]:
-        """Return what the workers that registered say of themselves, by id."""
-        return self._state.discovered
+    def discovered(self, source: Source = "zmq") -> Mapping[str, Announced]:
+        """Return what `source` told of workers that came by themselves, by id."""
+        return self._told[source]
 
     def _known(self, name: str) -> tuple[str, ...]:
         workers = self.find(name)

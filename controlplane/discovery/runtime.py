@@ -9,9 +9,9 @@ Workers go by their ids. Whatever was said last of a worker counts:
 - Who is named no more leaves as with `leave`, also if an operator added it before it was named.
 
 Who registers (`controlplane.discovery.service`) is there as well, as long as it is registered, and then gone at once;
-who says goodbye leaves as with `leave`. What the configuration says of a worker lies over what it says of itself, and
-who is named or was added needs no registration to stay. One that an operator removed stays away until its
-registration has ended.
+who says goodbye leaves as with `leave`. So is who is a pod of Kubernetes (`controlplane.kubernetes.service`). What the
+configuration says of a worker lies over what it says of itself, and who is named or was added needs no registration to
+stay. One that an operator removed stays away until its registration has ended.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class RuntimeMembers(msgspec.Struct, frozen=True, kw_only=True):
     `leaving` ones are still there, until their last request has ended; then they are gone. Those of them that are
     neither configured nor added were configured before. `described` is what the configuration says
     of workers, `said` what operators say. Each URL has `ranks` workers (`shared.worker_rank`). `discovered` are those
-    that have registered, `departing` those of `leaving` that did and said goodbye.
+    that have come by themselves, `departing` those of `leaving` that did and said goodbye.
     """
 
     ranks: int = 1
@@ -70,12 +70,16 @@ def members(state: RuntimeMembers) -> tuple[Discovered, ...]:
     found += [Discovered(id=key, source="admin") for key in state.added]
     named = {*state.configured, *state.added}
     found += static_workers(key for key in state.leaving if key not in named and key not in told)
-    found += [Discovered(id=key, source="zmq") for key in told if key not in named and key not in removed]
+    found += [
+        Discovered(id=key, source=one.source, draining=one.held)
+        for key, one in told.items()
+        if key not in named and key not in removed
+    ]
     draining = {**dict.fromkeys(state.draining, DRAINED), **dict.fromkeys(state.leaving, REMOVED)}
     said = state.said
     return tuple(
         worker._replace(
-            draining=draining.get(worker.id, ""),
+            draining=draining.get(worker.id, worker.draining),
             said=said.get(worker.id, NOTHING_SAID),
             attributes=layered(worker.attributes, one.attributes) if one is not None else worker.attributes,
             transfer=one.transfer if one is not None else None,
@@ -126,7 +130,10 @@ def undrain(state: RuntimeMembers, key: str) -> RuntimeMembers:
 def discover(
     state: RuntimeMembers, announced: Mapping[str, Announced], goodbyes: Collection[str] = ()
 ) -> RuntimeMembers:
-    """Have exactly these workers that registered. Of those that did before, the ones of `goodbyes` leave."""
+    """Have exactly these workers that came by themselves. Of those that did before, the ones of `goodbyes` leave."""
+    for key in strangers(state, announced):
+        # What was said at its address was said of another one.
+        state = _forget(state, key)
     named = {*state.configured, *state.added}
     known = {place(key): key for key in named} if announced or goodbyes else {}
     told = {known.get(place(key), key): one for key, one in announced.items()}
@@ -150,6 +157,20 @@ def discover(
         ),
         said={key: one for key, one in state.said.items() if key not in forgotten},
     )
+
+
+def strangers(state: RuntimeMembers, announced: Mapping[str, Announced]) -> frozenset[str]:
+    """Return which of these ids are those of other servers at the same addresses."""
+    before = {**state.departing, **state.discovered}
+    known = ((key, before.get(key), one) for key, one in announced.items())
+    return frozenset(key for key, old, one in known if old and old.life and one.life and old.life != one.life)
+
+
+def _forget(state: RuntimeMembers, key: str) -> RuntimeMembers:
+    """Know nothing of who came by itself at an address, nor what operators said of it."""
+    rest = {other: one for other, one in state.discovered.items() if other != key}
+    state = discover(state, rest)
+    return state if key in state.configured or key in state.added else remove(state, key)
 
 
 def configure(state: RuntimeMembers, wanted: RuntimeMembers) -> RuntimeMembers:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from controlplane.discovery.connections import Connection, Connections
 from controlplane.discovery.discovered import Announced
+from controlplane.discovery.few import few
 from controlplane.discovery.frames import read_message, registration_of
 from controlplane.discovery.networks import Networks, read_address
 from controlplane.discovery.refusals import RefusedError, shown
@@ -51,8 +52,6 @@ BACKLOG = 1024
 _PATIENCE = 1.0
 _RETRY_PAUSE = 0.1
 _LONG_RETRY_PAUSE = 2.0
-_NAMED = 5
-"""Workers that a log line names."""
 
 log = logging.getLogger(__name__)
 
@@ -210,7 +209,7 @@ class DiscoveryService:
         self._goodbyes.clear()
         self._renewed.clear()
         if self._news:
-            log.info("registrations: %s", _few(tuple(self._news.values())))
+            log.info("registrations: %s", few(tuple(self._news.values())))
             self._news.clear()
         await self._members.discover(self.registrations.announced(), goodbyes=goodbyes, renewed=renewed)
 
@@ -226,7 +225,7 @@ class DiscoveryService:
                     "%s neither pinged nor been healthy for long enough and %s gone: %s",
                     "1 worker has" if len(swept.gone) == 1 else f"{len(swept.gone)} workers have",
                     "is" if len(swept.gone) == 1 else "are",
-                    _few(swept.gone),
+                    few(swept.gone),
                 )
                 self._changed.set()
 
@@ -248,8 +247,3 @@ def _keyed_port(config: StartConfig, clock: Clock) -> KeyedRegistrationPort | No
 
     address = TcpAddress(*parse_discovery_address(config.discovery_curve_address))
     return KeyedRegistrationPort(address, Path(config.discovery_keys), clock, raise_descriptor_limit())
-
-
-def _few(texts: Sequence[str]) -> str:
-    more = len(texts) - _NAMED
-    return ", ".join(texts[:_NAMED]) + (f" and {more} more" if more > 0 else "")

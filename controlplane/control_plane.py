@@ -163,7 +163,7 @@ class ControlPlane:
             self._kv.pages,
             self._lender,
         )
-        if not self._registry.members() and not self._config.takes_registrations:
+        if not self._registry.members() and not self._config.finds_workers:
             log.warning(
                 "no worker is configured: every request is answered 503; name some with --worker-urls, or "
                 "add them with `routerctl workers add URL`"

@@ -158,6 +158,7 @@ def _status(parts: Parts, data_planes: int) -> StatusReport:
         figures=parts.ledger.watch.figures,
         admission=parts.lender.status(),
         limits=parts.lender.limits,
+        kubernetes=parts.discovery.kubernetes_status(),
         now=now,
         wall=parts.clock.wall(),
     )

@@ -21,6 +21,7 @@ from controlplane.admission.metrics import limit_metrics
 from controlplane.compat_metrics import compat_metrics
 from controlplane.discovery.discovery import Discovery
 from controlplane.discovery.metrics import discovery_metrics
+from controlplane.kubernetes.metrics import kubernetes_metrics
 from controlplane.kv_events.index import KvIndex
 from controlplane.kv_events.metrics import kv_metrics
 from controlplane.loads import Loads
@@ -98,6 +99,8 @@ class RouterCollector(Collector):
             yield from kv_metrics(self._kv.events)
         if self._discovery is not None and self._discovery.service is not None:
             yield from discovery_metrics(self._discovery.service, self._clock.monotonic())
+        if self._discovery is not None and self._discovery.kubernetes is not None:
+            yield from kubernetes_metrics(self._discovery.kubernetes)
         if self._lender is not None:
             yield from limit_metrics(self._lender, self._clock.monotonic())
 

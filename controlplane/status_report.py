@@ -15,6 +15,7 @@ from controlplane.client_keys import ClientKeysStatus
 from controlplane.configuration import ConfigStatus
 from controlplane.discovery.discovered import Source
 from controlplane.figures.traffic import Figures, WorkerTraffic
+from controlplane.kubernetes.status import KubernetesStatus
 from controlplane.kv_events.feed import SourceReport
 from controlplane.loads import LOAD_SILENT_AFTER
 from controlplane.namesakes import namesakes
@@ -188,7 +189,8 @@ class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
 
     There should be `data_planes` planes beside the control plane. `removed` are workers that the configuration names
     and an operator has removed. `pairs` is null where there is no prefill/decode. `failing`: requests per second by
-    cause, over the last 10 s. `admission` has the limits that are set. `client_keys` is null where clients need none.
+    cause, over the last 10 s. `admission` has the limits that are set. `client_keys` is null where clients need none,
+    `kubernetes` where pods are not looked for.
     """
 
     supervisor: SupervisorStatus | None
@@ -203,6 +205,7 @@ class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
     pairs: PairStatus | None = None
     failing: dict[str, float] = {}
     admission: AdmissionStatus = _NO_LIMITS
+    kubernetes: KubernetesStatus | None = None
 
 
 def build_report(
@@ -225,6 +228,7 @@ def build_report(
     figures: Figures = _NO_FIGURES,
     admission: AdmissionStatus = _NO_LIMITS,
     limits: Mapping[str, tuple[Kind, int]] = _NO_AMOUNTS,
+    kubernetes: KubernetesStatus | None = None,
     now: float,
     wall: float,
 ) -> StatusReport:
@@ -280,6 +284,7 @@ def build_report(
         pairs=pair_status(told) if (told := planes.pair_reports(now)) else None,
         failing=figures.traffic.causes if figures.traffic is not None else {},
         admission=admission,
+        kubernetes=kubernetes,
     )
 
 

@@ -30,6 +30,7 @@ PATHS = (
     "client_keys_file",
     "control_keys",
     "discovery_keys",
+    "service_discovery_credentials",
     *TLS_FILES,
     *SERVER_TLS_FILES,
     *ADMIN_TLS_FILES,
@@ -76,6 +77,15 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     # None: nobody registers with a key. A port of its own, as vLLM's own messages come without.
     discovery_curve_address: str | None = None
     discovery_keys: str | None = None
+    # Off, 80, all namespaces, and an empty selector is no pod: vllm-router's.
+    service_discovery: bool = False
+    service_discovery_port: int = 80
+    service_discovery_namespace: str | None = None
+    selector: tuple[str, ...] = ()
+    prefill_selector: tuple[str, ...] = ()
+    decode_selector: tuple[str, ...] = ()
+    # None: where a pod has those of its service account.
+    service_discovery_credentials: str | None = None
     # On: workers with these connectors serve whole requests as well.
     pd_fallback: bool = True
     # Off: how much shorter than the transfer a prompt's computing is, differs from fleet to fleet.
@@ -322,10 +332,15 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         return self.vllm_discovery_address is not None or self.discovery_curve_address is not None
 
     @property
+    def finds_workers(self) -> bool:
+        """Whether workers can come that are named nowhere."""
+        return self.takes_registrations or self.service_discovery
+
+    @property
     def is_disaggregated(self) -> bool:
         """Whether there is prefill/decode."""
         told = self.vllm_pd_disaggregation or self.vllm_discovery_address is not None
-        return told or bool(self.prefill or self.decode)
+        return told or bool(self.prefill or self.decode or self.prefill_selector or self.decode_selector)
 
     def with_absolute_paths(self) -> StartConfig:
         """Return the same with paths that mean the same wherever a process of the router was started."""

@@ -15,6 +15,7 @@ from shared.config_fields import nearest
 from shared.config_pd import pd_faults
 from shared.discovery_config import discovery_problems
 from shared.fault import Fault
+from shared.kubernetes_config import kubernetes_faults
 from shared.kv_config import kv_problems
 from shared.limits import model_limits
 from shared.logs import FORMATS, LEVELS
@@ -47,6 +48,7 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "port": (1, 65535),
     "admin_port": (1, 65535),
     "prometheus_port": (1, 65535),
+    "service_discovery_port": (1, 65535),
     "data_planes": (1, 256),
     "intra_node_data_parallel_size": (1, MAX_RANKS),
     "worker_startup_timeout_secs": (1, 86400),
@@ -175,6 +177,7 @@ def faults(config: StartConfig) -> Iterator[Fault]:
         yield Fault(("model_max_concurrent_requests",), f"--model-max-concurrent-requests {error}")
     for fields, said, part in discovery_problems(config):
         yield Fault(fields, said, part)
+    yield from kubernetes_faults(config)
     for field, text, value in kv_problems(config):
         yield Fault((field,), f"{flag_of(field)} {text}", value)
 

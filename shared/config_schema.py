@@ -29,6 +29,7 @@ from shared.config_pd import KV_CONNECTORS
 from shared.config_policies import MAX_MODEL, MAX_MODELS
 from shared.connector_plugins import connector_names
 from shared.discovery_config import DISCOVERY_ADDRESSES
+from shared.kubernetes_config import LABEL, NAMESPACE, SELECTORS
 from shared.kv_config import ENDPOINT
 from shared.policy_names import POLICIES
 from shared.policy_plugins import MODULE_AND_CLASS, plugin_names
@@ -55,6 +56,7 @@ _ITEMS = {
     **dict.fromkeys(URL_LISTS, _WORKER_URL),
     "prefill": rf"{_WORKER_URL}|^[0-9]+$|^[Nn][Oo][Nn][Ee]$",
     "discovery_allow": r"^[0-9A-Fa-f.:]+(/[0-9.]+)?$",
+    **dict.fromkeys(SELECTORS, f"^{LABEL}$"),
     "tokenizer": r"^[^=]([\s\S]*[^=])?$",
     "kv_event_source": _KV_SOURCE,
     "kv_event_replay_source": _KV_SOURCE,
@@ -70,6 +72,7 @@ _PATTERNS = {
     "kv_connector": f"^({_CONNECTOR})$",
     **dict.fromkeys(DISCOVERY_ADDRESSES, r"^(tcp://)?(localhost|[0-9.]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$"),
     **dict.fromkeys(ADDRESSES, _IPV4_OR_IPV6),
+    "service_discovery_namespace": f"^{NAMESPACE}$",
     "health_check_endpoint": "^/",
     "worker_server_name": f"^{SERVER_NAME}$",
 }

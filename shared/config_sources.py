@@ -20,11 +20,12 @@ from shared.config_lines import line_of_text
 from shared.config_mvllm import variables
 from shared.config_warnings import without_effect
 from shared.fault import Fault
+from shared.kubernetes_config import SELECTORS
 
 ENVIRONMENT_PREFIX = "ROUTERCTL_"
 _DEFAULT = Place("default")
 _TABLES_MEANT = {"policy": "; a table of policies by model is [policies]"}
-_LISTS_MEANT = {"model_max_concurrent_requests": '["MODEL=N"]'}
+_LISTS_MEANT = {"model_max_concurrent_requests": '["MODEL=N"]', **dict.fromkeys(SELECTORS, '["app=vllm"]')}
 _FLAG = re.compile(r"--[a-z][a-z-]*[a-z]")
 # Kubernetes gives every pod SERVICENAME_PORT=tcp://... for each service; ours is likely called routerctl.
 _KUBERNETES_LINK = re.compile(r"(tcp|udp|sctp)://")

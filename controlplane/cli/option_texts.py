@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from controlplane.cli.option_texts_discovery import DISCOVERY_HELP
+
 HELP: dict[str, tuple[str, str]] = {
     "host": ("ADDRESS", "Listen address of the data port; 0.0.0.0 is every address."),
     "port": ("PORT", "Data port: clients send their requests here."),
@@ -27,25 +29,7 @@ HELP: dict[str, tuple[str, str]] = {
         "moriio, nccl, example, lmcache, an installed connector's name, or module:Class; auto is what workers that "
         "register announce, else nixl.",
     ),
-    "vllm_discovery_address": (
-        "ADDRESS:PORT",
-        "Have workers register there over ZeroMQ, as vLLM's P2pNcclConnector and MoRIIOConnector do and `routerctl "
-        "register` does for any other; such as 0.0.0.0:30001. There is prefill/decode then.",
-    ),
-    "discovery_allow": (
-        "NETWORK...",
-        "Networks (CIDR) that registrations are taken from, and whose addresses they may name; by default the private "
-        "ones.",
-    ),
-    "discovery_curve_address": (
-        "ADDRESS:PORT",
-        "Have workers register there with keys (`routerctl register --keys`), encrypted; needs --discovery-keys.",
-    ),
-    "discovery_keys": (
-        "FOLDER",
-        "The router's key, and in workers/ the public keys of those that may register; made by `routerctl keys new "
-        "--workers`. Keys may be added, removed and replaced at any time.",
-    ),
+    **DISCOVERY_HELP,
     "pd_fallback": (
         "",
         "Have one worker do the whole request where no pair can; prefill workers do so last. Switch it off with "

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
+from controlplane.cli.kubernetes_view import KubernetesView, kubernetes_text
 from controlplane.cli.limits_view import AdmissionView, limit_rows, limits_left_out, waiting_text
 from controlplane.cli.pairs_view import PairView, pair_lines
 from controlplane.cli.policies_view import PolicyView, policy_lines
@@ -125,8 +126,8 @@ class RouterView(msgspec.Struct, kw_only=True):
     """The whole router. `supervisor` is None when nothing is known of one.
 
     There should be `data_planes` planes beside the control plane; 0: nobody knows.
-    `failing` requests per second are told by cause, `admission` has the limits that are set; only the control plane
-    knows. So it is with `client_keys`, null where clients need none.
+    `failing` requests per second are told by cause, `admission` has the limits that are set, `kubernetes` how discovery
+    of pods goes; only the control plane knows. So it is with `client_keys`, null where clients need none.
     `uplink` is there on a host whose control plane is on another one.
     """
 
@@ -142,6 +143,7 @@ class RouterView(msgspec.Struct, kw_only=True):
     pairs: PairView | None = None
     failing: Mapping[str, float] = {}
     admission: AdmissionView = AdmissionView()
+    kubernetes: KubernetesView | None = None
     uplink: UplinkView | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -200,6 +202,7 @@ def as_text(report: RouterView, width: int | None = None) -> str:
         *_failing_lines(report.failing),
         *pair_lines(report.pairs),
         *policy_lines(report.policies),
+        *_kubernetes_lines(report.kubernetes),
         *_config_lines(report.config),
         *_client_key_lines(report.client_keys),
     )
@@ -248,6 +251,11 @@ def _limits_below(admission: AdmissionView) -> list[str]:
 def _failing_lines(failing: Mapping[str, float]) -> list[str]:
     text = failing_text(failing)
     return ["", f"{text} (last 10 s; `routerctl report` tells more)"] if text else []
+
+
+def _kubernetes_lines(view: KubernetesView | None) -> list[str]:
+    text = kubernetes_text(view, duration(view.age if view is not None else None))
+    return ["", text] if text else []
 
 
 def _config_lines(config: ConfigView) -> list[str]:

@@ -15,10 +15,6 @@ SWITCHES = frozenset(
 )  # fmt: skip
 """Its flags without a value."""
 
-_KUBERNETES = (
-    "have each pod register by itself (`routerctl register` beside the engine, docs/registration.md), or name the "
-    "pods' addresses with --worker-urls"
-)
 _PROGRAMS = (
     "give requests of one program the same x-session-id and use --policy sticky_least_loaded or consistent_hash, "
     "which keep a session at its worker"
@@ -30,12 +26,6 @@ INSTEAD: Mapping[str, str] = {
     "--wasm-middleware": _WASM,
     "--wasm-middleware-sha256": _WASM,
     "--wasm-middleware-route": _WASM,
-    "--service-discovery": _KUBERNETES,
-    "--selector": _KUBERNETES,
-    "--service-discovery-port": _KUBERNETES,
-    "--service-discovery-namespace": _KUBERNETES,
-    "--prefill-selector": _KUBERNETES,
-    "--decode-selector": _KUBERNETES,
 }
 """Those that are not offered, and what does the same."""
 SECRETS: Mapping[str, str] = {

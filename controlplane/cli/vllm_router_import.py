@@ -8,10 +8,21 @@ from typing import NamedTuple
 
 from controlplane.cli.argv import START_FLAGS, as_fields, normalise, unknown_flag
 from controlplane.cli.vllm_router_flags import INSTEAD, SECRETS
+from shared.config import flag_of
 from shared.config_sources import Gathered, gather
+from shared.kubernetes_config import POD_FIELDS
 
 _KEY = "write the key to a file that only the router's user can read, and name that with api_key_file"
-_WITHOUT_FLAG = "worker_urls: left out, as vllm-router passes over it with --vllm-pd-disaggregation"
+_PD, _PODS = "vllm_pd_disaggregation", "service_discovery"
+_PASSED_OVER: tuple[tuple[str, bool, str], ...] = (
+    (_PD, True, "worker_urls"),
+    (_PD, True, "selector"),
+    (_PD, False, "prefill_selector"),
+    (_PD, False, "decode_selector"),
+    (_PODS, True, "worker_urls"),
+    *((_PODS, False, field) for field in POD_FIELDS),
+)
+"""What vllm-router passes over with a switch, or without it; here it would count, or be refused."""
 
 
 class Carried(NamedTuple):
@@ -39,9 +50,10 @@ def carry_over(words: Sequence[str]) -> Carried:
         else:
             raise unknown_flag(flag)
     given = as_fields(normalise(taken))
-    if given.get("vllm_pd_disaggregation") == "true" and "worker_urls" in given:
-        del given["worker_urls"]
-        left_out.append(_WITHOUT_FLAG)
+    for switch, is_on, field in _PASSED_OVER:
+        if (given.get(switch) == "true") is is_on and given.pop(field, None) is not None:
+            how = "with" if is_on else "without"
+            left_out.append(f"{field}: left out, as vllm-router passes over it {how} {flag_of(switch)}")
     return Carried(gather(given, {}), tuple(given), tuple(dict.fromkeys(left_out)))
 
 

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-Kind = Literal["worker", "breaker", "process", "configuration"]
+Kind = Literal["worker", "breaker", "process", "configuration", "discovery"]
 Level = Literal["info", "warning", "error"]
 Teller = Literal["control plane", "supervisor"]
 

@@ -11,10 +11,11 @@ import zmq.asyncio
 from prometheus_client.core import Metric
 
 from controlplane.admission.lender import Lender
-from controlplane.discovery.discovered import Announced
+from controlplane.discovery.discovered import Announced, Source
 from controlplane.discovery.discovery import Discovery
 from controlplane.discovery.service import DiscoveryService
 from controlplane.health import HealthRules
+from controlplane.kubernetes.service import KubernetesService
 from controlplane.kv_events.index import KvIndex
 from controlplane.kv_events.service import KvEvents
 from controlplane.loads import Loads
@@ -44,11 +45,16 @@ class Nobody:
         raise AssertionError(message)
 
     async def discover(
-        self, announced: Mapping[str, Announced], *, goodbyes: Collection[str] = (), renewed: Collection[str] = ()
+        self,
+        announced: Mapping[str, Announced],
+        *,
+        goodbyes: Collection[str] = (),
+        renewed: Collection[str] = (),
+        source: Source = "zmq",
     ) -> None:
         raise AssertionError(announced)
 
-    def discovered(self) -> Mapping[str, Announced]:
+    def discovered(self, source: Source = "zmq") -> Mapping[str, Announced]:
         return {}
 
 
@@ -61,10 +67,13 @@ def every_family() -> list[Metric]:
             vllm_discovery_address="127.0.0.1:30001",
             discovery_curve_address="tcp://127.0.0.1:30002",
             discovery_keys="/no/keys",
+            service_discovery=True,
+            selector=("app=vllm",),
         )
         registry, clock = Registry(HealthRules()), SystemClock()
         discovery = Discovery(config)
         discovery.service = DiscoveryService(config, Nobody(), registry, clock, look=lambda _: None)
+        discovery.kubernetes = KubernetesService(config, Nobody(), clock)
         with zmq.asyncio.Context() as context:
             index = KvIndex(config)
             index.events = KvEvents(context, registry, config, clock, Nobody())

@@ -3,7 +3,7 @@
 import { h, keyed } from "./dom.js";
 import { eventPart, heading } from "./parts.js";
 
-const KINDS = ["worker", "breaker", "process", "configuration"];
+const KINDS = ["worker", "breaker", "process", "configuration", "discovery"];
 const MOST = 500;
 
 export function view(app, query) {

@@ -33,7 +33,7 @@ def test_values_are_tied_to_their_flags(given: str, expected: str) -> None:
     [
         ("--prot 5", "unknown flag --prot; did you mean --port?"),
         ("--zzz", "unknown flag --zzz; `routerctl start --help` lists all"),
-        ("--selector a=b", "--selector of vllm-router is not offered; have each pod register"),
+        ("--wasm-middleware a", "--wasm-middleware of vllm-router is not offered; change requests"),
         ("--port", "--port needs a value"),
         ("--host --port 5", "--host needs a value"),
         ("--port 5 6", "unexpected argument '6'"),

@@ -106,6 +106,35 @@ def test_workers_are_left_out_beside_prefill_and_decode_as_there() -> None:
     assert carried.left_out == ("worker_urls: left out, as vllm-router passes over it with --vllm-pd-disaggregation",)
 
 
+@pytest.mark.parametrize(
+    ("words", "fields", "left_out"),
+    [
+        ("--service-discovery --selector a=b c=d --service-discovery-port 8000", {"selector": ("a=b", "c=d")}, ()),
+        ("--service-discovery --selector a=b --worker-urls http://a:1", {"worker_urls": ()}, ("worker_urls",)),
+        (
+            "--service-discovery --vllm-pd-disaggregation --selector a=b --prefill-selector r=p --decode-selector r=d",
+            {"selector": (), "prefill_selector": ("r=p",), "decode_selector": ("r=d",)},
+            ("selector",),
+        ),
+        (
+            "--service-discovery --selector a=b --prefill-selector r=p",
+            {"selector": ("a=b",), "prefill_selector": ()},
+            ("prefill_selector",),
+        ),
+        (
+            "--selector a=b --service-discovery-namespace gpu",
+            {"selector": (), "service_discovery_namespace": None},
+            ("selector", "service_discovery_namespace"),
+        ),
+    ],
+)
+def test_pods_are_looked_for_as_there(words: str, fields: dict[str, object], left_out: tuple[str, ...]) -> None:
+    carried = carry_over(words.split())
+    assert not carried.gathered.problems
+    assert {field: getattr(carried.gathered.config, field) for field in fields} == fields
+    assert tuple(line.partition(":")[0] for line in carried.left_out) == left_out
+
+
 def test_a_wrong_value_and_a_wrong_flag_write_nothing(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     file = tmp_path / "router.toml"
     assert vllm_router(["--port", "many"], str(file)) == 1

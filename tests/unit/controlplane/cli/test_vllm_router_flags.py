@@ -30,8 +30,8 @@ def test_every_flag_is_offered_or_named_with_what_to_use_instead() -> None:
     assert stored() >= SWITCHES
 
 
-def test_what_is_not_offered_by_intention_are_programs_wasm_and_kubernetes() -> None:
-    assert all(re.match("--(wasm-|.*program-scheduling|service-discovery|.*selector)", flag) for flag in INSTEAD)
+def test_what_is_not_offered_by_intention_are_programs_and_wasm() -> None:
+    assert all(re.match("--(wasm-|.*program-scheduling)", flag) for flag in INSTEAD)
 
 
 def test_the_stored_list_is_that_of_the_wheel() -> None:

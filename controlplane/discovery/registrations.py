@@ -8,12 +8,15 @@ whether it does no more. So a ping makes nothing ready, and a missed one removes
 - Who is silent and well stays. Its thread that pings may have died, or a router's network; its engine has not.
 
 Entries expire each by itself. Nobody who pings, or is well, makes room for somebody new.
+
+Of those that have never been well only a few are looked at. Who finds no room among them waits (`waiting_room`), and
+comes in as soon as one of them is well.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -21,6 +24,7 @@ from controlplane.discovery.discovered import Announced
 from controlplane.discovery.networks import read_address
 from controlplane.discovery.refusals import RefusedError
 from controlplane.discovery.registration import Farewell, Place, Registration
+from controlplane.discovery.waiting_room import WaitingRoom
 from shared.worker_rank import split_rank
 from shared.worker_url import origin
 
@@ -73,10 +77,11 @@ class Heard(NamedTuple):
 
 
 class Swept(NamedTuple):
-    """URLs that should be looked at, and ids of workers that are gone."""
+    """URLs that should be looked at, ids of workers that are gone, and those that found room, with who sent them."""
 
     quiet: tuple[str, ...] = ()
     gone: tuple[str, ...] = ()
+    came: tuple[tuple[Heard, str], ...] = ()
 
 
 class Registrations:
@@ -90,12 +95,18 @@ class Registrations:
         self._unproven: Counter[str] = Counter()
         # Places, the first to come first.
         self._never_well: dict[Place, float] = {}
+        self._waiting = WaitingRoom(MAX_WORKERS, MAX_PER_SENDER)
         self._workers = 0
         self._swept: float | None = None
 
     def __len__(self) -> int:
         """Return the number of workers."""
         return self._workers
+
+    @property
+    def is_waited(self) -> bool:
+        """Whether somebody waits for room."""
+        return bool(self._waiting)
 
     def restore(self, known: Mapping[str, Announced], *, now: float) -> None:
         """Take over the workers of an earlier control plane, as if all had pinged now."""
@@ -112,9 +123,12 @@ class Registrations:
         entry, ids = self._entries.get(told.place), told.ids(self._ranks)
         if entry is None:
             self._check_room(sender, len(ids))
-            self._make_room(sender, len(ids), now)
-            self._put(_Entry(told, ids, sender, now), now)
-            return Heard(told, ids)
+            try:
+                self._make_room(sender, len(ids), now)
+            except RefusedError:
+                self._waiting.come(told, sender, until=now + SILENT * told.interval)
+                raise
+            return self._begin(told, sender, now)
         if told.registrar and told.registrar == entry.told.registrar and told.seq <= entry.told.seq:
             raise RefusedError("old", f"message {told.seq} of {told.url} comes after {entry.told.seq}")
         is_same = told.announced == entry.told.announced and ids == entry.ids
@@ -138,6 +152,7 @@ class Registrations:
     def goodbye(self, told: Farewell, sender: str, *, now: float) -> tuple[str, ...]:
         """Forget a server that says that it ends; returns its workers. Raises RefusedError."""
         place = origin(told.url)
+        self._waiting.leave(place, sender)
         entry = self._entries.get(place)
         if entry is None:
             return ()
@@ -169,7 +184,37 @@ class Registrations:
             elif silence >= entry.quiet and not entry.was_asked:
                 entry.was_asked = True
                 quiet.append(entry.told.url)
-        return Swept(tuple(quiet), tuple(key for place in gone for key in self._take(place).ids))
+        left = tuple(key for place in gone for key in self._take(place).ids)
+        return Swept(tuple(quiet), left, tuple(self._let_in(now)))
+
+    def _let_in(self, now: float) -> Iterator[tuple[Heard, str]]:
+        """Let those in that wait and find room now, those first of whose senders the fewest are looked at."""
+        self._waiting.forget(now)
+        senders = self._waiting.senders()
+        while senders:
+            sender = min(senders, key=lambda sender: self._unproven[sender])
+            told = self._waiting.first(sender)
+            if told is None or not self._has_room(sender, len(told.ids(self._ranks))):
+                senders.remove(sender)
+                continue
+            heard = self._begin(told, sender, now)
+            yield heard, sender
+
+    def _has_room(self, sender: str, count: int) -> bool:
+        """Whether one more server can be looked at without another one being put off."""
+        looked_at = self._unproven[sender]
+        if looked_at and looked_at + count > MAX_UNPROVEN_PER_SENDER:
+            return False
+        others = looked_at < self._unproven.total()
+        if others and self._unproven.total() + count > MAX_UNPROVEN:
+            return False
+        return self._by_sender[sender] + count <= MAX_PER_SENDER and self._workers + count <= MAX_WORKERS
+
+    def _begin(self, told: Registration, sender: str, now: float) -> Heard:
+        self._waiting.leave(told.place)
+        ids = told.ids(self._ranks)
+        self._put(_Entry(told, ids, sender, now), now)
+        return Heard(told, ids)
 
     def announced(self) -> dict[str, Announced]:
         """Return what all workers say of themselves, by id."""

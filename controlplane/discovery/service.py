@@ -19,7 +19,7 @@ from controlplane.discovery.frames import read_message, registration_of
 from controlplane.discovery.networks import Networks, read_address
 from controlplane.discovery.refusals import RefusedError, shown
 from controlplane.discovery.registration import Farewell, Registration
-from controlplane.discovery.registrations import Registrations
+from controlplane.discovery.registrations import Heard, Registrations
 from controlplane.discovery.tally import DiscoveryTally
 from controlplane.port_holder import cause
 from controlplane.registry import Registry
@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 PACE = 0.05
 """Seconds between changes of the membership."""
 SWEEP = 1.0
+QUICK_SWEEP = 0.25
+"""Seconds between sweeps, and the same while somebody waits for room: health checks take about as long."""
 BACKLOG = 1024
 """Connections that wait to be taken: a fleet's, when the router was started anew."""
 _PATIENCE = 1.0
@@ -157,6 +159,10 @@ class DiscoveryService:
         if heard is None:
             self.tally.taken["ping"] += 1
             return
+        self._take(heard, peer)
+
+    def _take(self, heard: Heard, peer: str) -> None:
+        told = heard.told
         self.tally.taken["changed" if heard.before else "registered"] += 1
         self._news[told.url] = f"{told.url} ({told.announced.attributes.role or 'regular'}, from {peer})"
         if heard.is_new_life:
@@ -215,11 +221,13 @@ class DiscoveryService:
 
     async def _sweep(self) -> None:
         while True:
-            await asyncio.sleep(SWEEP)
+            await asyncio.sleep(QUICK_SWEEP if self.registrations.is_waited else SWEEP)
             self.connections.sweep()
             swept = self.registrations.sweep(now=self._clock.monotonic(), is_well=self._registry.is_healthy)
             for key in swept.quiet:
                 self._look(key)
+            for heard, peer in swept.came:
+                self._take(heard, peer)
             if swept.gone:
                 log.warning(
                     "%s neither pinged nor been healthy for long enough and %s gone: %s",

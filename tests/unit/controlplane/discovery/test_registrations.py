@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import suppress
 
 import pytest
@@ -241,6 +242,51 @@ def test_those_that_were_never_well_are_few_and_take_turns_g_disc_2() -> None:
     for host in range(50):
         flood(found, f"10.0.2.{host}", 1000, 30.0)
     assert "http://10.0.0.9:80" in found.announced()
+
+
+def test_who_found_no_room_comes_in_as_soon_as_others_are_well() -> None:
+    found = Registrations()
+    flood(found, "10.0.0.1", 100, 0.0)
+    flood(found, "10.0.0.2", 40, 0.0)
+    swept = found.sweep(now=0.5, is_well=ill)
+    assert (len(found), swept.came) == (2 * MAX_UNPROVEN_PER_SENDER, ())
+    came = []
+    for turn in range(4):
+        swept = found.sweep(now=1.0 + turn, is_well=well)
+        came.append([heard.told.place[2] for heard, sender in swept.came if sender == "10.0.0.1"])
+    assert list(map(len, came)) == [32, 32, 4, 0]
+    assert came[0][0] == MAX_UNPROVEN_PER_SENDER + 1, "the first that was refused is the first to come in"
+    assert len(found) == 140
+    assert not found.is_waited
+
+
+def test_of_two_senders_that_wait_none_keeps_the_other_out() -> None:
+    found = Registrations()
+    for host in range(5):
+        flood(found, f"10.0.0.{host}", 60, 0.0)
+    assert len(found) == MAX_UNPROVEN
+    swept = found.sweep(now=1.0, is_well=well)
+    each = Counter(sender for _, sender in swept.came)
+    assert each.total() == MAX_UNPROVEN
+    assert max(each.values()) - min(each.values()) <= 1
+
+
+def test_who_waits_and_is_not_heard_any_more_is_forgotten() -> None:
+    found = Registrations()
+    flood(found, "10.0.0.1", MAX_UNPROVEN_PER_SENDER + 2, 0.0)
+    kept = told(MAX_UNPROVEN_PER_SENDER + 2, host="10.0.0.1")
+    with pytest.raises(RefusedError):
+        found.heard(kept, "10.0.0.1", now=9.0)
+    swept = found.sweep(now=16.0, is_well=well)
+    assert [heard.told for heard, _ in swept.came] == [kept]
+
+
+def test_so_many_wait_and_no_more_g_disc_2() -> None:
+    found = Registrations()
+    for host in range(20):
+        flood(found, f"10.0.1.{host}", 1000, 0.0)
+    assert len(found._waiting) == MAX_WORKERS
+    assert max(map(len, found._waiting._by_sender.values())) == MAX_PER_SENDER
 
 
 def test_from_one_address_they_take_turns() -> None:

@@ -26,8 +26,8 @@ from tests.integration.test_client_keys import Keys
 from tests.integration.test_prefill_decode import router_before as pairs_router
 from tests.integration.test_prefill_decode import two_and_two
 
-KV_AWARE = "routerctl_kv_"
-"""What begins so is there with that policy only."""
+SWITCHED_ON = ("routerctl_kv_", "routerctl_kubernetes_")
+"""What begins so is there with `kv_aware`, and with discovery of pods, only."""
 SUFFIXES = ("_total", "_info", "_bucket", "_count", "_sum")
 
 
@@ -80,7 +80,7 @@ def test_dashboard_and_alerts_ask_for_what_a_real_router_exports(
     recorded = {rule["record"] for rule in RULES if "record" in rule}
     checked = 0
     for name, matchers in asked():
-        if name == "up" or name in recorded or name.startswith(KV_AWARE):
+        if name == "up" or name in recorded or name.startswith(SWITCHED_ON):
             continue
         family = family_of(name, families)
         assert family is not None, name

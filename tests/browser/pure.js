@@ -126,6 +126,7 @@
   same("clients' keys that are refused", fleet.attention(troubled).slice(-1).map((one) => [one.tone, one.text]), [
     ["bad", "The file of clients' keys is refused, and no keys are in use: /k:3: x"],
   ]);
+  troubled.router.client_keys = null;
   same("a ready worker whose check was bad needs attention", fleet.pools([...troubled.workers.values()], 10, { only: "trouble" }).length, 1);
   const figures = Object.fromEntries(fleet.summary(whole).map((one) => [one.key, [one.value, one.of]]));
   same("figures", [figures.workers, figures.planes, figures.rate[0]], [["0", "5"], ["0", "2"], "–"]);

@@ -28,7 +28,8 @@ from controlplane.publication import Publication
 from controlplane.publisher import Publisher
 from controlplane.registry import Registry
 from controlplane.remote_tally import Tally
-from controlplane.status_report import StatusReport, build_report
+from controlplane.status_builder import build_report
+from controlplane.status_report import StatusReport
 from controlplane.supervisor_socket import restart_through
 from shared.clock import Clock
 from shared.config import ADMIN_TLS_FILES, PROMETHEUS_TLS_FILES, StartConfig

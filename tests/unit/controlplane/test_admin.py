@@ -21,7 +21,8 @@ from controlplane.figures.traffic import Figures
 from controlplane.page.live import Live
 from controlplane.planes import Planes
 from controlplane.reports.rows import Row
-from controlplane.status_report import StatusReport, build_report
+from controlplane.status_builder import build_report
+from controlplane.status_report import StatusReport
 from controlplane.supervisor_socket import NoSupervisorError, PlaneRestart, PlanesRestarted
 from shared.adapters import AdapterOrder, AdapterProblem, AdapterReport, AdapterVerb
 from shared.clock import SystemClock

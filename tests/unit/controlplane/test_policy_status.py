@@ -11,7 +11,7 @@ from shared.plane_report import PolicyLack
 from shared.policy_places import PolicyPlace
 from shared.table import ModelCard, RoutingTable, Settings, make_table
 from tests.unit.controlplane.reports import identity, report
-from tests.unit.controlplane.test_status_report import build
+from tests.unit.controlplane.test_status_builder import build
 
 
 def table(**settings: object) -> RoutingTable:

@@ -15,7 +15,8 @@ from controlplane.figures.traffic import Figures
 from controlplane.page import live as module
 from controlplane.page.live import MAX_LISTENERS, Live
 from controlplane.planes import Planes
-from controlplane.status_report import StatusReport, build_report
+from controlplane.status_builder import build_report
+from controlplane.status_report import StatusReport
 from shared.runtime_dir import ProcessRecord, RuntimeDir
 from shared.table import make_table
 from tests.unit.controlplane.members import A, Setting

@@ -12,7 +12,8 @@ import msgspec
 from controlplane.figures.traffic import Figures
 from controlplane.page.records import Records, moment_of
 from controlplane.planes import Planes
-from controlplane.status_report import StatusReport, build_report
+from controlplane.status_builder import build_report
+from controlplane.status_report import StatusReport
 from shared.messages import LOAD_UNKNOWN_AFTER, Ack, WorkerLoad
 from shared.runtime_dir import ProcessRecord
 from shared.table import make_table

@@ -3,7 +3,8 @@ import pytest
 
 from controlplane.planes import SILENT_AFTER, Planes
 from controlplane.registry import Member
-from controlplane.status_report import PlaneState, StatusReport, build_report
+from controlplane.status_builder import build_report
+from controlplane.status_report import PlaneState, StatusReport
 from controlplane.supervision import HUNG_AFTER
 from shared.messages import Ack, Nack, WorkerLoad
 from shared.runtime_dir import ProcessRecord, SupervisorRecord

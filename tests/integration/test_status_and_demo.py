@@ -39,6 +39,8 @@ def status(router: Router) -> dict[str, Any]:
         "planes",
         "workers",
         "config",
+        "client_keys",
+        "kubernetes",
         "data_planes",
         "removed",
         "policies",

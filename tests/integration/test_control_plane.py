@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing
+from itertools import count
 from pathlib import Path
 
 import httpx
@@ -221,48 +222,57 @@ def test_status_and_metrics(runtime: RuntimeDir) -> None:
         process = await control.start()
         snapshot = await plane.join()
         await plane.tell(Ack(IDENTITY, snapshot.stamp))
-        await plane.tell(
-            CounterReport(
-                plane=IDENTITY,
-                seq=1,
-                active=2,
-                table=snapshot.stamp,
-                table_age=0.0,
-                stale=False,
-                draining=False,
-                resyncs=0,
-                inflight={worker.url: 2},
-                client_connections=12,
-                client_connection_limit=400,
-                worker_connections=7,
-                kv_blocks=5,
-                kv_resyncs=0,
-                load_age=None,
-                retry_budget=0.0,
-                counters=(CounterSeries("accepted_requests", (), 7), CounterSeries("finished_requests", (), 5)),
-                histograms=(),
-                outcomes={},
-                lacks=(),
-                pairs=None,
-                exemplars=(),
-            )
+        told = CounterReport(
+            plane=IDENTITY,
+            seq=1,
+            active=2,
+            table=snapshot.stamp,
+            table_age=0.0,
+            stale=False,
+            draining=False,
+            resyncs=0,
+            inflight={worker.url: 2},
+            client_connections=12,
+            client_connection_limit=400,
+            worker_connections=7,
+            kv_blocks=5,
+            kv_resyncs=0,
+            load_age=None,
+            retry_budget=0.0,
+            counters=(CounterSeries("accepted_requests", (), 7), CounterSeries("finished_requests", (), 5)),
+            histograms=(),
+            outcomes={},
+            lacks=(),
+            pairs=None,
+            exemplars=(),
         )
-        report = await control.status(
-            lambda report: bool(report.planes and report.planes[0].inflight and report.workers[0].load is not None)
-        )
-        assert report.supervisor is not None
-        assert (report.supervisor.pid, report.supervisor.state) == (os.getpid(), "running")
-        assert report.control_plane.pid == process.pid
-        assert (report.planes[0].pid, report.planes[0].state, report.planes[0].active) == (os.getpid(), "serving", 2)
-        assert (report.workers[0].state, report.workers[0].inflight) == ("ready", 2)
-        assert report.workers[0].version == "0.32.0"
 
-        metrics = (await control.get(control.config.prometheus_port, "/metrics")).text
-        assert "routerctl_accepted_requests_total 7.0" in metrics
-        assert "routerctl_active_requests 2.0" in metrics
-        assert f'routerctl_worker_inflight{{worker="{worker.url}"}} 2.0' in metrics
-        assert f'routerctl_engine_running{{worker="{worker.url}"}} 0.0' in metrics
-        assert 'routerctl_plane_table_version{plane="0"}' in metrics
+        async def go_on_telling() -> None:
+            """What a plane told once is forgotten when it is silent then."""
+            for seq in count(1):
+                await plane.tell(msgspec.structs.replace(told, seq=seq))
+                await asyncio.sleep(0.25)
+
+        async with asyncio.TaskGroup() as group:
+            telling = group.create_task(go_on_telling())
+            report = await control.status(
+                lambda report: bool(report.planes and report.planes[0].inflight and report.workers[0].load is not None)
+            )
+            assert report.supervisor is not None
+            (shown,) = report.planes
+            assert (report.supervisor.pid, report.supervisor.state) == (os.getpid(), "running")
+            assert report.control_plane.pid == process.pid
+            assert (shown.pid, shown.state, shown.active) == (os.getpid(), "serving", 2)
+            assert (report.workers[0].state, report.workers[0].inflight) == ("ready", 2)
+            assert report.workers[0].version == "0.32.0"
+
+            metrics = (await control.get(control.config.prometheus_port, "/metrics")).text
+            assert "routerctl_accepted_requests_total 7.0" in metrics
+            assert "routerctl_active_requests 2.0" in metrics
+            assert f'routerctl_worker_inflight{{worker="{worker.url}"}} 2.0' in metrics
+            assert f'routerctl_engine_running{{worker="{worker.url}"}} 0.0' in metrics
+            assert 'routerctl_plane_table_version{plane="0"}' in metrics
+            telling.cancel()
         assert (await end(process))[0] == 0
 
     play(runtime, act)
@@ -306,6 +316,8 @@ def test_ended_by_a_signal_it_leaves_only_what_its_successor_needs(runtime: Runt
     play(runtime, act)
 
 
+# With planes that serve it is in tests/faults/test_control_plane_gone.py: it takes the second one 5 s to give up.
+@pytest.mark.slow
 def test_a_second_control_plane_on_the_folder_harms_nothing(runtime: RuntimeDir) -> None:
     async def act(control: ControlPlane, worker: FakeWorker, plane: Plane) -> None:
         first = await control.start()

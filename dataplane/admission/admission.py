@@ -8,13 +8,14 @@ from itertools import islice
 from math import inf
 from typing import TYPE_CHECKING, Protocol
 
+from dataplane.admission.answers import refusal
 from dataplane.admission.borrower import Borrower
 from dataplane.admission.estimate import NOTHING, estimate
 from dataplane.admission.gate import Gate
 from dataplane.admission.key_answers import over_own, rate_fields
 from dataplane.admission.key_limits import Use
 from dataplane.admission.line import LaneKey
-from dataplane.admission.pace import retry_after, retry_after_ms
+from dataplane.admission.pace import retry_after
 from dataplane.admission.refused import OverOwn, Refused, in_vain
 from dataplane.admission.ticket import State, Ticket
 from dataplane.admission.turn import Turn
@@ -25,8 +26,8 @@ from dataplane.admission.workers_for import HALVES, WHOLE, WorkersFor
 from shared.client_keys import tenant_weights
 from shared.errors import RouterError
 from shared.leases import LeaseGrant, LeaseReport
-from shared.limit_errors import over_capacity, queue_timeout, rate_limited
-from shared.limits import MODEL, RATE_UNIT, Limit, Taken, limits_of, worker_limits
+from shared.limit_errors import queue_timeout
+from shared.limits import Limit, Taken, limits_of, worker_limits
 from shared.plane_identity import PlaneIdentity
 from shared.table import RoutingTable, Settings
 
@@ -282,36 +283,8 @@ class Admission:
         self._wake()
 
     def _refusal(self, refused: Refused, ticket: Ticket) -> RouterError:
-        error = self._over(refused, ticket)
-        error.retry_after_ms = retry_after_ms(refused.expected)
-        return error
-
-    def _over(self, refused: Refused, ticket: Ticket) -> RouterError:
-        seconds = retry_after(refused.expected)
-        count = self.gate.waiting
-        waiting = f"{count} more {'waits' if count == 1 else 'wait'} already in this plane (--queue-size)"
-        if self._settings is not None and not self._settings.queue_size:
-            waiting = "none may wait (--queue-size)"
-        if refused.is_too_long:
-            what = f"The request may wait {ticket.patience:g} s for its turn (x-routerctl-queue-timeout-secs)"
-            return over_capacity(f"{what}, and its turn is not thought to come in that time.", seconds)
-        if refused.quota is None:
-            what = "All workers that can take it have as many requests as they may (max_concurrent_requests)"
-            return over_capacity(f"{what}, and {waiting}.", seconds)
-        limit = refused.quota.limit
-        if limit.kind == "rate":
-            per_second = limit.amount / RATE_UNIT
-            what = f"More than {per_second:g} requests per second come (--rate-limit-tokens-per-second), and {waiting}."
-            return rate_limited(what, seconds)
-        allowed = refused.quota.allowed
-        # Others may have room left, of which this plane gets a part only when it is asked for.
-        share = f"All {limit.amount}" if allowed >= limit.amount else f"This plane's {allowed} of {limit.amount}"
-        if limit.name.startswith(MODEL):
-            model = limit.name.removeprefix(MODEL)
-            what = f"{share} requests for `{model}` that may be open at a time are (--model-max-concurrent-requests)"
-        else:
-            what = f"{share} requests that may be open at a time are (--max-concurrent-requests)"
-        return over_capacity(f"{what}, and {waiting}.", seconds)
+        may_wait = self._settings is None or self._settings.queue_size > 0
+        return refusal(refused, ticket, self.gate.waiting if may_wait else None)
 
     # --- workers' slots --------------------------------------------------------------------------------
 

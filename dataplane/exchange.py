@@ -129,7 +129,7 @@ class Exchange:
         self._connection = None
         if not self._over:
             connection.finish_alone(self._loop)
-        self._client.send(b"", more=False)
+        self._client.finish()
         return True
 
     @property
@@ -185,7 +185,9 @@ class Exchange:
                 self.first_byte_at = self._time()
             self._whole.append(data)
             return
-        now = self._time()
+        # Called where it is looked up, an attribute costs twice as much.
+        time = self._time
+        now = time()
         self._before = self._last
         self._last = data if len(data) <= TAIL else data[-TAIL:]
         if self.parts > 1:
@@ -206,7 +208,7 @@ class Exchange:
             if self._pending is None:
                 self._pending = deque()
             self._pending.append(data)
-        elif (operation := self._client.send(data, more=True)) is not None:
+        elif (operation := self._client.send(data)) is not None:
             self._wait_for(operation)
 
     def _fail_early(self, error: EarlyError) -> None:
@@ -263,7 +265,7 @@ class Exchange:
             return
         pending = self._pending
         while pending and not self._waiting:
-            if (next_one := self._client.send(pending.popleft(), more=True)) is not None:
+            if (next_one := self._client.send(pending.popleft())) is not None:
                 self._wait_for(next_one)
         if self._waiting:
             return
@@ -276,5 +278,5 @@ class Exchange:
 
     def _end(self) -> None:
         self._client.unwatch()
-        self._client.send(b"", more=False)
+        self._client.finish()
         self._ended(Outcome.COMPLETE)

@@ -38,8 +38,11 @@ class Taker(Protocol):
     def start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         """Begin the answer."""
 
-    def send(self, data: bytes, *, more: bool) -> FutureLike | None:
-        """Take a part; returns what to wait for before the next one, if anything."""
+    def send(self, data: bytes) -> FutureLike | None:
+        """Take a part that others follow; returns what to wait for before the next one, if anything."""
+
+    def finish(self, last: bytes = b"") -> None:
+        """Take the last part, and know that it was the last."""
 
     def answer(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
         """Take a whole answer."""

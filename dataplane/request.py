@@ -345,7 +345,7 @@ class Request(WholeRequest):
         if exchange is not None and any(
             name == b"content-type" and value.startswith(b"text/event-stream") for name, value in exchange.headers
         ):
-            self.client.send(error_event(error, self.id.decode("latin-1"), self.client.route.dialect), more=True)
+            self.client.send(error_event(error, self.id.decode("latin-1"), self.client.route.dialect))
         self._end(by)
 
     def _break_off(self, error: RouterError, by: AbortedBy) -> None:

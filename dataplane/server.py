@@ -4,7 +4,7 @@ What we rely on in granian's ASGI implementation, each held by `tests/integratio
 
 1. `send()` does its work at the call and returns an awaitable that is done, unless its queue (4 messages)
    is full; then it returns a future-like object with `add_done_callback`. So a chunk can be passed on
-   inside the upstream's `data_received`, and a full queue means: pause the upstream until the callback.
+   inside the upstream's `buffer_updated`, and a full queue means: pause the upstream until the callback.
 2. `receive()` returns a future-like object, or one that is done when the client has already left.
 3. A response whose last body message never came is cut off: TCP is closed without the final chunk.
 4. `backpressure` counts connections, idle ones included; past it, new clients wait in the kernel unseen.
@@ -93,17 +93,20 @@ class Transaction(Protocol):
 Announce = Callable[[Transaction], None]
 
 
-# Asking a class once is three times as fast as asking each object; there are two classes.
-_has_to_wait: dict[type, bool] = {}
+class _Kinds(dict[type, bool]):
+    def __missing__(self, kind: type) -> bool:
+        self[kind] = hasattr(kind, "add_done_callback")
+        return self[kind]
+
+
+HAS_TO_WAIT = _Kinds()
+"""Whether operations of a class have to wait. Asking a class once is three times as fast as asking each object; there
+are two classes."""
 
 
 def waiting(operation: Any) -> FutureLike | None:
     """Return the operation when it has to wait, None when it is done already."""
-    kind = operation.__class__
-    has_to_wait = _has_to_wait.get(kind)
-    if has_to_wait is None:
-        has_to_wait = _has_to_wait[kind] = hasattr(kind, "add_done_callback")
-    return operation if has_to_wait else None
+    return operation if HAS_TO_WAIT[operation.__class__] else None
 
 
 class _Scheduler(_granian.CallbackScheduler):  # type: ignore[misc]

@@ -57,15 +57,20 @@ class SocketClient(Client):
         self.started = True
         self._refusal = (status, headers, bytearray())
 
-    def send(self, data: bytes, *, more: bool) -> FutureLike | None:
+    def send(self, data: bytes) -> FutureLike | None:
         """Take a part of the refusal, which is sent when it is whole."""
         if self._refusal is not None:
-            status, headers, body = self._refusal
+            body = self._refusal[2]
             body += data[: MOST_REFUSAL - len(body)]
-            if not more:
-                self._refusal = None
-                self.answer(status, headers, bytes(body))
         return None
+
+    def finish(self, last: bytes = b"") -> None:
+        """Send the refusal, if it is one that comes in parts."""
+        self.send(last)
+        refusal, self._refusal = self._refusal, None
+        if refusal is not None:
+            status, headers, body = refusal
+            self.answer(status, headers, bytes(body))
 
     def answer(self, status: int, headers: Headers, body: bytes) -> None:
         """Refuse."""

@@ -84,18 +84,32 @@ class Answer:
             self._lines = Lines(self.changes.event, event_mark(self.changes.path), MOST)
         self._client.start(status, headers)
 
-    def send(self, data: bytes, *, more: bool) -> FutureLike | None:
-        """Take a part; returns what to wait for before the next one, if anything."""
+    def send(self, data: bytes) -> FutureLike | None:
+        """Take a part that others follow; returns what to wait for before the next one, if anything."""
         if self._head is not None:
-            return self._keep(*self._head, data, more=more)
-        lines = self._lines
-        if lines is not None and (not lines.is_between or self.changes.are_in_events):
+            return self._keep(*self._head, data)
+        if (lines := self._changing) is not None:
             data = lines.take(data)
-            if not more:
-                data += lines.rest()
-            elif not data:
+            if not data:
                 return None
-        return self._client.send(data, more=more)
+        return self._client.send(data)
+
+    def finish(self, last: bytes = b"") -> None:
+        """Take the last part."""
+        if self._head is not None:
+            (status, headers), self._head = self._head, None
+            self.answer(status, headers, b"".join((*self._parts, last)))
+            self._parts.clear()
+            return
+        if (lines := self._changing) is not None:
+            last = lines.take(last) + lines.rest()
+        self._client.finish(last)
+
+    @property
+    def _changing(self) -> Lines | None:
+        """The stream's lines, while they may hold something to be changed."""
+        lines = self._lines
+        return lines if lines is not None and (not lines.is_between or self.changes.are_in_events) else None
 
     def answer(self, status: int, headers: Headers, body: bytes) -> None:
         """Take a whole answer."""
@@ -111,19 +125,16 @@ class Answer:
         """Know that the last part comes."""
         self._client.unwatch()
 
-    def _keep(self, status: int, headers: Headers, data: bytes, *, more: bool) -> FutureLike | None:
+    def _keep(self, status: int, headers: Headers, data: bytes) -> FutureLike | None:
         self._parts.append(data)
         self._size += len(data)
-        if more and self._size <= MOST:
+        if self._size <= MOST:
             return None
         self._head = None
         whole = b"".join(self._parts)
         self._parts.clear()
-        if more:
-            self._client.start(status, headers)
-            return self._client.send(whole, more=True)
-        self.answer(status, headers, whole)
-        return None
+        self._client.start(status, headers)
+        return self._client.send(whole)
 
 
 def _kind(status: int, headers: Headers) -> bytes:

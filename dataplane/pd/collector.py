@@ -36,13 +36,17 @@ class Collector(ABC):
         self.status = status
         self.headers = headers
 
-    def send(self, data: bytes, *, more: bool) -> None:
+    def send(self, data: bytes) -> None:
         """Take a part."""
         self._parts.append(data)
         self._size += len(data)
         if self._size > MOST:
             self._parts.clear()
             self.too_large()
+
+    def finish(self, last: bytes = b"") -> None:
+        """Take the last part."""
+        self.send(last)
 
     def answer(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
         """Take a whole answer, which is small."""

@@ -31,8 +31,6 @@ _NOT_PASSED_ON = HOP_BY_HOP | ANSWERED_BY_US
 _END_OF_HEAD = b"\r\n\r\n"
 SWITCHING = HTTPStatus.SWITCHING_PROTOCOLS.value
 
-_LAST_READ = 64 * 1024
-
 # Bytes read at a time, by all connections into one buffer: what has been read when a client turns out to be full
 # is kept for as long as the client stalls. uvloop's own buffer has 256,000.
 _READ_SIZE = 16 * 1024
@@ -182,17 +180,17 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         return _buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Parse the bytes where they are: the parser copies what it gives out."""
-        self.data_received(_buffer[:nbytes])
+        """Parse the bytes where they are: the parser copies what it gives out.
 
-    def data_received(self, data: bytes | memoryview) -> None:
-        """Parse; then, if the answer ended with these bytes, be free again or close."""
+        Then, if the answer ended with them, be free again or close.
+        """
         if self._sink is None:
             # Nothing was asked: whatever this is, it must not become the next request's answer.
             self.abort()
             return
+        data = _buffer[:nbytes]
         self.answering = True
-        self._bodiless += len(data)
+        self._bodiless += nbytes
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -212,15 +210,15 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         elif self._bodiless > MAX_HEAD:
             self._break(LONG_PAUSE if self._head_done else LONG_HEAD)
 
-    def _switched(self, rest: bytes | memoryview) -> None:
+    def _switched(self, rest: memoryview) -> None:
         """Have another protocol's bytes go to who asked for it; it is the parser from now on."""
         if not isinstance(self._sink, SwitchingSink) or self._parser.get_status_code() != SWITCHING:
             self._break("switched protocols, which was not asked for")
             return
         self._complete = False
         self._parser = self._sink.on_switched(self._headers)
-        if len(rest) and self._sink is not None:
-            self.data_received(rest)
+        if rest and self._sink is not None:
+            self._parser.feed_data(rest)
 
     def pause_writing(self) -> None:
         """Know that the worker does not take what is written as fast as it comes."""
@@ -265,8 +263,8 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         if raw is None or self.transport.get_extra_info("sslcontext") is not None:
             return
         with suppress(OSError):
-            while self._sink is not None and (data := os.read(raw.fileno(), _LAST_READ)):
-                self.data_received(data)
+            while self._sink is not None and (nbytes := os.readv(raw.fileno(), [_buffer])):
+                self.buffer_updated(nbytes)
 
     # --- httptools -------------------------------------------------------------------------------------
 

@@ -262,7 +262,7 @@ def test_send_tells_whether_to_wait() -> None:
         reading = Reading()
         reading.client.start(200, [])
         reading.transaction.stalled = True
-        waits = [reading.client.send(b"x", more=True) is not None for _ in range(4)]
+        waits = [reading.client.send(b"x") is not None for _ in range(4)]
         assert waits == [False, False, True, True]
         reading.transaction.read()
 

@@ -33,10 +33,13 @@ class Heard:
         self.started = True
         self.head = (status, headers)
 
-    def send(self, data: bytes, *, more: bool) -> None:
+    def send(self, data: bytes) -> None:
         assert not self.is_over
         self.parts.append(data)
-        self.is_over = not more
+
+    def finish(self, last: bytes = b"") -> None:
+        self.send(last)
+        self.is_over = True
 
     def answer(self, status: int, headers: Headers, body: bytes) -> None:
         self.start(status, headers)
@@ -85,10 +88,10 @@ def test_a_large_answer_waits_until_its_length_is_known() -> None:
     answer, heard = to_client(4)
     answer.start(200, [JSON, (b"content-length", b"%d" % len(BODY))])
     assert (answer.started, heard.started) == (True, False)
-    assert answer.send(BODY[:20], more=True) is None
-    assert answer.send(BODY[20:], more=True) is None
+    assert answer.send(BODY[:20]) is None
+    assert answer.send(BODY[20:]) is None
     assert not heard.started
-    answer.send(b"", more=False)
+    answer.finish()
     assert heard.whole == COUNTED
     assert heard.head == (200, [JSON, (b"content-length", b"%d" % len(COUNTED))])
 
@@ -98,9 +101,9 @@ def test_one_that_is_too_large_passes_as_it_is(monkeypatch: pytest.MonkeyPatch) 
     answer, heard = to_client(4)
     headers = [JSON, (b"content-length", b"%d" % len(BODY))]
     answer.start(200, headers)
-    answer.send(BODY[:20], more=True)
-    answer.send(BODY[20:], more=True)
-    answer.send(b"", more=False)
+    answer.send(BODY[:20])
+    answer.send(BODY[20:])
+    answer.finish()
     assert heard.head == (200, headers)
     assert b"".join(heard.parts) == BODY
     assert heard.is_over
@@ -113,8 +116,8 @@ def test_a_stream_keeps_its_parts() -> None:
     text = b'data: {"choices":[{"text":"a"}]}\n\n'
     usage = b'data: {"choices":[],"usage":{"prompt_tokens":9,"prompt_tokens_details":{"cached_tokens":8}}}\n\n'
     for part in (text, text, usage, b"data: [DONE]\n\n"):
-        answer.send(part, more=True)
-    answer.send(b"", more=False)
+        answer.send(part)
+    answer.finish()
     assert heard.parts == [text, text, usage.replace(b"8", b"4"), b"data: [DONE]\n\n", b""]
     assert heard.parts[0] is text
     assert heard.is_over
@@ -124,9 +127,9 @@ def test_a_cut_event_goes_on_when_it_is_whole_and_a_stream_without_an_end_goes_o
     answer, heard = to_client(4)
     answer.start(200, [EVENTS])
     for part in (b'data: {"choices":[],"usage":{"prompt_tokens_details":{"cached', b'_tokens":8}}}\n', b"\ndata: {"):
-        answer.send(part, more=True)
+        answer.send(part)
     assert heard.parts == [b'data: {"choices":[],"usage":{"prompt_tokens_details":{"cached_tokens":4}}}\n', b"\n"]
-    answer.send(b"", more=False)
+    answer.finish()
     assert heard.parts[-1] == b"data: {"
     assert heard.is_over
 
@@ -134,10 +137,10 @@ def test_a_cut_event_goes_on_when_it_is_whole_and_a_stream_without_an_end_goes_o
 def test_the_count_may_come_while_the_stream_runs() -> None:
     answer, heard = to_client(None)
     answer.start(200, [EVENTS])
-    answer.send(b'data: {"cho', more=True)
-    answer.send(b'ices":[{}]}\n\n', more=True)
+    answer.send(b'data: {"cho')
+    answer.send(b'ices":[{}]}\n\n')
     answer.changes.cached = 4
-    answer.send(b'data: {"choices":[],"usage":{"prompt_tokens":9}}\n\n', more=True)
+    answer.send(b'data: {"choices":[],"usage":{"prompt_tokens":9}}\n\n')
     assert heard.parts[:2] == [b'data: {"cho', b'ices":[{}]}\n\n']
     assert b'"cached_tokens":4' in heard.parts[2]
 
@@ -150,6 +153,6 @@ def test_only_a_trusted_client_hears_where_kv_cache_is(hides_transfer: bool) -> 
     assert heard.whole == (b'{"kv_transfer_params":null}' if hides_transfer else b"{%b}" % told)
     answer, heard = to_client(None, "/v1/responses", hides_transfer=hides_transfer)
     answer.start(200, [EVENTS])
-    answer.send(b'data: {"response":{%b}}\n\n' % told, more=True)
+    answer.send(b'data: {"response":{%b}}\n\n' % told)
     hidden = b'data: {"response":{"kv_transfer_params":null}}\n\n'
     assert heard.parts == [hidden if hides_transfer else b'data: {"response":{%b}}\n\n' % told]

@@ -72,6 +72,17 @@ class Sink:
         self.reason = reason
 
 
+def feed(connection: UpstreamConnection, data: bytes) -> None:
+    """Give a connection bytes as a loop does, as many at a time as it has room for."""
+    view = memoryview(data)
+    while view and not connection.transport.is_closing():
+        buffer = connection.get_buffer(len(view))
+        nbytes = min(len(buffer), len(view))
+        buffer[:nbytes] = view[:nbytes]
+        connection.buffer_updated(nbytes)
+        view = view[nbytes:]
+
+
 class Wire:
     """A connection over a fake transport; as with a real one, nothing is received once it is closed."""
 
@@ -95,7 +106,7 @@ class Wire:
         for piece in pieces:
             if self.transport.closing:
                 return
-            self.connection.data_received(piece)
+            feed(self.connection, piece)
 
     def lose(self, error: Exception | None = None) -> None:
         self.transport.closing = True

@@ -11,7 +11,7 @@ from dataplane.descriptors import Allowance
 from dataplane.upstream.connection import UpstreamConnection
 from dataplane.upstream.pool import IDLE_LIMIT, Pool
 from tests.unit.dataplane.listening import blackhole_port, listener, refusing_port, until
-from tests.unit.dataplane.upstream.fake_transport import FakeTransport, Sink
+from tests.unit.dataplane.upstream.fake_transport import FakeTransport, Sink, feed
 
 
 class Clock(asyncio.SelectorEventLoop):
@@ -39,7 +39,7 @@ class Bench:
         connection = UpstreamConnection(self.pool._release)
         connection.connection_made(FakeTransport())
         connection.send(b"", b"", Sink(), bodiless_answer=False)
-        connection.data_received(b"HTTP/1.1 204 X\r\n\r\n")
+        feed(connection, b"HTTP/1.1 204 X\r\n\r\n")
         return connection
 
 
@@ -108,7 +108,7 @@ def test_those_that_the_worker_closed_are_passed_over(bench: Bench) -> None:
 
 def test_one_that_spoke_unasked_is_passed_over(bench: Bench) -> None:
     connection = bench.idle()
-    connection.data_received(b"HTTP/1.1 408 Request Timeout\r\n\r\n")
+    feed(connection, b"HTTP/1.1 408 Request Timeout\r\n\r\n")
     assert bench.pool.take() is None
     assert connection.closed
 

@@ -23,6 +23,9 @@ class Changes(Generic[T]):
     def __contains__(self, name: str) -> bool:
         return name in self._values
 
+    def __len__(self) -> int:
+        return len(self._values)
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)
 

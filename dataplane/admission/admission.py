@@ -368,6 +368,11 @@ class Admission:
         found = ((name, one.taken(now)) for name, one in self.gate.quotas.items() if isinstance(one, Window))
         return {name: taken for name, taken in found if taken}
 
+    @property
+    def tells(self) -> bool:
+        """Whether there may be something to report."""
+        return self._borrower.tells
+
     def report(self, identity: PlaneIdentity, epoch: int, *, is_due: bool) -> LeaseReport | None:
         """Return what is to be told to the control plane of that epoch; None where nothing is new and none `is_due`."""
         now = self._loop.time()

@@ -129,9 +129,14 @@ class Borrower:
 
     # --- what is told ----------------------------------------------------------------------------------
 
+    @property
+    def tells(self) -> bool:
+        """Whether there are limits, or some that are no more and were told of."""
+        return bool(self._limits or self._told)
+
     def report(self, identity: PlaneIdentity, epoch: int, now: float, *, is_due: bool) -> LeaseReport | None:
         """Return what is to be told to the control plane of that epoch; None where nothing is new and none `is_due`."""
-        if not self._limits and not self._told:
+        if not self.tells:
             return None
         since = self.holder.heard_of(epoch, now)
         if not since:

@@ -21,7 +21,8 @@ async def report_leases(admission: Admission, subscriber: SubscriberClient, iden
     when = 0.0
     while True:
         with suppress(TimeoutError):
-            async with asyncio.timeout(LOOK_INTERVAL):
+            # Without limits there is nothing to look for until a table brings some.
+            async with asyncio.timeout(LOOK_INTERVAL if admission.tells else None):
                 await admission.needs_report.wait()
         admission.needs_report.clear()
         now = loop.time()

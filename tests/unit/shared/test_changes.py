@@ -21,6 +21,7 @@ def test_what_was_taken_in_can_be_forgotten() -> None:
     changes.put("a", 1, 3)
     assert not changes.forget("a", 2)
     assert "a" in changes
+    assert len(changes) == 1
     assert changes.forget("a", 3)
-    assert (list(changes), changes.get("a")) == ([], None)
+    assert (list(changes), len(changes), changes.get("a")) == ([], 0, None)
     assert not changes.forget("a", 3)

@@ -60,6 +60,22 @@ def test_a_key_s_limit_is_told_of_once_somebody_needs_it() -> None:
     assert told["key:7:open"] == Holding(0, 0, 5, ({"": 1}, {}))
 
 
+def test_without_limits_there_is_something_to_tell_only_until_all_is_known_to_be_given_back() -> None:
+    plane = Plane()
+    assert plane.borrower.tells
+    plane.told(0.0)
+    plane.grant(0.0, {"total": Lease(50, 50)}, since=0)
+    plane.gate.use((), 10)
+    plane.borrower.use((), 2, 10.0)
+    assert plane.borrower.tells
+    assert plane.told(0.1) == {"total": Holding(0, 0, 0, ())}
+    assert plane.borrower.tells
+    for now in (0.1, 0.2):
+        plane.grant(now, {"total": None} if plane.granted == 1 else {})
+        plane.report(now + 0.05)
+    assert not plane.borrower.tells
+
+
 def test_only_what_changed_since_the_last_answer_is_told() -> None:
     plane = Plane()
     plane.told(0.0)

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchlib import admission_cost, admission_granted, admission_overload, admission_tenants
+from benchlib import admission_cost, admission_granted, admission_overload, admission_tenants, admission_workers
 from benchlib.admission_plot import plot
 from benchlib.admission_rig import Rig
 from benchlib.processes import BenchError, Processes
 
-PARTS = ("cost", "granted", "killed-plane", "overload", "retry-after", "tenants")
+PARTS = ("cost", "granted", "killed-plane", "overload", "retry-after", "tenants", "workers")
 
 
 @contextmanager
@@ -40,6 +40,7 @@ def _measure(options: argparse.Namespace) -> None:
         "overload": lambda rig, planes: admission_overload.overload(rig, planes, seconds),
         "retry-after": lambda rig, planes: admission_overload.retry_after(rig, planes, seconds),
         "tenants": tenants,
+        "workers": lambda rig, planes: admission_workers.workers(rig, planes, seconds),
     }
     if "cost" in options.only:
         admission_cost.cost()

@@ -13,6 +13,7 @@ from benchlib import niceness, procfs
 from benchlib.admission_wire import ClientsSpec, Seen, Told
 from benchlib.processes import BenchError, Processes
 from benchlib.targets import Running
+from benchlib.upstream import worker_address
 
 
 class Helper:
@@ -42,11 +43,12 @@ class Helper:
 
 
 class Worker(Helper):
-    """A worker that holds each request for so many seconds, give or take a part `spread` of them."""
+    """A process of so many workers that hold each request for so many seconds, give or take a part `spread` of them."""
 
-    def __init__(self, processes: Processes, seconds: float, spread: float) -> None:
-        super().__init__(processes, "admission_worker", str(seconds), str(spread))
-        self.address = f"127.0.0.1:{int(self.read())}"
+    def __init__(self, processes: Processes, seconds: float, spread: float, workers: int = 1) -> None:
+        super().__init__(processes, "admission_worker", str(seconds), str(spread), str(workers))
+        port = int(self.read())
+        self.addresses = [f"{worker_address(number)}:{port}" for number in range(workers)]
 
     def seen(self) -> Seen:
         """Return what it saw since it was asked before."""

@@ -26,13 +26,13 @@ class Rig:
 
     @contextmanager
     def router(
-        self, planes: int, service: float, *limits: str, spread: float = 0.0
+        self, planes: int, service: float, *limits: str, spread: float = 0.0, workers: int = 1
     ) -> Iterator[tuple[Running, Worker]]:
-        """Run a router with these flags before a worker that holds each request for `service` seconds."""
-        worker = Worker(self.processes, service, spread)
+        """Run a router with these flags before workers that hold each request for `service` seconds."""
+        worker = Worker(self.processes, service, spread, workers)
         folder = self.folder / f"router-{next(self._numbers)}"
         flags = (*_QUIET, *limits)
-        router = targets.start(self.processes, "routerctl", [worker.address], planes, folder, flags)
+        router = targets.start(self.processes, "routerctl", worker.addresses, planes, folder, flags)
         router.wait_ready()
         niceness.hand_on(router.pids())
         yield router, worker

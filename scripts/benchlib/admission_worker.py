@@ -1,8 +1,9 @@
-"""A worker that holds each request for a time: `python -m benchlib.admission_worker SECONDS SPREAD`.
+"""Workers that hold each request for a time: `python -m benchlib.admission_worker SECONDS SPREAD WORKERS`.
 
-It prints its port, then, for each line on stdin, what it has seen since the line before. It does as many requests at a
-time as come: the limit is the router's to keep. The first byte comes after half of the time, as a prompt has to be
-computed before; the rest is as long, give or take a part `SPREAD` of it, as answers have different lengths.
+They are so many loopback addresses of one port. The process prints that, then, for each line on stdin, what it has seen
+since the line before. It does as many requests at a time as come: the limit is the router's to keep. The first byte
+comes after half of the time, as a prompt has to be computed before; the rest is as long, give or take a part `SPREAD`
+of it, as answers have different lengths.
 """
 
 import asyncio
@@ -15,6 +16,8 @@ import msgspec
 import uvloop
 
 from benchlib.admission_wire import Seen
+from benchlib.net import free_ports
+from benchlib.upstream import worker_address
 
 _MODELS = b'{"object":"list","data":[{"id":"m","object":"model"}]}'
 _HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -106,12 +109,14 @@ class Connection(asyncio.Protocol):
             self._figures.change(-1)
 
 
-async def serve(seconds: float, spread: float) -> None:
+async def serve(seconds: float, spread: float, workers: int) -> None:
     """Serve until stdin ends."""
     loop = asyncio.get_running_loop()
     figures = Figures()
-    server = await loop.create_server(lambda: Connection(figures, seconds, spread), "127.0.0.1", 0, backlog=1024)
-    print(server.sockets[0].getsockname()[1], flush=True)
+    (port,) = free_ports(1)
+    hosts = [worker_address(number) for number in range(workers)]
+    server = await loop.create_server(lambda: Connection(figures, seconds, spread), hosts, port, backlog=1024)
+    print(port, flush=True)
     ended = loop.create_future()
 
     def asked() -> None:
@@ -126,4 +131,4 @@ async def serve(seconds: float, spread: float) -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(serve(float(sys.argv[1]), float(sys.argv[2])))
+    uvloop.run(serve(float(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])))

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -165,10 +166,19 @@ def test_one_rank_or_all_of_a_url_are_drained_removed_and_added(router: Router, 
     assert (again.status_code, again.text) == (400, f"Worker {one} already exists")
 
 
+def is_dead(pid: int) -> bool:
+    """Whether nothing but its entry in the table of processes is left of it, at most."""
+    with suppress(FileNotFoundError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    return True
+
+
 def test_a_server_that_dies_takes_all_its_ranks_out(router: Router, hosts: list[str]) -> None:
     one, two = hosts
     pid = httpx.get(f"{one}/sim/state", timeout=30, trust_env=False).json()["pid"]
     os.kill(pid, signal.SIGKILL)
+    # Its sockets are open until it has ended, which takes a moment: what is sent meanwhile is lost with it.
+    eventually(lambda: is_dead(pid), "its end")
     # No request is lost meanwhile: none of them comes to a rank of a server that is known to be dead.
     assert set(chosen(router, 20)) == set(ids(two))
     wait_for(router, {**dict.fromkeys(ids(one), "unhealthy"), **dict.fromkeys(ids(two), "ready")})

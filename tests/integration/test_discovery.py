@@ -52,6 +52,11 @@ class Discovering:
         expected |= dict.fromkeys(self.decode, ("zmq", "decode", "ready"))
         return self.states("source", "role", "state") == expected
 
+    def all_served(self) -> bool:
+        told = httpx.get(f"{self.router.url}/readiness", trust_env=False).json()
+        healthy = (told["prefill"]["healthy"], told["decode"]["healthy"])
+        return healthy == (len(self.prefill), len(self.decode))
+
     def ask(self, method: str, worker: str, verb: str = "") -> None:
         url = f"{self.admin}/workers/{quote(worker, safe='')}{verb}"
         answer = httpx.request(method, url, trust_env=False)
@@ -87,6 +92,7 @@ def discovering(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Discoverin
         router.start().ready()
         found = Discovering(router, address, fleet("kv_producer", 2), fleet("kv_consumer", 1))
         eventually(found.all_ready, "all workers to be ready")
+        eventually(found.all_served, "the plane to have them")
         yield found
 
 

@@ -70,6 +70,9 @@
     ]),
     [["ready", "ok"], ["draining", "warn"], ["drained", "warn"], ["breaker open", "bad"], ["unhealthy", "bad"]],
   );
+  const broken = worker("a", { breaker: { state: "open", reason: "x" }, since: 40, broken_since: 95 });
+  const { about } = await load("view_worker");
+  same("how long a breaker is open", [fleet.row(broken, 100).age, about({ ...broken, kv: [], changed: [] }, 100)[0][1]], ["5 s", "breaker open for 5 s"]);
   const several = [
     worker("a:10", { inflight: 3, load: { running: 1, waiting: 5, kv_usage: 0.5 } }),
     worker("a:9", { inflight: 5, labels: { zone: "west" } }),

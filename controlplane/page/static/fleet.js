@@ -6,19 +6,20 @@ const TONES = { ready: "ok", starting: "info", draining: "warn", unhealthy: "bad
 // What needs somebody's eye comes first.
 const URGENCY = { unhealthy: 0, ejected: 1, broken: 2, starting: 3, draining: 4, ready: 5 };
 
-// One word for a worker's state, and how it is to be taken.
+// One word for a worker's state, since when (Unix seconds) it is in it, and how it is to be taken.
 export function condition(worker) {
   if (worker.state === "ready" && worker.breaker.state !== "closed") {
-    return { word: `breaker ${worker.breaker.state}`, tone: "bad", why: worker.breaker.reason, urgency: URGENCY.broken };
+    const { state, reason } = worker.breaker;
+    return { word: `breaker ${state}`, since: worker.broken_since, tone: "bad", why: reason, urgency: URGENCY.broken };
   }
   const word = worker.drained ? "drained" : worker.state;
-  return { word, tone: TONES[worker.state] ?? "info", why: worker.reason, urgency: URGENCY[worker.state] ?? 0 };
+  return { word, since: worker.since, tone: TONES[worker.state] ?? "info", why: worker.reason, urgency: URGENCY[worker.state] ?? 0 };
 }
 
 // A worker as its row shows it; all but numbers for bars is text.
 export function row(worker, now) {
   const load = worker.load_is_old ? null : worker.load;
-  const { word, tone, why, urgency } = condition(worker);
+  const { word, since, tone, why, urgency } = condition(worker);
   const running = load ? load.running : null;
   const waiting = load ? load.waiting : null;
   return {
@@ -28,7 +29,7 @@ export function row(worker, now) {
     tone,
     why,
     urgency,
-    age: age(now - worker.since),
+    age: age(now - since),
     inflight: worker.inflight,
     running,
     waiting,

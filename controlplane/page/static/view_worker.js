@@ -78,12 +78,13 @@ function drawings({ times, figures }) {
   ];
 }
 
-function about(worker, now) {
+export function about(worker, now) {
   const load = worker.load_is_old ? null : worker.load;
   const breaker = worker.breaker.state === "closed" ? "closed" : `${worker.breaker.state} for ${age(now - worker.broken_since)}: ${worker.breaker.reason}`;
   const labels = Object.entries(worker.labels).map(([key, text]) => `${key}=${text}`).join("  ");
+  const { word, since } = condition(worker);
   return [
-    ["State", `${worker.drained ? "drained" : worker.state} for ${age(now - worker.since)}`],
+    ["State", `${word} for ${age(now - since)}`],
     ["Role", worker.role],
     ["Models", worker.models ? worker.models.join(", ") : "not told yet"],
     ["Server", worker.version ? `vLLM ${worker.version}`.replace("vLLM vLLM", "vLLM") : null],

@@ -101,8 +101,8 @@ def _policies(counters: _Counters) -> Iterator[Metric]:
 def _workers(totals: Totals, counters: _Counters, table: RoutingTable, facts: WorkerFacts) -> Iterator[Metric]:
     workers = table.workers
     ready: dict[Labels, float] = {(key,): float(worker.state == "ready") for key, worker in workers.items()}
-    yield _gauge("active_workers", "Workers that are ready.", (), {(): sum(ready.values())})
-    yield _gauge("worker_health", "1 when a worker is ready.", ("worker",), ready)
+    yield _gauge("active_workers", "Workers that are ready, by their checks.", (), {(): sum(ready.values())})
+    yield _gauge("worker_health", "1 when a worker is ready, by its checks.", ("worker",), ready)
     inflight = facts.planes.inflight_by_worker()
     load: dict[Labels, float] = {(key,): float(inflight.get(key, 0)) for key in workers}
     yield _gauge("worker_load", "Requests sent to a worker and not ended.", ("worker",), load)

@@ -42,7 +42,11 @@ def worker_metrics(table: RoutingTable, facts: WorkerFacts, now: float) -> Itera
     """Yield the families one after the other, of the table's workers; `now` is in monotonic seconds."""
     workers = table.workers
     inflight = facts.planes.inflight_by_worker()
-    yield _gauge("worker_up", "1 when a worker is ready.", {key: one.state == "ready" for key, one in workers.items()})
+    yield _gauge(
+        "worker_up",
+        "1 when a worker is ready, by its checks: its breaker is told apart.",
+        {key: one.state == "ready" for key, one in workers.items()},
+    )
     ejected = {key: one.state == "ejected" for key, one in workers.items()}
     yield _gauge("worker_ejected", "1 while a worker is out as an outlier.", ejected)
     sent = {key: inflight.get(key, 0) for key in workers}

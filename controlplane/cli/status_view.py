@@ -18,6 +18,7 @@ from controlplane.cli.limits_view import AdmissionView, limit_rows, limits_left_
 from controlplane.cli.pairs_view import PairView, pair_lines
 from controlplane.cli.policies_view import PolicyView, policy_lines
 from controlplane.cli.texts import counted
+from controlplane.condition import BREAKER, condition
 
 
 class ProcessView(msgspec.Struct, kw_only=True):
@@ -300,9 +301,8 @@ def worker_state(
     state: str, age: float | None, breaker: BreakerView, *, is_drained: bool
 ) -> tuple[str, float | None, str]:
     """Return what people are shown as a worker's state, for how many seconds it is in it, and a breaker's reason."""
-    if state == "ready" and breaker.state != "closed":
-        return f"breaker {breaker.state}", breaker.age, breaker.reason
-    return "drained" if is_drained else state, age, ""
+    word = condition(state, breaker.state, is_drained=is_drained)
+    return (word, breaker.age, breaker.reason) if word.startswith(BREAKER) else (word, age, "")
 
 
 def missing_slots(planes: Iterable[PlaneView], wanted: int) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from controlplane.condition import READY
 from controlplane.top.snapshot import Summary, Traffic
 from controlplane.top.texts import amount, short_time
 
@@ -10,7 +11,7 @@ def text_of(summary: Summary | None) -> str:
     """Return how the router does, the most important first: a narrow terminal cuts the rest off."""
     if summary is None:
         return " no control plane answers; planes go on by what they know"
-    count, ready = sum(summary.workers.values()), summary.workers.get("ready", 0)
+    count, ready = sum(summary.workers.values()), summary.workers.get(READY, 0)
     parts = [f"{ready}/{count} workers ready"]
     if summary.broken:
         parts.append(f"{summary.broken} breaker{'s' if summary.broken > 1 else ''} not closed")

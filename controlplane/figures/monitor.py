@@ -6,21 +6,21 @@ from collections import Counter
 
 import msgspec
 
+from controlplane.condition import BREAKER, condition
 from controlplane.events.event import Event
 from controlplane.figures.traffic import Figures, Traffic
 from controlplane.status_report import StatusReport
-from shared.table import WorkerState
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """The fleet at a glance: workers by state, how many of the ready ones have a breaker that is not closed.
+    """The fleet at a glance: workers by condition (`controlplane.condition`), `broken` those that a breaker keeps out.
 
     `planes` serve, of the `data_planes` that there should be beside the control plane and those that it knows of
     elsewhere. `active` client requests have not
     ended. `traffic` is None in a control plane's first seconds.
     """
 
-    workers: dict[WorkerState, int]
+    workers: dict[str, int]
     broken: int
     planes: int
     data_planes: int
@@ -39,10 +39,10 @@ class Monitor(msgspec.Struct, frozen=True, kw_only=True):
 
 def summary(report: StatusReport, figures: Figures) -> Summary:
     """Return the fleet at a glance."""
-    ready_and_broken = (one for one in report.workers if one.state == "ready" and one.breaker.state != "closed")
+    workers = Counter(condition(one.state, one.breaker.state, is_drained=one.drained) for one in report.workers)
     return Summary(
-        workers=dict(Counter(worker.state for worker in report.workers)),
-        broken=sum(1 for _ in ready_and_broken),
+        workers=dict(workers),
+        broken=sum(count for word, count in workers.items() if word.startswith(BREAKER)),
         planes=sum(plane.state in ("serving", "stale") for plane in report.planes),
         data_planes=report.data_planes + sum(1 for plane in report.planes if plane.host),
         active=sum(plane.active for plane in report.planes),

@@ -9,7 +9,8 @@ from typing import NamedTuple
 from rich.text import Text
 
 from controlplane.cli.limits_view import FULL, AdmissionView, limit_text
-from controlplane.cli.status_view import duration
+from controlplane.cli.status_view import duration, worker_state
+from controlplane.condition import BREAKER, READY
 from controlplane.top.columns import NAME_LEAST, Row, fitting, heading, line, short_name
 from controlplane.top.notes import notes
 from controlplane.top.snapshot import Event, Plane, Seen, Snapshot, Status, Summary, Traffic, Worker
@@ -124,13 +125,11 @@ def _limit_parts(admission: AdmissionView) -> list[Text]:
 
 
 def _fleet_parts(summary: Summary) -> list[Text]:
-    count, ready = sum(summary.workers.values()), summary.workers.get("ready", 0)
+    count, ready = sum(summary.workers.values()), summary.workers.get(READY, 0)
     workers = Text("workers ").append(f"{ready} of {count} ready", "green" if ready == count else "yellow")
     for state, number in sorted(summary.workers.items()):
-        if state != "ready":
-            workers.append(f", {number} {clean(state)}", "yellow")
-    if summary.broken:
-        workers.append(f", {summary.broken} breaker{'s' if summary.broken > 1 else ''} not closed", "red")
+        if state != READY:
+            workers.append(f", {number} {clean(state)}", "red" if state.startswith(BREAKER) else "yellow")
     planes = Text("planes ").append(
         f"{summary.planes} of {summary.data_planes}", "green" if _has_planes(summary) else "red"
     )
@@ -273,13 +272,10 @@ def _detail(snapshot: Snapshot, view: View) -> Text:
     if not workers:
         return Text()
     worker = workers[place_of(workers, view.chosen)]
-    broken = worker.breaker if worker.state == "ready" and worker.breaker.state != "closed" else None
-    state = f"breaker {broken.state}" if broken is not None else state_of(worker)
-    age = broken.age if broken is not None else worker.age
-    reason = broken.reason if broken is not None else worker.reason
+    state, age, reason = worker_state(worker.state, worker.age, worker.breaker, is_drained=worker.drained)
     parts = [
         f"{worker.id} {state} for {duration(age)}",
-        reason,
+        reason or worker.reason,
         f"version {worker.version}" if worker.version else "",
         f"life {worker.epoch}" if worker.epoch > 1 else "",
         ", ".join(worker.models or ()),

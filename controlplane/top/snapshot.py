@@ -32,7 +32,7 @@ class Traffic(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """The fleet at a glance; `workers` by state."""
+    """The fleet at a glance; `workers` by condition (`controlplane.condition`)."""
 
     workers: Mapping[str, int]
     broken: int

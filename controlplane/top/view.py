@@ -7,10 +7,12 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from controlplane.condition import condition
 from controlplane.top.snapshot import Snapshot, Worker
 
 Mode = Literal["list", "help", "filter", "confirm"]
 Verb = Literal["drain", "undrain"]
+_SHORT = {"breaker open": "brk open", "breaker half-open": "brk half"}
 ROLES = ("prefill", "decode", "regular")
 
 
@@ -35,10 +37,9 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def state_of(worker: Worker) -> str:
-    """Return the one word for a worker's state."""
-    if worker.state == "ready" and worker.breaker.state != "closed":
-        return "brk open" if worker.breaker.state == "open" else "brk half"
-    return "drained" if worker.drained else worker.state
+    """Return the one word for how a worker stands (`controlplane.condition`), short enough for a column."""
+    word = condition(worker.state, worker.breaker.state, is_drained=worker.drained)
+    return _SHORT.get(word, word)
 
 
 def busyness(worker: Worker) -> float:

@@ -11,7 +11,7 @@ from tests.unit.controlplane.top.snapshots import fleet, snapshot, worker
 
 def test_the_line_says_the_most_important_first() -> None:
     assert text_of(fleet().summary) == (
-        " 5/6 workers ready  1 breaker not closed  2/2 planes  57 open  123 req/s  0.2 failed/s  "
+        " 4/6 workers ready  1 breaker not closed  2/2 planes  57 open  123 req/s  0.2 failed/s  "
         "tok/s 48.2k in 5.6k out  ttft 81ms/210ms  e2e 1.3s/4.2s"
     )
     assert text_of(snapshot(worker(1), traffic=False).summary) == " 1/1 workers ready  2/2 planes  57 open"

@@ -5,16 +5,23 @@ import time
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
+from controlplane.console.line import text_of
 from controlplane.events.event import about
 from controlplane.events.reading import TAIL, newest_events, read_events
 from controlplane.events.recorder import recorded_events
+from controlplane.figures.monitor import summary
 from controlplane.figures.traffic import Figures, Sample, figures
+from controlplane.planes import Planes
 from controlplane.reports.rows import Row
+from controlplane.status_report import BreakerStatus
+from controlplane.top.snapshot import Summary
 from shared.runtime_dir import RuntimeDir
 from tests.unit.controlplane.figures.sums import sums
 from tests.unit.controlplane.members import A
 from tests.unit.controlplane.test_admin import Admin
+from tests.unit.controlplane.test_status_builder import build
 
 log = logging.getLogger("tests.monitor")
 
@@ -40,6 +47,25 @@ def test_one_answer_has_all_that_a_monitor_shows(tmp_path: Path) -> None:
     assert worker["traffic"]["first_byte"]["count"] == 20
     assert admin("GET", "/monitor?events=0").json()["events"] == []
     assert admin("GET", "/summary").json() == told["summary"]
+
+
+def test_every_view_means_the_same_by_ready() -> None:
+    report = build(Planes())
+    (ready,) = report.workers
+    standing = [
+        replace(ready, breaker=BreakerStatus(state="open", reason="10 failed", age=4.0)),
+        replace(ready, breaker=BreakerStatus(state="half-open", reason="10 failed", age=4.0)),
+        replace(ready, state="draining"),
+        replace(ready, state="draining", drained=True),
+        replace(ready, state="unhealthy", breaker=BreakerStatus(state="open", reason="10 failed", age=4.0)),
+    ]
+    told = summary(replace(report, workers=(ready, *standing)), some_figures())
+    assert told.workers == dict.fromkeys(
+        ("ready", "breaker open", "breaker half-open", "draining", "drained", "unhealthy"), 1
+    )
+    assert told.broken == 2
+    shown = msgspec.json.decode(msgspec.json.encode(told), type=Summary)
+    assert text_of(shown).startswith(" 1/6 workers ready  2 breakers not closed  ")
 
 
 def test_how_many_events_is_a_number_within_bounds(tmp_path: Path) -> None:

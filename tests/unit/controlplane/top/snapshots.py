@@ -8,6 +8,7 @@ from controlplane.cli.limits_view import AdmissionView, LimitView
 from controlplane.cli.pairs_view import OpenPairView, PairView
 from controlplane.cli.policies_view import LackView, PolicyView
 from controlplane.cli.status_view import BreakerView, ConfigView, ProcessView
+from controlplane.condition import condition
 from controlplane.top.snapshot import (
     ControlPlane,
     Event,
@@ -44,7 +45,7 @@ def worker(number: int, *, role: str = "regular", state: str = "ready", **more: 
 
 def snapshot(*workers: Worker, planes: int = 2, traffic: bool = True) -> Snapshot:
     """What a router with these workers tells."""
-    states = [one.state for one in workers]
+    states = [condition(one.state, one.breaker.state, is_drained=one.drained) for one in workers]
     return Snapshot(
         time=NOON,
         summary=Summary(

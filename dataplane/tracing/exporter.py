@@ -7,6 +7,7 @@ interpreter's lock back after each request, so the loop never waits for more tha
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections import deque
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from dataplane.access_lines import Ended
 from dataplane.tracing.context import Trace
+from dataplane.tracing.environment import sending
 from dataplane.tracing.spans import spans_of
 
 if TYPE_CHECKING:
@@ -27,7 +29,9 @@ DELAY = 1.0
 """Seconds for which they gather."""
 LAST_WORDS = 2.0
 """Seconds for what is left at the end."""
-_COMPLAINT_SPACING = 60.0
+RETRY = 60.0
+"""Seconds after which a collector that gets nothing is opened anew, with its certificates as they are then; also
+between two complaints about it."""
 
 logger = logging.getLogger(__name__)
 
@@ -38,18 +42,21 @@ class Exporter:
     `exported` and `failed` count requests; only the thread changes them.
     """
 
-    def __init__(self, endpoint: str, instance: str, ago: float, *, delay: float = DELAY) -> None:
-        """Begin; the others as `dataplane.tracing.otlp.Collector`."""
+    def __init__(self, endpoint: str, instance: str, ago: float, *, delay: float = DELAY, retry: float = RETRY) -> None:
+        """Begin; `delay` and `retry` in seconds, the others as `dataplane.tracing.otlp.Collector`."""
         self.exported = 0
         self.failed = 0
         self._endpoint = endpoint
         self._instance = instance
         self._ago = ago
         self._delay = delay
+        self._retry = retry
         self._waiting: deque[tuple[Ended, Trace]] = deque()
         self._wake = threading.Event()
         self._closing = threading.Event()
-        self._complained = float("-inf")
+        self._collector: Collector | None = None
+        self._opened = self._complained = float("-inf")
+        self._is_told_lost = False
         self._thread = threading.Thread(target=self._run, name="traces", daemon=True)
         self._thread.start()
 
@@ -70,26 +77,43 @@ class Exporter:
 
     def _run(self) -> None:
         try:
-            from dataplane.tracing.otlp import Collector, CollectorError
+            import dataplane.tracing.otlp  # noqa: F401 - what it needs is a part of the package that may be missing
         except ImportError as error:
             logger.error("no traces: %s; install routerctl[otel] where this plane runs", error)
             return
-        try:
-            collector = Collector(self._endpoint, self._instance, self._ago, self._closing)
-        except CollectorError as error:
-            logger.error("no traces until a new start of this plane: %s", error)
-            return
+        for warning in sending(os.environ).warnings:
+            logger.warning("%s", warning)
         while not self._closing.is_set():
+            if self._collector is None:
+                self._open()
             self._wake.wait(self._delay)
             self._wake.clear()
             while self._waiting and not self._closing.is_set():
-                self._tell(collector)
+                self._tell()
         until = time.monotonic() + LAST_WORDS
         while self._waiting and time.monotonic() < until:
-            self._tell(collector)
-        collector.close()
+            self._tell()
+        if self._collector is not None:
+            self._collector.close()
 
-    def _tell(self, collector: Collector) -> None:
+    def _open(self) -> None:
+        from dataplane.tracing.otlp import Collector, CollectorError
+
+        if time.monotonic() - self._opened < self._retry:
+            return
+        self._opened = time.monotonic()
+        try:
+            self._collector = Collector(self._endpoint, self._instance, self._ago, self._closing)
+        except CollectorError as error:
+            # A file that is just being replaced is whole a moment later.
+            self._complain(f"{error}; tried again every {self._retry:g} s")
+
+    def _tell(self) -> None:
+        collector = self._collector
+        if collector is None:
+            self.failed += len(self._waiting)
+            self._waiting.clear()
+            return
         batch = collector.batch()
         requests = 0
         while self._waiting and requests < AT_ONCE:
@@ -98,15 +122,36 @@ class Exporter:
                 batch.add(span, trace)
             requests += 1
             time.sleep(0)
-        if collector.send(batch):
+        why = collector.send(batch)
+        if not why:
             self.exported += requests
+            self._recover()
             return
         self.failed += requests
+        self._complain(why)
+        if time.monotonic() - self._opened >= self._retry:
+            # Its certificates may have been replaced.
+            self._collector = None
+            collector.close()
+
+    def _complain(self, why: str) -> None:
         now = time.monotonic()
-        if now - self._complained >= _COMPLAINT_SPACING:
-            self._complained = now
-            logger.warning(
-                "the collector at %s takes no traces (--otlp-traces-endpoint); %d were lost so far",
-                self._endpoint,
-                self.failed,
-            )
+        if now - self._complained < self._retry:
+            return
+        self._complained = now
+        self._is_told_lost = True
+        logger.warning(
+            "the collector at %s takes no traces (--otlp-traces-endpoint): %s; %s lost so far",
+            self._endpoint,
+            why,
+            self._lost,
+        )
+
+    def _recover(self) -> None:
+        if self._is_told_lost:
+            self._is_told_lost = False
+            logger.info("the collector at %s takes traces again; %s lost until then", self._endpoint, self._lost)
+
+    @property
+    def _lost(self) -> str:
+        return "1 was" if self.failed == 1 else f"{self.failed} were"

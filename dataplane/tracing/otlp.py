@@ -21,15 +21,17 @@ from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as Message
 from opentelemetry.proto.trace.v1.trace_pb2 import SpanFlags, Status
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.util.re import parse_env_headers
 
 from dataplane.tracing.context import Trace
+from dataplane.tracing.environment import sending, variable
 from dataplane.tracing.spans import Span
 from shared.version import __version__
 
 TIMEOUT = 5.0
 """Seconds for one message, repetitions included."""
 _FIRST_PAUSE = 0.5
+_LONGEST_CAUSE = 200
+"""Characters."""
 _REPEATED = frozenset({429, 502, 503, 504})
 """Statuses after which OTLP's specification has a message sent again."""
 
@@ -115,9 +117,9 @@ class Collector:
         self._resource = Resource.create(
             {"service.name": "routerctl", "service.version": __version__, "service.instance.id": instance}
         )
-        headers = dict(parse_env_headers(_variable("HEADERS"), liberal=True))
-        headers["content-type"] = "application/x-protobuf"
-        self._is_compressed = _variable("COMPRESSION").strip().lower() == "gzip"
+        told = sending(os.environ)
+        headers = {**told.headers, "content-type": "application/x-protobuf"}
+        self._is_compressed = told.is_compressed
         if self._is_compressed:
             headers["content-encoding"] = "gzip"
         self._http = httpx.Client(headers=headers, timeout=TIMEOUT, verify=_context())
@@ -126,8 +128,8 @@ class Collector:
         """Begin a message."""
         return Batch(self._resource, self._ago, self._draw)
 
-    def send(self, batch: Batch) -> bool:
-        """Send, again where that may help; return whether the collector took it."""
+    def send(self, batch: Batch) -> str:
+        """Send, again where that may help; return why the collector did not take it, nothing when it did."""
         content = batch.encoded()
         if self._is_compressed:
             content = gzip.compress(content)
@@ -136,12 +138,16 @@ class Collector:
         while True:
             try:
                 status = self._http.post(self._endpoint, content=content).status_code
-            except httpx.TransportError:
-                status = 503
-            if status not in _REPEATED:
-                return 200 <= status < 300
+            except httpx.RequestError as error:
+                why = _cause(error)
+            else:
+                if 200 <= status < 300:
+                    return ""
+                why = f"it answers with status {status}"
+                if status not in _REPEATED:
+                    return why
             if time.monotonic() + pause > until or self._closing.wait(pause):
-                return False
+                return why
             pause *= 2
 
     def close(self) -> None:
@@ -149,8 +155,18 @@ class Collector:
         self._http.close()
 
 
+def _cause(error: httpx.RequestError) -> str:
+    """Return why no answer came. What is said of a message that could not be made may hold values of headers."""
+    if isinstance(error, httpx.TimeoutException):
+        what = "no connection" if isinstance(error, httpx.ConnectTimeout) else "no answer"
+        return f"{what} in {TIMEOUT:g} s"
+    if isinstance(error, httpx.LocalProtocolError):
+        return "the message to it can not be sent as HTTP; see OTEL_EXPORTER_OTLP_HEADERS"
+    return " ".join(str(error).split())[:_LONGEST_CAUSE] or type(error).__name__
+
+
 def _context() -> ssl.SSLContext:
-    authority, certificate, key = _variable("CERTIFICATE"), _variable("CLIENT_CERTIFICATE"), _variable("CLIENT_KEY")
+    authority, certificate, key = _file("CERTIFICATE"), _file("CLIENT_CERTIFICATE"), _file("CLIENT_KEY")
     try:
         context = ssl.create_default_context(cafile=authority or None)
         if certificate:
@@ -164,6 +180,5 @@ def _context() -> ssl.SSLContext:
     return context
 
 
-def _variable(name: str) -> str:
-    """Return a variable for traces, or else that for all that is sent."""
-    return os.environ.get(f"OTEL_EXPORTER_OTLP_TRACES_{name}") or os.environ.get(f"OTEL_EXPORTER_OTLP_{name}", "")
+def _file(name: str) -> str:
+    return variable(os.environ, name)[1]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import random
+import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,14 +14,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import trustme
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as Message
 from opentelemetry.sdk.resources import Resource
 
+from dataplane.tracing import otlp
 from dataplane.tracing.context import Trace
 from dataplane.tracing.otlp import Batch, Collector, CollectorError
 from dataplane.tracing.spans import Span
 from shared.version import __version__
+from tests.tls_worker import server_context
+from tests.unit.dataplane.listening import refusing_port
 
 TRACE = Trace(0x0AF7651916CD43DD8448EB211C80319C, 0xB7AD6B7169203331, lambda bits: 5)
 ROOT = Span("POST /v1/completions", "server", 5, 0xB7AD6B7169203331, 10.0, 10.25, {"a": "b", "c": 3, "d": 0.5})
@@ -32,7 +38,7 @@ class Got(NamedTuple):
 
 
 @contextmanager
-def answering(*statuses: int) -> Iterator[tuple[str, list[Got]]]:
+def answering(*statuses: int, context: ssl.SSLContext | None = None) -> Iterator[tuple[str, list[Got]]]:
     """Answer with these statuses, one after the other, then with the last of them."""
     got: list[Got] = []
 
@@ -52,10 +58,12 @@ def answering(*statuses: int) -> Iterator[tuple[str, list[Got]]]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever)
+    if context is not None:
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_address[1]}/v1/traces", got
+        yield f"{'https' if context else 'http'}://127.0.0.1:{server.server_address[1]}/v1/traces", got
     finally:
         server.shutdown()
         server.server_close()
@@ -117,7 +125,7 @@ def test_the_environment_says_how_it_is_sent(monkeypatch: pytest.MonkeyPatch) ->
     with answering(200) as (url, got), collector(url) as found:
         one = found.batch()
         one.add(ROOT, TRACE)
-        assert found.send(one)
+        assert found.send(one) == ""
     (message,) = got
     assert message.headers["x-key"] == "a b"
     assert message.headers["x-other"] == "c"
@@ -133,13 +141,13 @@ def test_what_is_for_traces_alone_goes_first(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-key=all")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "x-key=traces")
     with answering(200) as (url, got), collector(url) as found:
-        assert found.send(batch())
+        assert found.send(batch()) == ""
     assert got[0].headers["x-key"] == "traces"
 
 
 def test_a_collector_that_is_busy_is_asked_again() -> None:
     with answering(503, 200) as (url, got), collector(url) as found:
-        assert found.send(batch())
+        assert found.send(batch()) == ""
     assert len(got) == 2
     assert got[0].body == got[1].body
 
@@ -147,7 +155,7 @@ def test_a_collector_that_is_busy_is_asked_again() -> None:
 @pytest.mark.parametrize("status", [302, 400, 401, 500])
 def test_one_that_refuses_is_not_asked_again(status: int) -> None:
     with answering(status) as (url, got), collector(url) as found:
-        assert not found.send(batch())
+        assert found.send(batch()) == f"it answers with status {status}"
     assert len(got) == 1
 
 
@@ -155,8 +163,53 @@ def test_nothing_is_repeated_once_the_plane_ends() -> None:
     closing = threading.Event()
     closing.set()
     with answering(503) as (url, got), collector(url, closing) as found:
-        assert not found.send(batch())
+        assert found.send(batch()) == "it answers with status 503"
     assert len(got) == 1
+
+
+def ending() -> threading.Event:
+    """Nothing is sent again."""
+    closing = threading.Event()
+    closing.set()
+    return closing
+
+
+def test_it_says_that_nobody_listens() -> None:
+    with refusing_port() as port, collector(f"http://127.0.0.1:{port}/v1/traces", ending()) as found:
+        assert "Connection refused" in found.send(batch())
+
+
+def test_it_says_that_no_answer_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(otlp, "TIMEOUT", 0.1)
+    silent = socket.create_server(("127.0.0.1", 0))
+    with silent, collector(f"http://127.0.0.1:{silent.getsockname()[1]}/v1/traces") as found:
+        assert found.send(batch()) == "no answer in 0.1 s"
+
+
+def test_an_answer_that_can_not_be_read_is_no_end_of_the_thread() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                while b"\r\n\r\n" not in connection.recv(65536):
+                    pass
+                head = b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 4\r\n\r\n"
+                connection.sendall(head + b"nope")
+                connection.recv(65536)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with collector(f"http://127.0.0.1:{server.getsockname()[1]}/v1/traces", ending()) as found:
+            assert found.send(batch())
+        thread.join()
+
+
+def test_it_says_which_certificate_is_not_trusted() -> None:
+    context = server_context(trustme.CA().issue_cert("127.0.0.1"))
+    with answering(200, context=context) as (url, _), collector(url, ending()) as found:
+        why = found.send(batch())
+    assert "certificate verify failed" in why
 
 
 @pytest.mark.parametrize("name", ["CERTIFICATE", "CLIENT_CERTIFICATE"])

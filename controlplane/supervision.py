@@ -7,7 +7,7 @@ lives counts as hung, and when the router as a whole is ready. `controlplane.sup
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -116,6 +116,13 @@ def plan_planes(running: Iterable[PlaneRecord], fingerprint: str, count: int) ->
             replace[slot] = record
     start = tuple(slot for slot in range(count) if slot not in adopt and slot not in replace)
     return PlanePlan(adopt, replace, start, tuple(stop))
+
+
+def why_replaced(plane: str, strays: Collection[str]) -> str:
+    """Return why a plane with that id does not stay; of those whose records can not be read no settings are known."""
+    if plane in strays:
+        return "has a record that can not be read"
+    return "runs with other settings or of another version"
 
 
 def slots_for(strays: Iterable[str], taken: Iterable[int], count: int) -> dict[str, int]:

@@ -21,7 +21,7 @@ from controlplane.opening import EarlySignals, Opening
 from controlplane.pulse import Pulse
 from controlplane.roll import Roll
 from controlplane.slot import Occupant, Slot
-from controlplane.supervision import START_PATIENCE, has_table, missing_for_ready, ready_line
+from controlplane.supervision import START_PATIENCE, has_table, missing_for_ready, ready_line, why_replaced
 from controlplane.supervisor_socket import SupervisorSocket
 from controlplane.watched import Watched
 from shared.clock import Clock, SystemClock
@@ -123,8 +123,9 @@ class Supervisor:
         for (number, turn), following in zip(turns.items(), queue[1:], strict=True):
             slot = self._slots[number] = Slot(number, self)
             # An old plane that dies by itself is not waited for.
-            slot.outdated = self._occupy(slot, opening.outdated[number], turn.set)
-            self._do(self._keep_slot(slot, turn, following))
+            outdated = opening.outdated[number]
+            slot.outdated = self._occupy(slot, outdated, turn.set)
+            self._do(self._keep_slot(slot, outdated, turn, following))
         for plane in opening.surplus:
             log.info("%s is one more than --data-planes %d: stopping it", plane, self._config.data_planes)
             self._do(self._retire(Occupant(plane, self._watch(plane))))
@@ -207,11 +208,11 @@ class Supervisor:
         else:
             self._do(self._retire(occupant))
 
-    async def _keep_slot(self, slot: Slot, turn: asyncio.Event, following: asyncio.Event) -> None:
+    async def _keep_slot(self, slot: Slot, outdated: Plane, turn: asyncio.Event, following: asyncio.Event) -> None:
         """Keep a slot whose first plane is one of ours that replaces an outdated one, when its turn comes."""
         await turn.wait()
-        told = about("process", slot.outdated)
-        log.info("%s runs with other settings or of another version: replacing it", slot.outdated, extra=told)
+        why = why_replaced(outdated.identity.id, {stray.identity.id for stray in self._opening.strays})
+        log.info("%s %s: replacing it", outdated, why, extra=about("process", outdated))
         await slot.keep(await self.settle(slot, slot.elder), following)
 
     def _watch_control_plane(self, process: Process) -> Watched:

@@ -224,6 +224,7 @@ def test_planes_whose_records_can_not_be_read_are_replaced(router: Router) -> No
     assert start_ticks(control_plane or 0) is None
     assert len(router.plane_pids()) == 2
     assert sum("can not be read: it counts as plane" in line for line in router.supervisor_lines) == 2
+    assert sum("has a record that can not be read: replacing it" in line for line in router.supervisor_lines) == 2
     assert answers(router)
 
 

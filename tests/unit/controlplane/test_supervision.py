@@ -18,6 +18,7 @@ from controlplane.supervision import (
     ready_line,
     slots_for,
     verdict,
+    why_replaced,
 )
 from shared.messages import ControlStatus, PlaneStatus
 from shared.plane_identity import PlaneIdentity
@@ -115,6 +116,10 @@ class TestSlotsFor:
         assert slots_for(["a", "b", "c"], taken=[1], count=3) == {"a": 0, "b": 2, "c": 3}
         assert slots_for(["a"], taken=[0, 5], count=1) == {"a": 1}
         assert slots_for([], taken=[0], count=1) == {}
+
+    def test_what_is_said_of_one_that_is_replaced_is_true(self) -> None:
+        assert why_replaced("a", {"a"}) == "has a record that can not be read"
+        assert why_replaced("b", {"a"}) == "runs with other settings or of another version"
 
 
 class TestReady:

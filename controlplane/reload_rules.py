@@ -69,9 +69,11 @@ def overruled(gathered: Gathered, alone: Gathered) -> tuple[str, ...]:
     `alone` is what the file says by itself.
     """
     return tuple(
-        f"{place} has no effect: {gathered.places[key]} of the router's start wins"
+        f"{place} has no effect: {winner} of the router's start wins"
         for key, place in alone.places.items()
-        if place.source == "file" and getattr(alone.config, key) != getattr(gathered.config, key)
+        if place.source == "file"
+        and (winner := gathered.places[key]).source != "file"
+        and getattr(alone.config, key) != getattr(gathered.config, key)
     )
 
 

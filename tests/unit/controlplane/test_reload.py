@@ -10,7 +10,7 @@ import pytest
 from controlplane.config_history import Entry
 from controlplane.planes import Plane
 from controlplane.reload import CONFIRM_WITHIN, TRIED_WITHIN
-from controlplane.reload_rules import Mode, judge, triers, verdict
+from controlplane.reload_rules import Mode, judge, overruled, triers, verdict
 from shared.config import StartConfig
 from shared.config_file import ConfigFile
 from shared.config_settings import settings_of
@@ -36,6 +36,15 @@ def test_what_the_planes_say(planes: list[Plane], refusal: str | None, silent: t
 
 def file(text: str) -> Gathered:
     return gather({}, {}, ConfigFile("r.toml", text))
+
+
+def test_what_a_flag_makes_ineffective_is_told_and_nothing_else() -> None:
+    """NaN, which is refused, is not even equal to itself."""
+    config = ConfigFile("r.toml", 'otel_sampling_ratio = nan\npolicy = "random"\nqueue_size = 5\nreceipts = 9')
+    flags = {"policy": "round_robin", "queue_size": "5"}
+    assert overruled(gather(flags, {}, config), gather({}, {}, config)) == (
+        "r.toml:2: policy has no effect: --policy of the router's start wins",
+    )
 
 
 def test_values_that_planes_can_take_while_they_run() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.config import ConfigError, StartConfig
+from shared.config import ConfigError, StartConfig, flag_of
 from shared.config_fields import FIELDS, Place, nearest
 from shared.config_file import ConfigFile
 from shared.config_sources import gather, resolve
@@ -91,6 +91,14 @@ def test_a_wrong_value_is_named_by_its_place(
     with pytest.raises(ConfigError) as caught:
         resolve(flags, environment, ConfigFile("r.toml", toml))
     assert message in str(caught.value).splitlines()[0]
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-inf"])
+def test_no_number_can_be_other_than_finite(text: str) -> None:
+    for field in (name for name, field in FIELDS.items() if field.type in (int, float)):
+        flag, of_file = gather({field: text}, {}), gather({}, {}, ConfigFile("r.toml", f"{field} = {text}"))
+        assert any(f"{flag_of(field)} is " in problem.text for problem in flag.problems)
+        assert any(f"r.toml:1: {field} is {text}; write a" in problem.text for problem in of_file.problems)
 
 
 def test_every_value_has_its_place() -> None:

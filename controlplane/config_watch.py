@@ -22,15 +22,17 @@ class Refused(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What the file holds (None: it can not be read), and since when, in monotonic seconds."""
+    """What the file holds (None: it can not be read; `why` says more), and since when, in monotonic seconds."""
 
     text: str | None
     since: float
+    why: str = ""
 
 
-def see(before: Seen | None, text: str | None, now: float) -> Seen:
+def see(before: Seen | None, text: str | None, now: float, why: str = "") -> Seen:
     """Take in another look at the file."""
-    return before if before is not None and before.text == text else Seen(text, now)
+    since = before.since if before is not None and before.text == text else now
+    return Seen(text, since, why)
 
 
 def is_due(seen: Seen, in_use: str | None, refused: Refused | None, now: float) -> bool:
@@ -45,6 +47,14 @@ def standing(seen: Seen, in_use: str | None, refused: Refused | None) -> Standin
     if seen.text is None:
         return "unreadable"
     return "refused" if _is_done_with(seen, in_use, refused) else "changed"
+
+
+def problems(seen: Seen, in_use: str | None, refused: Refused | None) -> tuple[str, ...]:
+    """Return what is wrong with the content, if anything is known to be."""
+    state = standing(seen, in_use, refused)
+    if state == "unreadable" and seen.why:
+        return (seen.why,)
+    return refused.problems if refused is not None and refused.text == seen.text and state != "in use" else ()
 
 
 def _is_done_with(seen: Seen, in_use: str | None, refused: Refused | None) -> bool:

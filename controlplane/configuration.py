@@ -11,7 +11,7 @@ from contextlib import suppress
 import msgspec
 
 from controlplane.config_history import Cause, Entry, current, find
-from controlplane.config_watch import Seen, Standing, is_due, see, standing
+from controlplane.config_watch import Seen, Standing, is_due, problems, see, standing
 from controlplane.reload import Reloader, Target, read_regular
 from controlplane.reload_rules import MODE, Mode, Reloaded
 from shared.clock import Clock
@@ -115,13 +115,13 @@ class Configuration:
         if entry is None or self._sources.file is None:
             return ConfigStatus(file=self._sources.file)
         refused = self._reloader.refused
-        state = standing(self._seen, entry.text, refused) if self._seen is not None else "in use"
+        seen = self._seen or Seen(entry.text, 0.0)
         return ConfigStatus(
             file=self._sources.file,
-            state=state,
+            state=standing(seen, entry.text, refused),
             number=entry.number,
             age=round(max(0.0, self._clock.wall() - entry.time), 3),
-            problems=refused.problems if refused is not None and state in ("refused", "unreadable") else (),
+            problems=problems(seen, entry.text, refused),
         )
 
     async def view(self) -> ConfigView:
@@ -140,14 +140,14 @@ class Configuration:
         return find(self._reloader.history, number)
 
     async def _look(self, path: str) -> None:
-        self._saw(await asyncio.to_thread(_text_of, path))
+        self._saw(*await asyncio.to_thread(_text_of, path))
         refused, now = self._reloader.refused, self._clock.monotonic()
         is_watched = self._target.current().watch_config
         if is_watched and self._seen is not None and is_due(self._seen, self._text_in_use(), refused, now):
             await self.reload("watch")
 
-    def _saw(self, text: str | None) -> None:
-        self._seen = see(self._seen, text, self._clock.monotonic())
+    def _saw(self, text: str | None, why: str = "") -> None:
+        self._seen = see(self._seen, text, self._clock.monotonic(), why)
 
     def _changed(self, result: Reloaded) -> Reloaded:
         if result.outcome in ("applied", "unchanged"):
@@ -177,8 +177,9 @@ def _shown(entry: Entry, *, is_in_use: bool) -> HistoryEntry:
     )
 
 
-def _text_of(path: str) -> str | None:
+def _text_of(path: str) -> tuple[str | None, str]:
+    """Return what a file holds, or None and why it can not be read."""
     try:
-        return read_regular(path).text
-    except ConfigError:
-        return None
+        return read_regular(path).text, ""
+    except ConfigError as error:
+        return None, str(error)

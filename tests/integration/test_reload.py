@@ -260,6 +260,9 @@ def test_a_changed_file_is_shown_and_by_default_left_alone(router: Router, fleet
     assert "r.toml:2: expose_worker is 1" in told
     (router.folder / "r.toml").unlink()
     eventually(lambda: "it can not be read" in status(router), "the missing file in the status")
+    told = status(router)
+    assert "r.toml: No such file" in told
+    assert "expose_worker is 1" not in told
     assert config(router, "rollback", "1").returncode == 0
     assert "r.toml" not in status(router)
     assert not exposes_worker(router)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controlplane.config_watch import SETTLED, Refused, Seen, is_due, see, standing
+from controlplane.config_watch import SETTLED, Refused, Seen, is_due, problems, see, standing
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,29 @@ def test_how_the_file_stands(text: str | None, refused: Refused | None, expected
     is_news = expected == "changed" or (expected == "unreadable" and refused is None)
     assert is_due(seen, "a", refused, SETTLED) == is_news
     assert not is_due(seen, "a", refused, SETTLED / 2)
+
+
+@pytest.mark.parametrize(
+    ("seen", "refused", "expected"),
+    [
+        (Seen("a", 0.0), Refused("a", ("no",)), ()),
+        (Seen("b", 0.0), None, ()),
+        (Seen("b", 0.0), Refused("b", ("no",)), ("no",)),
+        (Seen("c", 0.0), Refused("b", ("no",)), ()),
+        (Seen(None, 0.0, "gone"), None, ("gone",)),
+        (Seen(None, 0.0, "gone"), Refused("b", ("no",)), ("gone",)),
+        (Seen(None, 0.0), Refused(None, ("no",)), ("no",)),
+    ],
+)
+def test_what_is_said_to_be_wrong_is_of_what_the_file_holds_now(
+    seen: Seen, refused: Refused | None, expected: tuple[str, ...]
+) -> None:
+    assert problems(seen, "a", refused) == expected
+
+
+def test_why_a_file_can_not_be_read_may_change_while_it_can_not() -> None:
+    seen = see(see(None, None, 1.0, "gone"), None, 2.0, "no permission")
+    assert seen == Seen(None, 1.0, "no permission")
 
 
 @given(st.lists(st.sampled_from(("a", "b", "bad", None)), max_size=60))

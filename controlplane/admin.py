@@ -108,14 +108,24 @@ class _Guard:
 
     def _refusal(self, request: Request) -> Response | None:
         token = self._token
-        if token is not None and not token.matches(request.headers.get("authorization", "")):
-            refusal = problem(401, "bad_token", "Send the admin token as `Authorization: Bearer TOKEN`.")
-            refusal.headers["www-authenticate"] = "Bearer"
+        if token is not None and (refusal := _token_refusal(request, token, "the admin token")) is not None:
             return refusal
         if request.method not in ("GET", "HEAD") and not is_own_page(request.headers, has_token=token is not None):
             message = "The admin API takes no changes from other web pages (Origin)."
             return problem(403, "from_a_web_page", message)
         return None
+
+
+def _token_refusal(request: Request, token: TokenFile, wanted: str) -> Response | None:
+    authorization = request.headers.get("authorization", "")
+    if token.matches(authorization):
+        return None
+    message = f"Send {wanted} as `Authorization: Bearer TOKEN`."
+    if authorization:
+        message = f"What was sent as `Authorization` is not `Bearer` and {wanted} of this router."
+    refusal = problem(401, "bad_token", message)
+    refusal.headers["www-authenticate"] = "Bearer"
+    return refusal
 
 
 async def _http_problem(_request: Request, error: Exception) -> Response:
@@ -140,9 +150,8 @@ def prometheus_application(collector: Collector, token: TokenFile | None = None)
     """Return the application of the Prometheus port; it writes OpenMetrics for those that ask for it."""
 
     async def answer(request: Request) -> Response:
-        if token is not None and not token.matches(request.headers.get("authorization", "")):
-            refusal = problem(401, "bad_token", "Send the token of --prometheus-token-file as `Authorization: Bearer`.")
-            refusal.headers["www-authenticate"] = "Bearer"
+        wanted = "the token of --prometheus-token-file"
+        if token is not None and (refusal := _token_refusal(request, token, wanted)) is not None:
             return refusal
         _, content_type = choose_encoder(request.headers.get("accept", ""))
         is_openmetrics = content_type.startswith("application/openmetrics-text")

@@ -121,10 +121,11 @@ def some_of_it_runs(runtime: RuntimeDir) -> bool:
 
 
 class Access(NamedTuple):
-    """The token to send, and the file of the certificate that must be met where that is known."""
+    """The token to send with its file, and the file of the certificate that must be met where that is known."""
 
     token: str | None = None
     pinned: str | None = None
+    token_file: str = ""
 
 
 def access_to(url: str, given: str | None, runtime: RuntimeDir) -> Access:
@@ -141,7 +142,7 @@ def access_to(url: str, given: str | None, runtime: RuntimeDir) -> Access:
         ("--admin-token-file", own.admin_token_file if own is not None else None),
     ):
         if path:
-            return Access(read_admin_token(where, Path(path)), pinned)
+            return Access(read_admin_token(where, Path(path)), pinned, path)
     return Access(None, pinned)
 
 

@@ -136,7 +136,8 @@ def _check_admin(base: str, access: Access) -> None:
             raise Refusal(said) from None
         raise Refusal(f"no admin API of a router answers at {base} ({error}); name it with --admin URL") from None
     if answer.status == 401 and (refusal := _told(answer)) is not None:
-        raise Refusal(f"{base} answered 401: {refusal} Name its file with --admin-token-file.")
+        sent = f"The token of {access.token_file} was sent: name the right file" if access.token else "Name its file"
+        raise Refusal(f"{base} answered 401: {refusal} {sent} with --admin-token-file.")
     try:
         title = msgspec.json.decode(answer.body, type=_Document).info.title
     except DECODE_ERRORS:

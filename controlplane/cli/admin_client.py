@@ -120,6 +120,17 @@ def some_of_it_runs(runtime: RuntimeDir) -> bool:
     return (supervisor is not None and is_alive(supervisor)) or bool(living_planes(runtime))
 
 
+START_OR_NAME = "start one with `routerctl start`, or name another with --admin URL or --runtime-dir FOLDER"
+
+
+def nobody(runtime: RuntimeDir) -> str:
+    """Return what to say of a folder on which no admin API is known to be, and what to do."""
+    if some_of_it_runs(runtime):
+        told = "planes go on by what they know (`routerctl status` shows them)"
+        return f"no control plane runs on runtime folder {runtime.path}; {told}"
+    return f"no router runs on runtime folder {runtime.path}; {START_OR_NAME}"
+
+
 class Access(NamedTuple):
     """The token to send with its file, and the file of the certificate that must be met where that is known."""
 

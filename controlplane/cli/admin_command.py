@@ -10,7 +10,18 @@ import msgspec
 import typer
 
 from controlplane.admin_title import ADMIN_TITLE
-from controlplane.cli.admin_client import DEFAULT_ADMIN, TIMEOUT, Access, Answer, NotReached, access_to, ask, find
+from controlplane.cli.admin_client import (
+    DEFAULT_ADMIN,
+    START_OR_NAME,
+    TIMEOUT,
+    Access,
+    Answer,
+    NotReached,
+    access_to,
+    ask,
+    find,
+    nobody,
+)
 from shared.decoding import DECODE_ERRORS
 from shared.runtime_dir import RuntimeDirError
 
@@ -91,10 +102,7 @@ def fetch(
     except RuntimeDirError as error:
         raise Refusal(str(error)) from None
     if base is None:
-        raise Refusal(
-            f"no control plane runs on runtime folder {runtime.path}; see `routerctl status`, "
-            "or name another router with --admin URL"
-        )
+        raise Refusal(nobody(runtime))
     access = access_to(base, router.token_file, runtime)
     return ask_admin(base, access, path, shape, body, method=method, timeout=timeout, failures=failures)
 
@@ -134,7 +142,7 @@ def _check_admin(base: str, access: Access) -> None:
         if error.was_sent:
             said = f"{base} does not answer ({error}), and nothing was asked of it; see `routerctl status`"
             raise Refusal(said) from None
-        raise Refusal(f"no admin API of a router answers at {base} ({error}); name it with --admin URL") from None
+        raise Refusal(f"no admin API of a router answers at {base} ({error}); {START_OR_NAME}") from None
     if answer.status == 401 and (refusal := _told(answer)) is not None:
         sent = f"The token of {access.token_file} was sent: name the right file" if access.token else "Name its file"
         raise Refusal(f"{base} answered 401: {refusal} {sent} with --admin-token-file.")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from controlplane.cli.admin_client import Target, access_to, find
+from controlplane.cli.admin_client import Target, access_to, find, nobody
 from controlplane.cli.admin_command import Refusal, Router, ask_admin
 from controlplane.cli.status_view import RouterView
 from shared.runtime_dir import RuntimeDirError
@@ -21,7 +21,7 @@ def status_of(router: Router, path: str, shape: type[object], of_folder: Callabl
         target = find(router.admin, router.folder)
         try:
             if target.url is None:
-                raise Refusal("name it with --admin URL or --runtime-dir FOLDER")
+                raise Refusal(nobody(target.runtime))
             access = access_to(target.url, router.token_file, target.runtime)
             return ask_admin(target.url, access, path, shape)[1].body
         except Refusal as refusal:
@@ -37,8 +37,9 @@ def status_of(router: Router, path: str, shape: type[object], of_folder: Callabl
 def _nothing_found(target: Target, refusal: Refusal) -> str:
     if not target.is_folder_meant:
         return f"no router found: {refusal}"
-    nothing = f"no router found: none runs on runtime folder {target.runtime.path}"
-    return f"{nothing} (`routerctl start` starts one); {refusal}"
+    if target.url is None:
+        return str(refusal)
+    return f"no router found: none runs on runtime folder {target.runtime.path}, and {refusal}"
 
 
 def _of_folder(target: Target) -> RouterView | None:

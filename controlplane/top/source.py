@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from controlplane.cli.admin_client import NotReached, access_to, ask, find, some_of_it_runs
+from controlplane.cli.admin_client import NotReached, access_to, ask, find, nobody
 from controlplane.cli.admin_command import Refusal, Router, ask_admin, fetch
 from controlplane.cli.workers_attributes import path_of
 from controlplane.cli.workers_view import Changed, changed_text
@@ -12,7 +12,7 @@ from controlplane.top.snapshot import Snapshot
 from controlplane.top.view import Wish
 from shared.config import ConfigError
 from shared.decoding import DECODE_ERRORS
-from shared.runtime_dir import RuntimeDir, RuntimeDirError
+from shared.runtime_dir import RuntimeDirError
 
 EVENTS = 50
 _PATH = f"/monitor?events={EVENTS}"
@@ -31,7 +31,7 @@ class Source:
         try:
             target = find(self._router.admin, self._router.folder)
             if target.url is None:
-                raise Refusal(_nobody(target.runtime))
+                raise Refusal(nobody(target.runtime))
             self.where = target.url
             access = access_to(target.url, self._router.token_file, target.runtime)
         except (ConfigError, RuntimeDirError) as error:
@@ -59,9 +59,3 @@ class Source:
         except ConfigError as error:
             raise Refusal(str(error)) from None
         return "; ".join(changed_text(told).splitlines())
-
-
-def _nobody(runtime: RuntimeDir) -> str:
-    if some_of_it_runs(runtime):
-        return f"no control plane runs on {runtime.path}; planes go on by what they know"
-    return f"no router runs on runtime folder {runtime.path} (`routerctl start` starts one)"

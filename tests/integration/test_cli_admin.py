@@ -50,7 +50,7 @@ def test_the_folder_of_the_environment_is_meant_as_that_of_the_flag(command: tup
     by_flag = refused(routerctl(*command, "--runtime-dir", str(tmp_path)))
     by_environment = refused(routerctl(*command, ROUTERCTL_RUNTIME_DIR=str(tmp_path)))
     assert by_flag == by_environment
-    assert f"no control plane runs on runtime folder {tmp_path}" in by_flag
+    assert f"no router runs on runtime folder {tmp_path}; start one with `routerctl start`" in by_flag
 
 
 def test_nothing_is_asked_of_what_is_no_admin_api(router: Router) -> None:

@@ -136,7 +136,7 @@ def test_the_next_control_plane_has_what_was_reloaded(router: Router, fleet: lis
 def test_without_a_router(tmp_path: Path) -> None:
     result = routerctl("reload", "--runtime-dir", str(tmp_path), cwd=tmp_path)
     assert result.returncode == 1
-    assert "no control plane runs on runtime folder" in result.stderr
+    assert "no router runs on runtime folder" in result.stderr
 
 
 def status(router: Router) -> str:

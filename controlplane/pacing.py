@@ -20,6 +20,8 @@ LONGEST = 120.0
 """The factor at which the pauses stop growing: even the shortest interval is seconds then."""
 _PERIOD = 1.0
 _WORTH_TELLING = 1.5
+_LASTING = 5.0
+"""Seconds after which it is told: a start alone, or a single slow page, is over sooner."""
 
 
 def next_stretch(stretch: float, share: float, budget: float) -> float:
@@ -43,6 +45,7 @@ class Pacing:
         self._since = clock.monotonic()
         self._used = cpu()
         self._told = 1.0
+        self._longer_since: float | None = None
         self.stretch = 1.0
 
     def use(self, budget: float) -> None:
@@ -57,7 +60,11 @@ class Pacing:
         used = self._cpu()
         self.stretch = next_stretch(self.stretch, (used - self._used) / (now - self._since), self._budget)
         self._since, self._used = now, used
-        if self.stretch > _WORTH_TELLING * self._told:
+        if self.stretch <= _WORTH_TELLING * self._told:
+            self._longer_since = None
+        elif self._longer_since is None:
+            self._longer_since = now
+        elif now - self._longer_since >= _LASTING:
             log.warning(
                 "reading every worker's load each %.3g s takes more than %.0f %% of a core: reading each %.3g s "
                 "(--load-interval-ms, --load-cpu-percent)",
@@ -66,6 +73,7 @@ class Pacing:
                 interval * self.stretch,
             )
             self._told = self.stretch
-        elif self.stretch == 1.0 < self._told:
+            self._longer_since = None
+        if self.stretch == 1.0 < self._told:
             log.info("reading every worker's load each %.3g s again", interval)
             self._told = 1.0

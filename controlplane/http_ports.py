@@ -21,7 +21,7 @@ from controlplane.kv_events.index import KvIndex
 from controlplane.listener import Listener
 from controlplane.loads import Loads
 from controlplane.membership import Membership
-from controlplane.metrics import RouterCollector
+from controlplane.metrics import Refused, RouterCollector
 from controlplane.page.live import Live
 from controlplane.planes import Planes
 from controlplane.publication import Publication
@@ -77,6 +77,7 @@ async def serve(parts: Parts, config: StartConfig, *, is_first_start: bool) -> N
         parts.kv,
         parts.discovery,
         parts.lender,
+        refused=lambda: _refused(parts),
         compat=config.metrics_compat,
     )
     restart = restart_through(parts.context, parts.runtime, config.data_planes)
@@ -135,6 +136,14 @@ async def serve(parts: Parts, config: StartConfig, *, is_first_start: bool) -> N
 
 def _started(runtime: RuntimeDir) -> list[float]:
     return [record.identity.started for record in living_planes(runtime)]
+
+
+def _refused(parts: Parts) -> Refused:
+    keys = parts.client_keys.status()
+    return Refused(
+        configuration=parts.configuration.status().state in ("refused", "unreadable"),
+        client_keys=keys is not None and keys.state == "refused",
+    )
 
 
 def _status(parts: Parts, data_planes: int) -> StatusReport:

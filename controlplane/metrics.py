@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate
-from typing import get_args
+from typing import NamedTuple, get_args
 
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -42,6 +42,13 @@ from shared.version import __version__
 _BOUNDS = {metric.name: (*map(str, metric.buckets), "+Inf") for metric in catalog.HISTOGRAMS}
 
 
+class Refused(NamedTuple):
+    """Whether a file on disk can not be used, so that what it held before is in use."""
+
+    configuration: bool = False
+    client_keys: bool = False
+
+
 class RouterCollector(Collector):
     """Gives prometheus-client every family. Series of workers that are not in the table are left out.
 
@@ -62,11 +69,12 @@ class RouterCollector(Collector):
         discovery: Discovery | None = None,
         lender: Lender | None = None,
         *,
+        refused: Callable[[], Refused] = Refused,
         compat: bool = False,
     ) -> None:
         """`transitions` counts changes of breakers, by worker and new state; `ejections`, by worker and cause.
 
-        `remote` counts who came from other hosts. `compat` adds vllm-router's names.
+        `remote` counts who came from other hosts. `refused` tells of files. `compat` adds vllm-router's names.
         """
         self._publication = publication
         self._planes = planes
@@ -76,6 +84,7 @@ class RouterCollector(Collector):
         self._kv = kv
         self._discovery = discovery
         self._lender = lender
+        self._refused = refused
         self._compat = compat
 
     def collect(self) -> Iterator[Metric]:
@@ -90,6 +99,7 @@ class RouterCollector(Collector):
             if self._compat:
                 yield from compat_metrics(totals, table, self._facts)
         yield from _table_gauges(table)
+        yield from _file_gauges(self._refused())
         now = self._clock.monotonic()
         yield from plane_metrics(self._planes, now)
         yield from worker_metrics(table, self._facts, now)
@@ -166,6 +176,19 @@ def _table_gauges(table: RoutingTable) -> Iterator[Metric]:
     for state in get_args(WorkerState):
         states.add_metric((state,), sum(worker.state == state for worker in table.workers.values()))
     yield states
+
+
+def _file_gauges(refused: Refused) -> Iterator[Metric]:
+    yield _gauge(
+        "config_refused",
+        "1 while the configuration file can not be read or is refused, and what it held before is in use.",
+        refused.configuration,
+    )
+    yield _gauge(
+        "client_keys_refused",
+        "1 while the file of clients' keys can not be used, and the keys that it held before are in use.",
+        refused.client_keys,
+    )
 
 
 def _remote_connections(tally: Tally) -> Metric:

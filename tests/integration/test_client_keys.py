@@ -111,6 +111,9 @@ def test_a_file_that_is_refused_stands_in_the_status_with_its_line(router: Route
     told = f"{keys.file.path}:{line}: weight of key {before} ("
     eventually(lambda: told in status(router)["problem"], "the fault in the status")
     assert (status(router)["state"], status(router)["keys"]) == ("refused", before)
+    metrics = httpx.get(f"http://127.0.0.1:{router.prometheus_port}/metrics", timeout=30).text
+    assert "\nrouterctl_client_keys_refused 1.0\n" in metrics
+    assert "\nrouterctl_config_refused 0.0\n" in metrics
     assert ask(router, keys.shown[0]).status_code == 200, "the keys before stay in use"
     keys.file.path.write_text(whole)
     eventually(lambda: status(router)["state"] == "in use", "the file in use again")

@@ -1,6 +1,7 @@
 import asyncio
 
 import msgspec
+import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
@@ -8,7 +9,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from controlplane.exposition import page
 from controlplane.load_page import EngineLoad
 from controlplane.loads import Loads
-from controlplane.metrics import RouterCollector
+from controlplane.metrics import Refused, RouterCollector
 from controlplane.planes import Planes
 from controlplane.publication import Publication
 from shared import catalog
@@ -133,6 +134,16 @@ def test_a_new_control_plane_shows_no_sum_before_all_planes_have_told_theirs() -
     assert "routerctl_table_version" in names()
     planes.counters(report(identity("q"), finished=4), 99.5)
     assert names() >= sums
+
+
+@pytest.mark.parametrize("refused", [Refused(), Refused(configuration=True), Refused(client_keys=True)])
+def test_files_that_are_refused_are_told(refused: Refused) -> None:
+    collector = RouterCollector(
+        Publication(9, Settings()), Planes(), Loads(), FixedClock(), {}, {}, refused=lambda: refused
+    )
+    values = {family.name: [one.value for one in family.samples] for family in collector.collect()}
+    assert values["routerctl_config_refused"] == [refused.configuration]
+    assert values["routerctl_client_keys_refused"] == [refused.client_keys]
 
 
 def test_openmetrics_has_exemplars_and_the_text_format_has_none() -> None:

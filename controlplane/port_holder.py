@@ -21,6 +21,8 @@ _TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
 _LISTEN, _TIME_WAIT = "0A", "06"
 _TICKS = 100
 """A second's, as the kernel tells times to users (USER_HZ)."""
+_LONGEST_NAME = 60
+"""Characters."""
 _Address = IPv4Address | IPv6Address
 
 
@@ -108,8 +110,23 @@ def _owner(inode: int) -> str:
         # Another user's can not be looked into, and what has just ended is gone.
         with suppress(OSError):
             if process.name.isdigit() and any(_target(file) == link for file in (process / "fd").iterdir()):
-                return f"process {process.name} ({(process / 'comm').read_text(encoding='utf-8').strip()})"
+                return f"process {process.name} ({called((process / 'cmdline').read_bytes()) or _short_name(process)})"
     return ""
+
+
+def called(cmdline: bytes) -> str:
+    """Return what a process calls itself, or its program; `cmdline` is as /proc/PID/cmdline is.
+
+    Its arguments are left out: another program may have been given a secret there.
+    """
+    name, *_ = cmdline.partition(b"\0")[0].decode("utf-8", "replace").partition(" -")
+    if name.startswith("/"):
+        name = name.rpartition("/")[2]
+    return "".join(one if one.isprintable() else "?" for one in name.strip()[:_LONGEST_NAME])
+
+
+def _short_name(process: Path) -> str:
+    return (process / "comm").read_text(encoding="utf-8", errors="replace").strip()
 
 
 def _target(file: Path) -> str:

@@ -9,7 +9,7 @@ from contextlib import closing
 
 import pytest
 
-from controlplane.port_holder import cause, parsed, told, why_taken
+from controlplane.port_holder import called, cause, parsed, told, why_taken
 from controlplane.preflight import CanNotStart, Survey, check_ports
 from shared.config import StartConfig
 
@@ -44,6 +44,23 @@ def test_it_is_said_what_is_known_and_no_more() -> None:
         "that port is this side's end of a connection of process 12"
     )
     assert of(80) == "that port is taken, and it can not be seen by whom; free it"
+
+
+@pytest.mark.parametrize(
+    ("cmdline", "name"),
+    [
+        (b"routerctl: plane 0\0\0\0", "routerctl: plane 0"),
+        (b"routerctl: control plane", "routerctl: control plane"),
+        (b"nginx: master process /usr/sbin/nginx -c /etc/x", "nginx: master process /usr/sbin/nginx"),
+        (b"/usr/bin/python3\0-m\0server\0--api-key\0secret\0", "python3"),
+        (b"/opt/chrome --key=secret", "chrome"),
+        (b"a\nb\x1b[1m\xff", "a?b?[1m\ufffd"),
+        (b"x" * 500, "x" * 60),
+        (b"", ""),
+    ],
+)
+def test_a_process_has_its_whole_name_and_none_of_its_arguments(cmdline: bytes, name: str) -> None:
+    assert called(cmdline) == name
 
 
 @pytest.fixture

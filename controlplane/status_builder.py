@@ -124,6 +124,7 @@ def build_report(
         policies=policy_statuses(table, _lacks(planes.present(), now)),
         pairs=pair_status(told) if (told := planes.pair_reports(now)) else None,
         failing=figures.traffic.causes if figures.traffic is not None else {},
+        traces_lost=figures.traces_lost,
         admission=admission,
         kubernetes=kubernetes,
     )

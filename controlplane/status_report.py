@@ -169,8 +169,8 @@ class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
 
     There should be `data_planes` planes beside the control plane. `removed` are workers that the configuration names
     and an operator has removed. `pairs` is null where there is no prefill/decode. `failing`: requests per second by
-    cause, over the last 10 s. `admission` has the limits that are set. `client_keys` is null where clients need none,
-    `kubernetes` where pods are not looked for.
+    cause, over the last 10 s; `traces_lost` is a count of the last 60 s. `admission` has the limits that are set.
+    `client_keys` is null where clients need none, `kubernetes` where pods are not looked for.
     """
 
     supervisor: SupervisorStatus | None
@@ -184,5 +184,6 @@ class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
     policies: tuple[PolicyStatus, ...] = ()
     pairs: PairStatus | None = None
     failing: dict[str, float] = {}
+    traces_lost: int = 0
     admission: AdmissionStatus = NO_LIMITS
     kubernetes: KubernetesStatus | None = None

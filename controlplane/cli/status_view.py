@@ -127,8 +127,9 @@ class RouterView(msgspec.Struct, kw_only=True):
     """The whole router. `supervisor` is None when nothing is known of one.
 
     There should be `data_planes` planes beside the control plane; 0: nobody knows.
-    `failing` requests per second are told by cause, `admission` has the limits that are set, `kubernetes` how discovery
-    of pods goes; only the control plane knows. So it is with `client_keys`, null where clients need none.
+    `failing` requests per second are told by cause, `traces_lost` within the last minute, `admission` has the limits
+    that are set, `kubernetes` how discovery of pods goes; only the control plane knows. So it is with `client_keys`,
+    null where clients need none.
     `uplink` is there on a host whose control plane is on another one.
     """
 
@@ -143,6 +144,7 @@ class RouterView(msgspec.Struct, kw_only=True):
     policies: Sequence[PolicyView] = ()
     pairs: PairView | None = None
     failing: Mapping[str, float] = {}
+    traces_lost: int = 0
     admission: AdmissionView = AdmissionView()
     kubernetes: KubernetesView | None = None
     uplink: UplinkView | msgspec.UnsetType = msgspec.UNSET
@@ -201,6 +203,7 @@ def as_text(report: RouterView, width: int | None = None) -> str:
         lines += ["", *aligned(limits), *_limits_below(report.admission)]
     more = (
         *_failing_lines(report.failing),
+        *_traces_lines(report.traces_lost),
         *pair_lines(report.pairs),
         *policy_lines(report.policies),
         *_kubernetes_lines(report.kubernetes),
@@ -252,6 +255,16 @@ def _limits_below(admission: AdmissionView) -> list[str]:
 def _failing_lines(failing: Mapping[str, float]) -> list[str]:
     text = failing_text(failing)
     return ["", f"{text} (last 10 s; `routerctl report` tells more)"] if text else []
+
+
+def traces_text(lost: int) -> str:
+    """Return what is said of traces that no collector took; empty where there are none."""
+    return f"traces: {counted(lost, 'was', 'were')} lost in the last minute; the log says why" if lost else ""
+
+
+def _traces_lines(lost: int) -> list[str]:
+    text = traces_text(lost)
+    return ["", text] if text else []
 
 
 def _kubernetes_lines(view: KubernetesView | None) -> list[str]:

@@ -61,11 +61,15 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
-    """All of it, `workers` and `planes` (requests per second) by their ids. `traffic` is None until it is known."""
+    """All of it, `workers` and `planes` (requests per second) by their ids. `traffic` is None until it is known.
+
+    `traces_lost` is a count of the last 60 s.
+    """
 
     traffic: Traffic | None = None
     workers: dict[str, WorkerTraffic] = {}
     planes: dict[str, float] = {}
+    traces_lost: int = 0
 
 
 def figures(rate_from: Sample, times_from: Sample, new: Sample) -> Figures:
@@ -100,6 +104,7 @@ def figures(rate_from: Sample, times_from: Sample, new: Sample) -> Figures:
             plane: max(0.0, round((count - rate_from.planes.get(plane, 0.0)) / seconds, 3))
             for plane, count in new.planes.items()
         },
+        traces_lost=_traces_lost(times_from.totals, new.totals),
     )
 
 
@@ -136,6 +141,11 @@ class _Rates:
         for labels, count in self._changes(metric).items():
             sums[labels[0]] = sums.get(labels[0], 0.0) + count
         return {label: round(count / self._seconds, 3) for label, count in sums.items()}
+
+
+def _traces_lost(old: Totals, new: Totals) -> int:
+    before, now = (totals.counters.get(catalog.TRACES.name, {}) for totals in (old, new))
+    return int(sum(grown(before.get((what,), 0.0), now.get((what,), 0.0)) for what in ("failed", "dropped")))
 
 
 def _grown(old: Totals, new: Totals, metric: catalog.Metric) -> dict[Labels, HistogramTotal]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from controlplane.cli.limits_view import waiting_text
 from controlplane.cli.pairs_view import pair_lines
-from controlplane.cli.status_view import failing_text, in_use_instead
+from controlplane.cli.status_view import failing_text, in_use_instead, traces_text
 from controlplane.top.snapshot import Status
 from controlplane.top.texts import clean
 
@@ -47,6 +47,8 @@ def _notes(status: Status) -> Iterator[Note]:
         yield Note(f"{config.file} was changed; `routerctl reload` takes it up")
     if (keys := status.client_keys) is not None and keys.problem:
         yield Note(f"clients' keys: {in_use_instead(keys)}: {keys.problem}", is_bad=not keys.keys)
+    if lost := traces_text(status.traces_lost):
+        yield Note(lost)
     for policy in status.policies:
         if policy.unserved:
             yield Note(f"policy {policy.policy}: {policy.unserved}")

@@ -124,6 +124,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     policies: Sequence[PolicyView] = ()
     pairs: PairView | None = None
     failing: Mapping[str, float] = {}
+    traces_lost: int = 0
     admission: AdmissionView = AdmissionView()
 
 

@@ -46,6 +46,7 @@ def status(router: Router) -> dict[str, Any]:
         "policies",
         "pairs",
         "failing",
+        "traces_lost",
         "admission",
     }
     assert set(report) == known

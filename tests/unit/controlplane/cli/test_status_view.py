@@ -191,6 +191,14 @@ def test_it_says_what_requests_fail_of() -> None:
     assert line in as_text(told).splitlines()
 
 
+@pytest.mark.parametrize(("lost", "text"), [(1, "1 was lost"), (12, "12 were lost")])
+def test_it_says_that_traces_are_lost(lost: int, text: str) -> None:
+    told = router(WorkerView(id="http://a", url="http://a", state="ready"))
+    assert "traces" not in as_text(told)
+    told.traces_lost = lost
+    assert as_text(told).splitlines()[-2:] == ["", f"traces: {text} in the last minute; the log says why"]
+
+
 def test_a_file_that_is_not_in_use_is_told_with_the_reason() -> None:
     report = router()
     assert "r.toml" not in as_text(report)

@@ -46,6 +46,18 @@ def test_failures_are_told_by_their_most_frequent_causes() -> None:
     assert traffic(figures(calm, calm, Sample(at=1.0, totals=sums(20, failed=3)))).causes == {}
 
 
+def test_lost_traces_are_those_of_the_longer_window() -> None:
+    first, second, third = (
+        Sample(
+            at=at, totals=Totals(counters={"traces": {("failed",): failed, ("dropped",): 2.0, ("exported",): 9 * at}})
+        )
+        for at, failed in ((0.0, 5.0), (50.0, 17.0), (60.0, 17.0))
+    )
+    assert figures(second, first, third).traces_lost == 12
+    assert figures(second, second, third).traces_lost == 0
+    assert figures(first, first, Sample(at=60.0, totals=Totals())).traces_lost == 0
+
+
 def test_times_are_of_a_longer_window_than_rates() -> None:
     first, second = Sample(at=0.0, totals=sums(10)), Sample(at=50.0, totals=sums(110))
     told = figures(second, first, Sample(at=60.0, totals=sums(110)))

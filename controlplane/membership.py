@@ -122,19 +122,20 @@ class Membership:
         # Since which table, and since when, a worker gets no requests.
         now = clock.monotonic()
         self._draining: dict[str, tuple[Order, float]] = dict.fromkeys((*state.draining, *state.leaving), (order, now))
-        self._some_leave = asyncio.Event()
-        self._some_leave.set()
+        self._some_drain = asyncio.Event()
+        self._some_drain.set()
 
     async def run(self) -> None:
-        """Let go of those that are drained and leaving, until cancelled."""
+        """Tell of those that are drained, and let go of those of them that are leaving, until cancelled."""
         while True:
-            await self._some_leave.wait()
+            await self._some_drain.wait()
+            await self._tell_drained()
             for key in self._state.leaving:
                 # Looked up anew each time: meanwhile somebody may have wanted it to stay.
                 if key in self._state.leaving and self._may_go(key):
                     await self._make(verbs.remove(self._state, key))
-            if not self._state.leaving:
-                self._some_leave.clear()
+            if not self._state.leaving and not verbs.to_tell(self._state):
+                self._some_drain.clear()
             await asyncio.sleep(_LEAVE_POLL)
 
     def find(self, name: str) -> tuple[Worker, ...]:
@@ -216,7 +217,11 @@ class Membership:
 
     async def undrain(self, name: str) -> Done:
         """Give a worker requests again, once it is ready."""
-        return await self._change(self._known(name), verbs.undrain)
+        keys = self._known(name)
+        for key in keys:
+            if key in self._draining:
+                log.info("worker %s is undrained by an operator", key, extra=about("worker", key))
+        return await self._change(keys, verbs.undrain)
 
     async def configure(self, wanted: RuntimeMembers, *, longest_request: float) -> bool:
         """Have the workers that a reload names (`runtime.configured`); returns whether every plane routes by it.
@@ -283,14 +288,25 @@ class Membership:
         )
         return Done(workers, is_new, is_on_every_plane, is_kept)
 
+    async def _tell_drained(self) -> None:
+        told = [key for key in verbs.to_tell(self._state) if self._fleet.is_idle(key, self._draining[key][0])]
+        for key in told:
+            log.info("worker %s has drained: nothing is open there", key, extra=about("worker", key))
+            self._state = verbs.drained(self._state, key)
+        if told:
+            # The next life of the control plane must not tell it again.
+            await self._store.keep(self._state)
+
     async def _make(self, state: RuntimeMembers) -> tuple[Order, bool]:
-        self._state = state
+        # Who drains again is told of again.
+        still = tuple(key for key in state.drained if key in state.draining)
+        self._state = state = msgspec.structs.replace(state, drained=still)
         order = self._fleet.changed(self._sync())
         keys = (*state.draining, *state.leaving)
         begun = (order, self._clock.monotonic())
         self._draining = {key: self._draining.get(key, begun) for key in keys}
-        if state.leaving:
-            self._some_leave.set()
+        if state.leaving or verbs.to_tell(state):
+            self._some_drain.set()
         return order, await self._store.keep(state)
 
     def _sync(self) -> tuple[Change, ...]:

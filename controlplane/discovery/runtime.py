@@ -42,7 +42,8 @@ class RuntimeMembers(msgspec.Struct, frozen=True, kw_only=True):
     `leaving` ones are still there, until their last request has ended; then they are gone. Those of them that are
     neither configured nor added were configured before. `described` is what the configuration says
     of workers, `said` what operators say. Each URL has `ranks` workers (`shared.worker_rank`). `discovered` are those
-    that have come by themselves, `departing` those of `leaving` that did and said goodbye.
+    that have come by themselves, `departing` those of `leaving` that did and said goodbye. `drained` are those of
+    `draining` of which was told that nothing is open there any more.
     """
 
     ranks: int = 1
@@ -55,6 +56,7 @@ class RuntimeMembers(msgspec.Struct, frozen=True, kw_only=True):
     said: dict[str, WorkerAttributes] = {}
     discovered: dict[str, Announced] = {}
     departing: dict[str, Announced] = {}
+    drained: tuple[str, ...] = ()
 
 
 def configured(urls: Iterable[str], workers: Iterable[ConfiguredWorker] = (), ranks: int = 1) -> RuntimeMembers:
@@ -120,6 +122,16 @@ def remove(state: RuntimeMembers, key: str) -> RuntimeMembers:
 def drain(state: RuntimeMembers, key: str) -> RuntimeMembers:
     """Give a worker no more requests."""
     return _with(state, key, "draining")
+
+
+def drained(state: RuntimeMembers, key: str) -> RuntimeMembers:
+    """Know that it was told that a draining worker has nothing open any more."""
+    return _with(state, key, "drained")
+
+
+def to_tell(state: RuntimeMembers) -> tuple[str, ...]:
+    """Return the draining workers that somebody waits for: those that leave are told of when they are gone."""
+    return tuple(key for key in state.draining if key not in state.drained and key not in state.leaving)
 
 
 def undrain(state: RuntimeMembers, key: str) -> RuntimeMembers:

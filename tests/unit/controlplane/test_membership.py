@@ -1,4 +1,5 @@
 import asyncio
+import logging
 
 import msgspec
 import pytest
@@ -127,6 +128,61 @@ def test_one_that_is_wanted_again_stays() -> None:
         running.cancel()
 
     asyncio.run(run())
+
+
+def test_that_a_drain_is_over_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+
+    def said() -> list[str]:
+        return [text for text in caplog.messages if "drained" in text]
+
+    over = f"worker {A} has drained: nothing is open there"
+
+    async def run() -> None:
+        setting = Setting(A, B)
+        running = asyncio.create_task(setting.membership.run())
+        await setting.membership.undrain(A)
+        await setting.membership.drain(A)
+        await until(lambda: (A, setting.order) in setting.asked)
+        assert said() == []
+        setting.idle = True
+        await until(lambda: said() == [over])
+        await setting.membership.drain(A)
+        # That other one is told of later, so the first one was looked at again.
+        await setting.membership.drain(B)
+        await until(lambda: said() == [over, over.replace(A, B)])
+        # The control plane after it knows what was told.
+        again = Setting(state=setting.kept[-1])
+        again.idle = True
+        await again.membership.undrain(B)
+        await again.membership.drain(B)
+        caplog.clear()
+        after = asyncio.create_task(again.membership.run())
+        await until(lambda: said() == [over.replace(A, B)])
+        caplog.clear()
+        await setting.membership.undrain(A)
+        await setting.membership.drain(A)
+        await until(lambda: said() == [f"worker {A} is undrained by an operator", over])
+        running.cancel()
+        after.cancel()
+
+    asyncio.run(run())
+
+
+def test_of_one_that_leaves_is_told_when_it_is_gone(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+
+    async def run() -> None:
+        setting = Setting(A)
+        setting.idle = True
+        await setting.membership.drain(A)
+        await setting.membership.remove(A)
+        running = asyncio.create_task(setting.membership.run())
+        await until(lambda: setting.ids() == [])
+        running.cancel()
+
+    asyncio.run(run())
+    assert not any("has drained" in text for text in caplog.messages)
 
 
 def test_drained_asks_the_planes_about_the_table_that_drained_it() -> None:

@@ -91,7 +91,7 @@ def test_a_worker_is_drained_and_taken_back_by_keys(router: Router, fleet: list[
         screen.until("nothing was changed")
         screen.type("dy")
         screen.until(f"worker {last} gets no more requests")
-        screen.until("workers 2 of 3 ready, 1 draining")
+        screen.until("workers 2 of 3 ready, 1 drained")
         assert admin(router, "/workers")["workers"][fleet.index(last)]["state"] == "draining"
         # Smaller, and in another form.
         screen.resize(40, 10)

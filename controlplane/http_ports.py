@@ -33,7 +33,7 @@ from controlplane.status_report import StatusReport
 from controlplane.supervisor_socket import restart_through
 from shared.clock import Clock
 from shared.config import ADMIN_TLS_FILES, PROMETHEUS_TLS_FILES, StartConfig
-from shared.process import is_alive, living_planes
+from shared.process import has_ended, is_alive, living_planes
 from shared.runtime_dir import ProcessRecord, RuntimeDir, SupervisorRecord, read_record
 from shared.server_tls import server_tls
 from shared.sockets import Context
@@ -149,6 +149,7 @@ def _refused(parts: Parts) -> Refused:
 def _status(parts: Parts, data_planes: int) -> StatusReport:
     now = parts.clock.monotonic()
     supervisor = read_record(parts.runtime.supervisor, SupervisorRecord)
+    here = (plane.identity for plane in parts.planes.present() if not plane.identity.host)
     return build_report(
         supervisor=supervisor,
         supervisor_runs=supervisor is not None and is_alive(supervisor),
@@ -156,6 +157,7 @@ def _status(parts: Parts, data_planes: int) -> StatusReport:
         table=parts.publication.table,
         members=parts.registry.members(),
         drained=parts.membership.drained(),
+        ended=frozenset(plane.id for plane in here if has_ended(parts.runtime, plane)),
         removed=parts.membership.removed(),
         data_planes=data_planes,
         config=parts.configuration.status(),

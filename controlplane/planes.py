@@ -221,10 +221,12 @@ class Planes:
         reports = (plane.report for plane in self._planes.values() if now - plane.reported <= SILENT_AFTER)
         return tuple(report.pairs for report in reports if report is not None and report.pairs is not None)
 
-    def inflight_by_worker(self) -> dict[str, int]:
-        """Return the requests in flight, over all planes that are not known to be dead."""
+    def inflight_by_worker(self, without: Collection[str] = ()) -> dict[str, int]:
+        """Return the requests in flight, over all planes that are not known to be dead; `without` are ids of others."""
         counts: dict[str, int] = {}
         for plane in self.present():
+            if plane.identity.id in without:
+                continue
             for worker, count in plane.inflight.items():
                 counts[worker] = counts.get(worker, 0) + count
         return counts

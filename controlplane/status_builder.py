@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 
+import msgspec
+
 from controlplane.admission.standing import AdmissionStatus
 from controlplane.admission.worker_limit import WorkerLimitStatus, worker_limit
 from controlplane.client_keys import ClientKeysStatus
@@ -60,6 +62,7 @@ def build_report(
     loads: dict[str, WorkerLoad],
     silent: frozenset[str] = frozenset(),
     drained: frozenset[str] = frozenset(),
+    ended: frozenset[str] = frozenset(),
     removed: tuple[str, ...] = (),
     data_planes: int,
     config: ConfigStatus = NO_FILE,
@@ -75,12 +78,12 @@ def build_report(
 ) -> StatusReport:
     """Put the answer together. `now` is monotonic, `wall` Unix time, both in seconds.
 
-    `limits` are those that are lent, by name.
+    `limits` are those that are lent, by name, `ended` the ids of planes whose processes run no more.
     """
     caches: defaultdict[str, list[KvStatus]] = defaultdict(list)
     for source in kv:
         caches[source.key.worker].append(_kv_status(source))
-    inflight = planes.inflight_by_worker()
+    inflight = planes.inflight_by_worker(ended)
     doubled = namesakes(planes.present(), now)
     return StatusReport(
         supervisor=None
@@ -101,7 +104,10 @@ def build_report(
             models=tuple(table.models),
             malformed=malformed,
         ),
-        planes=tuple(_plane_status(plane, now, wall, doubled, figures.planes) for plane in planes.present()),
+        planes=tuple(
+            _ended(told) if told.id in ended else told
+            for told in (_plane_status(plane, now, wall, doubled, figures.planes) for plane in planes.present())
+        ),
         workers=tuple(
             _worker_status(
                 member,
@@ -162,6 +168,11 @@ def _plane_status(
         has_namesake=plane.identity.host in doubled,
         request_rate=rates.get(plane.identity.id),
     )
+
+
+def _ended(plane: PlaneStatus) -> PlaneStatus:
+    """Return what is left of a plane whose process ended before anybody missed its reports."""
+    return msgspec.structs.replace(plane, state="gone", active=0, inflight=0, client_connections=0, request_rate=None)
 
 
 def _plane_state(plane: Plane, now: float) -> PlaneState:

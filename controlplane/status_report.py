@@ -27,7 +27,7 @@ from shared.transfer import Transfer
 NO_FILE = ConfigStatus()
 NO_LIMITS = AdmissionStatus()
 
-PlaneState = Literal["starting", "serving", "draining", "refusing", "stale", "silent", "hung"]
+PlaneState = Literal["starting", "serving", "draining", "refusing", "stale", "silent", "hung", "gone"]
 
 
 class TableStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from shared.plane_identity import PlaneIdentity
 from shared.runtime_dir import PlaneRecord, ProcessRecord, RuntimeDir, SupervisorRecord, read_record, write_record
 from shared.version import __version__
 
@@ -55,6 +56,15 @@ def living_planes(runtime: RuntimeDir) -> list[PlaneRecord]:
     """Return the planes that run, as the runtime folder knows them, in the order of their ids."""
     records = (read_record(path, PlaneRecord) for path in sorted(runtime.planes.glob("*.json")))
     return [record for record in records if record is not None and is_alive(record.process)]
+
+
+def has_ended(runtime: RuntimeDir, plane: PlaneIdentity) -> bool:
+    """Whether the process of a plane on this host runs no more."""
+    record = read_record(runtime.plane(plane.id), PlaneRecord)
+    if record is None:
+        # Removed with the process, or not to be read: then it is not for the record to say.
+        return start_ticks(plane.pid) is None
+    return not is_alive(record.process)
 
 
 def raise_descriptor_limit() -> int:

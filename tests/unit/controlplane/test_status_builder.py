@@ -1,6 +1,8 @@
 import msgspec
 import pytest
 
+from controlplane.figures.monitor import summary
+from controlplane.figures.traffic import Figures
 from controlplane.planes import SILENT_AFTER, Planes
 from controlplane.registry import Member
 from controlplane.status_builder import build_report
@@ -22,6 +24,7 @@ def build(
     supervisor: SupervisorRecord | None = None,
     supervisor_runs: bool = False,
     silent: frozenset[str] = frozenset(),
+    ended: frozenset[str] = frozenset(),
     now: float = 10.0,
     wall: float = 1000.0,
 ) -> StatusReport:
@@ -35,6 +38,7 @@ def build(
         data_planes=1,
         loads={"http://a": WorkerLoad(1.0, 2.0, 0.3, 0.45678)},
         silent=silent,
+        ended=ended,
         malformed=0,
         now=now,
         wall=wall,
@@ -105,6 +109,22 @@ def test_the_state_of_a_plane(acks: bool, nacks: bool, stale: bool, silence: flo
     if nacks:
         planes.refused(Nack(identity(), STAMP, "no"), 0.0)
     assert build(planes, now=silence).planes[0].state == state
+
+
+def test_a_plane_whose_process_is_dead_does_not_serve_beside_its_successor() -> None:
+    planes = Planes()
+    for name, started in (("old", 1.0), ("new", 2.0)):
+        plane = identity(name, started=started)
+        planes.acked(Ack(plane, STAMP), 9.0)
+        planes.counters(report(plane, active=3, inflight={"http://a": 2}), 9.5)
+    status = build(planes, ended=frozenset({"old"}))
+    assert [(one.id, one.state, one.active, one.inflight) for one in status.planes] == [
+        ("old", "gone", 0, 0),
+        ("new", "serving", 3, 2),
+    ]
+    assert status.workers[0].inflight == 2
+    told = summary(status, Figures())
+    assert (told.planes, told.data_planes, told.active) == (1, 1, 3)
 
 
 def test_a_plane_that_drains() -> None:

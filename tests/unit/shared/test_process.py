@@ -8,12 +8,14 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import msgspec
 import pytest
 
-from shared.process import is_alive, own_record, start_ticks
-from shared.runtime_dir import ProcessRecord
+from shared.plane_identity import PlaneIdentity
+from shared.process import has_ended, is_alive, own_record, start_ticks
+from shared.runtime_dir import PlaneRecord, ProcessRecord, RuntimeDir, write_record
 from shared.version import __version__
 
 
@@ -50,6 +52,20 @@ def test_this_process_is_alive() -> None:
 def test_a_later_process_with_the_same_pid_is_another_one() -> None:
     record = own_record()
     assert not is_alive(msgspec.structs.replace(record, start_ticks=record.start_ticks - 1))
+
+
+def test_a_plane_has_ended_when_no_process_is_it_any_more(tmp_path: Path) -> None:
+    runtime = RuntimeDir(tmp_path)
+    runtime.planes.mkdir(parents=True)
+    with child() as process:
+        plane = PlaneIdentity(id="p", slot=0, pid=process.pid, version="", started=0.0)
+        assert not has_ended(runtime, plane), "its record can not be read, and it runs"
+        record = PlaneRecord(identity=plane, process=record_of(process.pid), fingerprint="")
+        write_record(runtime.plane("p"), record)
+        assert not has_ended(runtime, plane)
+    assert has_ended(runtime, plane)
+    runtime.plane("p").unlink()
+    assert has_ended(runtime, plane)
 
 
 def test_the_parent_started_before_its_child() -> None:

@@ -43,8 +43,8 @@ _MAX_DEAD = 64
 class Plane:
     """One plane as last heard of, `since` when, and when its last `report` came. Only a folded plane can be `is_dead`.
 
-    `nack` is why it refuses the table `nacked`. `ack_lag` is how many seconds after its publication the plane served
-    from the last table.
+    `inflight` (by worker) and `active` are of one instant. `nack` is why it refuses the table `nacked`. `ack_lag` is
+    how many seconds after its publication the plane served from the last table.
     """
 
     identity: PlaneIdentity
@@ -53,6 +53,7 @@ class Plane:
     nack: str | None = None
     nacked: Stamp | None = None
     inflight: dict[str, int] = field(default_factory=dict)
+    active: int = 0
     inflight_seq: int = 0
     report: CounterReport | None = None
     reported: float = 0.0
@@ -117,12 +118,13 @@ class Planes:
     def inflight(self, message: InflightReport, now: float) -> None:
         """Note what a plane has in flight."""
         plane = self.hear(message.plane, now)
-        plane.inflight, plane.inflight_seq = message.counts, message.seq
+        plane.inflight, plane.inflight_seq, plane.active = message.counts, message.seq, message.active
 
     def counters(self, message: CounterReport, now: float) -> None:
         """Note a plane's figures."""
         plane = self.hear(message.plane, now)
-        plane.report, plane.reported, plane.inflight = message, now, message.inflight
+        plane.report, plane.reported = message, now
+        plane.inflight, plane.active = message.inflight, message.active
         self._awaited.discard(message.plane.id)
 
     def said_goodbye(self, message: Goodbye, now: float) -> Plane:
@@ -212,7 +214,15 @@ class Planes:
         self._base = ended.fitting()
         for report in reports:
             if report.plane.id in alive or report.plane.host:
-                self._planes[report.plane.id] = Plane(report.plane, now, report=report, reported=now, since=now)
+                self._planes[report.plane.id] = Plane(
+                    report.plane,
+                    now,
+                    inflight=report.inflight,
+                    active=report.active,
+                    report=report,
+                    reported=now,
+                    since=now,
+                )
             else:
                 self._base.add(report, lost=True)
 

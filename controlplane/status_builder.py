@@ -160,7 +160,7 @@ def _plane_status(
         table=_table_status(stamp.epoch, stamp.version, stamp.hash) if stamp is not None else None,
         table_age=round(report.table_age + now - plane.reported, 3) if report is not None else None,
         refused=plane.nack,
-        active=report.active if report is not None else 0,
+        active=plane.active,
         inflight=sum(plane.inflight.values()),
         client_connections=report.client_connections if report is not None else 0,
         client_connection_limit=report.client_connection_limit if report is not None else 0,

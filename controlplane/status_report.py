@@ -68,6 +68,8 @@ class PlaneStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One plane. `table_age` is what it told, brought up to now; None before its first report.
 
     `request_rate` is how many requests it took in per second, over the last 10 s; None while that is not known.
+    `active` and `inflight` are of one instant. The former counts clients' requests until their end, also while they are
+    read, wait in the queue or between attempts; the latter what is at workers, a pair's request at both.
 
     `host` names the other host that it runs on; empty for one beside the control plane. With `has_namesake` another
     `routerctl plane` goes by that name, too.

@@ -117,7 +117,7 @@ class Plane:
             on_stale=self._set_stale,
             on_load=self._fleet.take_load,
             on_plane_inflight=self._fleet.take_plane_inflight,
-            inflight=lambda: (self._fleet.inflight(), self._fleet.prefill()),
+            inflight=lambda: (self._fleet.inflight(), self._fleet.prefill(), self._accounting.active),
             counters=self._counters,
             on_fleet_answer=self._take_fleet_answer,
             learnt=self._fleet.policy.learnt,

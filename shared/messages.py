@@ -183,13 +183,15 @@ class InflightReport(msgspec.Struct, frozen=True, tag="inflight"):
     """In-flight requests per worker id: every `INFLIGHT_INTERVAL` when changed, else every `COUNTER_INTERVAL`.
 
     The repetition is for planes that have just started, and shows that those told of still live. `prefill` has the
-    tokens of their prompts that wait for an answer's beginning, where the policy counts them.
+    tokens of their prompts that wait for an answer's beginning, where the policy counts them. `active` as in
+    `CounterReport`, of the same instant.
     """
 
     plane: PlaneIdentity
     seq: int
     counts: dict[str, int]
     prefill: dict[str, int]
+    active: int
 
 
 class LearntReport(msgspec.Struct, frozen=True, tag="learnt"):

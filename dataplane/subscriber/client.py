@@ -92,7 +92,7 @@ class SubscriberClient:
         on_stale: Callable[[bool], None],
         on_load: Callable[[LoadReport], None],
         on_plane_inflight: Callable[[PlaneInflight], None],
-        inflight: Callable[[], tuple[dict[str, int], dict[str, int]]],
+        inflight: Callable[[], tuple[dict[str, int], dict[str, int], int]],
         counters: Callable[[int], CounterReport],
         on_fleet_answer: Callable[[FleetAnswer], None] = lambda _: None,
         learnt: Callable[[], Iterable[tuple[PolicyPlace, str, Mapping[str, Learnt]]]] = tuple,
@@ -142,7 +142,7 @@ class SubscriberClient:
         self._fresh = asyncio.Event()
         self._wake = asyncio.Event()
         self._planned = inf
-        self._reported: tuple[dict[str, int], dict[str, int]] | None = None
+        self._reported: tuple[dict[str, int], dict[str, int], int] | None = None
         self._inflight_seq = 0
         self._counter_seq = 0
 

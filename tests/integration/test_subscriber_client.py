@@ -143,7 +143,7 @@ class World:
             on_stale=self.stale.append,
             on_load=self.loads.append,
             on_plane_inflight=self.others.append,
-            inflight=lambda: (dict(self.inflight), dict(self.prefill)),
+            inflight=lambda: (dict(self.inflight), dict(self.prefill), sum(self.inflight.values())),
             counters=self._counters,
             refuse_settings=lambda settings: "unknown policy" if settings.policy == "new" else None,
             learnt=self._learnt,

@@ -24,7 +24,7 @@ def finished(planes: Planes) -> float:
 def test_what_a_plane_told() -> None:
     planes = Planes()
     planes.acked(Ack(identity(), STAMP), 1.0)
-    planes.inflight(InflightReport(identity(), 4, {"a": 2}, {}), 2.0)
+    planes.inflight(InflightReport(identity(), 4, {"a": 2}, {}, 0), 2.0)
     assert planes.refused(Nack(identity(), STAMP, "n" * 1000), 3.0)
     assert not planes.refused(Nack(identity(), STAMP, "n" * 1000), 3.5)
     (plane,) = planes.present()
@@ -34,9 +34,22 @@ def test_what_a_plane_told() -> None:
     assert planes.present()[0].nack is None
 
 
+def test_what_is_open_and_what_is_at_workers_are_of_one_instant() -> None:
+    planes = Planes()
+    planes.counters(report(identity(), active=3, inflight={"a": 2}), 1.0)
+    planes.inflight(InflightReport(identity(), 1, {"a": 9}, {}, 11), 1.1)
+    (plane,) = planes.present()
+    assert (plane.active, plane.inflight) == (11, {"a": 9})
+    planes.counters(report(identity(), active=1, inflight={}), 2.0)
+    assert (plane.active, plane.inflight) == (1, {})
+    again = Planes()
+    again.restore(*planes.kept(), alive={"p"}, now=3.0)
+    assert again.present()[0].active == 1
+
+
 def test_in_flight_is_summed_over_planes() -> None:
     planes = Planes()
-    planes.inflight(InflightReport(identity("p"), 1, {"a": 2, "b": 1}, {}), 1.0)
+    planes.inflight(InflightReport(identity("p"), 1, {"a": 2, "b": 1}, {}, 0), 1.0)
     planes.counters(report(identity("q"), inflight={"a": 3}), 1.0)
     assert planes.inflight_by_worker() == {"a": 5, "b": 1}
 

@@ -60,7 +60,7 @@ def test_a_report_from_before_the_table_says_nothing_of_what_came_after() -> Non
     assert not planes.is_idle("a", NEW.order)
     planes.counters(report(ONE, NEW, {"b": 1}), 0.0)
     assert planes.is_idle("a", NEW.order)
-    planes.inflight(InflightReport(ONE, 2, {"a": 1}, {}), 0.0)
+    planes.inflight(InflightReport(ONE, 2, {"a": 1}, {}, 0), 0.0)
     assert not planes.is_idle("a", NEW.order)
 
 

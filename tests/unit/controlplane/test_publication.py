@@ -78,5 +78,5 @@ def test_load_reports_are_numbered() -> None:
 
 def test_inflight_reports_are_passed_on() -> None:
     plane = PlaneIdentity(id="p", slot=0, pid=1, version="1", started=0.0)
-    message = Publication(1, SETTINGS).inflight(InflightReport(plane, 5, {"a": 2}, {"a": 90}))
+    message = Publication(1, SETTINGS).inflight(InflightReport(plane, 5, {"a": 2}, {"a": 90}, 0))
     assert (message.plane, message.seq, message.counts, message.prefill) == ("p", 5, {"a": 2}, {"a": 90})

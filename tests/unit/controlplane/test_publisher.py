@@ -237,9 +237,9 @@ def test_in_flight_reports_reach_the_others_and_a_plane_that_leaves_has_none() -
     async def act(scene: Scene) -> None:
         stamp = scene.publication.table.stamp
         # As long as it is alone there is nobody to tell.
-        await scene.tell(InflightReport(identity(), 2, {"a": 1}, {}))
+        await scene.tell(InflightReport(identity(), 2, {"a": 1}, {}, 0))
         await scene.tell(Ack(msgspec.structs.replace(identity(), id="other", slot=1), stamp))
-        await scene.tell(InflightReport(identity(), 3, {"a": 2}, {}))
+        await scene.tell(InflightReport(identity(), 3, {"a": 2}, {}, 0))
         assert await scene.heard(PlaneInflight) == PlaneInflight(stamp, "p", 3, {"a": 2}, {})
         await scene.tell(Goodbye(identity(), {}))
         assert await scene.heard(PlaneInflight) == PlaneInflight(stamp, "p", 4, {}, {})
@@ -341,7 +341,7 @@ def test_a_reader_that_does_not_read_holds_nobody_up() -> None:
     async def act(scene: Scene) -> None:
         scene.updates.setsockopt(zmq.RCVHWM, 1)
         for seq in range(3000):
-            await scene.tell(InflightReport(identity(), seq, {"a": seq}, {}))
+            await scene.tell(InflightReport(identity(), seq, {"a": seq}, {}, 0))
         status = await scene.ask(ControlStatusRequest())
         assert isinstance(status, ControlStatus)
 

@@ -133,7 +133,7 @@ UPWARD: list[Upward] = [
     Ack(PLANE, STAMP),
     Nack(PLANE, STAMP, "because"),
     Tried(PLANE, 3, "because"),
-    InflightReport(PLANE, 3, {"w": 1}, {"w": 500}),
+    InflightReport(PLANE, 3, {"w": 1}, {"w": 500}, 0),
     LearntReport(PLANE, "cache_aware", {"w": Learnt(3, b"")}, PolicyPlace()),
     Evidence(PLANE, "w", 2, "connect-failed", 1, False, 0),
     ProbeNews(PLANE, "w", 2, "wanted"),

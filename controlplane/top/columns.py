@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from controlplane.cli.texts import shortened
 from controlplane.top.snapshot import Worker
 from controlplane.top.texts import amount, bar, clean, fitted, short_time, whole
 from controlplane.top.view import busyness, state_of
@@ -108,7 +109,7 @@ def heading(name: int, columns: tuple[Column, ...]) -> str:
 def line(row: Row, name: int, columns: tuple[Column, ...], is_chosen: bool) -> str:
     """Return a worker's line; the chosen one has a mark, too, for terminals without any other."""
     cells = (fitted(column.cell(row), column.width, right=column.is_right) for column in columns)
-    return " ".join(((">" if is_chosen else " ") + fitted(short_name(row.worker), name), *cells))
+    return " ".join(((">" if is_chosen else " ") + fitted(shortened(short_name(row.worker), name), name), *cells))
 
 
 def short_name(worker: Worker) -> str:

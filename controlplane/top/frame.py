@@ -14,7 +14,7 @@ from controlplane.condition import BREAKER, READY
 from controlplane.top.columns import NAME_LEAST, Row, fitting, heading, line, short_name
 from controlplane.top.notes import notes
 from controlplane.top.snapshot import Event, Plane, Seen, Snapshot, Status, Summary, Traffic, Worker
-from controlplane.top.texts import amount, clean, fitted, short_time
+from controlplane.top.texts import amount, clean, fitted, short_time, with_short_names
 from controlplane.top.turns import KEYS
 from controlplane.top.view import View, busyness, place_of, shown, state_of
 
@@ -42,7 +42,7 @@ class Screen(NamedTuple):
 def frame(seen: Seen, view: View, screen: Screen) -> list[Text]:
     """Return the lines of a whole screen, none longer than it is wide."""
     lines = _lines(seen, view, screen)
-    shown_lines = [*lines[: screen.height - 1], _footer(seen, view)] if screen.height > 1 else lines[:1]
+    shown_lines = [*lines[: screen.height - 1], _footer(seen, view, screen.width)] if screen.height > 1 else lines[:1]
     return [_cut(one, screen.width) for one in shown_lines]
 
 
@@ -65,12 +65,12 @@ def _lines(seen: Seen, view: View, screen: Screen) -> list[Text]:
     room = screen.height - 1 - len(head)
     planes = _planes(snapshot.status, screen.width, most=max(1, room // 8)) if room >= 10 else []
     told = _notes(snapshot.status, most=room // 5) if room >= 10 else []
-    detail = [_detail(snapshot, view)] if room >= 8 else []
+    detail = [_detail(snapshot, view, screen.width)] if room >= 8 else []
     room -= len(planes) + len(told) + len(detail)
     table = _workers(snapshot, view, screen)
     # What the table does not need is the events'.
     most = max(room // 4, room - len(table.lines) - 2)
-    events = _events(snapshot.events, most) if room >= 10 else []
+    events = _events(snapshot.events, most, screen.width) if room >= 10 else []
     table_lines = _padded(table.seen(room - len(events)), room - len(events))
     return [*head, *planes, *told, *table_lines, *detail, *events]
 
@@ -102,7 +102,10 @@ def _head(seen: Seen, screen: Screen) -> list[Text]:
 
 def _problem(seen: Seen) -> str:
     since = f"figures are {duration(seen.age)} old" if seen.snapshot is not None else "nothing is known yet"
-    return f"NOT REACHED, {since}, trying again: {clean(seen.problem)}"
+    # Where it is stands in the line above.
+    why = seen.problem.removeprefix(f"{seen.where}: ").replace(f" at {seen.where}", "")
+    why = f"it {why.removeprefix(seen.where).lstrip()}" if why.startswith(f"{seen.where} ") else why
+    return f"NOT REACHED, {since}: {clean(why)}; trying again"
 
 
 def _glance(snapshot: Snapshot, width: int, most: int) -> list[Text]:
@@ -267,7 +270,7 @@ def _role(role: str, workers: Iterable[Worker]) -> str:
     return f"{clean(role)}: {ready} of {len(own)} ready, {busy:.0f} requests, {amount(rate)} req/s"
 
 
-def _detail(snapshot: Snapshot, view: View) -> Text:
+def _detail(snapshot: Snapshot, view: View, width: int) -> Text:
     workers = shown(snapshot, view)
     if not workers:
         return Text()
@@ -280,19 +283,20 @@ def _detail(snapshot: Snapshot, view: View) -> Text:
         f"life {worker.epoch}" if worker.epoch > 1 else "",
         ", ".join(worker.models or ()),
     ]
-    return Text(clean("; ".join(part for part in parts if part)), "italic")
+    return Text(with_short_names(clean("; ".join(part for part in parts if part)), width), "italic")
 
 
 # --- events, help, footer ----------------------------------------------------------------------------------------
 
 
-def _events(events: Sequence[Event], most: int) -> list[Text]:
+def _events(events: Sequence[Event], most: int, width: int) -> list[Text]:
     if not events:
         return []
     lines = [Text("EVENTS", "bold underline")]
     for event in events[-most:]:
         level = "" if event.level == "info" else f"{event.level}: "
-        lines.append(Text(f"{_clock(event.time)} {level}{clean(event.text)}", _LEVELS.get(event.level, "")))
+        told = with_short_names(f"{_clock(event.time)} {level}{clean(event.text)}", width)
+        lines.append(Text(told, _LEVELS.get(event.level, "")))
     return lines
 
 
@@ -307,15 +311,16 @@ def _help(screen: Screen) -> list[Text]:
     return lines[: screen.height - 1]
 
 
-def _footer(seen: Seen, view: View) -> Text:
+def _footer(seen: Seen, view: View, width: int) -> Text:
     if view.mode == "help":
         return Text("any key goes back", "bold")
     if view.mode == "filter":
         return Text(f"list only: {clean(view.filter)}_   Enter keeps it, Esc lists all", "bold")
     if view.mode == "confirm" and view.asked is not None:
-        return Text(f"{view.asked.verb} {clean(view.asked.worker)}? {_effect(seen, view)}  y yes, n no", "bold yellow")
+        asked = f"{view.asked.verb} {clean(view.asked.worker)}? {_effect(seen, view)}  y yes, n no"
+        return Text(with_short_names(asked, width), "bold yellow")
     if view.message:
-        return Text(clean(view.message), "bold")
+        return Text(with_short_names(clean(view.message), width), "bold")
     order = f"{view.order}{' reversed' if view.is_reversed else ''}"
     told = f"q quit  ? help  s sort: {order}  / filter{f': {clean(view.filter)}' if view.filter else ''}  d drain"
     return Text(f"{told}  u undrain{'  PAUSED (p goes on)' if view.is_paused else ''}", "dim")

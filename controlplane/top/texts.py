@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from rich.cells import cell_len, set_cell_size
 
+from controlplane.cli.texts import NAME_MOST, shortened
+
 
 def amount(value: float | None, unit: str = "") -> str:
     """Return a number in five characters at most, such as `3.1`, `123`, `1.2k` or `45M`; `-` for None."""
@@ -46,6 +48,15 @@ def bar(part: float | None, width: int, *, is_ascii: bool) -> str:
 def clean(text: str) -> str:
     """Return a text of others without what a terminal would take for orders."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def with_short_names(text: str, width: int) -> str:
+    """Return a line for so many columns: of a longer one URLs lose their middle, not what is said of them."""
+    if cell_len(text) <= width:
+        return text
+    most = min(NAME_MOST, width * 3 // 10)
+    words = (shortened(word.removeprefix("http://"), most) if "://" in word else word for word in text.split(" "))
+    return " ".join(words)
 
 
 def fitted(text: str, width: int, *, right: bool = False) -> str:

@@ -18,7 +18,7 @@ from controlplane.top.snapshot import Event, Seen, Snapshot, Times
 from controlplane.top.terminal import styled
 from controlplane.top.turns import PAGE
 from controlplane.top.view import ORDERS, View, Wish
-from tests.unit.controlplane.top.snapshots import fleet, large, limited, seen, snapshot, troubled, worker
+from tests.unit.controlplane.top.snapshots import WHERE, fleet, large, limited, seen, snapshot, troubled, worker
 
 GOLDEN = Path(__file__).parent / "golden"
 DOCS = Path(__file__).parents[4] / "docs" / "monitor.md"
@@ -176,6 +176,40 @@ def test_a_line_that_is_cut_shows_it() -> None:
     of = replace(fleet(), events=[Event(time=0.0, level="info", text="x" * 100)])
     lines = text(seen(of)).splitlines()
     assert "00:00:00 " + "x" * 70 + "~" in lines
+
+
+@pytest.mark.parametrize(
+    ("problem", "told"),
+    [
+        ("Connection refused", "NOT REACHED, figures are 12s old: Connection refused; trying again"),
+        (f"{WHERE}: Connection refused", "NOT REACHED, figures are 12s old: Connection refused; trying again"),
+        (
+            f"{WHERE} does not answer (not within 2 s), and",
+            "NOT REACHED, figures are 12s old: it does not answer (not within 2 s), and",
+        ),
+        (
+            f"no admin API answers at {WHERE} (refused); name",
+            "NOT REACHED, figures are 12s old: no admin API answers (refused); name",
+        ),
+    ],
+)
+def test_why_it_is_not_reached_has_room(problem: str, told: str) -> None:
+    assert text(seen(fleet(), problem=problem, age=12.0)).splitlines()[1].startswith(told)
+
+
+def test_what_happened_to_a_worker_of_a_long_name_can_be_read() -> None:
+    name = "http://a-rather-long-name-of-a-worker-in-some-namespace.svc.cluster.local:8000"
+    other = name.replace("a-rather", "b-rather")
+    of = snapshot(worker(1, id=name, state="unhealthy", reason="no answer"), worker(2, id=other))
+    happened = f"worker {name} is unhealthy (was ready): x"
+    of = replace(of, events=[Event(time=0.0, level="info", text=happened)])
+    lines = text(seen(of), View(mode="confirm", chosen=name, asked=Wish("drain", name))).splitlines()
+    assert "00:00:00 worker a-rather-lo...local:8000 is unhealthy (was ready): x" in lines
+    assert lines[-1].startswith("drain a-rather-lo...ocal:8000? no new requests, 3 open ones go on  y yes, n no")
+    assert any(line.startswith(" b-rather") and "...ocal:8000 ready" in line for line in lines)
+    assert any(line.startswith("a-rather-lo...local:8000 unhealthy for 1h2m; no answer") for line in lines)
+    wide = text(seen(of), ANY, Screen(140, 24))
+    assert f"00:00:00 {happened}\n" in wide
 
 
 def test_a_page_is_less_than_a_screen() -> None:

@@ -66,6 +66,6 @@ def top(
 def picture(snapshot: Snapshot, where: str, view: View) -> str:
     """Return a frame without keys, as high as it has to be for all workers."""
     height = 2 * len(snapshot.status.workers) + _HEAD
-    screen = Screen(terminal_width() or WIDTH, height, is_ascii())
+    screen = Screen(terminal_width() or WIDTH, height, is_ascii(), has_keys=False)
     lines = [line.plain.rstrip() for line in frame(Seen(where=where, snapshot=snapshot), view, screen)[:-1]]
     return "\n".join(line for line in lines if line)

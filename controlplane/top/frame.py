@@ -32,11 +32,12 @@ _LEVELS = {"warning": "yellow", "error": "red"}
 
 
 class Screen(NamedTuple):
-    """How many columns and lines there are, and whether letters beyond ASCII can be shown."""
+    """How many columns and lines there are, whether letters beyond ASCII can be shown, and whether there are keys."""
 
     width: int
     height: int
     is_ascii: bool = False
+    has_keys: bool = True
 
 
 def frame(seen: Seen, view: View, screen: Screen) -> list[Text]:
@@ -65,7 +66,7 @@ def _lines(seen: Seen, view: View, screen: Screen) -> list[Text]:
     room = screen.height - 1 - len(head)
     planes = _planes(snapshot.status, screen.width, most=max(1, room // 8)) if room >= 10 else []
     told = _notes(snapshot.status, most=room // 5) if room >= 10 else []
-    detail = [_detail(snapshot, view, screen.width)] if room >= 8 else []
+    detail = [_detail(snapshot, view, screen.width)] if room >= 8 and screen.has_keys else []
     room -= len(planes) + len(told) + len(detail)
     table = _workers(snapshot, view, screen)
     # What the table does not need is the events'.
@@ -234,8 +235,9 @@ def _workers(snapshot: Snapshot, view: View, screen: Screen) -> _Table:
     name, columns = fitting(screen.width, longest)
     title = Text(heading(name, columns), "bold underline")
     if not workers:
-        return _Table(title, [Text("no worker has this text; Esc lists all" if view.filter else "no workers")])
-    place = place_of(workers, view.chosen)
+        rest = "; Esc lists all" if screen.has_keys else ""
+        return _Table(title, [Text(f"no worker has this text{rest}" if view.filter else "no workers")])
+    place = place_of(workers, view.chosen) if screen.has_keys else None
     lines: list[Text] = []
     at = 0
     fulls = _fulls(workers)

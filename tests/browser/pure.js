@@ -181,6 +181,12 @@
   same("no attempt", requests.stretches({ ended: 0, first_byte: null, attempts: [] }), []);
   same("a candidate of which nothing is known", requests.candidate({ worker: "http://a", reason: "r", load: { in_flight: 2 } }), ["a", "", "2", "?", "?", "?", "?", "r"]);
 
+  const { route } = await load("route");
+  const led = (hash) => Object.values(route(hash, ["fleet", "requests", "request"])).map(String);
+  same("where addresses lead", ["", "#/fleet?only=trouble", "#/requests", "#/requests/nope", "#/request/a%2Fb", "#/else"].map(led), [
+    ["fleet", "", ""], ["fleet", "only=trouble", ""], ["requests", "", ""], ["request", "", "nope"], ["request", "", "a/b"], ["fleet", "", ""],
+  ]);
+
   const { matching } = await load("view_events");
   const happened = [{ kind: "worker", level: "info", text: "A came" }, { kind: "process", level: "error", text: "B died" }];
   const of = (wish) => matching(happened, { text: "", kind: "", trouble: false, ...wish }).map((one) => one.text);

@@ -3,6 +3,7 @@
 import { Api } from "./api.js";
 import { attribute, words } from "./dom.js";
 import { follow } from "./live.js";
+import { route } from "./route.js";
 import { signIn } from "./signin.js";
 import { apply, nothing, withEvents } from "./store.js";
 import * as config from "./view_config.js";
@@ -71,11 +72,9 @@ function showLine(state) {
 
 function show() {
   if (isSigningIn) return;
-  const [path, query] = (location.hash.slice(1) || "/fleet").split("?");
-  const [, name, ...rest] = path.split("/");
-  const chosen = VIEWS[name] ? name : "fleet";
+  const { view: chosen, query, id } = route(location.hash, Object.keys(VIEWS));
   current?.leave();
-  current = VIEWS[chosen].view(app, new URLSearchParams(query), decodeURIComponent(rest.join("/")));
+  current = VIEWS[chosen].view(app, query, id);
   main.replaceChildren(current.node);
   for (const link of document.querySelectorAll("nav a")) {
     if (link.hash === `#/${MENU[chosen] ?? chosen}`) link.setAttribute("aria-current", "page");

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from rich.cells import cell_len
 
+from controlplane.cli.top import picture
 from controlplane.top.frame import Screen, frame
 from controlplane.top.snapshot import Event, Seen, Snapshot, Times
+from controlplane.top.source import EVENTS
 from controlplane.top.terminal import styled
 from controlplane.top.turns import PAGE
 from controlplane.top.view import ORDERS, View, Wish
@@ -210,6 +212,22 @@ def test_what_happened_to_a_worker_of_a_long_name_can_be_read() -> None:
     assert any(line.startswith("a-rather-lo...local:8000 unhealthy for 1h2m; no answer") for line in lines)
     wide = text(seen(of), ANY, Screen(140, 24))
     assert f"00:00:00 {happened}\n" in wide
+
+
+def test_a_high_screen_shows_as_many_events_as_it_has_room_for() -> None:
+    events = [Event(time=0.0, level="info", text=f"event {number}") for number in range(EVENTS)]
+    lines = text(seen(replace(fleet(), events=events)), ANY, Screen(140, 40)).splitlines()
+    assert lines[-2].endswith(f"event {EVENTS - 1}")
+    assert sum(" event " in line for line in lines) >= 20
+    assert sum(not line for line in lines) <= 2
+
+
+def test_a_printed_frame_speaks_of_no_keys() -> None:
+    printed = picture(fleet(), WHERE, ANY)
+    assert " 10.0.0.1:8000 ready" in printed
+    assert ">" not in printed
+    assert "http://10.0.0.1:8000 ready for" not in printed, "nobody chose it"
+    assert "no worker has this text" in picture(fleet(), WHERE, View(filter="nothing")).splitlines()
 
 
 def test_a_page_is_less_than_a_screen() -> None:

@@ -168,7 +168,7 @@ class Accounting:
         self.usage_told[model] += 1
         self.prompt_tokens[model] += usage.prompt
         self.output_tokens[model] += usage.output
-        if usage.cached:
+        if usage.cached is not None:
             self.cached_tokens[model] += usage.cached
 
     def used_by_key(self, name: str, status: int, usage: Usage | None) -> None:

@@ -20,11 +20,11 @@ _MOST_NESTED = 8
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False):
-    """Tokens of the prompt, of the answer, and of the prompt those that the engine had cached, as far as it told."""
+    """Tokens of the prompt, of the answer, and of the prompt those that the engine had cached (None: not told)."""
 
     prompt: int
     output: int
-    cached: int
+    cached: int | None
 
 
 class _Details(msgspec.Struct):
@@ -65,8 +65,8 @@ def usage_of(before: bytes, last: bytes) -> Usage | None:
     prompt = told.prompt_tokens or told.input_tokens or 0
     output = told.completion_tokens or told.output_tokens or 0
     details = told.prompt_tokens_details or told.input_tokens_details
-    cached = (details.cached_tokens or 0) if details is not None else 0
-    if 0 <= prompt < _MOST and 0 <= output < _MOST and 0 <= cached < _MOST:
+    cached = details.cached_tokens if details is not None else None
+    if 0 <= prompt < _MOST and 0 <= output < _MOST and 0 <= (cached or 0) < _MOST:
         return Usage(prompt, output, cached)
     return None
 

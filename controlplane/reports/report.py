@@ -13,6 +13,7 @@ from controlplane.figures.traffic import LEFT, is_failure
 from controlplane.reports.rows import ModelRow, Row, Times, WorkerRow
 from controlplane.reports.shapes import (
     Balance,
+    Cached,
     ErrorCount,
     Latency,
     LimitUse,
@@ -66,12 +67,14 @@ class _Model(_Times):
     def __init__(self) -> None:
         super().__init__()
         self.requests = self.failed = 0.0
-        self.prompt = self.cached = self.output = self.seconds = 0.0
+        self.prompt = self.output = self.seconds = 0.0
+        self.cached: float | None = None
 
     def add(self, row: ModelRow) -> None:
         super().add(row)
         self.prompt += row.prompt_tokens
-        self.cached += row.cached_tokens
+        if row.cached_tokens is not None:
+            self.cached = (self.cached or 0.0) + row.cached_tokens
         self.output += row.output_tokens
         self.seconds += row.worker_seconds
 
@@ -140,7 +143,8 @@ class _Sums:
         self._opened: defaultdict[str, int] = defaultdict(int)
         self._ejected: defaultdict[str, int] = defaultdict(int)
         self._parts: dict[int, _Part] = {}
-        self._tokens = [0.0, 0.0, 0.0]
+        self._prompt = self._output = 0.0
+        self._cached: tuple[float, float] | None = None
 
     def add(self, row: Row) -> None:
         if not self._since:
@@ -165,8 +169,11 @@ class _Sums:
             part.add(model_row)
             part.prompt += model_row.prompt_tokens
             part.output += model_row.output_tokens
-            told = (model_row.prompt_tokens, model_row.cached_tokens, model_row.output_tokens)
-            self._tokens = [a + b for a, b in zip(self._tokens, told, strict=True)]
+            self._prompt += model_row.prompt_tokens
+            self._output += model_row.output_tokens
+            if model_row.cached_tokens is not None:
+                before = self._cached or (0.0, 0.0)
+                self._cached = before[0] + model_row.prompt_tokens, before[1] + model_row.cached_tokens
             if (known := self._model(name)) is not None:
                 known.add(model_row)
         for worker, worker_row in row.workers.items():
@@ -177,8 +184,8 @@ class _Sums:
         for policy, outcome, count in row.choices:
             self._choices[policy, outcome] += count
         for policy, (prompt, cached) in row.policy_tokens.items():
-            before = self._policy_tokens.get(policy, (0.0, 0.0))
-            self._policy_tokens[policy] = (before[0] + prompt, before[1] + cached)
+            found = self._policy_tokens.get(policy, (0.0, 0.0))
+            self._policy_tokens[policy] = (found[0] + prompt, found[1] + cached)
         for worker, state, times in row.breakers:
             self._opened[worker] += times if state == "open" else 0
         for worker, _, times in row.ejections:
@@ -213,7 +220,7 @@ class _Sums:
         known.first_byte_seconds += row.first_byte_seconds
 
     def report(self, events: list[Event]) -> Report:
-        prompt, cached, _ = self._tokens
+        prompt, cached = self._cached or (0.0, 0.0)
         return Report(
             since=round(self._since or self._until, 3),
             until=round(self._until, 3),
@@ -226,6 +233,7 @@ class _Sums:
             balance=self._balance(),
             policies=self._policies(),
             limits=self._limit_uses(),
+            cached=Cached(prompt_tokens=round(prompt), cached_tokens=round(cached)) if prompt else None,
             cached_part=round(cached / prompt, 4) if prompt else None,
             points=tuple(part.point() for _, part in sorted(self._parts.items())),
             events=tuple(events[-MAX_EVENTS:]),
@@ -249,8 +257,8 @@ class _Sums:
             left=round(left),
             most_active=self._most_active,
             most_queued=self._most_queued,
-            prompt_tokens=round(self._tokens[0]),
-            output_tokens=round(self._tokens[2]),
+            prompt_tokens=round(self._prompt),
+            output_tokens=round(self._output),
             retries=_rounded(self._retries),
             retries_denied=_rounded(self._denied),
         )
@@ -277,7 +285,7 @@ class _Sums:
                 requests=round(model.requests),
                 failed=round(model.failed),
                 prompt_tokens=round(model.prompt),
-                cached_tokens=round(model.cached),
+                cached_tokens=round(model.cached) if model.cached is not None else None,
                 output_tokens=round(model.output),
                 worker_seconds=round(model.seconds, 3),
                 latency=model.latency(),

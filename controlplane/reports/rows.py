@@ -36,14 +36,17 @@ class Times(msgspec.Struct, array_like=True):
 
 
 class ModelRow(msgspec.Struct, array_like=True):
-    """What a model's requests took: times (also of those that waited), tokens by `usage`, and seconds of workers."""
+    """What a model's requests took: times (also of those that waited), tokens by `usage`, and seconds of workers.
+
+    `cached_tokens` is None while no engine has told of its cache.
+    """
 
     duration: Times
     first_token: Times
     token_gap: Times
     prompt_tokens: float
     output_tokens: float
-    cached_tokens: float
+    cached_tokens: float | None
     worker_seconds: float
     queue_wait: Times = msgspec.field(default_factory=lambda: Times())
 
@@ -175,6 +178,10 @@ class _Changes:
             sums[labels[0]] = sums.get(labels[0], 0.0) + change
         return sums
 
+    def known(self, metric: catalog.Metric) -> set[str]:
+        """Return the first labels of a counter that was ever told, also where it did not grow."""
+        return {labels[0] for labels in self._new.counters.get(metric.name, {})}
+
     def times(self, metric: catalog.Metric) -> dict[Labels, HistogramTotal]:
         before = self._old.histograms.get(metric.name, {})
         changes = {
@@ -215,6 +222,7 @@ def _models(changes: _Changes) -> dict[str, ModelRow]:
     queue_wait = changes.times_by(catalog.QUEUE_WAIT, 0)
     prompt, output = changes.by_first(catalog.PROMPT_TOKENS), changes.by_first(catalog.OUTPUT_TOKENS)
     cached, seconds = changes.by_first(catalog.CACHED_TOKENS), changes.by_first(catalog.WORKER_SECONDS)
+    tellers = changes.known(catalog.CACHED_TOKENS)
     return {
         model: ModelRow(
             duration=duration.get(model, Times()),
@@ -222,7 +230,7 @@ def _models(changes: _Changes) -> dict[str, ModelRow]:
             token_gap=token_gap.get(model, Times()),
             prompt_tokens=prompt.get(model, 0.0),
             output_tokens=output.get(model, 0.0),
-            cached_tokens=cached.get(model, 0.0),
+            cached_tokens=cached.get(model, 0.0) if model in tellers else None,
             worker_seconds=seconds.get(model, 0.0),
             queue_wait=queue_wait.get(model, Times()),
         )

@@ -46,13 +46,16 @@ class ErrorCount(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelCost(msgspec.Struct, frozen=True, kw_only=True):
-    """What a model cost: requests, tokens, and the time that workers had its requests."""
+    """What a model cost: requests, tokens, and the time that workers had its requests.
+
+    `cached_tokens` is None where no engine told of its cache.
+    """
 
     model: str
     requests: int
     failed: int
     prompt_tokens: int
-    cached_tokens: int
+    cached_tokens: int | None
     output_tokens: int
     worker_seconds: float
     latency: Latency
@@ -92,6 +95,13 @@ class PolicyUse(msgspec.Struct, frozen=True, kw_only=True):
     cached_tokens: int
 
 
+class Cached(msgspec.Struct, frozen=True, kw_only=True):
+    """Prompt tokens of the models whose engines tell of their caches, and how many of them were cached."""
+
+    prompt_tokens: int
+    cached_tokens: int
+
+
 class LimitUse(msgspec.Struct, frozen=True, kw_only=True):
     """How full a limit was (0 to 1): the mean of so many `rows`' most, and at most. `amount` is the last."""
 
@@ -122,8 +132,9 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """The whole of it, from `since` until `until` (Unix seconds), of which `known_seconds` are in rows.
 
-    `workers` has those with the most requests first, `models` those with the most worker seconds. `cached_part` is the
-    part of the prompts' tokens that engines had in their caches, as `usage` tells it; None where none was told of.
+    `workers` has those with the most requests first, `models` those with the most worker seconds. `cached` is what
+    engines had in their caches, as `usage` tells it, and `cached_part` its part of the prompts' tokens; None where none
+    told of it.
     """
 
     since: float
@@ -137,6 +148,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     balance: tuple[Balance, ...]
     policies: tuple[PolicyUse, ...]
     limits: tuple[LimitUse, ...]
+    cached: Cached | None
     cached_part: float | None
     points: tuple[Point, ...]
     events: tuple[Event, ...]

@@ -122,7 +122,7 @@ def model_rows(models: Sequence[ModelCost]) -> list[tuple[str, ...]]:
             f"{one.requests:,}",
             f"{one.failed:,}",
             f"{one.prompt_tokens:,}",
-            f"{one.cached_tokens / one.prompt_tokens:.0%}" if one.prompt_tokens else "-",
+            _cached_part(one),
             f"{one.output_tokens:,}",
             duration(one.worker_seconds),
             *(seconds(value) for value in _half_and_most(one.latency.first_token)),
@@ -130,6 +130,12 @@ def model_rows(models: Sequence[ModelCost]) -> list[tuple[str, ...]]:
         for one in models
     )
     return [head, *rows]
+
+
+def _cached_part(one: ModelCost) -> str:
+    if one.cached_tokens is None or not one.prompt_tokens:
+        return "-"
+    return f"{one.cached_tokens / one.prompt_tokens:.0%}"
 
 
 def _half_and_most(times: Quantiles | None) -> tuple[float | None, float | None]:
@@ -167,10 +173,9 @@ def limit_rows(report: Report) -> list[tuple[str, ...]]:
 def cache_rows(report: Report) -> list[tuple[str, ...]]:
     """Return what was found in caches: by the engines' word, and by each policy's account."""
     rows: list[tuple[str, ...]] = [("", "PROMPT TOKENS", "CACHED", "PART")]
-    if report.cached_part is not None:
-        prompt = report.traffic.prompt_tokens
-        cached = round(report.cached_part * prompt)
-        rows.append(("engines, by usage", f"{prompt:,}", f"{cached:,}", f"{report.cached_part:.1%}"))
+    if (told := report.cached) is not None:
+        part = f"{report.cached_part:.1%}" if report.cached_part is not None else "-"
+        rows.append(("engines, by usage", f"{told.prompt_tokens:,}", f"{told.cached_tokens:,}", part))
     for policy in report.policies:
         if policy.prompt_tokens:
             part = f"{policy.cached_tokens / policy.prompt_tokens:.1%}"

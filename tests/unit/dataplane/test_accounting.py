@@ -231,3 +231,11 @@ def test_tokens_are_summed_by_model() -> None:
     assert value(series, catalog.CACHED_TOKENS) == 4
     assert value(series, catalog.USAGE_TOLD, "m") == 2
     assert value(series, catalog.PROMPT_TOKENS, "n") == 7
+
+
+def test_what_an_engine_does_not_tell_of_its_cache_is_no_zero() -> None:
+    accounting = Accounting()
+    accounting.used("tells", Usage(7, 1, 0))
+    accounting.used("silent", Usage(7, 1, None))
+    told = [one for one in accounting.counter_series() if one.name == catalog.CACHED_TOKENS.name]
+    assert [(one.labels, one.value) for one in told] == [(("tells",), 0)]

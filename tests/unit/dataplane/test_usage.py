@@ -25,12 +25,12 @@ def event(text: str) -> bytes:
             b"",
             b'{"id":"c","choices":[{"text":"a"}],"usage":{"prompt_tokens":13,"total_tokens":19,"completion_tokens":6,'
             b'"prompt_tokens_details":null},"prompt_logprobs":null,"kv_transfer_params":null}',
-            Usage(13, 6, 0),
+            Usage(13, 6, None),
         ),
         (
             event('"usage":{"prompt_tokens":13,"total_tokens":19,"completion_tokens":6}'),
             DONE,
-            Usage(13, 6, 0),
+            Usage(13, 6, None),
         ),
         (
             b"",
@@ -42,12 +42,18 @@ def event(text: str) -> bytes:
         (
             b'event: message_delta\ndata: {"delta":{},"usage":{"input_tokens":12,"output_tokens":4}}\n\n',
             b'event: message_stop\ndata: {"type":"message_stop"}\n\n',
-            Usage(12, 4, 0),
+            Usage(12, 4, None),
+        ),
+        # None of them was cached, by the engine's word.
+        (
+            b"",
+            b'{"usage":{"prompt_tokens":13,"completion_tokens":6,"prompt_tokens_details":{"cached_tokens":0}}}',
+            Usage(13, 6, 0),
         ),
         # Embeddings have no output; other servers write spaces.
-        (b"", b'{"data":[],"usage": {"prompt_tokens": 5, "total_tokens": 5}}', Usage(5, 0, 0)),
+        (b"", b'{"data":[],"usage": {"prompt_tokens": 5, "total_tokens": 5}}', Usage(5, 0, None)),
         # Usage and the last event in one part.
-        (b"", event('"usage":{"prompt_tokens":1,"completion_tokens":2}') + DONE, Usage(1, 2, 0)),
+        (b"", event('"usage":{"prompt_tokens":1,"completion_tokens":2}') + DONE, Usage(1, 2, None)),
     ],
 )
 def test_it_is_found(before: bytes, last: bytes, expected: Usage) -> None:
@@ -88,4 +94,4 @@ def test_what_the_text_says_of_usage_does_not_count(text: str, prompt: int, outp
         {"choices": [{"text": text}], "usage": {"prompt_tokens": prompt, "completion_tokens": output}},
         separators=(",", ":"),
     )
-    assert usage_of(b"", body.encode()) == Usage(prompt, output, 0)
+    assert usage_of(b"", body.encode()) == Usage(prompt, output, None)

@@ -3,6 +3,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controlplane.reports.report import MAX_MODELS, MAX_POINTS, make_report
+from controlplane.reports.shapes import Cached
+from controlplane.reports.tables import cache_rows, model_rows
 from tests.unit.controlplane.reporting.reporting_rows import NOON, events, hour, row
 
 
@@ -25,6 +27,19 @@ def test_times_tokens_and_costs() -> None:
     (model,) = report.models
     assert (model.requests, model.failed, model.worker_seconds, model.cached_tokens) == (150, 6, 108.0, 2400)
     assert report.cached_part == 0.2
+
+
+def test_what_no_engine_told_of_its_cache_is_not_zero() -> None:
+    silent = row(0)
+    silent.models["m"].cached_tokens = None
+    report = make_report([silent], [], NOON, NOON + 60.0)
+    assert (report.cached, report.cached_part, report.models[0].cached_tokens) == (None, None, None)
+    assert ["engines" in name for name, *_ in cache_rows(report)[1:]] == [False]
+    assert model_rows(report.models)[1][4] == "-"
+    # Of two models one's engines tell.
+    report = make_report([silent, row(1, name="tells")], [], NOON, NOON + 60.0)
+    assert report.cached == Cached(prompt_tokens=3000, cached_tokens=600)
+    assert (report.cached_part, report.traffic.prompt_tokens) == (0.2, 6000)
 
 
 def test_errors_are_by_cause_the_most_frequent_first() -> None:

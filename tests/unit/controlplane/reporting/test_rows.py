@@ -36,6 +36,14 @@ def test_a_row_has_what_was_counted_between() -> None:
     assert (told.workers["gone"].requests, told.workers["gone"].role) == (3.0, "")
 
 
+def test_cached_tokens_are_none_where_no_engine_ever_told_of_them() -> None:
+    old, new, silent = sums(10), sums(15), sums(15)
+    new.counters["cached_prompt_tokens"] = old.counters["cached_prompt_tokens"]
+    del silent.counters["cached_prompt_tokens"]
+    assert row(old, new).models["m"].cached_tokens == 0.0
+    assert row(old, silent).models["m"].cached_tokens is None
+
+
 def test_a_row_has_the_most_of_its_time() -> None:
     limits = (
         LimitStatus(name="total", kind="slots", amount=24.0, in_use=12.0, lent=24.0),

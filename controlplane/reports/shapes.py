@@ -11,7 +11,8 @@ from controlplane.figures.quantiles import Quantiles
 class Traffic(msgspec.Struct, frozen=True, kw_only=True):
     """Requests that ended: `answered` whole and below 400, `refused` with 4xx, `failed`, or their clients `left`.
 
-    `rate` is per second. `most_active` is the most that were seen open at a time, `most_queued` that waited.
+    `rate` is per second. `most_active` is the most that were seen open at a time, `most_queued` that waited: by a look each
+    second, so shorter ones may have been more.
     """
 
     requests: int

@@ -74,8 +74,10 @@ def _table(title: str, rows: Sequence[Sequence[str]], *, is_cut: bool) -> Iterat
 def traffic_rows(report: Report) -> list[tuple[str, str]]:
     """Return the sums."""
     traffic = report.traffic
+    # Between two looks all of them may have come and gone.
+    seen = f", up to {traffic.most_active:,} seen open" if traffic.most_active else ""
     rows = [
-        ("requests", f"{traffic.requests:,} ({traffic.rate:.2f}/s, at most {traffic.most_active} open)"),
+        ("requests", f"{traffic.requests:,} ({traffic.rate:.2f}/s{seen})"),
         ("answered", f"{traffic.answered:,}{_part(traffic.answered, traffic.requests)}"),
         ("refused (4xx)", f"{traffic.refused:,}{_part(traffic.refused, traffic.requests)}"),
         ("failed", f"{traffic.failed:,}{_part(traffic.failed, traffic.requests)}"),
@@ -84,7 +86,8 @@ def traffic_rows(report: Report) -> list[tuple[str, str]]:
     ]
     if traffic.most_queued or report.latency.queue_wait is not None:
         count = report.latency.queue_wait.count if report.latency.queue_wait is not None else 0
-        rows.append(("waited", f"{count:,} (at most {traffic.most_queued} at a time)"))
+        seen = f" (up to {traffic.most_queued:,} seen at a time)" if traffic.most_queued else ""
+        rows.append(("waited", f"{count:,}{seen}"))
     if traffic.retries:
         rows.append(("retries", _counts(traffic.retries)))
     if traffic.retries_denied:

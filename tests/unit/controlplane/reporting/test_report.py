@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from controlplane.reports.report import MAX_MODELS, MAX_POINTS, make_report
 from controlplane.reports.shapes import Cached
-from controlplane.reports.tables import cache_rows, model_rows
+from controlplane.reports.tables import cache_rows, model_rows, traffic_rows
 from tests.unit.controlplane.reporting.reporting_rows import NOON, events, hour, row
 
 
@@ -27,6 +27,13 @@ def test_times_tokens_and_costs() -> None:
     (model,) = report.models
     assert (model.requests, model.failed, model.worker_seconds, model.cached_tokens) == (150, 6, 108.0, 2400)
     assert report.cached_part == 0.2
+
+
+def test_nothing_is_said_of_open_requests_where_no_look_found_any() -> None:
+    short = row(0)
+    assert (short.active, short.queued) == (0, 0)
+    said = dict(traffic_rows(make_report([short], [], NOON, NOON + 60.0)))
+    assert (said["requests"], said["waited"]) == ("36 (2.40/s)", "10")
 
 
 def test_what_no_engine_told_of_its_cache_is_not_zero() -> None:

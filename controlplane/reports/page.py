@@ -71,7 +71,7 @@ def page_of(report: Report, where: str) -> str:
     parts.append(_table("Caches", cache_rows(report)))
     parts.append(_table("Policies", policy_rows(report)))
     events = [("", "LEVEL", "WHAT"), *((stamp(one.time), one.level, one.text) for one in report.events)]
-    parts.append(_table("What workers and breakers did", events, is_text=True))
+    parts.append(_table("What workers, breakers and processes did", events, is_text=True))
     return "".join((*parts, "</body></html>"))
 
 

@@ -33,6 +33,7 @@ MAX_LIMITS = 1_000
 MAX_EVENTS = 200
 """Bounds of a report, whatever came and went in its time; what is beyond them is only in the sums."""
 _EVENTS_ABOUT = ("breaker", "worker")
+"""Of processes only what went wrong is told: those that come and go as they should are in `routerctl events`."""
 
 
 def make_report(rows: Iterable[Row], events: Iterable[Event], since: float, until: float) -> Report:
@@ -41,7 +42,11 @@ def make_report(rows: Iterable[Row], events: Iterable[Event], since: float, unti
     for row in rows:
         if since < row.time <= until:
             sums.add(row)
-    return sums.report([event for event in events if event.kind in _EVENTS_ABOUT and event.time <= until])
+    return sums.report([event for event in events if _is_told(event) and event.time <= until])
+
+
+def _is_told(event: Event) -> bool:
+    return event.kind in _EVENTS_ABOUT or (event.kind == "process" and event.level != "info")
 
 
 class _Times:
@@ -138,6 +143,7 @@ class _Sums:
         self._workers: dict[str, WorkerRow] = {}
         self._retries: defaultdict[str, float] = defaultdict(float)
         self._denied: defaultdict[str, float] = defaultdict(float)
+        self._ways: defaultdict[str, float] = defaultdict(float)
         self._choices: defaultdict[tuple[str, str], float] = defaultdict(float)
         self._policy_tokens: dict[str, tuple[float, float]] = {}
         self._opened: defaultdict[str, int] = defaultdict(int)
@@ -178,7 +184,11 @@ class _Sums:
                 known.add(model_row)
         for worker, worker_row in row.workers.items():
             self._add_worker(worker, worker_row)
-        for sums, told_counts in ((self._retries, row.retries), (self._denied, row.retries_denied)):
+        for sums, told_counts in (
+            (self._retries, row.retries),
+            (self._denied, row.retries_denied),
+            (self._ways, row.disaggregated),
+        ):
             for name, count in told_counts.items():
                 sums[name] += count
         for policy, outcome, count in row.choices:
@@ -261,6 +271,7 @@ class _Sums:
             output_tokens=round(self._output),
             retries=_rounded(self._retries),
             retries_denied=_rounded(self._denied),
+            disaggregated=_rounded(self._ways),
         )
 
     def _limit_uses(self) -> tuple[LimitUse, ...]:

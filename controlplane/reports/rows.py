@@ -69,10 +69,11 @@ class WorkerRow(msgspec.Struct, array_like=True):
 class Row(msgspec.Struct, kw_only=True, omit_defaults=True):
     """What was counted in `seconds` until `time` (Unix seconds).
 
-    `requests` are by route, model, status and cause; `choices` by policy and what they rested on; `policy_tokens` are
-    prompt and cached tokens by policy. `breakers` and `ejections` count by worker, and by state or cause. At most
-    `active` requests were open at a time, of which at most `queued` waited for their turn; at its end `ready` of
-    `members` workers were. `limits` are the fullest ones: by name, how much there is, and the most that was taken.
+    `requests` are by route, model, status and cause, `disaggregated` by way (`shared.catalog`), `choices` by policy and
+    what they rested on; `policy_tokens` are prompt and cached tokens by policy. `breakers` and `ejections` count by
+    worker, and by state or cause. At most `active` requests were open at a time, of which at most `queued` waited for
+    their turn; at its end `ready` of `members` workers were. `limits` are the fullest ones: by name, how much there is,
+    and the most that was taken.
     """
 
     time: float
@@ -82,6 +83,7 @@ class Row(msgspec.Struct, kw_only=True, omit_defaults=True):
     workers: dict[str, WorkerRow] = {}
     retries: dict[str, float] = {}
     retries_denied: dict[str, float] = {}
+    disaggregated: dict[str, float] = {}
     choices: list[tuple[str, str, float]] = []
     policy_tokens: dict[str, tuple[float, float]] = {}
     breakers: list[tuple[str, str, int]] = []
@@ -146,6 +148,7 @@ def row_between(
         workers=_workers(changes, workers),
         retries=changes.by_first(catalog.RETRIES),
         retries_denied=changes.by_first(catalog.RETRIES_DENIED),
+        disaggregated=changes.by_first(catalog.DISAGGREGATED),
         choices=_choices(changes.of(catalog.POLICY_OUTCOMES)),
         policy_tokens=_policy_tokens(changes),
         breakers=_tallies(old.breakers, new.breakers),

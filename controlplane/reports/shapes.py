@@ -11,8 +11,9 @@ from controlplane.figures.quantiles import Quantiles
 class Traffic(msgspec.Struct, frozen=True, kw_only=True):
     """Requests that ended: `answered` whole and below 400, `refused` with 4xx, `failed`, or their clients `left`.
 
-    `rate` is per second. `most_active` is the most that were seen open at a time, `most_queued` that waited: by a look each
-    second, so shorter ones may have been more.
+    `rate` is per second. `most_active` is the most that were seen open at a time, `most_queued` that waited: by a look
+    each second, so there may have been more in between. `disaggregated` has by how many workers requests for prefill
+    and decode workers were done (`routerctl_disaggregated_requests_total`).
     """
 
     requests: int
@@ -27,6 +28,7 @@ class Traffic(msgspec.Struct, frozen=True, kw_only=True):
     output_tokens: int
     retries: dict[str, int]
     retries_denied: dict[str, int]
+    disaggregated: dict[str, int]
 
 
 class Latency(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,6 +13,12 @@ from controlplane.reports.shapes import ErrorCount, ModelCost, Report, WorkerSha
 
 MOST_ROWS = 30
 """Of a table; --json has all."""
+_WAYS = {
+    "two-workers": "by a pair",
+    "one-worker": "by one worker for want of a pair",
+    "bypassed": "short, by one worker",
+    "recomputed": "prefilled again as nothing was handed over",
+}
 
 
 def text_of(report: Report, width: int | None = None) -> str:
@@ -40,7 +46,7 @@ def _lines(report: Report, *, is_cut: bool) -> Iterator[str]:
     yield from _table("POLICIES", policy_rows(report), is_cut=is_cut)
     if report.events:
         yield ""
-        yield f"EVENTS of workers and breakers, the newest of {len(report.events)}"
+        yield f"EVENTS of workers, breakers and processes, the newest of {len(report.events)}"
         for event in report.events[-10:]:
             yield f"{stamp(event.time)}  {event.level:<7}  {event.text}"
 
@@ -92,6 +98,9 @@ def traffic_rows(report: Report) -> list[tuple[str, str]]:
         rows.append(("retries", _counts(traffic.retries)))
     if traffic.retries_denied:
         rows.append(("retries denied", _counts(traffic.retries_denied)))
+    if traffic.disaggregated:
+        said = (f"{count:,} {_WAYS.get(way, way)}" for way, count in traffic.disaggregated.items())
+        rows.append(("prefill, decode", ", ".join(said)))
     return rows
 
 

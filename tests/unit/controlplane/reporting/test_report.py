@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from controlplane.events.event import Event
 from controlplane.reports.report import MAX_MODELS, MAX_POINTS, make_report
 from controlplane.reports.shapes import Cached
 from controlplane.reports.tables import cache_rows, model_rows, traffic_rows
@@ -34,6 +35,24 @@ def test_nothing_is_said_of_open_requests_where_no_look_found_any() -> None:
     assert (short.active, short.queued) == (0, 0)
     said = dict(traffic_rows(make_report([short], [], NOON, NOON + 60.0)))
     assert (said["requests"], said["waited"]) == ("36 (2.40/s)", "10")
+
+
+def test_events_tell_of_processes_what_went_wrong() -> None:
+    died = [
+        Event(time=NOON + 9.0, level="error", kind="process", text=f"{what} was killed", told_by="supervisor")
+        for what in ("plane 0", "the control plane")
+    ]
+    told = make_report([row(0)], [*died, *events()], NOON, NOON + 60.0).events
+    assert [event.text.split(" was")[0] for event in told[:2]] == ["plane 0", "the control plane"]
+    assert len(told) == 3
+
+
+def test_requests_of_pairs_that_one_worker_did_are_said() -> None:
+    rows = [row(0), row(1)]
+    rows[0].disaggregated = {"two-workers": 20.0, "one-worker": 3.0}
+    rows[1].disaggregated = {"one-worker": 4.0, "a-new-way": 1.0}
+    said = dict(traffic_rows(make_report(rows, [], NOON, NOON + 60.0)))["prefill, decode"]
+    assert said == "20 by a pair, 7 by one worker for want of a pair, 1 a-new-way"
 
 
 def test_what_no_engine_told_of_its_cache_is_not_zero() -> None:

@@ -36,6 +36,13 @@ def test_a_row_has_what_was_counted_between() -> None:
     assert (told.workers["gone"].requests, told.workers["gone"].role) == (3.0, "")
 
 
+def test_a_row_has_how_requests_of_pairs_were_done() -> None:
+    old, new = sums(1), sums(2)
+    old.counters["disaggregated_requests"] = {("one-worker",): 2.0, ("two-workers",): 9.0}
+    new.counters["disaggregated_requests"] = {("one-worker",): 5.0, ("two-workers",): 9.0}
+    assert row(old, new).disaggregated == {"one-worker": 3.0}
+
+
 def test_cached_tokens_are_none_where_no_engine_ever_told_of_them() -> None:
     old, new, silent = sums(10), sums(15), sums(15)
     new.counters["cached_prompt_tokens"] = old.counters["cached_prompt_tokens"]

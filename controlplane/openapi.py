@@ -110,7 +110,8 @@ _LINES = {
 _TROUBLED = {
     "name": "troubled",
     "in": "query",
-    "description": "Of the last ones only those in which something went wrong; they are remembered for longer.",
+    "description": "Of the last ones only those in which something went wrong, which are remembered for longer; none "
+    "that the router refused with 4xx.",
     "schema": {"type": "boolean"},
 }
 _SECONDS = {

@@ -155,11 +155,16 @@ _NOBODY = frozenset({"rejected no_worker_available", "rejected model_not_found"}
 
 
 class Receipts:
-    """The last `size` records, and a quarter as many of those in which something went wrong, which stay longer."""
+    """The last `size` records, and a quarter as many of those in which something went wrong, which stay longer.
+
+    As many are kept of those that were refused for what the client did wrong, apart: however many of them come, they
+    push out none that failed.
+    """
 
     def __init__(self, size: int) -> None:
         self._last: deque[Row] = deque(maxlen=size)
         self._troubled: deque[Row] = deque(maxlen=size // 4)
+        self._refused: deque[Row] = deque(maxlen=size // 4)
         self._views: deque[FleetView] = deque(maxlen=VIEWS)
         self._details_left = DETAILED_PER_SECOND
 
@@ -168,6 +173,7 @@ class Receipts:
         if size != self._last.maxlen:
             self._last = deque(self._last, maxlen=size)
             self._troubled = deque(self._troubled, maxlen=size // 4)
+            self._refused = deque(self._refused, maxlen=size // 4)
 
     def refill(self) -> None:
         """Let the next second's choices be written down. Called once a second."""
@@ -219,7 +225,8 @@ class Receipts:
         )
         self._last.append(row)
         if outcome != "answered" or status >= 500 or (len(tries) > 1 and any(one.failed for one in tries)):
-            self._troubled.append(row)
+            is_refused = not tries and outcome != "answered" and 400 <= status < 500
+            (self._refused if is_refused else self._troubled).append(row)
         return row
 
     def last(self, most: int, *, troubled: bool = False) -> list[Record]:
@@ -230,7 +237,7 @@ class Receipts:
     def find(self, request_id: bytes) -> Record | None:
         """Return the newest record of that id."""
         request_id = request_id[:MAX_TEXT]
-        for rows in (self._last, self._troubled):
+        for rows in (self._last, self._troubled, self._refused):
             for row in reversed(rows):
                 if row[0] == request_id:
                     return Record(*row)

@@ -22,7 +22,11 @@ _CLEAR = "\x1b[H\x1b[2J"
 def requests(
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=MAX_LINES, help="So many of each at most.")] = 20,
     troubled: Annotated[
-        bool, typer.Option("--troubled", help="Of those that have ended only those that failed, were retried or left.")
+        bool,
+        typer.Option(
+            "--troubled",
+            help="Of those that have ended only those that failed, were retried or left; none that were refused (4xx).",
+        ),
     ] = False,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it again every 2 s, until Ctrl-C.")] = False,
     admin: Admin = None,

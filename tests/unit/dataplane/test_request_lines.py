@@ -6,6 +6,7 @@ from math import inf
 
 from dataplane.receipts import MAX_TEXT
 from shared.request_lines import RequestLines
+from shared.table import Worker
 from tests.unit.dataplane.forward_bench import Bench, Run, begin_and_hang, hang, well, workers
 from tests.unit.dataplane.listening import refusing_port, until
 
@@ -73,6 +74,27 @@ def test_ended_requests_are_told_the_newest_first_and_those_with_trouble_apart(r
             assert 0 <= oldest.first_byte <= oldest.ended
             assert [one.workers for one in lines(bench, troubled=True).ended] == [("a", "b")]
             assert len(lines(bench, 1).ended) == 1
+
+    run(test)
+
+
+def test_what_clients_did_wrong_is_no_trouble_and_pushes_none_out(run: Run) -> None:
+    async def test(bench: Bench) -> None:
+        bench.forwarder.receipts.resize(4)
+        with refusing_port() as port:
+            bench.serve(f"http://127.0.0.1:{port}")
+            await bench.answer()
+        for number in range(5):
+            await bench.answer(b'{"model":"nobody"}', headers=[(b"x-request-id", b"wrong-%d" % number)])
+        assert {one.outcome for one in lines(bench).ended} == {"rejected model_not_found"}
+        assert [one.outcome for one in lines(bench, troubled=True).ended] == ["rejected workers_unreachable"]
+        # They are remembered for longer than all, too.
+        async with workers(well) as (worker,):
+            bench.serve_workers(Worker(id="good", url=worker.url, state="ready", models=("m",)))
+            for _ in range(4):
+                await bench.answer()
+        assert {one.outcome for one in lines(bench).ended} == {"answered"}
+        assert bench.forwarder.receipts.find(b"wrong-4") is not None
 
     run(test)
 

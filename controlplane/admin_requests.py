@@ -49,7 +49,8 @@ def request_routes(planes: Asking) -> list[Route]:
         message = (
             f"No plane knows of a request {name[:200]!r}: it has not ended, it is older than the last ones "
             "(--receipts N), its plane was replaced since, the router answered it itself (such as /v1/models and "
-            "/health), or it was made at another router."
+            "/health) or turned it away before it was read (no valid API key, a closed path; the plane's log says "
+            "why), or it was made at another router."
         )
         return problem(404, "request_not_found", message)
 

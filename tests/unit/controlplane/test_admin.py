@@ -373,6 +373,8 @@ def test_the_newest_receipt_of_a_request(tmp_path: Path) -> None:
     assert (answer.status_code, answer.json()["plane"]) == (200, "1")
     answer = admin("GET", "/explain/none")
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "request_not_found")
+    # One that was turned away at the door has an id, too, and leaves no receipt.
+    assert "no valid API key" in answer.json()["error"]["message"]
 
 
 def test_the_document_names_every_path_and_method(tmp_path: Path) -> None:

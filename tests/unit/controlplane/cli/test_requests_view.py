@@ -4,8 +4,10 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from controlplane.cli.requests_view import as_text
+from controlplane.cli.requests_view import as_text, fitted
 from shared.request_lines import RequestLine, RequestLines
 
 NOON = 1_795_262_400.0
@@ -35,18 +37,20 @@ def test_open_ones_and_the_last_ones() -> None:
         ended=(
             line("c", outcome="answered", status=200, workers=("http://w:1", "http://w:2"), first_byte=1.5, ended=75.0),
             line("d", outcome="aborted by client", ended=0.004),
+            line("e", outcome="rejected over_capacity", status=503, ended=0.001),
         ),
     )
     assert as_text(told, NOON + 2.5, None).splitlines() == [
         "30 open, the oldest 2 of them:",
-        "AT        REQUEST  STATE      TOOK  FIRST BYTE  WORKERS  MODEL  PLANE  PATH",
-        "12:00:00  a        answering  2.5s  250ms       w:1      m      0      /v1/completions",
-        "12:00:00  b        queued     2.5s  -           -        -      0      /v1/completions",
+        "AT        REQUEST  STATE      WORKERS  MODEL  TOOK  FIRST BYTE  PLANE  PATH",
+        "12:00:00  a        answering  w:1      m      2.5s  250ms       0      /v1/completions",
+        "12:00:00  b        queued     -        -      2.5s  -           0      /v1/completions",
         "",
         "the last that have ended:",
-        "AT        REQUEST  STATE              TOOK   FIRST BYTE  WORKERS    MODEL  PLANE  PATH",
-        "12:00:00  c        200                1m15s  1.5s        w:1 > w:2  m      0      /v1/completions",
-        "12:00:00  d        aborted by client  4ms    -           -          m      0      /v1/completions",
+        "AT        REQUEST  STATE              WORKERS    MODEL  TOOK   FIRST BYTE  PLANE  PATH",
+        "12:00:00  c        200                w:1 > w:2  m      1m15s  1.5s        0      /v1/completions",
+        "12:00:00  d        aborted by client  -          m      4ms    -           0      /v1/completions",
+        "12:00:00  e        503 over_capacity  -          m      1ms    -           0      /v1/completions",
     ]
 
 
@@ -69,9 +73,40 @@ def test_a_long_name_is_cut_in_its_middle_and_leaves_the_other_columns_in_sight(
         active=2, open=(line("a" * 150 + "z", phase="waiting", model=model), line("b", phase="waiting"))
     )
     _, head, first, *_ = as_text(told, NOON, 200).splitlines()
-    assert head.split()[-3:] == ["MODEL", "PLANE", "PATH"]
+    assert head.split()[-2:] == ["PLANE", "PATH"]
     assert first.endswith("  0      /v1/completions")
     assert "  org/a-model-wit...-long-name-fp8  " in first
     assert f"  {'a' * 31}...{'a' * 29}z  " in first
-    # What is read by programs, or from a pipe, is whole.
-    assert model in as_text(told, NOON, None)
+
+
+def test_in_a_pipe_names_are_whole_and_pad_no_other_line() -> None:
+    model = "/models/" + "x" * 162
+    told = RequestLines(active=2, open=(line("a", phase="waiting", model=model), line("b", phase="waiting")))
+    _, head, first, second, *_ = as_text(told, NOON, None).splitlines()
+    assert model in first
+    assert max(len(head), len(second)) < 100
+
+
+def test_a_narrow_terminal_shows_who_what_where_and_which_model() -> None:
+    uuid = "0af7651916cd43dd8448eb211c80319c0000"
+    refused = line(uuid, outcome="rejected workers_unreachable", status=502, ended=0.1, model="m" * 170)
+    answered = line(uuid, outcome="answered", status=200, ended=0.1, workers=("http://10.0.0.17:8000",), model="llama")
+    shown = as_text(RequestLines(ended=(refused, answered)), NOON, 80).splitlines()
+    assert [row for row in shown if len(row) > 80] == []
+    *_, head, first, second = shown
+    assert head.split() == ["AT", "REQUEST", "STATE", "WORKERS", "MODEL"]
+    assert "  502 workers_unreachable  " in first
+    assert "  10.0.0.17:8000  " in second
+    assert second.endswith("llama")
+    # Where there is room for all, nothing is cut.
+    assert uuid in as_text(RequestLines(ended=(answered,)), NOON, 120)
+
+
+@given(st.lists(st.integers(1, 64), min_size=9, max_size=9), st.integers(1, 300))
+@settings(max_examples=100, deadline=None)
+def test_columns_are_made_smaller_only_as_far_as_they_have_to(sizes: list[int], width: int) -> None:
+    made = fitted(sizes, width)
+    needed = sum(made[:5]) + 8
+    assert all(new <= old for new, old in zip(made, sizes, strict=True))
+    assert needed <= width or all(size <= least for size, least in zip(made, (8, 12, 24, 16, 12), strict=False))
+    assert made == sizes or needed >= width

@@ -16,6 +16,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
+from controlplane.change_log import attributes_told
 from controlplane.discovery import runtime as verbs
 from controlplane.discovery.discovered import TELLERS, Announced, Source, merged
 from controlplane.discovery.runtime import RuntimeMembers
@@ -192,16 +193,8 @@ class Membership:
 
         done = await self._change(self._known(name), say)
         for worker in done.workers:
-            log.info(
-                "worker %s has weight %g, priority %d, capacity %s, max_concurrent_requests %s, labels %s",
-                worker.id,
-                worker.weight,
-                worker.priority,
-                "unknown" if worker.capacity is None else f"{worker.capacity:g}",
-                "as all" if worker.max_concurrent_requests is None else worker.max_concurrent_requests,
-                worker.labels,
-                extra=about("worker", worker.id),
-            )
+            if told := attributes_told(worker, wanted):
+                log.info("worker %s now has %s", worker.id, told, extra=about("worker", worker.id))
         return done
 
     async def remove(self, name: str, *, force: bool = False) -> Done:

@@ -12,6 +12,7 @@ import typer
 
 from controlplane.cli.argv import UsageProblem, normalise
 from controlplane.cli.given_key import take_key
+from controlplane.cli.usage_values import flag_without_value
 from shared.config import ConfigError
 from shared.config_fields import nearest
 from shared.version import __version__
@@ -91,9 +92,10 @@ def run(argv: Sequence[str]) -> int:
             arguments = [name, *normalise(arguments[1:], command.switches)]
         if name in _GROUPS:
             arguments = _for_group(arguments)
-        result = typer.main.get_command(_app(name)).main(
-            arguments or ["--help"], prog_name="routerctl", standalone_mode=False, obj=key
-        )
+        command_line = typer.main.get_command(_app(name))
+        if (flag := flag_without_value(command_line, arguments)) is not None:
+            raise UsageProblem(f"{flag[0]} needs a value; write {' '.join(flag)}")
+        result = command_line.main(arguments or ["--help"], prog_name="routerctl", standalone_mode=False, obj=key)
     except ConfigError as error:
         return _fail(*str(error).splitlines())
     except UsageProblem as error:

@@ -6,6 +6,7 @@ from typing import Any
 
 import typer
 
+from controlplane.cli.usage_values import wrong_number
 from shared.config_fields import nearest
 
 
@@ -25,5 +26,9 @@ def usage_text(error: typer.TyperException) -> str:
     if message.startswith("No such command"):
         text, asks, near = message.partition(". Did you mean ")
         return f"n{text[1:]}; " + (f"did you mean {near}" if asks else f"`{path} --help` lists all")
+    # The value as it was given is only in the cause.
+    causes: list[Any] = getattr(error.__cause__, "errors", list)()
+    if causes and (wrong := wrong_number(getattr(error, "param", None), causes[0].get("input"))):
+        return wrong
     text = message[:1].lower() + message[1:]
     return f"{text}; see `{path} --help`" if text.startswith("missing ") else text

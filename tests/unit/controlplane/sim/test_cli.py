@@ -41,7 +41,7 @@ def test_it_says_where_it_listens_and_ends_at_a_signal(signum: signal.Signals) -
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--count", "many"], "invalid value for '--count'"),
+        (["--count", "many"], "--count is 'many'; write a whole number"),
         (["--count", "0"], "--count 0 is outside 1..1024"),
         (["--fault", "explode"], "no fault is called 'explode'"),
         (["--host", "203.0.113.1", "--port", "0"], "cannot listen on 203.0.113.1 port 0"),

@@ -122,7 +122,7 @@ def _token_refusal(request: Request, token: TokenFile, wanted: str) -> Response 
         return None
     message = f"Send {wanted} as `Authorization: Bearer TOKEN`."
     if authorization:
-        message = f"What was sent as `Authorization` is not `Bearer` and {wanted} of this router."
+        message = f"The `Authorization` that was sent is not `Bearer` with {wanted}."
     refusal = problem(401, "bad_token", message)
     refusal.headers["www-authenticate"] = "Bearer"
     return refusal

@@ -111,8 +111,9 @@ class Exporter:
     def _tell(self) -> None:
         collector = self._collector
         if collector is None:
-            self.failed += len(self._waiting)
-            self._waiting.clear()
+            # One by one: the loop may put another one in at any moment.
+            self._waiting.popleft()
+            self.failed += 1
             return
         batch = collector.batch()
         requests = 0

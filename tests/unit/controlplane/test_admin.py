@@ -253,7 +253,9 @@ def test_with_a_token_nobody_gets_in_without_it(tmp_path: Path) -> None:
             assert answer.status_code == 401
             assert answer.json()["error"]["code"] == "bad_token"
             assert TOKEN not in answer.text
-            assert answer.json()["error"]["message"].startswith("What was sent" if wrong else "Send the admin token")
+            assert answer.json()["error"]["message"].startswith(
+                "The `Authorization` that was sent" if wrong else "Send the admin token"
+            )
     assert admin("GET", "/workers", headers={"authorization": f"Bearer {TOKEN}"}).status_code == 200
     file.write_text("another-token-by-now")
     assert admin("GET", "/workers", headers={"authorization": f"Bearer {TOKEN}"}).status_code == 401

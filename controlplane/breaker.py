@@ -100,8 +100,8 @@ class Breakers:
         after = failed(entry.circuit, rules, now, requests=requests, tripped=evidence.tripped)
         if isinstance(after, Open) and isinstance(entry.circuit, Closed):
             entry.since, entry.failed_probes = wall, 0
-            times = f"failed {rules.failure_threshold} times within {rules.window:g} s"
-            entry.reason = f"{times}, at last: {_said(evidence)}"
+            count = f"{rules.failure_threshold} {'time' if rules.failure_threshold == 1 else 'times'}"
+            entry.reason = f"failed {count} within {rules.window:g} s, at last: {_said(evidence)}"
         self._move(evidence.worker, entry, after)
 
     def probe(self, news: ProbeNews, *, now: float) -> None:

@@ -37,7 +37,11 @@ async def obey(
                 await membership.remove(url)
             case "flush-cache":
                 failed = (await flush_caches()).failed
-                return ("cache_flush_failed", f"{len(failed)} workers") if failed else ("", "")
+                return (
+                    ("cache_flush_failed", "1 worker" if len(failed) == 1 else f"{len(failed)} workers")
+                    if failed
+                    else ("", "")
+                )
             case "load-adapter" | "unload-adapter":
                 return "ordered", await _ordered(order_adapters, verb, url)
     except MembershipError as error:

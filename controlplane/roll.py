@@ -49,7 +49,7 @@ class Roll:
         return ""
 
     async def _roll(self, slots: list[Slot]) -> PlanesRestarted:
-        log.info("rolling restart of %d planes", len(slots), extra=about("process"))
+        log.info("rolling restart of %d plane%s", len(slots), "s" * (len(slots) != 1), extra=about("process"))
         done: list[PlaneRestart] = []
         reason = ""
         for slot in slots:
@@ -74,7 +74,8 @@ class Roll:
         if reason:
             log.error("%s; planes that were not replaced go on", reason, extra=about("process"))
             return PlanesRestarted(outcome="stopped", reason=reason, planes=tuple(done))
-        log.info("rolling restart: %d new planes serve", len(done), extra=about("process"))
+        serve = "1 new plane serves" if len(done) == 1 else f"{len(done)} new planes serve"
+        log.info("rolling restart: %s", serve, extra=about("process"))
         return PlanesRestarted(outcome="restarted", planes=tuple(done))
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from controlplane.cli.texts import counted
+
 
 class KubernetesView(msgspec.Struct, frozen=True, kw_only=True):
     """As `controlplane.kubernetes.status.KubernetesStatus`. Only the control plane knows."""
@@ -22,4 +24,6 @@ def kubernetes_text(view: KubernetesView | None, since: str) -> str:
         return "Kubernetes: the API server is being asked for pods"
     if view.state != "following":
         return f"Kubernetes: no word of pods for {since}, workers stay as they were: {view.reason}"
-    return f"Kubernetes: {view.left_out} workers too many are left out" if view.left_out else ""
+    if not view.left_out:
+        return ""
+    return f"Kubernetes: {counted(view.left_out, 'worker too many is', 'workers too many are')} left out"

@@ -242,8 +242,15 @@ def _uplink_line(uplink: UplinkView) -> str:
 
 def failing_text(failing: Mapping[str, float]) -> str:
     """Return what goes wrong now, by cause; empty where nothing does."""
-    causes = ", ".join(f"{cause} {rate:.3g}/s" for cause, rate in failing.items())
+    causes = ", ".join(f"{cause} {_rate(rate)}/s" for cause, rate in failing.items())
     return f"requests fail: {causes}" if causes else ""
+
+
+def _rate(rate: float) -> str:
+    """Return as many digits as the sum has that stands beside it, but never 0."""
+    if rate < 0.1:
+        return f"{rate:.1g}"
+    return f"{rate:.1f}" if rate < 99.95 else f"{rate:.0f}"
 
 
 def _limits_below(admission: AdmissionView) -> list[str]:

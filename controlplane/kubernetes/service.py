@@ -203,7 +203,8 @@ class KubernetesService:
         for complaint in wanted.complaints:
             self._complain(complaint)
         if wanted.left_out:
-            self._complain(f"{wanted.left_out} workers are left out: there may be {len(wanted.announced)}")
+            left_out = "1 worker is" if wanted.left_out == 1 else f"{wanted.left_out} workers are"
+            self._complain(f"{left_out} left out: there may be {len(wanted.announced)}")
         gone = [key for key in known if key not in wanted.announced]
         for what, keys in (("come", [key for key in wanted.announced if key not in known]), ("go", gone)):
             if keys:

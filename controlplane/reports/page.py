@@ -13,6 +13,7 @@ from controlplane.reports.tables import (
     latency_rows,
     limit_rows,
     model_rows,
+    models_note,
     period,
     policy_rows,
     stamp,
@@ -66,6 +67,8 @@ def page_of(report: Report, where: str) -> str:
     parts.append(_table("Latency", latency_rows(report)))
     parts.append(_table("Errors by cause", error_rows(report.errors)))
     parts.append(_table("Models: what each cost", model_rows(report.models)))
+    if note := models_note(report.models):
+        parts.append(f"<p>{escape(note)}</p>")
     parts.append(_workers(report))
     parts.append(_table("Limits: how full they were", limit_rows(report)))
     parts.append(_table("Caches", cache_rows(report)))

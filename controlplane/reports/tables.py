@@ -6,13 +6,15 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 
 from controlplane.cli.status_view import aligned, duration
-from controlplane.cli.texts import shortened
+from controlplane.cli.texts import counted, shortened
 from controlplane.figures.quantiles import Quantiles
 from controlplane.figures.traffic import OWN_ANSWER
 from controlplane.reports.shapes import ErrorCount, ModelCost, Report, WorkerShare
+from shared import catalog
 
 MOST_ROWS = 30
 """Of a table; --json has all."""
+_ANY_OTHER = "(any other)"
 _WAYS = {
     "two-workers": "by a pair",
     "one-worker": "by one worker for want of a pair",
@@ -36,10 +38,13 @@ def _lines(report: Report, *, is_cut: bool) -> Iterator[str]:
     yield from _table("LATENCY", latency_rows(report), is_cut=is_cut)
     yield from _table("ERRORS", error_rows(report.errors) if report.errors else (), is_cut=is_cut)
     yield from _table("MODELS", model_rows(report.models), is_cut=is_cut)
+    if note := models_note(report.models):
+        yield note
     yield from _table("WORKERS", worker_rows(report.workers), is_cut=is_cut)
     for one in report.balance:
         # More than 1: the busiest worker had more than its share.
-        name = f"{one.role or 'gone'}: {one.requests:,} requests at {one.workers} workers"
+        requests = "1 request" if one.requests == 1 else f"{one.requests:,} requests"
+        name = f"{one.role or 'gone'}: {requests} at {counted(one.workers, 'worker', 'workers')}"
         yield f"{name}; the busiest had {one.most_over_mean:.2f} times the mean"
     yield from _table("LIMITS", limit_rows(report), is_cut=is_cut)
     yield from _table("CACHES", cache_rows(report), is_cut=is_cut)
@@ -130,7 +135,7 @@ def model_rows(models: Sequence[ModelCost]) -> list[tuple[str, ...]]:
     head = ("", "REQUESTS", "FAILED", "TOKENS IN", "CACHED", "TOKENS OUT", "WORKER TIME", "TTFT P50", "P95")
     rows = (
         (
-            one.model or "(none named)",
+            _ANY_OTHER if one.model == catalog.OTHER else one.model or "(none named)",
             f"{one.requests:,}",
             f"{one.failed:,}",
             f"{one.prompt_tokens:,}",
@@ -142,6 +147,13 @@ def model_rows(models: Sequence[ModelCost]) -> list[tuple[str, ...]]:
         for one in models
     )
     return [head, *rows]
+
+
+def models_note(models: Sequence[ModelCost]) -> str:
+    """Return what the line of all other models is; empty where there is none."""
+    if all(one.model != catalog.OTHER for one in models):
+        return ""
+    return f"{_ANY_OTHER}: names that no worker serves, and models beyond the first {catalog.MAX_MODELS}"
 
 
 def _cached_part(one: ModelCost) -> str:

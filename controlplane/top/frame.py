@@ -10,6 +10,7 @@ from rich.text import Text
 
 from controlplane.cli.limits_view import FULL, AdmissionView, limit_text
 from controlplane.cli.status_view import duration, worker_state
+from controlplane.cli.texts import counted
 from controlplane.condition import BREAKER, READY
 from controlplane.top.columns import NAME_LEAST, Row, fitting, heading, line, short_name
 from controlplane.top.notes import notes
@@ -268,8 +269,8 @@ def _role(role: str, workers: Iterable[Worker]) -> str:
     own = [worker for worker in workers if worker.role == role]
     ready = sum(state_of(worker) == "ready" for worker in own)
     rate = sum(worker.traffic.requests for worker in own if worker.traffic is not None)
-    busy = sum(busyness(worker) for worker in own)
-    return f"{clean(role)}: {ready} of {len(own)} ready, {busy:.0f} requests, {amount(rate)} req/s"
+    busy = counted(round(sum(busyness(worker) for worker in own)), "request", "requests")
+    return f"{clean(role)}: {ready} of {len(own)} ready, {busy}, {amount(rate)} req/s"
 
 
 def _detail(snapshot: Snapshot, view: View, width: int) -> Text:
@@ -335,4 +336,5 @@ def _effect(seen: Seen, view: View) -> str:
         return "it is not there any more"
     if view.asked is not None and view.asked.verb == "undrain":
         return "it gets requests again"
-    return f"no new requests, {worker.inflight} open ones go on"
+    goes_on = "1 open one goes on" if worker.inflight == 1 else f"{worker.inflight} open ones go on"
+    return f"no new requests, {goes_on}"

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from controlplane.cli.limits_view import waiting_text
 from controlplane.cli.pairs_view import pair_lines
 from controlplane.cli.status_view import failing_text, in_use_instead, traces_text
+from controlplane.cli.texts import counted
 from controlplane.top.snapshot import Status
 from controlplane.top.texts import clean
 
@@ -53,4 +54,6 @@ def _notes(status: Status) -> Iterator[Note]:
         if policy.unserved:
             yield Note(f"policy {policy.policy}: {policy.unserved}")
         for lack in policy.lacks:
-            yield Note(f"policy {policy.policy}: {lack.sentence} ({lack.count} times in the last minute)")
+            yield Note(
+                f"policy {policy.policy}: {lack.sentence} ({counted(lack.count, 'time', 'times')} in the last minute)"
+            )

@@ -36,9 +36,12 @@ def _over(refused: Refused, ticket: Ticket, count: int | None) -> RouterError:
     allowed = refused.quota.allowed
     # Others may have room left, of which this plane gets a part only when it is asked for.
     share = f"All {limit.amount}" if allowed >= limit.amount else f"This plane's {allowed} of {limit.amount}"
+    requests, are = "requests", "are"
+    if allowed >= limit.amount == 1:
+        share, requests, are = "The 1", "request", "is"
     if limit.name.startswith(MODEL):
         model = limit.name.removeprefix(MODEL)
-        what = f"{share} requests for `{model}` that may be open at a time are (--model-max-concurrent-requests)"
+        what = f"{share} {requests} for `{model}` that may be open at a time {are} (--model-max-concurrent-requests)"
     else:
-        what = f"{share} requests that may be open at a time are (--max-concurrent-requests)"
+        what = f"{share} {requests} that may be open at a time {are} (--max-concurrent-requests)"
     return over_capacity(f"{what}, and {waiting}.", seconds)

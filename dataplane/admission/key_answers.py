@@ -55,7 +55,8 @@ def over_own(over: OverOwn, planes: int) -> RouterError:
     limit, amount = quota.limit, need_of(quota, use)
     name = use.limits.name
     if limit.name.endswith(OPEN):
-        text = f"The key {name} may have {limit.amount} requests open at a time (max_concurrent_requests), and has."
+        most = f"{limit.amount} {'request' if limit.amount == 1 else 'requests'}"
+        text = f"The key {name} may have {most} open at a time (max_concurrent_requests), and has."
         return rate_limited(text, retry_after(over.expected), "requests")
     what = "requests" if limit.name.endswith(REQUESTS) else "tokens"
     setting = f"{what}_per_minute"

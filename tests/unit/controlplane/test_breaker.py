@@ -52,6 +52,14 @@ def test_failures_of_all_planes_count_together() -> None:
     assert scene.breakers.due() == 10.0
 
 
+def test_one_failure_is_said_as_one() -> None:
+    scene = Scene(RULES._replace(failure_threshold=1))
+    scene.fail(1)
+    told = scene.told()
+    assert told is not None
+    assert told.reason.startswith("failed 1 time within ")
+
+
 def test_failed_probes_are_told() -> None:
     scene = Scene()
     scene.fail(4)

@@ -379,7 +379,7 @@ def test_a_full_model_is_named_in_the_answer(run: Run) -> None:
             await until(lambda: len(worker.asked) == 1)
             refused = await bench.answer()
             assert refused.status == 503
-            assert "All 1 requests for `m`" in error_of(refused)["message"]
+            assert "The 1 request for `m` that may be open at a time is (--model-max" in error_of(refused)["message"]
             # The other one is another plane's, and perhaps free.
             bench.configure(max_concurrent_requests=9, model_limits={"m": 2}, queue_size=0)
             bench.lend(**{"total": 9, "model:m": 1})

@@ -10,6 +10,7 @@ from controlplane.cli.kubernetes_view import KubernetesView, kubernetes_text
     [
         (None, ""),
         (KubernetesView(state="following", age=5), ""),
+        (KubernetesView(state="following", age=5, left_out=1), "Kubernetes: 1 worker too many is left out"),
         (KubernetesView(state="following", age=5, left_out=3), "Kubernetes: 3 workers too many are left out"),
         (KubernetesView(state="starting", age=5), "Kubernetes: the API server is being asked for pods"),
         (

@@ -15,6 +15,7 @@ from controlplane.cli.status_view import (
     WorkerView,
     as_text,
     duration,
+    failing_text,
     terminal_width,
 )
 
@@ -252,3 +253,8 @@ def test_limits_are_shown_where_there_are_any() -> None:
     ]
     report.admission = AdmissionView(limits=[limit])
     assert as_text(report).splitlines()[-1] == "nobody waits"
+
+
+def test_rates_of_causes_have_the_digits_of_their_sum_and_are_never_none() -> None:
+    told = failing_text({"truncated": 0.989, "no_worker_available": 0.016, "over_capacity": 1234.5})
+    assert told == "requests fail: truncated 1.0/s, no_worker_available 0.02/s, over_capacity 1234/s"

@@ -3,9 +3,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controlplane.events.event import Event
+from controlplane.reports.page import page_of
 from controlplane.reports.report import MAX_MODELS, MAX_POINTS, make_report
+from controlplane.reports.rows import WorkerRow
 from controlplane.reports.shapes import Cached
-from controlplane.reports.tables import cache_rows, model_rows, traffic_rows
+from controlplane.reports.tables import cache_rows, model_rows, text_of, traffic_rows
 from tests.unit.controlplane.reporting.reporting_rows import NOON, events, hour, row
 
 
@@ -53,6 +55,16 @@ def test_requests_of_pairs_that_one_worker_did_are_said() -> None:
     rows[1].disaggregated = {"one-worker": 4.0, "a-new-way": 1.0}
     said = dict(traffic_rows(make_report(rows, [], NOON, NOON + 60.0)))["prefill, decode"]
     assert said == "20 by a pair, 7 by one worker for want of a pair, 1 a-new-way"
+
+
+def test_one_is_said_as_one_and_all_other_models_are_explained() -> None:
+    one = row(0, name="other")
+    one.workers = {"http://a:8000": WorkerRow("regular", 1.0, 0.0, 1, 1.0, 0, 0.0)}
+    report = make_report([one], [], NOON, NOON + 60.0)
+    assert "\nregular: 1 request at 1 worker; the busiest" in text_of(report)
+    assert "\n(any other): names that no worker serves" in text_of(report)
+    assert "(any other): names that no worker serves" in page_of(report, "x")
+    assert "any other" not in page_of(hour(), "x")
 
 
 def test_what_no_engine_told_of_its_cache_is_not_zero() -> None:

@@ -250,3 +250,10 @@ def write() -> None:
 
 if __name__ == "__main__":
     write()
+
+
+@pytest.mark.parametrize(("inflight", "said"), [(0, "0 open ones go on"), (1, "1 open one goes on")])
+def test_one_open_request_is_said_as_one(inflight: int, said: str) -> None:
+    known = snapshot(worker(1, inflight=inflight))
+    name = known.status.workers[0].id
+    assert said in text(seen(known), View(mode="confirm", chosen=name, asked=Wish("drain", name)))

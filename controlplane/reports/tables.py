@@ -195,7 +195,10 @@ def limit_rows(report: Report) -> list[tuple[str, ...]]:
 
 
 def cache_rows(report: Report) -> list[tuple[str, ...]]:
-    """Return what was found in caches: by the engines' word, and by each policy's account."""
+    """Return what was found in caches: by the engines' word, and by each policy's estimate.
+
+    Four bytes count as a token for `cache_aware`, and for `kv_aware` where it falls back to that: no count of tokens.
+    """
     rows: list[tuple[str, ...]] = [("", "PROMPT TOKENS", "CACHED", "PART")]
     if (told := report.cached) is not None:
         part = f"{report.cached_part:.1%}" if report.cached_part is not None else "-"
@@ -203,7 +206,8 @@ def cache_rows(report: Report) -> list[tuple[str, ...]]:
     for policy in report.policies:
         if policy.prompt_tokens:
             part = f"{policy.cached_tokens / policy.prompt_tokens:.1%}"
-            rows.append((f"by {policy.policy}", f"{policy.prompt_tokens:,}", f"{policy.cached_tokens:,}", part))
+            amounts = (f"~{policy.prompt_tokens:,}", f"~{policy.cached_tokens:,}", f"~{part}")
+            rows.append((f"by {policy.policy}, estimated", *amounts))
     return rows
 
 

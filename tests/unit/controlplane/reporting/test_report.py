@@ -57,6 +57,12 @@ def test_requests_of_pairs_that_one_worker_did_are_said() -> None:
     assert said == "20 by a pair, 7 by one worker for want of a pair, 1 a-new-way"
 
 
+def test_tokens_by_a_policys_account_are_marked_as_an_estimate() -> None:
+    _, engines, policy = cache_rows(hour())
+    assert engines == ("engines, by usage", "12,000", "2,400", "20.0%")
+    assert policy == ("by cache_aware, estimated", "~12,000", "~3,600", "~30.0%")
+
+
 def test_one_is_said_as_one_and_all_other_models_are_explained() -> None:
     one = row(0, name="other")
     one.workers = {"http://a:8000": WorkerRow("regular", 1.0, 0.0, 1, 1.0, 0, 0.0)}

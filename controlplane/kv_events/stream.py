@@ -58,7 +58,9 @@ class Stream:
         # Number and time of the message applied last.
         self._last: tuple[int, float] | None = None
         self._replaying: int | None = None
-        self._matches = True
+        # Whether a replay is to go on from the last message, and that one has come back as it was, and what follows it.
+        self._goes_on = False
+        self._matches = False
         self._waiting: deque[_Numbered] = deque(maxlen=MAX_WAITING)
 
     @property
@@ -79,14 +81,14 @@ class Stream:
 
     def replayed(self, number: int, batch: Batch) -> list[Action]:
         """Take a message of the replay."""
-        if not self.is_replaying or not self._matches:
+        if not self.is_replaying:
             return []
-        if self._replaying == 0 or self._last is None:
+        if not self._goes_on or self._last is None:
             return self._follow(number, batch)
         if number == self._replaying:
             self._matches = batch.ts == self._last[1]
             return []
-        if number != self._last[0] + 1:
+        if not self._matches or number != self._last[0] + 1:
             self._matches = False
             return []
         return self._apply(number, batch)
@@ -96,7 +98,7 @@ class Stream:
         start, self._replaying = self._replaying, None
         if start is None:
             return []
-        if start and not (complete and self._matches):
+        if self._goes_on and not (complete and self._matches):
             self._last = None
             actions: list[Action] = [Purge("messages were lost, and the replay could not fill the gap")]
             # Whatever else the buffer holds is worth having; if it breaks off again there is no more to try.
@@ -110,7 +112,7 @@ class Stream:
     def _replay(self, start: int) -> list[Action]:
         if not self._has_replay:
             return []
-        self._replaying, self._matches = start, True
+        self._replaying, self._goes_on, self._matches = start, self._last is not None, False
         return [Replay(start)]
 
     def _take(self, number: int, batch: Batch) -> list[Action]:

@@ -70,6 +70,12 @@ def all_ready(router: Router, count: int) -> None:
     eventually(lambda: states() == ["ready"] * count, "all workers to be ready")
 
 
+def both_halves(router: Router) -> tuple[dict[str, int], dict[str, int]]:
+    """What the plane knows of prefill and of decode workers."""
+    told = httpx.get(f"{router.url}/readiness", trust_env=False).json()
+    return told["prefill"], told["decode"]
+
+
 def workers(router: Router) -> list[dict[str, Any]]:
     answer = httpx.get(f"http://127.0.0.1:{router.admin_port}/workers", trust_env=False)
     found: list[dict[str, Any]] = answer.json()["workers"]
@@ -195,16 +201,16 @@ def test_workers_of_both_roles_can_be_added_to_a_running_router(tmp_path: Path) 
         router = Router(tmp_path, "--data-planes=1", "--vllm-pd-disaggregation")
         try:
             router.start().ready()
-            answer = httpx.get(f"{router.url}/readiness", trust_env=False)
             nobody = {"healthy": 0, "total": 0}
-            assert answer.status_code == 503
-            assert (answer.json()["prefill"], answer.json()["decode"]) == (nobody, nobody)
+            assert httpx.get(f"{router.url}/readiness", trust_env=False).status_code == 503
+            assert both_halves(router) == (nobody, nobody)
             admin = f"http://127.0.0.1:{router.admin_port}"
             command = (sys.executable, "-m", "controlplane.cli", "workers", "add", fleet.prefill[0])
             subprocess.run((*command, "--role=prefill", f"--admin={admin}"), check=True, capture_output=True)
             body = {"url": fleet.decode[0], "role": "decode"}
             assert httpx.post(f"{admin}/workers", json=body, trust_env=False).status_code == 201
-            all_ready(router, 2)
+            one = {"healthy": 1, "total": 1}
+            eventually(lambda: both_halves(router) == (one, one), "the plane to have both")
             with httpx.Client(timeout=30, trust_env=False) as client:
                 assert text_of(client, router.url, "x", chat=True, streamed=False)
                 assert client.get(f"{fleet.prefill[0]}/sim/state").json()["handoffs"]["taken"] == 1

@@ -66,6 +66,22 @@ def test_a_gap_is_filled_by_a_replay() -> None:
     assert applied(fed(stream, [5])) == [5.0]
 
 
+def test_a_replay_after_the_very_first_message_is_of_the_same_engine_too() -> None:
+    stream = started([0])
+    assert fed(stream, [2]) == [Replay(0)]
+    actions = answered(stream, [1, 2], life=1)
+    assert [type(action) for action in actions] == [Purge, Replay]
+    assert applied(answered(stream, [1, 2], life=1)) == [1001.0, 1002.0]
+
+
+def test_a_replay_that_does_not_bring_the_last_message_back_purges() -> None:
+    """Its engine's buffer may begin at just the next number, and be another engine's."""
+    stream = started([0, 1])
+    assert fed(stream, [4]) == [Replay(1)]
+    actions = answered(stream, [2, 3], life=1)
+    assert [type(action) for action in actions] == [Purge, Replay]
+
+
 def test_a_gap_without_a_replay_socket_purges() -> None:
     stream = Stream(has_replay=False)
     fed(stream, [0, 1])

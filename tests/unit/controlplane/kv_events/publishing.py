@@ -46,6 +46,8 @@ class Publisher:
     def _bound(self, kind: int, port: str) -> zmq.asyncio.Socket:
         socket: zmq.asyncio.Socket = self._context.socket(kind)
         socket.setsockopt(zmq.LINGER, 0)
+        # A replay is sent all at once: on a busy machine a full queue would drop a part of it.
+        socket.setsockopt(zmq.SNDHWM, 0)
         try:
             socket.bind(f"tcp://127.0.0.1:{port}")
         except zmq.ZMQError:

@@ -9,7 +9,7 @@ what is compared is the ratio inside each round.
     procfs, processes     what a router's processes cost, and how they are started and ended
     targets, nginx, peer  the routers under test
     session, scenarios    what is measured, in which order
-    seeing                what can be seen of a router, for the scenario that measures what that costs
+    seeing, switched      what can be seen of a router, and the scenario that measures what that costs
     startup, memory       the two scenarios that are not made of rounds of load
     report, table         medians and ratios; the same as text
 """

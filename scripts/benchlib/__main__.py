@@ -19,6 +19,7 @@ from benchlib.report import Report, compare, figures
 from benchlib.scenarios import PEER, Settings
 from benchlib.seeing import SIGHTS
 from benchlib.session import run_fleet
+from benchlib.switched import run_switched
 from benchlib.table import render
 
 
@@ -70,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME,...",
         help=f"of {', '.join(SIGHTS)}, for scenario `seeing` (default: all); the first is what others are held against",
     )
+    add("--log-files", action="store_true", help="the router of scenario `seeing` writes its lines to files too")
     add("--quick", action="store_true", help="2 rounds of 1 s: shows that it works, not who is faster")
     add("--json", type=Path, metavar="FILE", help="write all figures and samples there too")
     return parser
@@ -97,6 +99,7 @@ def _settings(options: argparse.Namespace) -> Settings:
         changes=20 if options.quick else 200,
         reloads=50 if options.quick else 1000,
         sights=options.sights,
+        log_files=options.log_files,
     )
 
 
@@ -111,6 +114,11 @@ def _measure(chosen: tuple[str, ...], settings: Settings) -> Report:
         directory = Path(folder)
         for fleet in scenarios.fleets(chosen, settings):
             samples = run_fleet(processes, upstream, fleet, settings.rounds, directory)
+            report.samples.extend(samples)
+            report.figures.extend(figures(fleet, samples))
+        if "seeing" in chosen and "routerctl" in settings.targets:
+            fleet = scenarios.seeing(settings)
+            samples = run_switched(processes, upstream, fleet, settings, directory)
             report.samples.extend(samples)
             report.figures.extend(figures(fleet, samples))
         if "startup" in chosen:

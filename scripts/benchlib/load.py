@@ -3,7 +3,8 @@
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import msgspec
@@ -32,30 +33,59 @@ class Upstream:
 
 def run_load(processes: Processes, spec: LoadSpec, clock: Callable[[], T]) -> tuple[LoadResult, T, T]:
     """Run one load; return its result and `clock()` just before its first and after its last request."""
+    # The load process bounds itself; this is for the case that it hangs.
+    with _started(processes, spec, 3 * (spec.warmup_seconds + spec.seconds + spec.grace_seconds)) as process:
+        before = clock()
+        _ask(process)
+        result = _told(process)
+        after = clock()
+    if not result.requests:
+        raise BenchError(f"not one request was answered: {result.errors}")
+    return result, before, after
+
+
+@contextmanager
+def held_load(processes: Processes, spec: LoadSpec, seconds: float) -> Iterator[Callable[[], LoadResult]]:
+    """Keep a load going, for `seconds` at most, while what is measured of it changes.
+
+    Gives what returns what the clients saw since it was called last, or since they began.
+    """
+    with _started(processes, msgspec.structs.replace(spec, mode="held"), seconds) as process:
+
+        def cut() -> LoadResult:
+            _ask(process)
+            return _told(process)
+
+        yield cut
+
+
+@contextmanager
+def _started(processes: Processes, spec: LoadSpec, seconds: float) -> Iterator[subprocess.Popen[str]]:
     encoded = msgspec.json.encode(spec).decode()
     process = processes.start_piped([sys.executable, "-m", "benchlib.loadgen", encoded])
-    # The load process bounds itself; this is for the case that it hangs. Then readline() ends.
-    watchdog = threading.Timer(3 * (spec.warmup_seconds + spec.seconds + spec.grace_seconds), process.kill)
+    watchdog = threading.Timer(seconds, process.kill)  # readline() ends then
     watchdog.daemon = True
     watchdog.start()
     try:
         _expect_ready(process)
-        assert process.stdin is not None
-        assert process.stdout is not None
-        before = clock()
-        process.stdin.write("go\n")
-        process.stdin.flush()
-        line = process.stdout.readline()
-        after = clock()
+        yield process
     finally:
         watchdog.cancel()
         processes.stop(process)
+
+
+def _ask(process: subprocess.Popen[str]) -> None:
+    assert process.stdin is not None
+    process.stdin.write("go\n")
+    process.stdin.flush()
+
+
+def _told(process: subprocess.Popen[str]) -> LoadResult:
+    assert process.stdout is not None
+    line = process.stdout.readline()
     if not line:
         raise BenchError("the load process ended without a result; its error, if any, stands above")
-    result = msgspec.json.decode(line, type=LoadResult)
-    if not result.requests:
-        raise BenchError(f"not one request was answered: {result.errors}")
-    return result, before, after
+    return msgspec.json.decode(line, type=LoadResult)
 
 
 def _expect_ready(process: subprocess.Popen[str]) -> None:

@@ -2,7 +2,7 @@
 
 Connects, warms up, prints `ready`, and waits for a line on stdin. The bench reads the router's CPU
 clocks before it writes that line and after it has read the result, so warm-up and connecting are
-outside of the measurement.
+outside of the measurement. A held load goes on until stdin ends: each line asks for a result.
 """
 
 import asyncio
@@ -64,6 +64,7 @@ class Connection(asyncio.Protocol):
         if not self._size:
             self._first = _clock()
         self._size += len(body)
+        self._run.received += len(body)
         self._tail = body if len(body) >= len(canned.DONE) else self._tail + body
 
     def on_message_complete(self) -> None:
@@ -116,9 +117,13 @@ class Run:
         self.chunks = chunks
         self.request = canned.chat_request(f"127.0.0.1:{self.spec.port}", chunks=chunks, pace_ms=pace_ms)
         self.expected_size = canned.expected_size(chunks)
+        self._begin()
+
+    def _begin(self) -> None:
         self.latencies: list[float] = []
         self.ttfbs: list[float] = []
         self.reads = 0
+        self.received = 0
         self.errors.clear()
 
     async def connect(self) -> None:
@@ -198,6 +203,24 @@ class Run:
         await self._settle(lambda: bool(waiting))
         self.errors["never sent"] += len(waiting)
 
+    async def hold(self, asked: asyncio.StreamReader, tell: Callable[[LoadResult], None]) -> None:
+        """Send on every connection, again and again, until `asked` ends; tell a result for each of its lines."""
+        spec = self.spec
+        self._reset(spec.chunks, spec.pace_ms)
+        self._check_connected()
+        connections = list(self._connections)
+        self.on_idle = lambda connection: connection.send(_clock())
+        for connection in connections:
+            # Paced streams are not to tick as one.
+            await asyncio.sleep(spec.pace_ms / 1e3 / len(connections))
+            connection.send(_clock())
+        cpu, start = time.process_time(), _clock()
+        while await asked.readline():
+            chunks = round(self.received * self.chunks / self.expected_size)
+            tell(self._result(chunks, _clock() - start, time.process_time() - cpu))
+            self._begin()
+            cpu, start = time.process_time(), _clock()
+
     async def _settle(self, unfinished: Callable[[], bool]) -> None:
         """Wait while the load is unfinished or an answer is due; then give up what is still due.
 
@@ -221,24 +244,29 @@ class Run:
         """Run the load of the spec."""
         spec = self.spec
         self._reset(spec.chunks, spec.pace_ms)
-        if missing := spec.connections - len(self._connections):
-            self.errors["cannot connect"] += missing
+        self._check_connected()
         cpu, start = time.process_time(), _clock()
         if spec.mode == "open":
             await self.open_loop(spec.seconds, spec.rate)
         else:
             await self.closed_loop(spec.seconds, spec.requests, spec.pace_ms / 1e3)
-        seconds = _clock() - start
+        return self._result(len(self.latencies) * self.chunks, _clock() - start, time.process_time() - cpu)
+
+    def _check_connected(self) -> None:
+        if missing := self.spec.connections - len(self._connections):
+            self.errors["cannot connect"] += missing
+
+    def _result(self, chunks: int, seconds: float, cpu_seconds: float) -> LoadResult:
         return LoadResult(
             requests=len(self.latencies),
-            chunks=len(self.latencies) * self.chunks,
+            chunks=chunks,
             seconds=seconds,
             p50_ms=quantile(self.latencies, 0.5) * 1e3,
             p99_ms=quantile(self.latencies, 0.99) * 1e3,
             ttfb_p50_ms=quantile(self.ttfbs, 0.5) * 1e3,
             ttfb_p99_ms=quantile(self.ttfbs, 0.99) * 1e3,
             reads=self.reads,
-            client_cpu_seconds=time.process_time() - cpu,
+            client_cpu_seconds=cpu_seconds,
             errors={why: count for why, count in self.errors.items() if count},
         )
 
@@ -255,11 +283,20 @@ async def _main(spec: LoadSpec) -> None:
     await run.connect()
     await run.warm_up()
     print("ready", flush=True)
+    if spec.mode == "held":
+        asked = asyncio.StreamReader()
+        await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(asked), sys.stdin)
+        await run.hold(asked, _tell)
+        run.close()
+        return
     if not await asyncio.to_thread(sys.stdin.readline):
         return  # the bench has gone
-    result = await run.measure()
-    print(msgspec.json.encode(result).decode(), flush=True)
+    _tell(await run.measure())
     run.close()
+
+
+def _tell(result: LoadResult) -> None:
+    print(msgspec.json.encode(result).decode(), flush=True)
 
 
 if __name__ == "__main__":

@@ -29,11 +29,12 @@ def measure(
     """Return the figures of `count` pages in OpenMetrics, and of as many changes without pages and with them."""
     with ExitStack() as stack:
         collector = stack.enter_context(seeing.collector())
-        flags = seeing.Sight(receipts=True, traces=1.0).flags(directory / "logs", collector)
         addresses = upstream.addresses(workers)
+        flags = seeing.flags(directory, log_files=False)
         router = targets.start(processes, "routerctl", addresses, _PLANES, directory, flags)
         stack.callback(router.stop)
         router.wait_ready()
+        stack.enter_context(seeing.seen(router, seeing.Sight(receipts=True, traces=1.0), collector))
         run_load(processes, LoadSpec(seconds=3.0, port=router.port), time.monotonic)
         run_load(processes, LoadSpec(seconds=1.0, requests=64, chunks=20, port=router.port), time.monotonic)
         time.sleep(_SETTLE)

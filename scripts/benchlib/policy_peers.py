@@ -69,12 +69,13 @@ class Oracle(Policy):
 
         def cost(one: Any) -> float:
             engine = one.worker.engine
-            queue = sum(
+            queue: int = sum(
                 max(0, len(work.prompt) - work.computed)
                 for work in (*engine.running, *engine.waiting)
                 if not work.produced
             )
-            return queue / 3 - len(engine.pool.find(hashes)) * BLOCK
+            found: int = len(engine.pool.find(hashes))
+            return queue / 3 - found * BLOCK
 
         return min(candidates, key=cost)
 

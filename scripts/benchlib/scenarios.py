@@ -42,6 +42,7 @@ class Settings:
     changes: int = 200
     reloads: int = 1000
     sights: tuple[str, ...] = tuple(SIGHTS)
+    log_files: bool = False
 
 
 def fleets(names: tuple[str, ...], settings: Settings) -> list[Fleet]:
@@ -78,19 +79,17 @@ def fleets(names: tuple[str, ...], settings: Settings) -> list[Fleet]:
             Variant("one cut", "routerctl", 4, against=("all links",), connector="nixl", has_cut_link=True),
         )
         found.append(Fleet("cut-link", variants, {"rate": _rate(settings)}))
-    if "seeing" in names and "routerctl" in settings.targets:
-        variants = tuple(
-            Variant(
-                name,
-                "routerctl",
-                settings.workers,
-                against=settings.sights[:1] if name != settings.sights[0] else (),
-                sight=SIGHTS[name],
-            )
-            for name in settings.sights
-        )
-        found.append(Fleet("seeing", variants, {"small": small(settings), **_streams(settings)}))
     return found
+
+
+def seeing(settings: Settings) -> Fleet:
+    """Return the fleet whose variants are what one router shows of itself; streams follow each other."""
+    first = settings.sights[0]
+    variants = tuple(
+        Variant(name, "routerctl", settings.workers, against=(first,) if name != first else ())
+        for name in settings.sights
+    )
+    return Fleet("seeing", variants, {"small": small(settings), **_streams(settings)})
 
 
 def small(settings: Settings) -> LoadSpec:

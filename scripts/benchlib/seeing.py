@@ -59,12 +59,16 @@ A plane begins a bounded number of traces a second, so the ratio of traces count
 """
 
 
-def flags(folder: Path) -> tuple[str, ...]:
-    """Return routerctl's arguments for a router that runs in `folder`, and shows nothing yet."""
+def flags(folder: Path, *, log_files: bool) -> tuple[str, ...]:
+    """Return routerctl's arguments for a router that runs in `folder`, and shows nothing yet.
+
+    Its lines are JSON on stderr; with `log_files` all of them are also written to files, as text and as JSON.
+    """
     settings = _settings_file(folder)
     settings.write_text(NOTHING.settings(0))
-    # A line has level info. The files get every line as text and as JSON.
-    return (f"--config={settings}", "--log-level=info", "--log-format=json", f"--log-dir={folder / 'logs'}")
+    files = (f"--log-dir={folder / 'logs'}",) if log_files else ()
+    # A line of a request has level info.
+    return (f"--config={settings}", "--log-level=info", "--log-format=json", *files)
 
 
 @contextmanager

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import msgspec
 
-from benchlib import seeing, targets
+from benchlib import targets
 from benchlib.load import Upstream, run_load
 from benchlib.processes import Processes
-from benchlib.seeing import Sight
 from benchlib.targets import Running
 from benchlib.wire import LoadResult, LoadSpec
 
@@ -20,8 +19,7 @@ class Variant:
     """One router as it is configured for a scenario; `against` names what it is compared with.
 
     With a `connector`, half of its workers prefill and the others decode; with `has_cut_link` they are four, and one
-    of the pairs hands nothing over. Variants with a `sight` are one router, which is reloaded before each load: two
-    routers of the same settings differ by a tenth, by where their memory and their processes happen to be.
+    of the pairs hands nothing over.
     """
 
     label: str
@@ -31,7 +29,6 @@ class Variant:
     against: tuple[str, ...] = ()
     connector: str = ""
     has_cut_link: bool = False
-    sight: Sight | None = None
 
 
 @dataclass(frozen=True)
@@ -63,18 +60,10 @@ def run_fleet(processes: Processes, upstream: Upstream, fleet: Fleet, rounds: in
     running: dict[Variant, Running] = {}
     samples = []
     with ExitStack() as stack:
-        collector = stack.enter_context(seeing.collector()) if any(one.sight for one in fleet.variants) else 0
-        seen: Running | None = None
         for number, variant in enumerate(fleet.variants):
-            if variant.sight is not None and seen is not None:
-                running[variant] = seen
-                continue
-            _say(f"{fleet.name}: starting {variant.label}")
-            router = _start(processes, upstream, variant, directory / f"{fleet.name}-{number}")
-            stack.callback(router.stop)
-            running[variant] = router
-            if variant.sight is not None:
-                seen = router
+            say(f"{fleet.name}: starting {variant.label}")
+            running[variant] = _start(processes, upstream, variant, directory / f"{fleet.name}-{number}")
+            stack.callback(running[variant].stop)
         for router in running.values():
             router.wait_ready()
         for number in range(rounds):
@@ -83,22 +72,35 @@ def run_fleet(processes: Processes, upstream: Upstream, fleet: Fleet, rounds: in
             order = list(running.items())[:: -1 if number % 2 else 1]
             for load, spec in fleet.loads.items():
                 for variant, router in order:
-                    _say(f"{fleet.name}: round {number + 1} of {rounds}, {load}, {variant.label}")
-                    with ExitStack() as round_stack:
-                        if variant.sight is not None:
-                            round_stack.enter_context(seeing.seen(router, variant.sight, collector))
-                        result, cpu = _measure(processes, router, spec)
+                    say(f"{fleet.name}: round {number + 1} of {rounds}, {load}, {variant.label}")
+                    result, before, after = run_load(
+                        processes, msgspec.structs.replace(spec, port=router.port), router.cpu
+                    )
                     samples.append(
                         Sample(
                             fleet=fleet.name,
                             load=load,
                             variant=variant.label,
                             round=number,
-                            cpu_seconds=cpu,
+                            cpu_seconds=by_role(router, before, after),
                             result=result,
                         )
                     )
     return samples
+
+
+def by_role(router: Running, before: dict[int, float], after: dict[int, float]) -> dict[str, float]:
+    """Return role -> CPU seconds used between two readings of `router.cpu`."""
+    used: dict[str, float] = {}
+    for pid, seconds in after.items():
+        role = router.role(pid)
+        used[role] = used.get(role, 0.0) + seconds - before.get(pid, 0.0)
+    return used
+
+
+def say(text: str) -> None:
+    """Tell of the progress."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def _start(processes: Processes, upstream: Upstream, variant: Variant, folder: Path) -> Running:
@@ -106,8 +108,6 @@ def _start(processes: Processes, upstream: Upstream, variant: Variant, folder: P
     extra: tuple[str, ...] = ()
     if variant.connector:
         extra, addresses = _halves(variant.connector, addresses), []
-    if variant.sight is not None:
-        extra += seeing.flags(folder)
     return targets.start(processes, variant.target, addresses, variant.planes, folder, extra)
 
 
@@ -115,17 +115,3 @@ def _halves(connector: str, addresses: list[str]) -> tuple[str, ...]:
     urls = [f"http://{address}" for address in addresses]
     half = len(urls) // 2
     return (f"--kv-connector={connector}", "--prefill", *urls[:half], "--decode", *urls[half:])
-
-
-def _measure(processes: Processes, router: Running, spec: LoadSpec) -> tuple[LoadResult, dict[str, float]]:
-    spec = msgspec.structs.replace(spec, port=router.port)
-    result, before, after = run_load(processes, spec, router.cpu)
-    used: dict[str, float] = {}
-    for pid, seconds in after.items():
-        role = router.role(pid)
-        used[role] = used.get(role, 0.0) + seconds - before.get(pid, 0.0)
-    return result, used
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

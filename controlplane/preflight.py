@@ -33,6 +33,15 @@ class CanNotStart(Exception):  # noqa: N818 - it is a state of the machine, no f
     """The router can not be started here and now; the message is one line with the cause and what to do."""
 
 
+def why_not_started(runtime: RuntimeDir, error: OSError) -> str:
+    """Say what was wrong when a router's files were written and its first processes started, and what to do."""
+    if isinstance(error.filename, str) and not Path(error.filename).is_relative_to(runtime.path):
+        return f"{error.filename} can not be started: {error.strerror}; see that this user may read and run it"
+    if error.errno in (errno.EAGAIN, errno.ENOMEM):
+        return f"no process can be started: {error.strerror}; see how many processes and how much memory there may be"
+    return f"runtime folder {runtime.path}: {error.strerror}; give another one with --runtime-dir"
+
+
 class Survey(msgspec.Struct, frozen=True):
     """What an earlier supervisor left running. `config` is what it ran with; None when that can not be told.
 

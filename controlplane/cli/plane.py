@@ -97,7 +97,14 @@ def _run(config: StartConfig, control: str, keys: str, server_key: str, name: st
     from controlplane.children import Spawner, own_commands
     from controlplane.opening import EarlySignals
     from controlplane.plane_host import PlaneHost, prepare
-    from controlplane.preflight import CanNotStart, check_data_port, check_log_folder, survey, take_lock
+    from controlplane.preflight import (
+        CanNotStart,
+        check_data_port,
+        check_log_folder,
+        survey,
+        take_lock,
+        why_not_started,
+    )
     from shared.plane_keys import KeyFileError, read_pair, read_publics
     from shared.runtime_dir import RuntimeDir, RuntimeDirError, default_runtime_dir
     from shared.uplink import Uplink, remote_fingerprint
@@ -136,7 +143,7 @@ def _run(config: StartConfig, control: str, keys: str, server_key: str, name: st
         try:
             prepare(runtime, config, uplink, found)
         except OSError as error:
-            return _can_not(f"runtime folder {runtime.path}: {error.strerror}; give another one with --runtime-dir")
+            return _can_not(why_not_started(runtime, error))
 
         import asyncio
 

@@ -227,7 +227,7 @@ def run(config: StartConfig, sources: Sources, key: str | None = None) -> int:
     """
     from controlplane.children import Spawner, own_commands
     from controlplane.opening import EarlySignals, open_router
-    from controlplane.preflight import CanNotStart, check_log_folder, check_ports, survey, take_lock
+    from controlplane.preflight import CanNotStart, check_log_folder, check_ports, survey, take_lock, why_not_started
     from shared.logs import configure_logging
     from shared.plane_fingerprint import plane_fingerprint
     from shared.runtime_dir import RuntimeDir, RuntimeDirError, default_runtime_dir, write_atomically, write_record
@@ -255,7 +255,7 @@ def run(config: StartConfig, sources: Sources, key: str | None = None) -> int:
             write_record(runtime.sources, sources)
             opening = open_router(config, runtime, found, spawner)
         except OSError as error:
-            return _can_not(f"runtime folder {runtime.path}: {error.strerror}; give another one with --runtime-dir")
+            return _can_not(why_not_started(runtime, error))
 
         # Only now, while the children load their own modules.
         import asyncio

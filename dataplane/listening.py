@@ -56,7 +56,8 @@ class Listener:
         try:
             self.socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
         except OSError as error:
-            logger.warning("can not keep new clients away before the end: %s", error.strerror)
+            # Hardened systems let only root set one.
+            logger.info("clients that connect in the last moment are reset: no socket filter (%s)", error.strerror)
 
     def withdraw(self) -> None:
         """Take no more clients, while the server goes on with those that it has.

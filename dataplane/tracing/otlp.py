@@ -14,6 +14,8 @@ import random
 import ssl
 import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
 
 import httpx
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -28,7 +30,9 @@ from dataplane.tracing.spans import Span
 from shared.version import __version__
 
 TIMEOUT = 5.0
-"""Seconds for one message, repetitions included."""
+"""Seconds for one message, repetitions included; see `Collector.send`."""
+_LEAST_LEFT = 0.001
+"""Seconds: a socket with none at all does not wait, and says something else than that time is up."""
 _FIRST_PAUSE = 0.5
 _LONGEST_CAUSE = 200
 """Characters."""
@@ -102,6 +106,24 @@ def _set(attribute: KeyValue, key: str, value: str | int | float) -> None:
         attribute.value.double_value = value
 
 
+class TimeLeft:
+    """The time of one message, in the shape of httpx's `timeout` extension: each step asks for its own as it begins."""
+
+    def __init__(self, seconds: float, now: Callable[[], float] = time.monotonic) -> None:
+        """`now` in seconds."""
+        self._now = now
+        self._until = now() + seconds
+
+    def get(self, step: str, default: object = None) -> float:
+        """Return for how many seconds a step may wait that begins now."""
+        return max(self.seconds, _LEAST_LEFT)
+
+    @property
+    def seconds(self) -> float:
+        """What is left."""
+        return self._until - self._now()
+
+
 class Collector:
     """One collector. Keys, certificates and compression come from OTEL_EXPORTER_OTLP_... in the environment."""
 
@@ -122,44 +144,58 @@ class Collector:
         self._is_compressed = told.is_compressed
         if self._is_compressed:
             headers["content-encoding"] = "gzip"
-        self._http = httpx.Client(headers=headers, timeout=TIMEOUT, verify=_context())
+        self._http = httpx.Client(headers=headers, timeout=None, verify=_context())  # noqa: S113 - see `_post`
 
     def batch(self) -> Batch:
         """Begin a message."""
         return Batch(self._resource, self._ago, self._draw)
 
-    def send(self, batch: Batch) -> str:
-        """Send, again where that may help; return why the collector did not take it, nothing when it did."""
+    def send(self, batch: Batch, seconds: float = TIMEOUT) -> str:
+        """Send what is in it; return why the collector did not take it, nothing when it did.
+
+        Connecting, sending, the answer and repetitions have `seconds` together; to look a name up is not in them. No
+        wait for bytes is longer than what was left when its step began. So a collector that takes the message or gives
+        its answer's head (100 KB of it at most) in single bytes is listened to longer; its answer's rest is not.
+        """
         content = batch.encoded()
         if self._is_compressed:
             content = gzip.compress(content)
-        until = time.monotonic() + TIMEOUT
+        left = TimeLeft(seconds)
         pause = _FIRST_PAUSE
         while True:
             try:
-                status = self._http.post(self._endpoint, content=content).status_code
+                status = self._post(content, left)
             except httpx.RequestError as error:
-                why = _cause(error)
+                why = _cause(error, seconds)
             else:
                 if 200 <= status < 300:
                     return ""
                 why = f"it answers with status {status}"
                 if status not in _REPEATED:
                     return why
-            if time.monotonic() + pause > until or self._closing.wait(pause):
+            if left.seconds < pause or self._closing.wait(pause):
                 return why
             pause *= 2
+
+    def _post(self, content: bytes, left: TimeLeft) -> int:
+        with self._http.stream("POST", self._endpoint, content=content, extensions={"timeout": left}) as answer:
+            # The status says all; the rest is read so that the connection can be used again.
+            with suppress(httpx.RequestError):
+                for _ in answer.iter_raw():
+                    if left.seconds <= 0:
+                        break
+            return answer.status_code
 
     def close(self) -> None:
         """Send nothing more."""
         self._http.close()
 
 
-def _cause(error: httpx.RequestError) -> str:
+def _cause(error: httpx.RequestError, seconds: float) -> str:
     """Return why no answer came. What is said of a message that could not be made may hold values of headers."""
     if isinstance(error, httpx.TimeoutException):
         what = "no connection" if isinstance(error, httpx.ConnectTimeout) else "no answer"
-        return f"{what} in {TIMEOUT:g} s"
+        return f"{what} in {seconds:.2g} s"
     if isinstance(error, httpx.LocalProtocolError):
         return "the message to it can not be sent as HTTP; see OTEL_EXPORTER_OTLP_HEADERS"
     return " ".join(str(error).split())[:_LONGEST_CAUSE] or type(error).__name__

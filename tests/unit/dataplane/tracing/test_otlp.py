@@ -7,8 +7,9 @@ import random
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import NamedTuple
@@ -19,9 +20,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as Message
 from opentelemetry.sdk.resources import Resource
 
-from dataplane.tracing import otlp
 from dataplane.tracing.context import Trace
-from dataplane.tracing.otlp import Batch, Collector, CollectorError
+from dataplane.tracing.otlp import Batch, Collector, CollectorError, TimeLeft
 from dataplane.tracing.spans import Span
 from shared.version import __version__
 from tests.tls_worker import server_context
@@ -179,30 +179,78 @@ def test_it_says_that_nobody_listens() -> None:
         assert "Connection refused" in found.send(batch())
 
 
-def test_it_says_that_no_answer_came(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(otlp, "TIMEOUT", 0.1)
+def test_it_says_that_no_answer_came() -> None:
     silent = socket.create_server(("127.0.0.1", 0))
     with silent, collector(f"http://127.0.0.1:{silent.getsockname()[1]}/v1/traces") as found:
-        assert found.send(batch()) == "no answer in 0.1 s"
+        assert found.send(batch(), 0.1) == "no answer in 0.1 s"
 
 
-def test_an_answer_that_can_not_be_read_is_no_end_of_the_thread() -> None:
+def test_the_steps_of_a_message_have_its_time_together() -> None:
+    """httpx asks for a step's time as the step begins, and for that of a repetition as well."""
+    now = 100.0
+    left = TimeLeft(5.0, lambda: now)
+    assert left.get("connect") == 5.0
+    now = 104.5
+    assert left.get("read") == left.seconds == 0.5
+    now = 106.0
+    assert left.get("read") > 0.0, "a socket that may not wait says that it has nothing, not that time is up"
+
+
+@contextmanager
+def speaking(head: bytes, rest: Iterator[bytes]) -> Iterator[str]:
+    """Answer one message in these pieces, until its sender has enough of it."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def answer() -> None:
             connection, _ = server.accept()
-            with connection:
+            with connection, suppress(OSError):
                 while b"\r\n\r\n" not in connection.recv(65536):
                     pass
-                head = b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 4\r\n\r\n"
-                connection.sendall(head + b"nope")
-                connection.recv(65536)
+                connection.sendall(head)
+                for piece in rest:
+                    connection.sendall(piece)
+                while connection.recv(65536):
+                    pass
 
         thread = threading.Thread(target=answer)
         thread.start()
-        with collector(f"http://127.0.0.1:{server.getsockname()[1]}/v1/traces", ending()) as found:
-            assert found.send(batch())
+        yield f"http://127.0.0.1:{server.getsockname()[1]}/v1/traces"
         thread.join()
+
+
+def drops() -> Iterator[bytes]:
+    for _ in range(3000):
+        time.sleep(0.01)
+        yield b"."
+
+
+def test_an_answer_that_never_ends_counts_by_its_status() -> None:
+    """And does not hold the thread: nobody waits for what comes drop by drop."""
+    fallen = 0
+
+    def counted() -> Iterator[bytes]:
+        nonlocal fallen
+        for drop in drops():
+            fallen += 1
+            yield drop
+
+    head = b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n"
+    with speaking(head, counted()) as url, collector(url, ending()) as found:
+        assert found.send(batch(), 1.0) == ""
+    assert fallen < 3000, "it was left before its end"
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_taken"),
+    [
+        (b"HTTP/1.1 two hundred\r\n\r\n", False),
+        (b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 4\r\n\r\nnope", True),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nnope\r\n", True),
+    ],
+)
+def test_an_answer_that_can_not_be_read_is_no_end_of_the_thread(answer: bytes, is_taken: bool) -> None:
+    with speaking(answer, iter(())) as url, collector(url, ending()) as found:
+        assert (found.send(batch()) == "") is is_taken
 
 
 def test_it_says_which_certificate_is_not_trusted() -> None:

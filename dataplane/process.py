@@ -344,6 +344,7 @@ class Plane:
             self._fleet.reap()
             self._arrivals.take_late()
             self._forwarder.expire()
+            self._forwarder.tracing.tend()
             if placement is not None:
                 placement.adjust()
 

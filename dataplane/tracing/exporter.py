@@ -28,7 +28,7 @@ AT_ONCE = 64
 DELAY = 1.0
 """Seconds for which they gather."""
 LAST_WORDS = 2.0
-"""Seconds for what is left at the end."""
+"""Seconds for what is left at the end, besides a message that is on its way."""
 RETRY = 60.0
 """Seconds after which a collector that gets nothing is opened anew, with its certificates as they are then; also
 between two complaints about it."""
@@ -52,6 +52,7 @@ class Exporter:
         self._delay = delay
         self._retry = retry
         self._waiting: deque[tuple[Ended, Trace]] = deque()
+        self._until = float("inf")
         self._wake = threading.Event()
         self._closing = threading.Event()
         self._collector: Collector | None = None
@@ -69,18 +70,39 @@ class Exporter:
             self._wake.set()
         return True
 
+    def end(self) -> None:
+        """Begin to end: tell of those that wait, within `LAST_WORDS`, and take no more. Waits for nothing."""
+        if not self._closing.is_set():
+            self._until = time.monotonic() + LAST_WORDS
+            self._closing.set()
+            self._wake.set()
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether `exported` and `failed` stay as they are."""
+        return not self._thread.is_alive()
+
     def close(self) -> None:
-        """Tell of those that wait, within `LAST_WORDS`."""
-        self._closing.set()
-        self._wake.set()
-        self._thread.join(LAST_WORDS)
+        """End, and wait for that until the last words are over."""
+        self.end()
+        self._thread.join(max(self._until - time.monotonic(), 0.0))
 
     def _run(self) -> None:
+        if self._has_packages():
+            self._tell_while_open()
+        self._closing.wait()
+        self.failed += len(self._waiting)
+        self._waiting.clear()
+
+    def _has_packages(self) -> bool:
         try:
             import dataplane.tracing.otlp  # noqa: F401 - what it needs is a part of the package that may be missing
         except ImportError as error:
             logger.error("no traces: %s; install routerctl[otel] where this plane runs", error)
-            return
+            return False
+        return True
+
+    def _tell_while_open(self) -> None:
         for warning in sending(os.environ).warnings:
             logger.warning("%s", warning)
         while not self._closing.is_set():
@@ -90,8 +112,7 @@ class Exporter:
             self._wake.clear()
             while self._waiting and not self._closing.is_set():
                 self._tell()
-        until = time.monotonic() + LAST_WORDS
-        while self._waiting and time.monotonic() < until:
+        while self._waiting and time.monotonic() < self._until:
             self._tell()
         if self._collector is not None:
             self._collector.close()
@@ -123,7 +144,7 @@ class Exporter:
                 batch.add(span, trace)
             requests += 1
             time.sleep(0)
-        why = collector.send(batch)
+        why = collector.send(batch, self._until - time.monotonic())
         if not why:
             self.exported += requests
             self._recover()

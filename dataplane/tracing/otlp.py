@@ -150,16 +150,18 @@ class Collector:
         """Begin a message."""
         return Batch(self._resource, self._ago, self._draw)
 
-    def send(self, batch: Batch, seconds: float = TIMEOUT) -> str:
+    def send(self, batch: Batch, within: float = TIMEOUT) -> str:
         """Send what is in it; return why the collector did not take it, nothing when it did.
 
-        Connecting, sending, the answer and repetitions have `seconds` together; to look a name up is not in them. No
-        wait for bytes is longer than what was left when its step began. So a collector that takes the message or gives
-        its answer's head (100 KB of it at most) in single bytes is listened to longer; its answer's rest is not.
+        Connecting, sending, the answer and repetitions have `TIMEOUT` together, or `within` seconds where that is less;
+        to look a name up is not in them. No wait for bytes is longer than what was left when its step began. So a
+        collector that takes the message or gives its answer's head (100 KB of it at most) in single bytes is listened
+        to longer; its answer's rest is not.
         """
         content = batch.encoded()
         if self._is_compressed:
             content = gzip.compress(content)
+        seconds = min(within, TIMEOUT)
         left = TimeLeft(seconds)
         pause = _FIRST_PAUSE
         while True:

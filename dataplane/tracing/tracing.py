@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
 from dataplane.access_lines import Ended
@@ -16,6 +16,8 @@ BEGUN_PER_SECOND = 100.0
 """Traces that a plane begins by itself. Telling of one costs about 0.05 ms, in a thread that the loop waits for."""
 CONTINUED_PER_SECOND = 500.0
 """Those that callers have begun: they chose these requests, and a trace without its middle is of little use."""
+MOST_ENDING = 4
+"""Exporters that were left at reloads and still tell what they have: each a thread, for 7 s if its collector hangs."""
 
 
 class Telling(Protocol):
@@ -28,8 +30,17 @@ class Telling(Protocol):
         """Take one; False when there is no room."""
         ...
 
+    def end(self) -> None:
+        """Take no more, and tell what is left while the loop goes on."""
+        ...
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether it has told all that it will."""
+        ...
+
     def close(self) -> None:
-        """Tell what is left, within a bounded time."""
+        """Take no more, and wait a bounded time until it has told what is left."""
         ...
 
 
@@ -52,11 +63,12 @@ class Tracing:
         self._now = now
         self._opening = opening
         self._telling: Telling | None = None
+        self._ending: list[Telling] = []
         self._endpoint: str | None = None
         self._ratio = 1.0
         self._begun = _bucket(now(), BEGUN_PER_SECOND)
         self._continued = _bucket(now(), CONTINUED_PER_SECOND)
-        self._closed_exported = self._closed_failed = 0
+        self._ended_exported = self._ended_failed = 0
         self.is_on = False
         self.exemplars = Exemplars(wall)
         self.passed_over = 0
@@ -76,24 +88,40 @@ class Tracing:
 
     @property
     def exported(self) -> int:
-        """Traces that the collector took."""
-        return self._closed_exported + (self._telling.exported if self._telling is not None else 0)
+        """Traces that a collector took."""
+        return self._ended_exported + sum(one.exported for one in self._tellings())
 
     @property
     def failed(self) -> int:
         """Traces that it did not take."""
-        return self._closed_failed + (self._telling.failed if self._telling is not None else 0)
+        return self._ended_failed + sum(one.failed for one in self._tellings())
+
+    def _tellings(self) -> Iterator[Telling]:
+        yield from self._ending
+        if self._telling is not None:
+            yield self._telling
 
     def use(self, endpoint: str | None, ratio: float) -> None:
         """Tell a collector from now on (None: nobody), of this share of the requests whose callers trace nothing."""
         self._ratio = ratio
         if endpoint == self._endpoint or self._opening is None:
             return
-        self.close()
+        self._leave()
         self._endpoint = endpoint
-        if endpoint is not None:
-            self._telling = self._opening(endpoint)
+        self.tend()
+
+    def tend(self) -> int:
+        """Forget exporters that have ended, and open one that waited for that; return how many are still ending."""
+        ended = [one for one in self._ending if one.is_ended]
+        for one in ended:
+            self._ending.remove(one)
+            self._ended_exported += one.exported
+            self._ended_failed += one.failed
+        left = len(self._ending)
+        if self._endpoint is not None and self._telling is None and self._opening is not None and left < MOST_ENDING:
+            self._telling = self._opening(self._endpoint)
             self.is_on = True
+        return left
 
     def begin(self, fields: Mapping[bytes, bytes]) -> Trace | None:
         """Return the trace of a request with these fields; None when it has none."""
@@ -115,15 +143,20 @@ class Tracing:
         return True
 
     def close(self) -> None:
-        """Tell what is left, and nothing more."""
+        """Tell what is left, and nothing more; waits for it, for a bounded time."""
+        self._leave()
+        for one in self._ending:
+            one.close()
+
+    def _leave(self) -> None:
+        """Have nobody told of what ends from now on."""
         telling, self._telling = self._telling, None
         self.is_on = False
         self._endpoint = None
         self.exemplars.clear()
         if telling is not None:
-            telling.close()
-            self._closed_exported += telling.exported
-            self._closed_failed += telling.failed
+            telling.end()
+            self._ending.append(telling)
 
 
 def _bucket(now: float, per_second: float) -> TokenBucket:

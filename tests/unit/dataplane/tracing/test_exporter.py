@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import random
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,9 +14,12 @@ from pathlib import Path
 import pytest
 import trustme
 
-from dataplane.tracing.exporter import RETRY, Exporter
+from dataplane.tracing import exporter as exporters
+from dataplane.tracing.exporter import AT_ONCE, RETRY, Exporter
+from dataplane.tracing.tracing import Tracing
+from tests.unit.dataplane.listening import until
 from tests.unit.dataplane.test_access_log import ENDED
-from tests.unit.dataplane.tracing.test_otlp import TRACE, answering
+from tests.unit.dataplane.tracing.test_otlp import TRACE, Got, answering
 
 AGAIN = 0.01
 """Seconds between two attempts to load certificates, and between two complaints."""
@@ -111,3 +117,55 @@ def test_variables_that_have_no_effect_are_told_once(
     assert len(said(caplog, "OTEL_EXPORTER_OTLP_COMPRESSION")) == 1
     assert len(said(caplog, "OTEL_EXPORTER_OTLP_HEADERS")) == 1
     assert not said(caplog, "secret")
+
+
+def test_a_reload_does_not_wait_for_a_collector_that_hangs() -> None:
+    """The loop goes on, and what the collector takes later on is counted all the same."""
+    held = threading.Event()
+
+    async def test(url: str, got: list[Got]) -> None:
+        now = asyncio.get_running_loop().time
+        tracing = Tracing(random.Random(1), now, lambda url: Exporter(url, "plane 1", 1000.0, delay=0.005))
+        tracing.use(url, 1.0)
+        tracing.note(ENDED, TRACE)
+        await until(lambda: bool(got))
+        tracing.use(None, 1.0)
+        assert not tracing.is_on
+        assert (tracing.exported, tracing.tend()) == (0, 1)
+        held.set()
+        await until(lambda: tracing.exported == 1)
+        await until(lambda: tracing.tend() == 0)
+        assert tracing.exported == 1
+
+    try:
+        with answering(200, held=held) as (url, got):
+            asyncio.run(test(url, got))
+    finally:
+        held.set()
+
+
+def test_the_planes_end_waits_for_what_is_left_also_of_a_reload_before() -> None:
+    with answering(200) as (url, _):
+        tracing = Tracing(random.Random(1), time.monotonic, lambda url: Exporter(url, "plane 1", 1000.0, delay=30.0))
+        for _ in range(2):
+            tracing.use(url, 1.0)
+            tracing.note(ENDED, TRACE)
+            tracing.use(None, 1.0)
+        tracing.use(url, 1.0)
+        tracing.note(ENDED, TRACE)
+        tracing.close()
+        assert tracing.counts == {"exported": 3, "failed": 0, "dropped": 0, "passed_over": 0}
+
+
+def test_what_its_last_words_have_no_time_for_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exporters, "LAST_WORDS", 0.0)
+    held = threading.Event()
+    with answering(200, held=held) as (url, got), exporter(url) as found:
+        for _ in range(3 * AT_ONCE):
+            found.put(ENDED, TRACE)
+        wait_for(lambda: bool(got))
+        found.end()
+        held.set()
+        wait_for(lambda: found.is_ended)
+        assert 1 <= found.exported <= AT_ONCE
+        assert found.failed == 3 * AT_ONCE - found.exported

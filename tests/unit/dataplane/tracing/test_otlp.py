@@ -38,8 +38,10 @@ class Got(NamedTuple):
 
 
 @contextmanager
-def answering(*statuses: int, context: ssl.SSLContext | None = None) -> Iterator[tuple[str, list[Got]]]:
-    """Answer with these statuses, one after the other, then with the last of them."""
+def answering(
+    *statuses: int, context: ssl.SSLContext | None = None, held: threading.Event | None = None
+) -> Iterator[tuple[str, list[Got]]]:
+    """Answer with these statuses, one after the other, then with the last of them; not before `held` is set."""
     got: list[Got] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -49,6 +51,8 @@ def answering(*statuses: int, context: ssl.SSLContext | None = None) -> Iterator
             status = statuses[min(len(got), len(statuses) - 1)]
             body = self.rfile.read(int(self.headers["content-length"]))
             got.append(Got({name.lower(): value for name, value in self.headers.items()}, body))
+            if held is not None:
+                held.wait(30)
             self.send_response(status)
             self.send_header("content-length", "0")
             self.end_headers()

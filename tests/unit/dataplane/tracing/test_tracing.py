@@ -7,7 +7,7 @@ import random
 from dataplane.access_lines import Ended
 from dataplane.tracing.context import Trace
 from dataplane.tracing.spans import Span, spans_of
-from dataplane.tracing.tracing import BEGUN_PER_SECOND, CONTINUED_PER_SECOND, Tracing
+from dataplane.tracing.tracing import BEGUN_PER_SECOND, CONTINUED_PER_SECOND, MOST_ENDING, Tracing
 from tests.unit.dataplane.forward_bench import Bench, Run, hang, stream, well, workers
 from tests.unit.dataplane.listening import refusing_port, until
 from tests.unit.dataplane.scripted_worker import Asked
@@ -22,7 +22,7 @@ class Kept:
         self.exported = 0
         self.failed = 0
         self.told: list[tuple[Ended, Trace]] = []
-        self.is_closed = False
+        self.is_closed = self.is_ended = False
         self._room = room
 
     def put(self, request: Ended, trace: Trace) -> bool:
@@ -32,8 +32,11 @@ class Kept:
         self.exported += 1
         return True
 
-    def close(self) -> None:
+    def end(self) -> None:
         self.is_closed = True
+
+    def close(self) -> None:
+        self.is_closed = self.is_ended = True
 
     def spans(self) -> dict[str, Span]:
         ((request, trace),) = self.told
@@ -167,6 +170,35 @@ def test_no_more_are_traced_in_a_second_than_there_may_be() -> None:
     assert tracing.counts["passed_over"] == 2000 - begun - continued
     now = 0.5
     assert sum(tracing.begin({}) is not None for _ in range(1000)) == BEGUN_PER_SECOND / 2
+
+
+def test_only_so_many_end_at_a_time() -> None:
+    """Each holds a thread while its collector hangs: what comes after them begins when one has ended."""
+    opened: list[tuple[str, Kept]] = []
+
+    def opening(endpoint: str) -> Kept:
+        opened.append((endpoint, Kept()))
+        return opened[-1][1]
+
+    tracing = Tracing(random.Random(1), lambda: 0.0, opening)
+    for number in range(MOST_ENDING + 3):
+        tracing.use(f"http://{number}", 1.0)
+    assert [endpoint for endpoint, _ in opened] == [f"http://{number}" for number in range(MOST_ENDING)]
+    was_on = tracing.is_on
+    assert tracing.tend() == MOST_ENDING
+    opened[1][1].exported, opened[1][1].failed = 5, 2
+    assert (tracing.exported, tracing.failed) == (5, 2)
+    opened[1][1].is_ended = True
+    assert tracing.tend() == MOST_ENDING - 1
+    assert opened[-1][0] == f"http://{MOST_ENDING + 2}"
+    assert len(opened) == MOST_ENDING + 1
+    assert (was_on, tracing.is_on) == (False, True)
+    assert (tracing.exported, tracing.failed) == (5, 2)
+    tracing.close()
+    assert all(one.is_closed for _, one in opened)
+    assert tracing.tend() == 0
+    assert len(opened) == MOST_ENDING + 1
+    assert (tracing.exported, tracing.failed) == (5, 2)
 
 
 def test_what_finds_no_room_is_counted(run: Run) -> None:

@@ -111,22 +111,18 @@ def control_client(
 
 
 def registrar(context: Context, endpoint: str, keys: ClientKeys | None, rng: Random, *, largest: int) -> Socket:
-    """DEALER over TCP for a worker's registrations, connected; it takes answers of at most `largest` bytes.
+    """DEALER over TCP for a worker's registrations; it takes answers of at most `largest` bytes.
 
-    What nobody takes is dropped: the next one says it all. Raises zmq.ZMQError when the endpoint can not be used.
+    Whoever uses it connects it to the endpoint, and watches it before. What nobody takes is dropped: the next one says
+    it all.
     """
     socket = _socket(context, zmq.DEALER, queue=16)
-    try:
-        socket.setsockopt(zmq.MAXMSGSIZE, largest)
-        socket.setsockopt(zmq.HANDSHAKE_IVL, int(HANDSHAKE_TIMEOUT * 1000))
-        socket.setsockopt(zmq.IMMEDIATE, 1)
-        _reconnect_over_tcp(socket, endpoint, rng)
-        if keys is not None:
-            _prove(socket, keys)
-        socket.connect(endpoint)
-    except zmq.ZMQError:
-        socket.close()
-        raise
+    socket.setsockopt(zmq.MAXMSGSIZE, largest)
+    socket.setsockopt(zmq.HANDSHAKE_IVL, int(HANDSHAKE_TIMEOUT * 1000))
+    socket.setsockopt(zmq.IMMEDIATE, 1)
+    _reconnect_over_tcp(socket, endpoint, rng)
+    if keys is not None:
+        _prove(socket, keys)
     return socket
 
 
@@ -180,7 +176,10 @@ def _over_tcp(socket: Socket, endpoint: str) -> None:
 
 
 def watched(context: Context, socket: Socket, events: int) -> Socket:
-    """PAIR on which a socket's connections tell of these events; close it after `socket.disable_monitor()`."""
+    """PAIR on which a socket's connections tell of these events; close it after `socket.disable_monitor()`.
+
+    Of what came about before nothing is told: a connection on this host is there within a millisecond.
+    """
     watcher: Socket = context.socket(zmq.PAIR)
     watcher.setsockopt(zmq.LINGER, 0)
     # A full queue would stop the thread that all sockets share.

@@ -139,6 +139,8 @@ class Line:
             self._socket = socket
             with watched(self._context, socket, EVENTS | zmq.EVENT_DISCONNECTED) as watcher:
                 try:
+                    # By its events alone we know that there is a connection: it must not be there before we look.
+                    socket.connect(str(self.router))
                     async with asyncio.TaskGroup() as group:
                         tasks = [group.create_task(self._follow(watcher)), group.create_task(self._hear(socket))]
                         was_connected = await self._until_of_no_use()

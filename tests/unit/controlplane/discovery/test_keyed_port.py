@@ -43,6 +43,7 @@ class Scene:
     def worker_with(self, pair: KeyPair) -> Socket:
         keys = ClientKeys(pair, self.server.public)
         self.sockets.append(registrar(self.context, str(self.address), keys, Random(1), largest=MAX_FRAME))
+        self.sockets[-1].connect(str(self.address))
         return self.sockets[-1]
 
 

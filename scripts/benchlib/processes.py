@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -20,6 +21,10 @@ from benchlib import procfs
 _PR_SET_CHILD_SUBREAPER = 36
 #: Seconds a router gets for its own shutdown. Longer than any here takes when idle.
 _TERM_SECONDS = 10.0
+
+
+_LOGGED = 64 * 1024
+"""Bytes of what a process says that are kept where it may say a lot."""
 
 
 class BenchError(Exception):
@@ -58,6 +63,24 @@ class Processes:
                 text=True,
             )
 
+    def start_read(self, argv: Sequence[str], *, log: Path) -> subprocess.Popen[str]:
+        """Start a process whose output is read from a pipe, as a container's is; `log` gets what it begins with.
+
+        A file would have its writer pay for the file system's work, which is not the same on any two machines.
+        """
+        process = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            text=True,
+        )
+        assert process.stdout is not None
+        # A thread of its own reads, until the last of the router's processes has closed the other end.
+        threading.Thread(target=_read_on, args=(os.dup(process.stdout.fileno()), log), daemon=True).start()
+        return process
+
     def start_piped(self, argv: Sequence[str]) -> subprocess.Popen[str]:
         """Start a helper that is spoken with over stdin and stdout."""
         return subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True, text=True)
@@ -70,6 +93,15 @@ class Processes:
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:
                 pipe.close()
+
+
+def _read_on(descriptor: int, log: Path) -> None:
+    with log.open("wb") as file:
+        while data := os.read(descriptor, 1 << 20):
+            if file.tell() < _LOGGED:
+                file.write(data)
+                file.flush()
+    os.close(descriptor)
 
 
 def _raise_exit(number: int, _frame: object) -> None:

@@ -166,15 +166,23 @@ class Running:
 
 
 def start(
-    processes: Processes, name: str, workers: list[str], planes: int, directory: Path, extra: tuple[str, ...] = ()
+    processes: Processes,
+    name: str,
+    workers: list[str],
+    planes: int,
+    directory: Path,
+    extra: tuple[str, ...] = (),
+    *,
+    is_read: bool = False,
 ) -> Running:
-    """Start a router; it may not be ready yet."""
+    """Start a router; it may not be ready yet. With `is_read` it says what it says into a pipe."""
     directory.mkdir(parents=True)
     port, metrics_port, admin_port = net.free_ports(3)
     launch = Launch(workers, planes, port, metrics_port, admin_port, directory, extra)
     target = TARGETS[name]
     argv = target.argv(launch)
-    return Running(target, launch, processes.start(argv, log=directory / "output.log"), processes)
+    begin = processes.start_read if is_read else processes.start
+    return Running(target, launch, begin(argv, log=directory / "output.log"), processes)
 
 
 def start_and_time(processes: Processes, name: str, workers: list[str], directory: Path) -> tuple[Running, float]:

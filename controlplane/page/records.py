@@ -11,6 +11,7 @@ from controlplane.admission.standing import AdmissionStatus
 from controlplane.client_keys import ClientKeysStatus
 from controlplane.configuration import ConfigStatus
 from controlplane.figures.traffic import Figures, Traffic
+from controlplane.kubernetes.status import KubernetesStatus
 from controlplane.page.history import Moment
 from controlplane.pairs import PairStatus
 from controlplane.policy_status import PolicyStatus
@@ -46,6 +47,7 @@ class RouterRecord(msgspec.Struct, frozen=True, kw_only=True):
     policies: tuple[PolicyStatus, ...]
     pairs: PairStatus | None
     admission: AdmissionStatus
+    kubernetes: KubernetesStatus | None
     traffic: Traffic | None
 
 
@@ -98,6 +100,7 @@ class Records:
             policies=report.policies,
             pairs=_pairs(report.pairs),
             admission=report.admission,
+            kubernetes=report.kubernetes and _replace(report.kubernetes, age=0.0),
             traffic=figures.traffic,
         )
         yield ROUTER, _encode(router)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from controlplane.cli.kubernetes_view import kubernetes_text
 from controlplane.cli.limits_view import waiting_text
 from controlplane.cli.pairs_view import pair_lines
-from controlplane.cli.status_view import failing_text, in_use_instead, traces_text
+from controlplane.cli.status_view import duration, failing_text, in_use_instead, traces_text
 from controlplane.cli.texts import counted
 from controlplane.top.snapshot import Status
 from controlplane.top.texts import clean
@@ -48,6 +49,9 @@ def _notes(status: Status) -> Iterator[Note]:
         yield Note(f"{config.file} was changed; `routerctl reload` takes it up")
     if (keys := status.client_keys) is not None and keys.problem:
         yield Note(f"clients' keys: {in_use_instead(keys)}: {keys.problem}", is_bad=not keys.keys)
+    pods = status.kubernetes
+    if text := kubernetes_text(pods, duration(pods.age if pods is not None else None)):
+        yield Note(text)
     if lost := traces_text(status.traces_lost):
         yield Note(lost)
     for policy in status.policies:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from controlplane.cli.kubernetes_view import KubernetesView
 from controlplane.cli.limits_view import AdmissionView
 from controlplane.cli.pairs_view import PairView
 from controlplane.cli.policies_view import PolicyView
@@ -126,6 +127,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     failing: Mapping[str, float] = {}
     traces_lost: int = 0
     admission: AdmissionView = AdmissionView()
+    kubernetes: KubernetesView | None = None
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):

@@ -130,6 +130,12 @@
     ["bad", "The file of clients' keys is refused, and no keys are in use: /k:3: x"],
   ]);
   troubled.router.client_keys = null;
+  const pods = (told) => fleet.attention({ ...troubled, router: { ...troubled.router, kubernetes: told } }).slice(2).map((one) => one.text);
+  same("pods that nobody tells of", pods({ state: "unreached", reason: "refused", left_out: 0 }), [
+    "Kubernetes' API server does not tell of pods, and workers stay as they were: refused",
+  ]);
+  same("pods too many", pods({ state: "following", reason: "", left_out: 1 }), ["1 pod is left out: there are too many workers"]);
+  same("pods as they should be", pods({ state: "following", reason: "", left_out: 0 }), []);
   same("a ready worker whose check was bad needs attention", fleet.pools([...troubled.workers.values()], 10, { only: "trouble" }).length, 1);
   const figures = Object.fromEntries(fleet.summary(whole).map((one) => [one.key, [one.value, one.of]]));
   same("figures", [figures.workers, figures.planes, figures.rate[0]], [["0", "5"], ["0", "2"], "–"]);

@@ -171,6 +171,9 @@ export function attention(state) {
   if (config && config.state !== "in use") say("warn", `The configuration file is ${config.state}${reason(config.problems[0])}`, "#/config");
   const keys = state.router?.client_keys;
   if (keys?.problem) say(keys.keys ? "warn" : "bad", `The file of clients' keys is refused, ${keys.keys ? "and the keys before are in use" : "and no keys are in use"}${reason(keys.problem)}`, "#/events");
+  const pods = state.router?.kubernetes;
+  if (pods?.state === "unreached") say("warn", `Kubernetes' API server does not tell of pods, and workers stay as they were${reason(pods.reason)}`, "#/events");
+  else if (pods?.left_out) say("warn", `${plural(pods.left_out, "pod is", "pods are")} left out: there are too many workers`, "#/events");
   for (const policy of state.router?.policies ?? []) {
     if (policy.unserved) say("warn", policy.unserved, "");
     for (const lack of policy.lacks) say("warn", `${policy.policy}: ${lack.sentence} (${plural(lack.count, "choice")} in the last minute)`, "");

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from controlplane.figures.traffic import Figures
+from controlplane.kubernetes.status import KubernetesStatus
 from controlplane.page.records import Records, moment_of
 from controlplane.planes import Planes
 from controlplane.status_builder import build_report
@@ -23,7 +24,9 @@ from tests.unit.controlplane.reports import STAMP, identity, report
 OWN = ProcessRecord(pid=1, start_ticks=1, version="x", started=0.0)
 
 
-def status(setting: Setting, wall: float, *, load_age: float = 0.2) -> StatusReport:
+def status(
+    setting: Setting, wall: float, *, load_age: float = 0.2, pods: KubernetesStatus | None = None
+) -> StatusReport:
     planes = Planes()
     planes.acked(Ack(identity(), STAMP), wall)
     planes.counters(report(identity(), active=3), wall)
@@ -39,6 +42,7 @@ def status(setting: Setting, wall: float, *, load_age: float = 0.2) -> StatusRep
         malformed=0,
         now=wall,
         wall=wall,
+        kubernetes=pods,
     )
 
 
@@ -53,6 +57,16 @@ def test_time_alone_changes_no_record() -> None:
     assert first[f"worker:{A}"]["load_is_old"] is False
     # Clocks are read to a millisecond, and set by a few.
     assert told(records, status(setting, 2_000_000_107.0, load_age=0.4), 2_000_000_107.02) == first
+
+
+def test_time_since_the_api_server_told_of_pods_is_no_change_either() -> None:
+    setting, records = Setting(A), Records()
+    first, second = (
+        told(records, status(setting, wall, pods=KubernetesStatus(state="unreached", age=age, reason="refused")), wall)
+        for wall, age in ((2_000_000_100.0, 3.0), (2_000_000_107.0, 10.0))
+    )
+    assert first["router"]["kubernetes"] == second["router"]["kubernetes"]
+    assert first["router"]["kubernetes"]["reason"] == "refused"
 
 
 def test_a_change_does() -> None:

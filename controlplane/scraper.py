@@ -1,5 +1,7 @@
 """Reads every worker's load, from its `/metrics` or else `/load`. One task per server, so a slow one delays nobody.
 
+They begin together in small groups (`controlplane.turns`).
+
 Data-parallel ranks share a server: its page has the figures of each. What `/load` counts is of all of them together,
 and says nothing about one.
 """
@@ -18,6 +20,7 @@ from controlplane.loads import Loads
 from controlplane.pacing import Pacing
 from controlplane.registry import Change, Registry
 from controlplane.server_load import MAX_BYTES, ServerLoad
+from controlplane.turns import Turns
 from controlplane.worker_client import FetchError, WorkerClient
 from shared.clock import Clock
 from shared.messages import LOAD_UNKNOWN_AFTER
@@ -33,6 +36,9 @@ _LONGEST_FAILURE_PAUSE = 5.0
 _LONGEST_NO_LOAD_PAUSE = 30.0
 """Seconds until a worker whose `/metrics` has never told load is asked for it again. The first pauses are shorter: vLLM
 with several API servers has no gauges before each of its ranks has had a request (seen on 0.32)."""
+
+_EARLY = 0.75
+"""The part of an interval by which a reading may come early: one whose answer took long need not miss a turn."""
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +98,7 @@ class Scraper:
         # Since when a worker tells no load (monotonic), and of whom that was said.
         self._silent: dict[str, float] = {}
         self._lamented: set[str] = set()
+        self._turns = Turns(random.random())
         self._following = Following(registry, self._watch)
 
     def use(self, *, interval: float) -> None:
@@ -116,13 +123,19 @@ class Scraper:
 
     async def _keep_reading(self, client: WorkerClient, url: str) -> None:
         watched = _Watched()
-        await asyncio.sleep(random.uniform(0, self._interval))
-        while workers := self._registry.at(url):
-            self._pacing.look(self._interval)
-            interval = pause = self._interval * self._pacing.stretch
-            if any(worker.state in ("ready", "draining", "ejected") for worker in workers):
-                pause = await self._look(client, workers, watched, interval)
-            await asyncio.sleep(pause * random.uniform(0.9, 1.1))
+        now = self._clock.monotonic()
+        turn = self._turns.join(now, self._interval)
+        try:
+            await asyncio.sleep(turn.first(now, now, self._interval) - now)
+            while workers := self._registry.at(url):
+                self._pacing.look(self._interval)
+                interval = pause = self._interval * self._pacing.stretch
+                if any(worker.state in ("ready", "draining", "ejected") for worker in workers):
+                    pause = await self._look(client, workers, watched, interval)
+                now = self._clock.monotonic()
+                await asyncio.sleep(turn.first(now, now + pause - _EARLY * interval, interval) - now)
+        finally:
+            self._turns.leave(turn)
 
     async def _look(self, client: WorkerClient, workers: Sequence[Worker], watched: _Watched, interval: float) -> float:
         """Read a server's load, if it tells any. Returns the seconds until it should be asked again."""

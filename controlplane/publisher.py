@@ -69,6 +69,8 @@ ECHO_TIME = 1.0
 """Seconds for which they come so often: where half of all frames are lost, one change in 100,000 is found later."""
 LOAD_REPORT_SPACING = 0.1
 """Seconds between two load reports at least, however many workers are read in that time."""
+LOAD_GATHERING = 0.02
+"""Seconds in which loads are gathered into one report: workers are read in groups, and a report wakes every plane."""
 _FOLD_INTERVAL = 1.0
 _COMPLAINT_SPACING = 1.0
 _MAX_COMMANDS = 256
@@ -235,10 +237,11 @@ class Publisher:
     async def _publish_loads(self) -> None:
         while True:
             await self._loaded.wait()
+            await asyncio.sleep(LOAD_GATHERING)
             self._loaded.clear()
             loads = self._loads.report(self._publication.table.workers, now=self._clock.monotonic())
             self._publish(TOPIC_LOAD, self._publication.load(loads))
-            await asyncio.sleep(LOAD_REPORT_SPACING)
+            await asyncio.sleep(LOAD_REPORT_SPACING - LOAD_GATHERING)
 
     async def _take_subscriptions(self) -> None:
         # XPUB answers new subscribers by itself; their requests only have to be taken out of the queue.

@@ -233,6 +233,27 @@ def test_loads_are_published_with_their_age() -> None:
     play(act)
 
 
+def test_loads_that_come_one_after_the_other_are_told_in_one_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("controlplane.publisher.LOAD_GATHERING", 0.3)
+
+    async def act(scene: Scene) -> None:
+        other = Worker(id="b", url="http://b", state="ready")
+        scene.control.workers = (WORKER, other)
+        scene.publisher.changed()
+        await scene.heard(TableUpdate)
+        for worker in (WORKER, other):
+            now = SystemClock().monotonic()
+            scene.loads.note(worker, EngineLoad(1.0, 2.0, 0.5), measured=now, inflight=3)
+            scene.publisher.loaded()
+            for _ in range(10):
+                await asyncio.sleep(0)
+        report = await scene.heard(LoadReport)
+        assert isinstance(report, LoadReport)
+        assert report.loads.keys() == {"a", "b"}
+
+    play(act)
+
+
 def test_in_flight_reports_reach_the_others_and_a_plane_that_leaves_has_none() -> None:
     async def act(scene: Scene) -> None:
         stamp = scene.publication.table.stamp

@@ -174,7 +174,7 @@ def wait_for_connecting(router: Router, port: int) -> str:
 
 @pytest.mark.parametrize(
     ("count", "bound"),
-    [(5, 1.0), pytest.param(250, 0.05, marks=[pytest.mark.slow, pytest.mark.timeout(600)])],
+    [(5, PATIENCE), pytest.param(250, 0.05, marks=[pytest.mark.slow, pytest.mark.timeout(600)])],
     ids=["some", "full count"],
 )
 def test_g_cancel_2_while_connecting(tmp_path: Path, count: int, bound: float) -> None:

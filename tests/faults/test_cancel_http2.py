@@ -34,7 +34,7 @@ def started(folder: Path, *workers: str) -> Router:
 
 @pytest.mark.parametrize(
     ("rounds", "bound"),
-    [(2, 1.0), pytest.param(50, 0.05, marks=[pytest.mark.slow, pytest.mark.timeout(300)])],
+    [(2, PATIENCE), pytest.param(50, 0.05, marks=[pytest.mark.slow, pytest.mark.timeout(300)])],
     ids=["some", "full count"],
 )
 def test_g_cancel_3_a_closed_connection_ends_every_one_of_its_streams(

@@ -27,14 +27,19 @@ FATES = {
 
 # What the others do happens in these two as well; the machine itself is driven through all of them by hypothesis.
 SHORT = ("50 % lost", "everything")
+PROMISE = 0.9
+"""So much of the changes is on every plane within the second that the API waits: a busy machine needs longer at times.
+The full run holds it; in the everyday one it is enough that the planes come to the table."""
 CASES = [
-    *(pytest.param(FATES[name], 3, id=name) for name in SHORT),
-    *(pytest.param(fate, 60, id=f"{name}, full count", marks=FULL) for name, fate in FATES.items()),
+    *(pytest.param(FATES[name], 3, 0.0, id=name) for name in SHORT),
+    *(pytest.param(fate, 60, PROMISE, id=f"{name}, full count", marks=FULL) for name, fate in FATES.items()),
 ]
 
 
-@pytest.mark.parametrize(("fate", "rounds"), CASES)
-def test_g_cp_3_every_plane_comes_to_the_control_planes_table(tmp_path: Path, fate: Fate, rounds: int) -> None:
+@pytest.mark.parametrize(("fate", "rounds", "share"), CASES)
+def test_g_cp_3_every_plane_comes_to_the_control_planes_table(
+    tmp_path: Path, fate: Fate, rounds: int, share: float
+) -> None:
     rng = random.Random(3)
     with ExitStack() as stack:
         workers = stack.enter_context(simulated_fleet(tmp_path, 3, "--time-scale=0", "--record=0"))
@@ -63,8 +68,7 @@ def test_g_cp_3_every_plane_comes_to_the_control_planes_table(tmp_path: Path, fa
         answered = load.total
         eventually(lambda: load.total > answered + 20, "answers")
         assert load.failed == []
-        # The API waits for a second; a busy machine may need longer now and then.
-        assert in_time.count(True) >= 0.9 * len(in_time)
+        assert in_time.count(True) >= share * len(in_time)
         assert all(network.frames > 10 for network in networks)
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import socket
-import time
 from pathlib import Path
+from time import monotonic
 
 import httpx
+import pytest
 
 from tests.faults.load import Load
 from tests.faults.test_breaker import asked, fault, forget, two_planes, value
-from tests.integration.routers import Router, eventually, simulated_fleet
+from tests.integration.routers import PATIENCE, Router, eventually, simulated_fleet
 
 LONG = {"model": "sim-model", "prompt": "x", "max_tokens": 5000, "stream": True}
 
@@ -31,7 +32,10 @@ def running(worker: str) -> int:
     return int(found["running"] + found["waiting"])
 
 
-def test_g_bal_3_a_worker_that_looks_full_after_a_mass_cancel_gets_requests_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("within", [PATIENCE, pytest.param(3.0, marks=pytest.mark.slow)], ids=["some time", "promise"])
+def test_g_bal_3_a_worker_that_looks_full_after_a_mass_cancel_gets_requests_again(
+    tmp_path: Path, within: float
+) -> None:
     with (
         simulated_fleet(tmp_path, 2, "--decode-ms=20", "--max-num-seqs=8") as workers,
         two_planes(tmp_path, workers, "--policy=power_of_two") as router,
@@ -43,15 +47,15 @@ def test_g_bal_3_a_worker_that_looks_full_after_a_mass_cancel_gets_requests_agai
         for client in clients:
             client.close()
         eventually(lambda: not any(running(worker) for worker in workers), "all to be cancelled")
-        cancelled = time.monotonic()
+        cancelled = monotonic()
         # It says so itself; whatever it is asked now brings its gauges up to date.
         told = httpx.get(f"{stuck}/metrics", trust_env=False).text
         assert "vllm:num_requests_waiting{" in told
         assert value(router, "routerctl_engine_waiting", worker=stuck) > 0
         forget(stuck)
         with Load(router.url, 2):
-            eventually(lambda: asked(stuck) > 0, "requests for the worker again")
-        assert time.monotonic() - cancelled < 3.0
+            left = cancelled + within - monotonic()
+            eventually(lambda: asked(stuck) > 0, "requests for the worker again", left)
 
 
 def thirty_pass_by(load: Load, worker: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -78,6 +79,28 @@ def test_a_large_body_that_is_no_json_is_refused_and_a_large_one_that_is_other_t
     assert (refused.value.status, refused.value.code) == (400, "unreadable_body")
     assert peek(b'{"model":"m"}' + filler).model == "m"
     assert peek(b"--boundary\r\n" + filler) == NOTHING
+
+
+LARGE = {
+    "text": (b'{"model":"m","prompt":"', b"x", b'"}'),
+    "token ids": (b'{"model":"m","prompt":[', b"12345,", b"1]}"),
+    "messages": (b'{"messages":[', b'{"role":"user","content":"how are you?"},', b'{}],"model":"m"}'),
+}
+"""The beginning, what comes again and again, the end."""
+
+
+@pytest.mark.parametrize("kind", LARGE)
+def test_g_edge_3_of_8_mb_nothing_is_made_but_what_routing_needs(kind: str) -> None:
+    """All others wait for as long as that would take."""
+    begin, repeated, end = LARGE[kind]
+    body = begin + repeated * ((8 << 20) // len(repeated)) + end
+    tracemalloc.start()
+    try:
+        assert peek(body).model == "m"
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 10_000
 
 
 PLACES = (

@@ -87,7 +87,7 @@ class Forwarder:
         self.failures = FailureLog(self.loop.time())
         self.receipts = Receipts(fleet.view.settings.receipts)
         self.access = access or AccessLog(self.loop)
-        self.tracing = tracing or Tracing(rng, self.loop.time)
+        self.tracing = tracing or Tracing(rng, self.loop.time())
         self.limits = Admission(self.loop, accounting.waited, fleet)
         # What a request has to ask before it goes on; None where there is no limit.
         self.admission: Admission | None = None

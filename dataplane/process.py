@@ -138,7 +138,7 @@ class Plane:
             self._clients.cut_off,
             self._subscriber.report_probe,
             access,
-            Tracing(rng, self._fleet.now, self._tell_traces),
+            Tracing(rng, self._fleet.now(), self._tell_traces),
         )
         self._gate = Gate()
         self._arrivals = Arrivals(PlaneApplication(self._forwarder, self._commands, self._gate).handle)

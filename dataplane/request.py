@@ -103,7 +103,7 @@ class Request(WholeRequest):
         # What candidates are looked up by: the model, or what the arm has of its workers.
         self.served: Served | None = None
         self.arm: Taken | None = None
-        self.trace = forwarder.tracing.begin(client.fields) if forwarder.tracing.is_on else None
+        self.trace = forwarder.tracing.begin(client.fields, self.arrived) if forwarder.tracing.is_on else None
         self.ticket: Ticket | None = None
 
     # --- what a policy sees ----------------------------------------------------------------------------

@@ -29,6 +29,10 @@ class TokenBucket:
         """Whether there is one to take."""
         return self.left(now) >= 1.0
 
+    def next_at(self) -> float:
+        """Return when there will be one to take, to within rounding; as of the last look, and if none is put in."""
+        return self._filled + (1.0 - self._tokens) / self._per_second
+
     def take(self) -> None:
         """Take the one that `has_token` found."""
         self._tokens -= 1.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 TRACEPARENT = b"traceparent"
@@ -50,9 +50,10 @@ class AttemptSpan:
 
     __slots__ = ("ended", "first_byte", "line", "sent", "span_id", "status")
 
-    def __init__(self, trace_id: int, span_id: int) -> None:
+    def __init__(self, trace: str, span_id: int) -> None:
+        """`trace` is the trace's name."""
         self.span_id = span_id
-        self.line = b"traceparent: 00-%032x-%016x-01\r\n" % (trace_id, span_id)
+        self.line = f"traceparent: 00-{trace}-{span_id:016x}-01\r\n".encode()
         """What the worker gets, so that its spans are children of the attempt's."""
         self.sent = 0.0
         self.first_byte = 0.0
@@ -71,47 +72,24 @@ class AttemptSpan:
 class Trace:
     """A request that is traced. `parent_id` is the caller's span, 0 for none."""
 
-    __slots__ = ("_draw", "parent_id", "span_id", "trace_id")
+    __slots__ = ("_draw", "name", "parent_id", "span_id", "trace_id")
 
     def __init__(self, trace_id: int, parent_id: int, draw: Callable[[int], int]) -> None:
         """`draw` gives a random number of so many bits."""
         self._draw = draw
         self.trace_id = trace_id
-        self.parent_id = parent_id
-        self.span_id = _id(draw, 64)
-
-    @property
-    def name(self) -> str:
+        self.name = f"{trace_id:032x}"
         """The trace's id as people and other programs write it: 32 hex digits."""
-        return f"{self.trace_id:032x}"
+        self.parent_id = parent_id
+        # 0 is no id.
+        self.span_id = draw(64) or 1
 
     def attempt(self) -> AttemptSpan:
         """Begin an attempt's span."""
-        return AttemptSpan(self.trace_id, _id(self._draw, 64))
+        return AttemptSpan(self.name, self._draw(64) or 1)
 
 
-NOBODY = Parent(0, 0, True)
-"""The parent of a trace that begins here."""
-
-
-def parent_of(fields: Mapping[bytes, bytes], ratio: float, rng: random.Random) -> Parent | None:
-    """Return what the trace of a request with these fields goes on from; None when it is not to be traced.
-
-    The caller's decision counts (a sampled trace goes on, one that is not does not); where there is none, `ratio`
-    of the requests begin one.
-    """
-    value = fields.get(TRACEPARENT)
-    parent = parse(value) if value is not None else None
-    if parent is not None:
-        return parent if parent.is_sampled else None
-    return NOBODY if ratio >= 1.0 or rng.random() < ratio else None
-
-
-def trace_from(parent: Parent, rng: random.Random) -> Trace:
+def trace_from(parent: Parent | None, rng: random.Random) -> Trace:
     """Go on with a trace, or begin one."""
-    return Trace(parent.trace_id or _id(rng.getrandbits, 128), parent.span_id, rng.getrandbits)
-
-
-def _id(draw: Callable[[int], int], bits: int) -> int:
-    # 0 is no id.
-    return draw(bits) or 1
+    draw = rng.getrandbits
+    return Trace(draw(128) or 1, 0, draw) if parent is None else Trace(parent.trace_id, parent.span_id, draw)

@@ -10,12 +10,14 @@ from typing import Protocol
 from dataplane.access_lines import Ended
 from dataplane.exemplars import Exemplars
 from dataplane.token_bucket import TokenBucket
-from dataplane.tracing.context import NOBODY, Trace, parent_of, trace_from
+from dataplane.tracing.context import TRACEPARENT, Parent, Trace, parse, trace_from
 
 BEGUN_PER_SECOND = 100.0
 """Traces that a plane begins by itself. Telling of one costs about 0.05 ms, in a thread that the loop waits for."""
 CONTINUED_PER_SECOND = 500.0
 """Those that callers have begun: they chose these requests, and a trace without its middle is of little use."""
+_ROUNDING = 1e-6
+"""Seconds by which `TokenBucket.next_at` may be late, and far more than a float of a clock is."""
 MOST_ENDING = 4
 """Exporters that were left at reloads and still tell what they have: each a thread, for 7 s if its collector hangs."""
 
@@ -54,20 +56,21 @@ class Tracing:
     def __init__(
         self,
         rng: random.Random,
-        now: Callable[[], float],
+        now: float,
         opening: Open | None = None,
         wall: Callable[[], float] = time.time,
     ) -> None:
         """`now` is the loop's time in seconds, `wall` Unix time; without `opening` there are no traces."""
         self._rng = rng
-        self._now = now
         self._opening = opening
         self._telling: Telling | None = None
         self._ending: list[Telling] = []
         self._endpoint: str | None = None
         self._ratio = 1.0
-        self._begun = _bucket(now(), BEGUN_PER_SECOND)
-        self._continued = _bucket(now(), CONTINUED_PER_SECOND)
+        self._begun = _bucket(now, BEGUN_PER_SECOND)
+        self._continued = _bucket(now, CONTINUED_PER_SECOND)
+        self._none_before = float("-inf")
+        """No trace can begin until then, for want of a token."""
         self._ended_exported = self._ended_failed = 0
         self.is_on = False
         self.exemplars = Exemplars(wall)
@@ -123,13 +126,26 @@ class Tracing:
             self.is_on = True
         return left
 
-    def begin(self, fields: Mapping[bytes, bytes]) -> Trace | None:
-        """Return the trace of a request with these fields; None when it has none."""
-        parent = parent_of(fields, self._ratio, self._rng)
-        if parent is None:
+    def begin(self, fields: Mapping[bytes, bytes], now: float) -> Trace | None:
+        """Return the trace of a request with these fields that came at `now`; None when it has none.
+
+        The caller's decision counts: a sampled trace goes on, one that is not does not.
+        """
+        if TRACEPARENT in fields and (parent := parse(fields[TRACEPARENT])) is not None:
+            return self._trace(self._continued, parent, now) if parent.is_sampled else None
+        if self._ratio < 1.0 and self._rng.random() >= self._ratio:
             return None
-        bucket = self._begun if parent is NOBODY else self._continued
-        if not bucket.has_token(self._now()):
+        # A busy plane passes over nearly all: that has to cost no more than a comparison.
+        if now < self._none_before:
+            self.passed_over += 1
+            return None
+        trace = self._trace(self._begun, None, now)
+        if trace is None:
+            self._none_before = self._begun.next_at() - _ROUNDING
+        return trace
+
+    def _trace(self, bucket: TokenBucket, parent: Parent | None, now: float) -> Trace | None:
+        if not bucket.has_token(now):
             self.passed_over += 1
             return None
         bucket.take()

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import random
 
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
 from dataplane.access_lines import Ended
-from dataplane.tracing.context import Trace
+from dataplane.token_bucket import TokenBucket
+from dataplane.tracing.context import Trace, parse, trace_from
 from dataplane.tracing.spans import Span, spans_of
 from dataplane.tracing.tracing import BEGUN_PER_SECOND, CONTINUED_PER_SECOND, MOST_ENDING, Tracing
 from tests.unit.dataplane.forward_bench import Bench, Run, hang, stream, well, workers
@@ -13,6 +17,7 @@ from tests.unit.dataplane.listening import refusing_port, until
 from tests.unit.dataplane.scripted_worker import Asked
 
 PARENT = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+UNSAMPLED = PARENT[:-1] + b"0"
 
 
 class Kept:
@@ -45,7 +50,7 @@ class Kept:
 
 def listen(bench: Bench, ratio: float = 1.0, room: int = 1000) -> Kept:
     kept = Kept(room)
-    bench.forwarder.tracing = Tracing(random.Random(3), bench.forwarder.loop.time, lambda endpoint: kept)
+    bench.forwarder.tracing = Tracing(random.Random(3), bench.forwarder.loop.time(), lambda endpoint: kept)
     bench.forwarder.tracing.use("http://collector", ratio)
     return kept
 
@@ -159,17 +164,91 @@ def test_a_trace_is_named_in_the_receipt(run: Run) -> None:
     run(test)
 
 
+def tracing_at(now: float, ratio: float = 1.0) -> Tracing:
+    tracing = Tracing(random.Random(1), now, lambda endpoint: Kept())
+    tracing.use("http://collector", ratio)
+    return tracing
+
+
+def test_a_callers_trace_goes_on_whatever_the_ratio() -> None:
+    trace = tracing_at(0.0, 0.0).begin({b"traceparent": PARENT}, 0.0)
+    assert trace is not None
+    assert (trace.name, trace.parent_id) == ("0af7651916cd43dd8448eb211c80319c", 0xB7AD6B7169203331)
+    assert tracing_at(0.0).begin({b"traceparent": UNSAMPLED}, 0.0) is None
+
+
+def test_a_field_that_is_not_valid_counts_as_absent() -> None:
+    trace = tracing_at(0.0).begin({b"traceparent": b"nonsense"}, 0.0)
+    assert trace is not None
+    assert trace.parent_id == 0
+    assert tracing_at(0.0, 0.0).begin({b"traceparent": b"nonsense"}, 0.0) is None
+
+
+def test_about_so_many_of_the_others_begin_one() -> None:
+    tracing = tracing_at(0.0, 0.25)
+    begun = sum(tracing.begin({}, float(second)) is not None for second in range(4000))
+    assert 900 < begun < 1100
+    assert tracing.passed_over == 0, "what would not have been traced is not passed over"
+
+
 def test_no_more_are_traced_in_a_second_than_there_may_be() -> None:
-    now = 0.0
-    tracing = Tracing(random.Random(1), lambda: now, lambda endpoint: Kept())
-    tracing.use("http://collector", 1.0)
-    begun = sum(tracing.begin({}) is not None for _ in range(1000))
+    tracing = tracing_at(0.0)
+    begun = sum(tracing.begin({}, 0.0) is not None for _ in range(1000))
     assert begun == BEGUN_PER_SECOND
-    continued = sum(tracing.begin({b"traceparent": PARENT}) is not None for _ in range(1000))
+    continued = sum(tracing.begin({b"traceparent": PARENT}, 0.0) is not None for _ in range(1000))
     assert continued == CONTINUED_PER_SECOND
     assert tracing.counts["passed_over"] == 2000 - begun - continued
-    now = 0.5
-    assert sum(tracing.begin({}) is not None for _ in range(1000)) == BEGUN_PER_SECOND / 2
+    assert sum(tracing.begin({}, 0.5) is not None for _ in range(1000)) == BEGUN_PER_SECOND / 2
+
+
+KINDS: tuple[dict[bytes, bytes], ...] = (
+    {},
+    {b"traceparent": PARENT},
+    {b"traceparent": UNSAMPLED},
+    {b"traceparent": b"nonsense"},
+)
+
+
+@settings(max_examples=60)
+@example(began=0, bursts=[(0, {}, 101), (31, {}, 25), (1, {}, 1)], ratio=1.0)
+@given(
+    # Whole parts of a second that floats have exactly: at such moments it shows whether a token is there in time.
+    began=st.integers(0, 1 << 30),
+    bursts=st.lists(
+        st.tuples(st.integers(0, 128), st.sampled_from(KINDS), st.integers(1, 150)), min_size=1, max_size=25
+    ),
+    ratio=st.sampled_from((1.0, 0.5)),
+)
+def test_who_is_traced_and_who_passed_over_is_what_the_buckets_say(
+    began: int, bursts: list[tuple[int, dict[bytes, bytes], int]], ratio: float
+) -> None:
+    """Asking the buckets for each request, as is not done while there can be no token."""
+    ticks, passed_over = began, 0
+    tracing = tracing_at(ticks / 128, ratio)
+    rng = random.Random(1)
+    begun, continued = (
+        TokenBucket(ticks / 128, tokens=rate, per_second=rate, most=rate)
+        for rate in (BEGUN_PER_SECOND, CONTINUED_PER_SECOND)
+    )
+    for later, fields, requests in bursts:
+        ticks += later
+        now = ticks / 128
+        for _ in range(requests):
+            parent = parse(fields.get(b"traceparent", b""))
+            trace = tracing.begin(fields, now)
+            if (parent is not None and not parent.is_sampled) or (
+                parent is None and ratio < 1.0 and rng.random() >= ratio
+            ):
+                assert trace is None
+            elif (bucket := begun if parent is None else continued).has_token(now):
+                bucket.take()
+                expected = trace_from(parent, rng)
+                assert trace is not None
+                assert (trace.trace_id, trace.parent_id) == (expected.trace_id, expected.parent_id)
+            else:
+                passed_over += 1
+                assert trace is None
+            assert tracing.passed_over == passed_over
 
 
 def test_only_so_many_end_at_a_time() -> None:
@@ -180,7 +259,7 @@ def test_only_so_many_end_at_a_time() -> None:
         opened.append((endpoint, Kept()))
         return opened[-1][1]
 
-    tracing = Tracing(random.Random(1), lambda: 0.0, opening)
+    tracing = Tracing(random.Random(1), 0.0, opening)
     for number in range(MOST_ENDING + 3):
         tracing.use(f"http://{number}", 1.0)
     assert [endpoint for endpoint, _ in opened] == [f"http://{number}" for number in range(MOST_ENDING)]

@@ -127,7 +127,8 @@ class Lender:
     async def _look(self) -> None:
         while True:
             await asyncio.sleep(_LOOK_INTERVAL)
-            for plane in self.ledger.silent(self._clock.monotonic()):
+            # Without limits planes have nothing to tell, and nobody waits for what the dead had.
+            for plane in self.ledger.silent(self._clock.monotonic()) if self.limits else ():
                 # Of planes on other hosts only their successors or a long silence tell.
                 if not self._known[plane].host and self._is_dead(self._known[plane]):
                     self.gone(self._known[plane])

@@ -6,7 +6,6 @@ import os
 import resource
 import time
 from contextlib import suppress
-from pathlib import Path
 
 import msgspec
 
@@ -14,16 +13,24 @@ from shared.plane_identity import PlaneIdentity
 from shared.runtime_dir import PlaneRecord, ProcessRecord, RuntimeDir, SupervisorRecord, read_record, write_record
 from shared.version import __version__
 
+_MAX_STAT = 4096
+"""Bytes: 52 numbers and a short name."""
+
 
 def start_ticks(pid: int) -> int | None:
     """Return when the process started, in clock ticks since boot; None when it does not run (or is a zombie)."""
     try:
-        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+        # A file object would cost more than the reading: this is asked again and again.
+        descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            text = os.read(descriptor, _MAX_STAT)
+        finally:
+            os.close(descriptor)
     except OSError:
         return None
     # The command, field 2, stands in parentheses and may hold spaces and parentheses of its own.
-    fields = text[text.rindex(")") + 2 :].split()
-    if fields[0] in ("Z", "X"):
+    fields = text[text.rindex(b")") + 2 :].split()
+    if fields[0] in (b"Z", b"X"):
         return None
     return int(fields[19])
 

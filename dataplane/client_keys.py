@@ -37,6 +37,7 @@ class Holder:
         "prefixes",
         "rank",
         "service_class",
+        "share",
         "tenant",
     )
 
@@ -48,6 +49,8 @@ class Holder:
         self.service_class = key.service_class
         self.may_choose_class = key.may_choose_class
         self.rank = int(key.service_class == BATCH)
+        # What is shared fairly by. A key without a tenant is one of its own.
+        self.share = self.rank, key.tenant or key.name
         # None: all.
         self.models: frozenset[str] | None = None
         self.prefixes: tuple[str, ...] = ()

@@ -94,7 +94,7 @@ class Forwarder:
 
     def follow(self, table: RoutingTable) -> None:
         """Go by a table that the fleet has adopted."""
-        self.admission = self.limits if self.limits.use(table) else None
+        self.admission = self.limits if self.limits.use(table, self._requests) else None
         self.reroute()
 
     def drain(self, *, ready: bool) -> None:

@@ -152,6 +152,11 @@ class Request(WholeRequest):
             self._failed()
 
     @property
+    def is_at_work(self) -> bool:
+        """Whether limits hold for it and it has gone on."""
+        return self._attempts is not None and self._counts
+
+    @property
     def _counts(self) -> bool:
         """Whether it makes work for an engine, so that limits hold for it."""
         client = self.client

@@ -47,7 +47,8 @@ class LeaseReport(msgspec.Struct, frozen=True, tag="lease-report"):
 
     `epoch` is the control plane's that the plane follows, `applied` the number of the last grant of that epoch that
     it goes by (0: none yet). `holdings` are those that changed since report `since`, which the control plane has
-    answered; all there are where that is 0.
+    answered; all there are where that is 0. They are of the limits that version `table` of that epoch's table has (0:
+    the plane goes by an older epoch's).
     """
 
     plane: PlaneIdentity
@@ -57,6 +58,7 @@ class LeaseReport(msgspec.Struct, frozen=True, tag="lease-report"):
     waiting: int
     since: int
     holdings: dict[str, Holding]
+    table: int
 
 
 class Lease(msgspec.Struct, frozen=True, array_like=True):

@@ -36,12 +36,16 @@ class _Sent:
 
 @dataclass(slots=True)
 class Account:
-    """One plane. Times are monotonic seconds; `first` is the number of the first grant in this account."""
+    """One plane. Times are monotonic seconds; `first` is the number of the first grant in this account.
+
+    What it told is of the limits of that version of the `table`.
+    """
 
     plane: str
     seq: int
     applied: int
     heard: float
+    table: int
     sent: deque[_Sent] = field(default_factory=deque)
     leases: Changes[Lease | None] = field(default_factory=Changes)
     is_answered: bool = False
@@ -50,7 +54,7 @@ class Account:
     @classmethod
     def of(cls, report: LeaseReport, now: float) -> Account:
         """Open one with a plane's first report."""
-        return cls(report.plane.id, report.seq, report.applied, now)
+        return cls(report.plane.id, report.seq, report.applied, now, report.table)
 
     @property
     def is_strange(self) -> bool:
@@ -72,6 +76,7 @@ class Account:
     def take(self, report: LeaseReport, now: float) -> set[str]:
         """Take a newer report in. Returns of which limits it goes by another lease by now, for all that is known."""
         self.seq, self.applied, self.heard, self.is_answered = report.seq, report.applied, now, False
+        self.table = report.table
         moved: set[str] = set()
         # The last one that it goes by stays: it tells since when.
         while self.sent and self.sent[0].number < report.applied:

@@ -26,7 +26,7 @@ from itertools import islice
 from math import inf
 
 from controlplane.admission.account import Account, Grant
-from controlplane.admission.limit_book import LimitBook, Scene
+from controlplane.admission.limit_book import LONG_AGO, LimitBook, Scene, Set
 from shared.leases import LEASE_LIFE, Lease, LeaseReport
 from shared.limits import WINDOW, Kind, Limit, Taken, held_for, is_on_demand
 
@@ -52,6 +52,9 @@ class Ledger:
         self._haunted_until = haunted_until
         self._accounts: dict[str, Account] = {}
         self._limits: dict[str, Limit] = {}
+        self._set: dict[str, Set] = {}
+        self._new: set[str] = set()
+        self._awaited: set[str] = set()
         self._books: dict[str, LimitBook] = {}
         self._dirty: set[str] = set()
         self._idle: dict[str, float] = {}
@@ -62,14 +65,26 @@ class Ledger:
         self._weights: dict[str, int] = {}
 
     def use(
-        self, limits: Iterable[Limit], planes: int, longest: float, weights: Mapping[str, int] | None = None
+        self,
+        limits: Iterable[Limit],
+        planes: int,
+        longest: float,
+        weights: Mapping[str, int] | None = None,
+        *,
+        was_set: Set = LONG_AGO,
+        present: Iterable[str] = (),
     ) -> None:
         """Go by these limits, among so many planes (more are counted if more are heard).
 
-        No request lasts over `longest` seconds; `weights` are those of the tenants where they are not 1.
+        No request lasts over `longest` seconds; `weights` are those of the tenants where they are not 1. Limits that
+        are new are set by `was_set`, while planes of these ids are `present`: requests may be open there.
         """
         self._weights = dict(weights or {})
-        self._limits = {limit.name: limit for limit in limits}
+        before, self._limits = self._limits, {limit.name: limit for limit in limits}
+        if new := [name for name, one in self._limits.items() if name not in before or before[name].kind != one.kind]:
+            self._set = {name: one for name, one in self._set.items() if name in self._limits}
+            self._set.update(dict.fromkeys(new, was_set))
+            self._awaited = set(present) - self._accounts.keys()
         self._planes = planes
         self._longest = longest
         for name, book in self._books.items():
@@ -95,23 +110,31 @@ class Ledger:
         elif report.seq <= account.seq:
             return False
         self._unheard.discard(name)
+        self._awaited.discard(name)
         moved = account.take(report, now)
         for limit, holding in report.holdings.items():
-            book = self._books.get(limit)
-            if book is None:
-                if limit not in self._limits:
-                    continue
-                book = self._books[limit] = LimitBook(self._limits[limit], now)
-            book.told(name, holding)
+            if (book := self._book(limit)) is not None:
+                book.told(name, holding)
         for limit in (*moved, *report.holdings):
             book = self._books.get(limit)
             if book is not None:
                 book.applied(name, account.applied)
                 self._dirty.add(limit)
+        # Perhaps it was the last that had to tell of these.
+        self._dirty |= self._new
         return True
+
+    def _book(self, name: str) -> LimitBook | None:
+        """Return a limit's page, a new one if need be; None where there is no such limit."""
+        book = self._books.get(name)
+        if book is None and name in self._limits:
+            book = self._books[name] = LimitBook(self._limits[name], self._set[name])
+            self._new.add(name)
+        return book
 
     def gone(self, plane: str, now: float) -> bool:
         """Know that a plane is dead, and with it all that it had but for windows. Returns whether it had an account."""
+        self._awaited.discard(plane)
         if plane in self._unheard:
             self._unheard.discard(plane)
             self._haunted_until = now + WINDOW
@@ -130,8 +153,8 @@ class Ledger:
     def ended(self, plane: str, windows: Mapping[str, Taken], now: float) -> bool:
         """Know that a plane has ended by request, and all that it took of windows. Returns whether that is news."""
         for name in windows:
-            if name in self._limits and name not in self._books:
-                self._books[name] = LimitBook(self._limits[name], now)
+            self._book(name)
+        self._awaited.discard(plane)
         is_news = plane in self._unheard or plane in self._accounts or bool(windows)
         self._unheard.discard(plane)
         self._accounts.pop(plane, None)
@@ -167,6 +190,7 @@ class Ledger:
 
     def look(self, now: float) -> None:
         """Look at some pages again that nothing was heard of, in turns, and at those that nobody needs any more."""
+        self._dirty |= self._new
         count = max(_LOOK_AT, len(self._books) // 64)
         for name in list(islice(self._books, count)):
             self._dirty.add(name)
@@ -186,6 +210,10 @@ class Ledger:
             book = self._books.get(name)
             if book is not None:
                 self._turn(name, book, scene, changed)
+                if not book.is_new:
+                    self._new.discard(name)
+            else:
+                self._new.discard(name)
         self._dirty.clear()
         grants = []
         for account, leases in zip(scene.awake, changed, strict=True):
@@ -210,7 +238,7 @@ class Ledger:
             # What a plane may come to use has changed by time alone, or who there is.
             self._standing = standing
             self._dirty.update(self._books)
-        return Scene(awake, asleep, planes, len(self._unheard), is_known, veiled, self._weights, now)
+        return Scene(awake, asleep, planes, len(self._unheard), is_known, veiled, self._weights, self._awaited, now)
 
     def _is_veiled(self, kind: Kind, now: float) -> bool:
         if kind == "window" and now <= self._haunted_until:
@@ -222,7 +250,8 @@ class Ledger:
         if not book.is_idle or not is_on_demand(name):
             self._idle.pop(name, None)
             if book.is_dropped and name in self._limits:
-                book.begin_anew(self._limits[name], scene.now)
+                book.begin_anew(self._limits[name], self._set[name])
+                self._new.add(name)
         elif not book.is_dropped:
             self._idle.setdefault(name, scene.now)
         if book.is_dropped:

@@ -8,6 +8,7 @@ from math import inf
 from typing import Protocol
 
 from controlplane.admission.ledger import Ledger
+from controlplane.admission.limit_book import Set
 from controlplane.admission.standing import AdmissionStatus, admission_status
 from controlplane.planes import Planes
 from shared.client_keys import tenant_weights
@@ -47,6 +48,7 @@ class Lender:
 
         `haunted_until` is as in `Ledger`.
         """
+        self._planes = planes
         self._clock = clock
         self._is_dead = is_dead
         elsewhere = {plane.identity.id: plane.identity for plane in planes.present() if plane.identity.host}
@@ -57,13 +59,14 @@ class Lender:
         self._said: tuple[Limit, ...] = ()
         self._found: Mapping[str, int] = {}
         self._settings = Settings()
+        self._version = 0
         self._changed = asyncio.Event()
 
     def use(self, table: RoutingTable) -> None:
         """Go by the limits of the table that is published."""
         settings = table.settings
         limits = (*limits_of(settings), *worker_limits(settings, table.workers.values()))
-        self._said, self._settings = limits, settings
+        self._said, self._settings, self._version = limits, settings, table.stamp.version
         self._go_by_limits()
 
     def adapt(self, amounts: Mapping[str, int]) -> None:
@@ -77,7 +80,12 @@ class Lender:
         limits = tuple(one._replace(amount=min(one.amount, found.get(one.name, one.amount))) for one in self._said)
         self.limits = {limit.name: (limit.kind, limit.amount) for limit in limits}
         self.ledger.use(
-            limits, settings.data_planes, settings.request_timeout, tenant_weights(settings.client_keys or ())
+            limits,
+            settings.data_planes,
+            settings.request_timeout,
+            tenant_weights(settings.client_keys or ()),
+            was_set=Set(self._version, self._clock.monotonic()),
+            present=[plane.identity.id for plane in self._planes.present()],
         )
         self._changed.set()
 

@@ -6,7 +6,7 @@ What planes told of it and what was granted to them since comes in; `parts` says
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil, inf
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from typing import NamedTuple
 from controlplane.admission.account import MAX_OUTSTANDING, Account
 from controlplane.admission.division import Needs, divide, meant, needed
 from shared.leases import LEASE_LIFE, Holding, Lease
-from shared.limits import TAKEN_STEP, WINDOW, Limit, Taken, fair_share, is_on_demand
+from shared.limits import TAKEN_STEP, WINDOW, Limit, Taken, fair_share
 
 _NOTHING = Lease(0, 0)
 
@@ -66,12 +66,23 @@ class _Part:
         return most
 
 
+class Set(NamedTuple):
+    """When a limit was set: the first `version` of the table that has it, and the moment (monotonic seconds)."""
+
+    version: int
+    at: float
+
+
+LONG_AGO = Set(0, -inf)
+
+
 class Scene(NamedTuple):
     """What stands around at the moment of a decision.
 
     `awake` and `asleep` are the planes that told lately, or did not; `planes` is for how many an equal share is. Of
     `unheard` planes nothing is known. With `is_known` false nothing may be lent yet. `veiled` are the kinds of limits
     of which all may be in use that was not held by those that had told when it became known. `weights` are tenants'.
+    `awaited` are planes that were there when a limit was set last, and have not told anything yet.
     """
 
     awake: Sequence[Account]
@@ -81,31 +92,30 @@ class Scene(NamedTuple):
     is_known: bool
     veiled: frozenset[str]
     weights: Mapping[str, int]
+    awaited: Collection[str]
     now: float
 
 
 class LimitBook:
     """All that is known of one limit."""
 
-    def __init__(self, limit: Limit, now: float) -> None:
-        self.begin_anew(limit, now)
+    def __init__(self, limit: Limit, was_set: Set) -> None:
+        self.begin_anew(limit, was_set)
         self._parts: dict[str, _Part] = {}
         self._known: int | None = None
         self._bequests: Counter[int] = Counter()
 
-    def begin_anew(self, limit: Limit, now: float) -> None:
+    def begin_anew(self, limit: Limit, was_set: Set) -> None:
         """Go by a limit that was not there, or not any more."""
         self.limit = limit
         self.is_dropped = False
-        self._began = now
-        self._tellers: set[str] | None = None if is_on_demand(limit.name) else set()
+        self.is_new = True
+        self._set = was_set
 
     # --- what comes in ---------------------------------------------------------------------------------
 
     def told(self, plane: str, holding: Holding) -> None:
         """Know what a plane has."""
-        if self._tellers is not None and not self.is_dropped:
-            self._tellers.add(plane)
         is_nothing = not (holding.in_use or holding.permitted or holding.fallback or any(holding.needs))
         self._parts.setdefault(plane, _Part()).told = None if is_nothing else holding
 
@@ -207,12 +217,11 @@ class LimitBook:
 
     def _is_told(self, scene: Scene) -> bool:
         """Whether each plane has told what it has of this limit: where it is new, requests may be open already."""
-        if self._tellers is None:
-            return True
-        if scene.now - self._began <= LEASE_LIFE and any(one.plane not in self._tellers for one in scene.awake):
-            return False
-        self._tellers = None
-        return True
+        if self.is_new and scene.now - self._set.at > LEASE_LIFE:
+            self.is_new = False
+        elif self.is_new and not scene.awaited:
+            self.is_new = any(account.table < self._set.version for account in scene.awake)
+        return not self.is_new
 
     def _part(self, account: Account) -> _Part:
         return self._parts.get(account.plane) or _Part()

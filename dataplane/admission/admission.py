@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from math import inf
 from typing import TYPE_CHECKING, Protocol
@@ -16,6 +16,7 @@ from dataplane.admission.key_answers import over_own, rate_fields
 from dataplane.admission.key_limits import Use
 from dataplane.admission.line import LaneKey
 from dataplane.admission.pace import retry_after
+from dataplane.admission.recount import count_open
 from dataplane.admission.refused import OverOwn, Refused, in_vain
 from dataplane.admission.ticket import State, Ticket
 from dataplane.admission.turn import Turn
@@ -81,8 +82,8 @@ class Admission:
         self._soon: asyncio.Handle | None = None
         self.needs_report = asyncio.Event()
 
-    def use(self, table: RoutingTable) -> bool:
-        """Go by a table's limits; whether there are any."""
+    def use(self, table: RoutingTable, requests: Iterable[Request]) -> bool:
+        """Go by a table's limits; whether there are any. `requests` are all that are open, in order of arrival."""
         settings = table.settings
         self._known_models = frozenset((*table.models, *settings.model_limits))
         of_workers = worker_limits(settings, table.workers.values())
@@ -94,8 +95,12 @@ class Admission:
             self._preempts = settings.preempt_batch
             queue = part_of_queue(settings.queue_size, settings.data_planes)
             self.gate.use(limits, queue, self._fleet.inflight() if of_workers else {})
+            for ticket, request in count_open(requests, self.gate, self._known_models, self._loop.time()):
+                if self._preempts and ticket.key.rank:
+                    self._lower[ticket] = request
             self.gate.shares.weights = tenant_weights(settings.client_keys or ())
             self._borrower.use(limits, settings.data_planes, settings.request_timeout)
+        self._borrower.table = table.stamp
         self.refresh()
         self.needs_report.set()
         return bool(self.gate.quotas)
@@ -118,8 +123,7 @@ class Admission:
         fields = request.client.fields
         rank, tenant = 0, ""
         if holder is not None:
-            # A key without a tenant is one of its own.
-            rank, tenant = holder.rank, holder.tenant or holder.name
+            rank, tenant = holder.share
             if gate.own and (limits := gate.own.get(holder.name)) is not None:
                 asked = NOTHING if limits.tokens is None else estimate(request.body, request.client.route)
                 use = Use(limits, asked)

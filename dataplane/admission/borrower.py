@@ -26,6 +26,7 @@ from shared.changes import Changes
 from shared.leases import LEASE_LIFE, Holding, LeaseGrant, LeaseReport
 from shared.limits import Limit, is_on_demand
 from shared.plane_identity import PlaneIdentity
+from shared.table import Stamp
 
 LOOK_INTERVAL = 0.05
 """Seconds between two looks at whether something has changed: half of the time in which unused parts are to move on."""
@@ -58,6 +59,8 @@ class Borrower:
         """Know no limit yet."""
         self._gate = gate
         self.holder = Holder(now)
+        self.table = Stamp(0, 0, 0)
+        """The table whose limits these are."""
         self._limits: dict[str, Limit] = {}
         self._standing: tuple[Limit, ...] = ()
         self._planes = 1
@@ -71,7 +74,7 @@ class Borrower:
         self._is_unsure = True
         self._seq = 0
         self._has_news = True
-        self._sent: tuple[int, int, int] | None = None
+        self._sent: tuple[int, int, int, int] | None = None
 
     def use(self, limits: tuple[Limit, ...], planes: int, longest: float) -> None:
         """Go by these limits, which the gate has quotas of by now, among so many planes."""
@@ -147,7 +150,8 @@ class Borrower:
         self._seq += 1
         self._look(now)
         self._leaving = {name for name in self._leaving if not self._told.forget(name, since)}
-        head = (epoch, self.holder.follow(epoch), self._gate.waiting)
+        table = self.table.version if self.table.epoch == epoch else 0
+        head = (epoch, self.holder.follow(epoch), self._gate.waiting, table)
         if not is_due and not self._has_news and head == self._sent:
             return None
         self._has_news, self._sent = False, head
@@ -160,6 +164,7 @@ class Borrower:
             waiting=head[2],
             since=since,
             holdings=self._told.since(since),
+            table=table,
         )
 
     def _look(self, now: float) -> None:

@@ -101,7 +101,11 @@ class Gate:
         self._give_up(self._kept.all())
         for ticket in self._line:
             if not ticket.key.begun:
-                ticket.quotas = self._by_model.get(ticket.key.model, self._common)
+                ticket.quotas = self.quotas_of(ticket.key.model)
+
+    def quotas_of(self, model: str | None) -> tuple[Shared, ...]:
+        """Return what each request for a model needs one of."""
+        return self._by_model.get(model, self._common)
 
     @property
     def waiting(self) -> int:

@@ -22,11 +22,11 @@ _PREFIX = b"x-ratelimit-"
 class Use:
     """What one request has of its key's own limits. Times are monotonic seconds.
 
-    `until` is how long it waits for a lease. `spent` are the tokens that it really took; None where that is not known,
-    and the estimate stays.
+    `until` is how long it waits for a lease, `slots` what it has one of while it is open. `spent` are the tokens that
+    it really took; None where that is not known, and the estimate stays.
     """
 
-    __slots__ = ("asked", "is_sent", "is_taken", "limits", "spent", "taken", "until")
+    __slots__ = ("asked", "is_sent", "is_taken", "limits", "slots", "spent", "taken", "until")
 
     def __init__(self, limits: KeyLimits, asked: Estimate) -> None:
         self.limits = limits
@@ -35,7 +35,16 @@ class Use:
         self.taken = 0.0
         self.is_taken = False
         self.is_sent = False
+        self.slots: Slots | None = None
         self.spent: int | None = None
+
+    def hold(self, slots: Slots | None, now: float) -> None:
+        """Have one of these, and none of those before."""
+        if self.slots is not None:
+            self.slots.give_back(NOBODY)
+        self.slots = slots
+        if slots is not None:
+            slots.take(NOBODY, now)
 
 
 class KeyLimits:
@@ -80,8 +89,7 @@ class KeyLimits:
         """Let a request have what it needs."""
         use.is_taken = True
         use.taken = now
-        if self.open is not None:
-            self.open.take(NOBODY, now)
+        use.hold(self.open, now)
         if self.requests is not None:
             self.requests.take(1, now)
         if self.tokens is not None and (tokens := use.asked.tokens):
@@ -89,8 +97,8 @@ class KeyLimits:
 
     def end(self, use: Use, now: float) -> None:
         """Know that a request has ended: settle what it took. One that was never sent to a worker took nothing."""
-        if self.open is not None:
-            self.open.give_back(NOBODY)
+        if use.slots is not None:
+            use.hold(None, now)
             self.pace.moved(now)
         if self.requests is not None and not use.is_sent:
             self.requests.give_back(1, use.taken)

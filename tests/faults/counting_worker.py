@@ -14,7 +14,10 @@ _PAGES = {"/health": b"", "/v1/models": b'{"object":"list","data":[{"id":"sim-mo
 
 
 class CountingWorker:
-    """What the worker has seen: `peak` is the most at a time, `begun` has when each request came."""
+    """What the worker has seen: `now` are there, `peak` is the most at a time, `begun` has when each request came.
+
+    Answers wait while `answers` is not set.
+    """
 
     def __init__(self, seconds: float) -> None:
         """Take so many seconds for an answer."""
@@ -24,6 +27,8 @@ class CountingWorker:
         self.now = 0
         self.peak = 0
         self.begun: list[float] = []
+        self.answers = threading.Event()
+        self.answers.set()
 
     def work(self) -> None:
         """Do one request."""
@@ -31,6 +36,7 @@ class CountingWorker:
             self.now += 1
             self.peak = max(self.peak, self.now)
             self.begun.append(time.monotonic())
+        self.answers.wait()
         time.sleep(self.seconds)
         with self._lock:
             # Before the answer: its last byte is what gives the place to the next one.

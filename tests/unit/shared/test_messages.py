@@ -167,7 +167,7 @@ UPWARD: list[Upward] = [
     ReceiptAnswer(PLANE, 8, RECEIPT),
     RequestLinesAnswer(PLANE, 9, LINES),
     KvRequest(7, "w", 0),
-    LeaseReport(PLANE, 2, 9, 4, 1, 8, {"total": Holding(3, 40, 25, ({"": 4}, {}))}),
+    LeaseReport(PLANE, 2, 9, 4, 1, 8, {"total": Holding(3, 40, 25, ({"": 4}, {}))}, 7),
 ]
 PLANE_SOCKET: list[PlaneSocket] = [
     PlaneStatusRequest(),

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import inf
+
+import pytest
 
 from controlplane.admission.account import Grant
 from controlplane.admission.ledger import FORGOTTEN_AFTER, Ledger
+from controlplane.admission.limit_book import Set
 from shared.leases import LEASE_LIFE, Holding, Lease, LeaseReport
 from shared.limits import MARGIN, WINDOW, Kind, Limit
 from shared.plane_identity import PlaneIdentity
@@ -44,6 +48,7 @@ class Planes:
             waiting=needs,
             since=0,
             holdings={"total": Holding(in_use, permitted, 0, wants)},
+            table=0,
         )
         return self.ledger.heard(report, now)
 
@@ -249,31 +254,62 @@ def test_a_plane_that_was_thought_dead_and_speaks_still_goes_by_the_lease_that_i
     assert planes.ledger.lent("total", 0.1) <= 100
 
 
-def test_a_limit_that_is_new_is_lent_once_every_plane_has_told_what_it_has_of_it() -> None:
-    """Requests may be open at a worker before it has a limit."""
+NEW = ("total", "model:m", "worker:w", "key:k:open")
+
+
+@pytest.mark.parametrize("name", NEW)
+def test_a_limit_that_is_new_is_lent_once_every_plane_has_told_what_it_has_of_it(name: str) -> None:
+    """Requests may be open before there is a limit."""
+    ledger, rate = Ledger(EPOCH, (), 0.0), Limit("rate", "rate", 100)
+    ledger.use((rate,), 2, LONGEST, was_set=Set(1, 0.0))
+    for plane in ("a", "b"):
+        ledger.heard(report(plane, 1, {}, table=1), 0.0)
+    ledger.due(0.0)
+    ledger.use((rate, Limit(name, "slots", 10)), 2, LONGEST, was_set=Set(2, 0.05))
+    ledger.heard(report("a", 2, {name: Holding(0, 0, 5, ({"": 9},))}, since=1, applied=1, table=2), 0.1)
+    assert not any((lease := grant.leases.get(name)) and lease.amount for grant in ledger.due(0.1))
+    # It tells of something else, as it has not heard of this one.
+    ledger.heard(report("b", 2, {}, since=1, applied=2, table=1), 0.15)
+    assert not any((lease := grant.leases.get(name)) and lease.amount for grant in ledger.due(0.15))
+    ledger.heard(report("b", 3, {name: Holding(10, 0, 5, ({"": 10},))}, since=1, applied=2, table=2), 0.2)
+    grants = {grant.plane: lease for grant in ledger.due(0.2) if (lease := grant.leases.get(name))}
+    assert {plane: lease.amount for plane, lease in grants.items()} == {"b": 5}, "a keeps nothing"
+
+
+@pytest.mark.parametrize("name", NEW)
+def test_so_is_one_of_which_the_others_have_nothing(name: str) -> None:
+    ledger = Ledger(EPOCH, (), 0.0)
+    ledger.use((Limit(name, "slots", 10),), 2, LONGEST, was_set=Set(1, 0.0), present=("a", "b"))
+    ledger.heard(report("a", 1, {name: Holding(3, 0, 5, ({"": 9},))}, table=1), 0.1)
+    assert [grant.leases[name] for grant in ledger.due(0.1)] == [Lease(3, 5, {}, 10)], "it keeps what it has"
+    ledger.heard(report("b", 1, {}, table=1), 0.2)
+    granted = {grant.plane: lease.amount for grant in ledger.due(0.2) if (lease := grant.leases.get(name))}
+    assert granted["a"] > 3
+
+
+@pytest.mark.parametrize("ends", [Ledger.gone, lambda ledger, plane, now: ledger.ended(plane, {}, now)])
+def test_a_plane_that_has_ended_has_nothing_to_tell_any_more(ends: Callable[[Ledger, str, float], bool]) -> None:
+    ledger = Ledger(EPOCH, (), 0.0)
+    ledger.use((Limit("total", "slots", 10),), 2, LONGEST, was_set=Set(1, 0.0), present=("a", "b"))
+    ledger.heard(report("a", 1, {"total": Holding(0, 0, 5, ({"": 9},))}, table=1), 0.1)
+    ledger.due(0.1)
+    ends(ledger, "b", 0.2)
+    ledger.look(0.2)
+    assert [grant.leases["total"] for grant in ledger.due(0.2)] == [Lease(10, 5, {}, 10)]
+
+
+@pytest.mark.parametrize("present", [(), ("b",)])
+def test_one_that_a_plane_does_not_tell_of_is_lent_when_its_leases_have_ended(present: tuple[str, ...]) -> None:
     planes = Planes()
     for name in ("a", "b"):
         planes.tell(name, 0.0)
     planes.grant(0.0)
     new = Limit("worker:w", "slots", 10)
-    planes.ledger.use((Limit("total", "slots", 100), new), 2, LONGEST)
-    nothing, all_of_it = Holding(0, 0, 5, ({"": 9},)), Holding(10, 0, 5, ({"": 10},))
-    planes.ledger.heard(report("a", 2, {"worker:w": nothing}, since=1, applied=1), 0.1)
-    assert not any((lease := grant.leases.get("worker:w")) and lease.amount for grant in planes.ledger.due(0.1))
-    planes.ledger.heard(report("b", 2, {"worker:w": all_of_it}, since=1, applied=2), 0.2)
-    grants = {grant.plane: grant.leases["worker:w"] for grant in planes.ledger.due(0.2)}
-    assert {name: lease.amount for name, lease in grants.items() if lease} == {"b": 5}, "a keeps nothing"
-
-
-def test_one_that_a_plane_does_not_tell_of_is_lent_when_its_leases_have_ended() -> None:
-    planes = Planes()
-    for name in ("a", "b"):
-        planes.tell(name, 0.0)
-    planes.grant(0.0)
-    planes.ledger.use((Limit("worker:w", "slots", 10),), 2, LONGEST)
-    planes.ledger.heard(report("a", 2, {"worker:w": Holding(0, 0, 5, ({"": 9},))}, since=1, applied=1), 0.1)
+    planes.ledger.use((new,), 2, LONGEST, was_set=Set(2, 0.05), present=present)
+    wanted = {"worker:w": Holding(0, 0, 5, ({"": 9},))}
+    planes.ledger.heard(report("a", 2, wanted, since=1, applied=1, table=2), 0.1)
     planes.ledger.due(0.1)
-    planes.ledger.heard(report("a", 3, {}, since=2, applied=3), 1.0)
+    planes.ledger.heard(report("a", 3, {}, since=2, applied=3, table=2), 1.0)
     for name, seq in (("a", 4), ("b", 2)):
         planes.ledger.heard(report(name, seq, {}, since=1, applied=3), 1.3)
     planes.ledger.look(1.3)
@@ -282,9 +318,25 @@ def test_one_that_a_plane_does_not_tell_of_is_lent_when_its_leases_have_ended() 
     assert granted["a"].amount == 5
 
 
-def report(name: str, seq: int, holdings: dict[str, Holding], *, since: int = 0, applied: int = 0) -> LeaseReport:
+def test_one_that_was_taken_away_is_new_when_it_is_set_again() -> None:
+    ledger, total = Ledger(EPOCH, (), 0.0), Limit("total", "slots", 10)
+    ledger.use((total,), 2, LONGEST, was_set=Set(1, 0.0))
+    for plane in ("a", "b"):
+        ledger.heard(report(plane, 1, {"total": Holding(0, 0, 5, ())}, table=1), 0.0)
+    ledger.due(0.0)
+    ledger.use((), 2, LONGEST, was_set=Set(2, 0.05))
+    ledger.use((total,), 2, LONGEST, was_set=Set(3, 0.1))
+    ledger.heard(report("a", 2, {"total": Holding(0, 0, 5, ({"": 9},))}, since=1, applied=1, table=3), 0.1)
+    assert not any((lease := grant.leases.get("total")) and lease.amount > 5 for grant in ledger.due(0.1))
+    ledger.heard(report("b", 2, {"total": Holding(0, 0, 5, ())}, since=1, applied=2, table=3), 0.2)
+    assert {grant.plane for grant in ledger.due(0.2)} >= {"a"}
+
+
+def report(
+    name: str, seq: int, holdings: dict[str, Holding], *, since: int = 0, applied: int = 0, table: int = 0
+) -> LeaseReport:
     identity = PlaneIdentity(id=name, slot=0, pid=1, version="1", started=0.0)
-    return LeaseReport(identity, EPOCH, seq, applied, 0, since, holdings)
+    return LeaseReport(identity, EPOCH, seq, applied, 0, since, holdings, table)
 
 
 def ledger_of(*names: str) -> Ledger:

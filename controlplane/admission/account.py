@@ -73,6 +73,16 @@ class Account:
         """Whether the plane may have gone by an equal share of limits that it had no lease of."""
         return not self.sent or now - self.sent[-1].at > SETTLING - LEASE_LIFE
 
+    def has_lost(self, report: LeaseReport, now: float) -> bool:
+        """Whether the plane has lost all its leases, and no grant is on its way that could bring them back.
+
+        It builds upon nothing then, and goes by its fallbacks at most.
+        """
+        if report.since or not self.sent:
+            return False
+        last = self.sent[-1]
+        return last.number <= report.applied or now - last.at > LEASE_LIFE
+
     def take(self, report: LeaseReport, now: float) -> set[str]:
         """Take a newer report in. Returns of which limits it goes by another lease by now, for all that is known."""
         self.seq, self.applied, self.heard, self.is_answered = report.seq, report.applied, now, False

@@ -6,8 +6,9 @@ The one rule: what all planes may be using together is never more than the limit
 - once it has gone by no grant for `LEASE_LIFE`, at least its fallback, which it takes when it hears nothing.
 
 A part that one plane does not need is taken back by a smaller lease, and is free when the plane tells that it goes by
-that: never before. A plane that is silent keeps what it had until it is heard, or known to be dead. What a dead plane
-may have taken of a window counts until that window is over; one that ends by request tells what it took.
+that: never before. A plane that is silent keeps what it had until it is heard, or known to be dead; one that is heard
+again when its leases have lapsed begins anew. What a dead plane may have taken of a window counts until that window is
+over; one that ends by request tells what it took.
 
 A new book knows nothing of what an earlier one has granted. It lends nothing before every plane has told that lived
 when it began, or `LEASE_LIFE` is over. If some have not told then, all that the others do not hold counts as held by
@@ -109,6 +110,12 @@ class Ledger:
             account = self._accounts[name] = Account.of(report, now)
         elif report.seq <= account.seq:
             return False
+        elif account.has_lost(report, now):
+            # It is not given back what it had: others may have taken their fallbacks meanwhile.
+            account = self._accounts[name] = Account.of(report, now)
+            for page in self._books.values():
+                page.lost(name)
+            self._dirty.update(self._books)
         self._unheard.discard(name)
         self._awaited.discard(name)
         moved = account.take(report, now)

@@ -141,6 +141,14 @@ class LimitBook:
         if part.told is None and part.dropped and sent[-1][0] <= number:
             del self._parts[plane]
 
+    def lost(self, plane: str) -> None:
+        """Know that a plane goes by nothing any more that it was granted."""
+        part = self._parts.get(plane)
+        if part is not None and part.told is None:
+            del self._parts[plane]
+        elif part is not None:
+            part.sent, part.dropped = [], 0
+
     def gone(self, account: Account, planes: int, now: float) -> None:
         """Know that a plane is dead, of so many; what it may have taken of a window counts on."""
         if self.limit.kind == "window":

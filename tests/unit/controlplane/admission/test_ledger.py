@@ -35,7 +35,9 @@ class Planes:
         self.held: dict[str, Grant] = {}
         self.leases: dict[str, Lease] = {}
 
-    def tell(self, name: str, now: float, *, in_use: int = 0, needs: int = 0, epoch: int = EPOCH) -> bool:
+    def tell(
+        self, name: str, now: float, *, in_use: int = 0, needs: int = 0, epoch: int = EPOCH, anew: bool = False
+    ) -> bool:
         self._seqs[name] = self._seqs.get(name, 0) + 1
         held = self.held.get(name)
         permitted = self.leases[name].amount if held else 0
@@ -46,7 +48,7 @@ class Planes:
             seq=self._seqs[name],
             applied=held.number if held else 0,
             waiting=needs,
-            since=0,
+            since=held.answers if held and not anew else 0,
             holdings={"total": Holding(in_use, permitted, 0, wants)},
             table=0,
         )
@@ -247,11 +249,39 @@ def test_a_plane_that_was_thought_dead_and_speaks_still_goes_by_the_lease_that_i
     planes.tell("b", 0.1)
     assert planes.grant(0.1)["a"] == 97
     planes.ledger.gone("a", 0.1)
-    planes.tell("a", 0.1, in_use=5)
+    planes.tell("a", 0.1, in_use=5, anew=True)
     planes.tell("b", 0.1, needs=200)
     planes.grant(0.1)
     assert sum(lease.amount for lease in planes.leases.values()) <= 100
     assert planes.ledger.lent("total", 0.1) <= 100
+
+
+def test_a_plane_that_has_lost_its_leases_is_not_given_back_what_others_took_meanwhile() -> None:
+    """All were cut off for so long that each goes by its fallback."""
+    ledger = Ledger(EPOCH, (), 0.0)
+    ledger.use((Limit("total", "slots", 10),), 2, LONGEST)
+    ledger.heard(report("a", 1, {"total": Holding(9, 0, 5, ({"": 9},))}), 0.0)
+    (grant,) = ledger.due(0.0)
+    assert grant.leases["total"] == Lease(10, 5, {}, 10)
+    ledger.heard(report("b", 1, {"total": Holding(0, 0, 5, ())}), 0.1)
+    (other,) = (one for one in ledger.due(0.1) if one.plane == "b")
+    ledger.heard(report("b", 2, {"total": Holding(5, 5, 5, ({"": 5},))}, applied=other.number), 60.0)
+    ledger.due(60.0)
+    ledger.heard(report("a", 2, {"total": Holding(0, 5, 5, ({"": 9},))}, applied=grant.number), 60.1)
+    (again,) = (one for one in ledger.due(60.1) if one.plane == "a")
+    assert again.since == 0
+    assert (lease := again.leases["total"]) is not None
+    assert lease.amount == 5
+
+
+def test_one_to_which_a_grant_is_on_its_way_may_go_by_all_that_it_had() -> None:
+    planes = Planes(planes=1)
+    planes.tell("a", 0.0, needs=100)
+    assert planes.grant(0.0) == {"a": 100}
+    planes.tell("a", 1.1)
+    assert len(planes.ledger.due(1.1)) == 1
+    planes.ledger.heard(report("a", 3, {"total": Holding(0, 9, 9, ())}, applied=1), 1.2)
+    assert planes.ledger.lent("total", 1.2) == 100
 
 
 NEW = ("total", "model:m", "worker:w", "key:k:open")

@@ -94,10 +94,11 @@ def test_g_break_1_a_worker_that_fails_half_is_out_on_every_plane_and_back_after
         fault(bad, {"name": "slow", "seconds": 1.0, "first": 1})
         eventually(lambda: value(router, "routerctl_worker_inflight", worker=bad) == 0, "requests to end")
         forget(bad)
-        eventually(lambda: breaker(router, bad) == 1, "the breaker to be half-open")
+        eventually(lambda: transitions(router, bad, "half-open") == 1, "the breaker to be half-open")
         goal = load.total + 50
         eventually(lambda: asked(bad) > 0, "the probe")
-        assert asked(bad) == 1
+        # On a busy machine it may have come to its end by now, and others follow it.
+        assert asked(bad) == 1 or breaker(router, bad) == 0
         eventually(lambda: load.total > goal, "answers of the others meanwhile")
         assert asked(bad) == 1 or breaker(router, bad) == 0
         eventually(lambda: breaker(router, bad) == 0, "the breaker to close")

@@ -64,7 +64,7 @@ def counted(router: Router) -> None:
 )
 def test_g_edge_2_stalled_readers(tmp_path: Path, count: int, shape: str, most: int) -> None:
     allow_descriptors(8192)
-    limits = ("--client-write-timeout-secs=4" if count <= 50 else "--client-write-timeout-secs=12",)
+    limits = ("--client-write-timeout-secs=8" if count <= 50 else "--client-write-timeout-secs=12",)
     with (
         simulated_fleet(tmp_path, 1, "--time-scale=0", "--record=0") as workers,
         router_before(tmp_path, workers, *limits) as router,

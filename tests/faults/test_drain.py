@@ -30,7 +30,8 @@ def test_g_cp_5_a_stop_with_a_drain_delay_fails_no_request(tmp_path: Path) -> No
                 eventually(lambda: status_of(router, "/readiness") == 503, "the load balancer to be told")
                 assert status_of(router, "/health") == 503
                 assert status_of(router, "/liveness") == 200
-                goal = load.total + 100
+                # Not many: the delay is short for a busy machine.
+                goal = load.total + 20
                 eventually(lambda: load.total > goal, "requests that are served while it drains")
                 answer = httpx.post(
                     f"{router.url}/v1/completions", json={"model": "sim-model", "prompt": "x"}, trust_env=False

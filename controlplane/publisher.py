@@ -86,6 +86,15 @@ def beat_pause(since_change: float) -> float:
     return ECHO_INTERVAL if since_change < ECHO_TIME else HEARTBEAT_INTERVAL
 
 
+def beat_due(told: float, changed: float, now: float) -> float:
+    """Return the seconds until a heartbeat has to be sent; 0 or less: now.
+
+    `told` is when planes were last told anything: each message has the table's stamp, and is as good as a heartbeat.
+    `changed` is when the table last changed. All are monotonic seconds.
+    """
+    return told + beat_pause(told - changed) - now
+
+
 class Source(Protocol):
     """Where the publisher gets the table's content from, and whom it tells what."""
 
@@ -151,7 +160,7 @@ class Publisher:
         self._source = source
         self._clock = clock
         self._complained = float("-inf")
-        self._last_change = float("-inf")
+        self._last_change = self._told = float("-inf")
         self._changed = asyncio.Event()
         self._loaded = asyncio.Event()
         self._acked = asyncio.Event()
@@ -224,8 +233,11 @@ class Publisher:
 
     async def _beat(self) -> None:
         while True:
-            self._publish(TOPIC_HEARTBEAT, self._publication.heartbeat())
-            await asyncio.sleep(beat_pause(self._clock.monotonic() - self._last_change))
+            due = beat_due(self._told, self._last_change, self._clock.monotonic())
+            if due <= 0:
+                self._publish(TOPIC_HEARTBEAT, self._publication.heartbeat())
+            else:
+                await asyncio.sleep(due)
 
     async def _publish_changes(self) -> None:
         while True:
@@ -372,6 +384,8 @@ class Publisher:
 
     def _publish(self, topic: bytes, message: Downward) -> None:
         frames = [topic, encode(message)]
+        if message.stamp == self._publication.table.stamp:
+            self._told = self._clock.monotonic()
         send_or_drop(self._publish_socket, frames)
         if self._remote is not None:
             self._remote.publish(frames)

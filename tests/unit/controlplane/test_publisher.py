@@ -1,17 +1,20 @@
 import asyncio
 import tempfile
 from collections.abc import Awaitable, Callable
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
 import pytest
 import zmq
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from controlplane.load_page import EngineLoad
 from controlplane.loads import Loads
 from controlplane.planes import Planes
 from controlplane.publication import Publication
-from controlplane.publisher import ECHO_TIME, Publisher, beat_pause
+from controlplane.publisher import ECHO_INTERVAL, ECHO_TIME, Publisher, beat_due, beat_pause
 from shared.clock import SystemClock
 from shared.kv_messages import KvPage, KvRequest, KvSourceState, KvStanding
 from shared.messages import (
@@ -208,6 +211,32 @@ def test_g_cp_3_heartbeats_are_many_after_a_change() -> None:
     # Half of the frames lost: one change in 100,000 is not heard of in time, or less.
     assert 0.5**echoes < 1e-5
     assert beat_pause(now + 1) == HEARTBEAT_INTERVAL
+
+
+@settings(max_examples=100)
+@given(st.lists(st.floats(0.0, 5.0), max_size=60).map(sorted), st.floats(-2.0, 5.0))
+def test_g_cp_3_planes_hear_something_as_often_whatever_else_they_are_told(others: list[float], changed: float) -> None:
+    now, heard = 0.0, [0.0]
+    while now < 5.0:
+        due = beat_due(heard[-1], changed if changed <= now else float("-inf"), now)
+        came = [one for one in others if now < one <= now + due]
+        if due <= 0:
+            heard.append(now)
+        heard += came
+        now += max(0.0, due)
+    gaps = [(before, after - before) for before, after in pairwise(heard)]
+    assert all(gap <= HEARTBEAT_INTERVAL + 1e-9 for _, gap in gaps)
+    # What waits for the next heartbeat when the table changes waits on.
+    echoing = [gap for at, gap in gaps if changed + HEARTBEAT_INTERVAL <= at <= changed + ECHO_TIME - ECHO_INTERVAL]
+    assert all(gap <= ECHO_INTERVAL + 1e-9 for gap in echoing)
+
+
+def test_a_heartbeat_is_due_only_when_planes_were_told_nothing_else() -> None:
+    long_ago = float("-inf")
+    assert beat_due(long_ago, long_ago, 100.0) <= 0
+    assert beat_due(99.9, long_ago, 100.0) == pytest.approx(HEARTBEAT_INTERVAL - 0.1)
+    assert beat_due(99.0, long_ago, 100.0) < 0
+    assert beat_due(99.98, 99.9, 100.0) == pytest.approx(ECHO_INTERVAL - 0.02)
 
 
 def test_heartbeats_carry_the_stamp() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import zmq
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from controlplane.load_page import EngineLoad
@@ -215,6 +215,7 @@ def test_g_cp_3_heartbeats_are_many_after_a_change() -> None:
 
 @settings(max_examples=100)
 @given(st.lists(st.floats(0.0, 5.0), max_size=60).map(sorted), st.floats(-2.0, 5.0))
+@example([1.21875], 1.21875)
 def test_g_cp_3_planes_hear_something_as_often_whatever_else_they_are_told(others: list[float], changed: float) -> None:
     now, heard = 0.0, [0.0]
     while now < 5.0:

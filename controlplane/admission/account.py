@@ -38,7 +38,8 @@ class _Sent:
 class Account:
     """One plane. Times are monotonic seconds; `first` is the number of the first grant in this account.
 
-    What it told is of the limits of that version of the `table`.
+    What it told is of the limits of that version of the `table`. The `draft` is what its next grant is to change, whose
+    `number` it has already; 0: nothing yet. Until it gets its first one, so many pages are `undecided` since it came.
     """
 
     plane: str
@@ -48,6 +49,9 @@ class Account:
     table: int
     sent: deque[_Sent] = field(default_factory=deque)
     leases: Changes[Lease | None] = field(default_factory=Changes)
+    draft: dict[str, Lease | None] = field(default_factory=dict)
+    number: int = 0
+    undecided: int | None = None
     is_answered: bool = False
     first: float = inf
 
@@ -60,6 +64,15 @@ class Account:
     def is_strange(self) -> bool:
         """Whether the plane still goes by what was not granted in this account, but in an earlier one."""
         return self.applied < self.first
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it has got no grant yet in this account."""
+        return self.first == inf
+
+    def lease(self, name: str) -> Lease | None:
+        """Return the lease that it is to have; None if it has none."""
+        return self.draft[name] if name in self.draft else self.leases.get(name)
 
     def is_awake(self, now: float) -> bool:
         """Whether the plane has told something lately."""
@@ -100,8 +113,9 @@ class Account:
         """Whether a report waits for an answer, and the last one was long ago."""
         return not self.is_answered and (not self.sent or now - self.sent[-1].at >= _RENEW_AFTER)
 
-    def grant(self, number: int, changed: dict[str, Lease | None], now: float) -> Grant:
-        """Return a grant that changes these leases."""
+    def grant(self, number: int, now: float) -> Grant:
+        """Return a grant of what is in the draft."""
+        changed, self.draft, self.number = self.draft, {}, 0
         for name, lease in changed.items():
             self.leases.put(name, lease, number)
         self.first = min(self.first, number)

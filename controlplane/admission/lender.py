@@ -130,6 +130,8 @@ class Lender:
             self._changed.clear()
             for grant in self.ledger.due(self._clock.monotonic()):
                 publisher.grant(*grant)
+            if self.ledger.is_behind:
+                self._changed.set()
             await asyncio.sleep(SPACING)
 
     async def _look(self) -> None:

@@ -284,6 +284,63 @@ def test_one_to_which_a_grant_is_on_its_way_may_go_by_all_that_it_had() -> None:
     assert planes.ledger.lent("total", 1.2) == 100
 
 
+MANY = tuple(Limit(f"worker:{number}", "slots", 9) for number in range(1000))
+
+
+def turns(ledger: Ledger, now: float) -> list[tuple[Grant, ...]]:
+    """Return what is granted in each turn until there is nothing more to do."""
+    found = [ledger.due(now)]
+    while ledger.is_behind:
+        found.append(ledger.due(now))
+    return found
+
+
+def test_of_many_limits_a_part_is_decided_about_at_a_time_and_the_oldest_first() -> None:
+    ledger = Ledger(EPOCH, (), 0.0)
+    ledger.use(MANY, 2, LONGEST)
+    holdings = {limit.name: Holding(1, 0, 4, ({"": 1},)) for limit in MANY}
+    ledger.heard(report("a", 1, holdings), 0.0)
+    ledger.heard(report("b", 1, holdings), 0.0)
+    *before, last = turns(ledger, 0.0)
+    # The first grant of a plane takes the place of all that it has, so it is whole.
+    assert not any(before)
+    assert [(grant.plane, len(grant.leases)) for grant in last] == [("a", 1000), ("b", 1000)]
+    for seq, grant in enumerate(last, start=1):
+        ledger.heard(report(grant.plane, 2, {}, since=1, applied=seq), 0.01)
+    turns(ledger, 0.01)
+    ledger.use([limit._replace(amount=30) for limit in MANY], 2, LONGEST)
+    of_one = [len(grant.leases) for grants in turns(ledger, 0.02) for grant in grants if grant.plane == "a"]
+    # Each grant holds what changed since the last one that is gone by.
+    assert of_one == [*range(64, 1000, 64), 1000]
+    # Whatever happens to one again and again, the others' turn comes.
+    ledger.use([limit._replace(amount=31) for limit in MANY], 2, LONGEST)
+    for turn in range(1000 // 64 + 1):
+        first = {"worker:0": Holding(turn % 3, 0, 4, ({"": 1},))}
+        ledger.heard(report("a", 3 + turn, first, since=2, applied=1), 0.03)
+        grants = ledger.due(0.03)
+    assert {lease.whole for grant in grants for lease in grant.leases.values() if lease} == {31}
+    assert {len(grant.leases) for grant in grants} == {1000}
+
+
+def test_when_all_leases_of_many_limits_lapse_at_once_each_is_decided_about_in_its_turn() -> None:
+    ledger = Ledger(EPOCH, (), 0.0)
+    ledger.use(MANY, 2, LONGEST)
+    holdings = {limit.name: Holding(1, 0, 4, ({"": 1},)) for limit in MANY}
+    for plane in ("a", "b"):
+        ledger.heard(report(plane, 1, holdings), 0.0)
+    *_, (one, other) = turns(ledger, 0.0)
+    ledger.heard(report("a", 2, holdings, applied=one.number), 2.0)
+    assert ledger.due(2.0) == ()
+    ledger.heard(report("b", 2, holdings, applied=other.number), 2.01)
+    granted = turns(ledger, 2.01)
+    # Whoever came first has waited for the turns of half as many; nobody waits for ever.
+    assert len(granted) <= 2 * (1000 // 64 + 1)
+    assert sorted((grant.plane, grant.since, len(grant.leases)) for grants in granted for grant in grants) == [
+        ("a", 0, 1000),
+        ("b", 0, 1000),
+    ]
+
+
 NEW = ("total", "model:m", "worker:w", "key:k:open")
 
 

@@ -32,9 +32,13 @@ class Leases(RuleBasedStateMachine):
     There is one limit that is lent at once, and two that are lent when they are needed.
     """
 
-    @initialize(amount=st.sampled_from((1, 2, 7, 50)), kind=st.sampled_from(("slots", "window")))
-    def begin(self, amount: int, kind: Kind) -> None:
-        self.amount, self.kind = amount, kind
+    @initialize(
+        amount=st.sampled_from((1, 2, 7, 50)),
+        kind=st.sampled_from(("slots", "window")),
+        at_once=st.sampled_from((1, 64)),
+    )
+    def begin(self, amount: int, kind: Kind, at_once: int) -> None:
+        self.amount, self.kind, self.at_once = amount, kind, at_once
         self.limits = tuple(Limit(name, kind, amount) for name in NAMES)
         self.now = 1000.0
         self.born = 0
@@ -112,9 +116,11 @@ class Leases(RuleBasedStateMachine):
         if self.ledger is not None:
             stamp = Stamp(self.epoch, 1, 0)
             self.ledger.look(self.now)
-            for one in self.ledger.due(self.now):
-                grant = LeaseGrant(stamp, one.number, one.answers, one.since, one.leases)
-                self.down.append((one.plane, grant))
+            self.ledger.is_behind = True
+            while self.ledger.is_behind:
+                for one in self.ledger.due(self.now):
+                    grant = LeaseGrant(stamp, one.number, one.answers, one.since, one.leases)
+                    self.down.append((one.plane, grant))
 
     @rule(seconds=st.sampled_from((0.05, 0.3)))
     def exchange(self, seconds: float) -> None:
@@ -193,7 +199,7 @@ class Leases(RuleBasedStateMachine):
         self.epoch += 1
         alive = [plane.identity for plane in self.planes]
         haunted = haunted_until(alive, PLANES, self.now, self.now) if self.epoch > 1 else self.now
-        self.ledger = Ledger(self.epoch, [plane.id for plane in alive], self.now, haunted)
+        self.ledger = Ledger(self.epoch, [plane.id for plane in alive], self.now, haunted, self.at_once)
         self.ledger.use(self.limits, PLANES, LONGEST)
 
     # --- what holds ------------------------------------------------------------------------------------

@@ -166,6 +166,40 @@ def test_streams_that_come_later_with_a_quiet_time_bring_it_down_to_what_the_wor
     assert max(kept) <= 1.5 * 20 + 4
 
 
+@settings(max_examples=8, deadline=None)
+@given(slots=st.integers(8, 100), seconds=st.floats(0.5, 4.0), demand=st.sampled_from((2.0, 5.0, 1000.0)))
+def test_streams_that_come_suddenly_bring_it_down_at_once(slots: int, seconds: float, demand: float) -> None:
+    """`demand` are the requests that are wanted at a time from then on, for each slot."""
+    worker, begins = Unstreamed(slots, seconds, 0.05 * seconds), 60 * (1 + int(seconds))
+    worker.begins = begins
+    limit, kept = found(worker, begin(0, MOST, 0.0), begins)
+    above = max(kept)
+    # All that was let in too much has to end, and once more about half of that.
+    drain = round(2 * above / slots * (seconds + 0.05 * seconds) + 40 * (1 + seconds))
+    limit, _ = found(worker, limit, drain, demand=int(slots * demand))
+    assert limit.kept <= max(1.5 * slots + 4, min(1.25 * slots * demand, 2 * START))
+    _, kept = found(worker, limit, int(100 * (seconds + 1)), demand=int(slots * demand))
+    assert min(kept) >= 0.7 * slots
+
+
+def test_what_it_grew_by_without_streams_goes_while_it_is_not_used_down_to_what_streams_had_shown() -> None:
+    worker = Unstreamed(50, 1.0, 0.1)
+    worker.begins = 0.0
+    limit, _ = found(worker, begin(0, MOST, 0.0), 600)
+    proven = limit.proven
+    assert 0.85 * 50 <= proven <= 1.5 * 50 + 4
+    worker.begins = float("inf")
+    limit, kept = found(worker, limit, 300)
+    assert kept[-1] > 200
+    worker.queue.clear()
+    before = limit.kept
+    for second in range(901, 1500):
+        limit = step(limit, worker.run(second, 5), MOST, float(second))
+        assert proven <= limit.kept <= before
+        before = limit.kept
+    assert limit.kept <= 1.1 * proven
+
+
 def test_a_few_streams_among_whole_answers_are_measured_as_ever() -> None:
     """One answer in ten is streamed, and the limit does not take the others for silence."""
     worker, limit = Worker(20, 1.0, 0.1), begin(0, MOST, 0.0)

@@ -268,8 +268,8 @@ def test_above_the_rate_a_request_waits_for_its_turn_and_is_refused_when_it_may_
     async def test(bench: Bench) -> None:
         async with workers(well) as (worker,):
             bench.serve(worker.url)
-            bench.configure(rate_limit=50.0, queue_size=1)
-            bench.lend(rate=50_000)
+            bench.configure(rate_limit=5.0, queue_size=1)
+            bench.lend(rate=5_000)
             first = bench.ask()
             refused = await bench.answer()
             assert (refused.status, error_of(refused)["code"]) == (429, "rate_limit_exceeded")

@@ -56,7 +56,7 @@ def test_a_host_that_never_answers_costs_the_connect_timeout(run: Run) -> None:
     async def test(bench: Bench) -> None:
         async with workers(well) as (worker,):
             with blackhole_port() as port:
-                bench.configure(connect_timeout=0.05)
+                bench.configure(connect_timeout=0.3)
                 bench.serve(f"http://127.0.0.1:{port}", worker.url)
                 assert (await bench.answer()).body == b"well"
             assert bench.evidence == [("a", 7, "connect-failed")]

@@ -82,7 +82,8 @@ def test_each_silence_turns_to_the_next_key(tmp_path: Path) -> None:
     run(story, place)
 
 
-def test_nothing_is_made_anew_while_the_control_plane_is_heard(tmp_path: Path) -> None:
+def test_nothing_is_made_anew_while_the_control_plane_is_heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dataplane.subscriber.remote_link, "PATIENCE", 0.2)
     place = Place(tmp_path, servers=2)
 
     async def story() -> None:

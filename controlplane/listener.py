@@ -14,7 +14,8 @@ from starlette.types import ASGIApp
 from controlplane.certificates import replaced
 from controlplane.port_holder import cause
 from shared.config import ConfigError, join_address
-from shared.server_tls import ServerTls, identity, tls_options
+from shared.server_tls import ServerTls, check, identity, tls_options
+from shared.tls import TlsFileError
 
 # A handful of people, scrapers and scripts; idle keep-alive connections count.
 _BACKLOG = 128
@@ -46,8 +47,8 @@ class Listener:
     ) -> None:
         """`flag` names the port to the operator.
 
-        A port that is taken ends a `required` listener with ConfigError; any other one goes on trying, because
-        planes that serve clients need their control plane more than anybody needs this port.
+        A port that is taken, or TLS files that can not be used, end a `required` listener with ConfigError. Any other
+        one goes on trying: planes that serve clients need their control plane more than anybody needs this port.
         """
         self._application = application
         self._flag = flag
@@ -56,28 +57,50 @@ class Listener:
         self._required = required
         self._tls = tls
         self.settled = asyncio.Event()
-        """Set once the port answers, or is found to be taken."""
+        """Set once the port answers, or is found not to be able to."""
 
     async def run(self) -> None:
         """Serve until cancelled. Raises ConfigError, see above."""
         address = join_address(self._host, self._port)
-        waited = 0.0
+        waited, told = 0.0, ""
         while True:
-            error = self._try_port()
+            error = await self._obstacle()
             if error is None:
+                told = ""
                 log.info("%s: listening on %s", self._flag, address)
-                await self._serve()
-                log.error("%s: the server on %s ended by itself; starting it again", self._flag, address)
-            elif waited >= _PATIENCE and self._required:
-                why = await asyncio.to_thread(cause, error, self._host, self._port)
-                raise ConfigError(f"can not listen on {address}: {why}, or choose another port with {self._flag}")
-            elif _PATIENCE <= waited < _PATIENCE + _RETRY_PAUSE:
-                why = await asyncio.to_thread(cause, error, self._host, self._port)
+                try:
+                    await self._serve()
+                    why = "by itself"
+                except OSError as failure:
+                    # The files were replaced once more between the look at them and the server's own.
+                    why = f"({failure})"
+                log.error("%s: the server on %s ended %s; starting it again", self._flag, address, why)
+            elif waited >= _PATIENCE and str(error) != told:
+                told = str(error)
+                why, instead = await self._explained(error)
+                if self._required:
+                    raise ConfigError(f"can not listen on {address}: {why}{instead}")
                 log.error("can not listen on %s (%s): %s; still trying", address, self._flag, why)
                 self.settled.set()
             pause = _RETRY_PAUSE if waited < _PATIENCE + _RETRY_PAUSE else _LONG_RETRY_PAUSE
             waited += pause
             await asyncio.sleep(pause)
+
+    async def _obstacle(self) -> OSError | None:
+        """Return why it can not serve now, if it can not."""
+        if self._tls is not None:
+            try:
+                await asyncio.to_thread(check, self._tls)
+            except TlsFileError as error:
+                return error
+        return self._try_port()
+
+    async def _explained(self, error: OSError) -> tuple[str, str]:
+        """Return what is wrong, and what else could be done at a start."""
+        if isinstance(error, TlsFileError):
+            return str(error), ""
+        why = await asyncio.to_thread(cause, error, self._host, self._port)
+        return why, f", or choose another port with {self._flag}"
 
     def _try_port(self) -> OSError | None:
         # Granian shares its port (SO_REUSEPORT), also with a stranger; a plain bind finds that stranger.

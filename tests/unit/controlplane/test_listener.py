@@ -1,16 +1,21 @@
 import asyncio
 import os
 import socket
+import ssl
+from pathlib import Path
 
 import httpx
 import pytest
+import trustme
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
+from controlplane import listener as module
 from controlplane.listener import Listener
 from shared.config import ConfigError
+from shared.server_tls import ServerTls
 
 
 async def hello(_request: Request) -> PlainTextResponse:
@@ -92,3 +97,58 @@ def test_a_port_that_is_not_required_is_waited_for(caplog: pytest.LogCaptureFixt
 
     asyncio.run(run())
     assert "still trying" in caplog.records[0].message
+
+
+def mismatched(folder: Path) -> tuple[ServerTls, trustme.CA, trustme.LeafCert]:
+    """Files whose certificate is not of the key, the authority, and what would make them whole."""
+    authority = trustme.CA()
+    tls = ServerTls(str(folder / "cert"), str(folder / "key"), None, ("--admin-tls-cert", "--admin-tls-key", ""))
+    leaf = authority.issue_cert("127.0.0.1")
+    leaf.private_key_pem.write_to_path(tls.key)
+    authority.issue_cert("127.0.0.1").cert_chain_pems[0].write_to_path(tls.cert)
+    return tls, authority, leaf
+
+
+def test_a_certificate_of_another_key_is_said_and_tried_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_PATIENCE", 0.2)
+    monkeypatch.setattr(module, "_LONG_RETRY_PAUSE", 0.1)
+    tls, authority, leaf = mismatched(tmp_path)
+
+    async def run() -> None:
+        with stranger() as taken:
+            port: int = taken.getsockname()[1]
+        waiting = Listener(APPLICATION, flag="--admin-port", host="127.0.0.1", port=port, required=False, tls=tls)
+        task = asyncio.ensure_future(waiting.run())
+        await asyncio.wait((task, asyncio.ensure_future(waiting.settled.wait())), return_when="FIRST_COMPLETED")
+        assert not task.done()
+        leaf.cert_chain_pems[0].write_to_path(tls.cert)
+        context = ssl.create_default_context()
+        authority.configure_trust(context)
+        async with asyncio.timeout(30), httpx.AsyncClient(trust_env=False, verify=context) as client:
+            while True:
+                try:
+                    assert (await client.get(f"https://127.0.0.1:{port}/")).text == "hello"
+                    break
+                except httpx.TransportError:
+                    await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.wait([task])
+
+    asyncio.run(run())
+    [told] = [one.message for one in caplog.records if one.levelname == "ERROR"]
+    assert f"--admin-tls-key {tls.key}" in told
+    assert told.endswith("; still trying")
+
+
+def test_a_first_start_with_a_certificate_of_another_key_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_PATIENCE", 0.0)
+    tls, _, _ = mismatched(tmp_path)
+    with stranger() as taken:
+        port: int = taken.getsockname()[1]
+    first = Listener(APPLICATION, flag="--admin-port", host="127.0.0.1", port=port, required=True, tls=tls)
+    with pytest.raises(ConfigError, match="--admin-tls-key"):
+        asyncio.run(first.run())

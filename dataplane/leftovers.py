@@ -50,7 +50,7 @@ def leave_behind(
     if ended is None and exchange is not None:
         status = exchange.status
         accounting.finish(route, method, status, now - arrived, first_byte - arrived, model)
-        usage = _account_for_answer(forwarder, exchange, arrived, model) if status == _OK else None
+        usage = _account_for_answer(forwarder, request, exchange, model) if status == _OK else None
         outcome = "answered"
         if client.route.family == RESPONSES and tries:
             forwarder.fleet.homes.learn(request.wanted, exchange, tries[-1].worker)
@@ -131,17 +131,17 @@ def _refused_for(ticket: Ticket) -> str:
     return ticket.limit if ticket.position is None else ""
 
 
-def _account_for_answer(forwarder: Forwarder, exchange: Exchange, arrived: float, model: str) -> Usage | None:
+def _account_for_answer(forwarder: Forwarder, request: Request, exchange: Exchange, model: str) -> Usage | None:
     """Count what a worker's whole answer took, tokens and of a stream the times between them; return the first."""
     accounting = forwarder.accounting
-    usage = usage_of(*exchange.tail)
+    usage = usage_of(*exchange.tail) if request.takes_tokens else None
     if usage is not None:
         accounting.used(model, usage)
     if exchange.is_stream:
         # An event has one token, as a rule; where the number of tokens is known, that is what counts.
         gaps = usage.output - 1 if usage is not None and usage.output else exchange.gaps
         gap = exchange.seconds_streamed / gaps if gaps > 0 else 0.0
-        accounting.streamed(model, exchange.first_byte_at - arrived, exchange.longest_pause, gap, gaps)
+        accounting.streamed(model, exchange.first_byte_at - request.arrived, exchange.longest_pause, gap, gaps)
     return usage
 
 

@@ -162,6 +162,11 @@ class Request(WholeRequest):
         client = self.client
         return client.method == "POST" and (not self.to_first or client.route.generates)
 
+    @property
+    def takes_tokens(self) -> bool:
+        """Whether an engine works for it. Any other answer's `usage` repeats what another request took."""
+        return self._counts and not self.client.route.is_computed
+
     def admitted(self) -> None:
         """Go on: the request has waited for its turn, and its arm's workers may have left meanwhile."""
         try:

@@ -6,7 +6,9 @@ import asyncio
 
 import pytest
 
+from dataplane.client_keys import Holder
 from shared import catalog
+from shared.client_keys import ClientKey
 from shared.plane_report import HistogramSeries
 from tests.unit.dataplane.forward_bench import Bench, Run, begin_and_hang, close_at_once, hang, stream, well, workers
 from tests.unit.dataplane.listening import until
@@ -41,6 +43,33 @@ def test_tokens_are_read_from_the_answers_end(run: Run, script: Script) -> None:
             await bench.answer()
             accounting = bench.accounting
             assert (accounting.prompt_tokens, accounting.output_tokens) == ({"m": 13}, {"m": 4})
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v1/responses/resp_1"),
+        ("POST", "/v1/responses/resp_1/cancel"),
+        ("POST", "/v1/completions/derender"),
+        ("GET", "/a/path/of/the/workers"),
+    ],
+)
+def test_an_answer_that_repeats_what_another_request_took_counts_no_tokens(run: Run, method: str, path: str) -> None:
+    async def test(bench: Bench) -> None:
+        async with workers(whole_with_usage) as (worker,):
+            bench.serve(worker.url)
+            bench.accounting.know_keys(["alice"])
+            alice = Holder(ClientKey(name="alice", digest=b""))
+            made = await bench.answer(path="/v1/responses", key=alice)
+            told = await bench.answer(b"", method=method, path=path, key=alice)
+            assert (made.status, told.status) == (200, 200)
+            accounting = bench.accounting
+            assert sum(accounting.usage_told.values()) == 1
+            assert sum(accounting.output_tokens.values()) == sum(accounting.key_output_tokens.values()) == 4
+            assert sum(accounting.prompt_tokens.values()) == sum(accounting.key_prompt_tokens.values()) == 13
+            assert accounting.key_requests == {("alice", "200"): 2}
 
     run(test)
 

@@ -9,7 +9,7 @@ import msgspec
 
 from controlplane.planes import Plane
 from shared.config import StartConfig
-from shared.config_diff import ConfigChange, diff
+from shared.config_diff import CONSEQUENCES, ConfigChange, diff, values_text
 from shared.config_sources import Gathered
 from shared.table import Stamp
 
@@ -116,6 +116,6 @@ def _needs_restart(change: ConfigChange, gathered: Gathered) -> str:
     place = gathered.places[change.key]
     where = str(place) if place.source != "default" else change.key
     return (
-        f"{where} can not change without a restart ({change.old!r} -> {change.new!r}); "
-        "set it back, or start the router anew with it"
+        f"{where} can not change by a reload ({values_text(change)}); "
+        f"set it back, or start with it: {CONSEQUENCES[change.needs]}"
     )

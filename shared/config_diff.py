@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -54,6 +54,14 @@ _ROUTER = frozenset(
     {"host", "port", "admin_host", "admin_port", "prometheus_host", "prometheus_port", "data_planes", "runtime_dir"}
 )
 
+CONSEQUENCES: Mapping[Need, str] = {
+    "reload": "a reload is enough",
+    "control plane": "`routerctl start` again replaces the control plane",
+    "planes": "`routerctl start` again replaces the planes one by one",
+    "router": "stop the router and start it anew",
+}
+"""What makes a change count, in words for people."""
+
 
 class ConfigChange(msgspec.Struct, frozen=True, kw_only=True):
     """A value that is different, and what it needs to count.
@@ -89,12 +97,17 @@ def need_of(field: str) -> Need:
 
 
 def change_text(change: ConfigChange) -> str:
-    """Return a change as one line for people; of lists it names what came and what went."""
+    """Return a change as one line for people."""
+    return f"{change.key}: {values_text(change)}"
+
+
+def values_text(change: ConfigChange) -> str:
+    """Return both values of a change as the file writes them; of lists it names what came and what went."""
     old, new = _listed(change.old), _listed(change.new)
     if isinstance(old, list | tuple) and isinstance(new, list | tuple):
         parts = _named("+", [part for part in new if part not in old]) + _named("-", [p for p in old if p not in new])
-        return f"{change.key}: {' '.join(parts) or 'the same in another order'}"
-    return f"{change.key}: {value_text(old)} -> {value_text(new)}"
+        return " ".join(parts) or "the same in another order"
+    return f"{value_text(old)} -> {value_text(new)}"
 
 
 def _listed(value: Any) -> Any:

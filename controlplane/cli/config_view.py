@@ -7,18 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from controlplane.cli.option_texts import HELP
 from shared.config import flag_of
-from shared.config_diff import ConfigChange, change_text, value_text
+from shared.config_diff import CONSEQUENCES, ConfigChange, change_text, value_text
 from shared.config_fields import FIELDS
 from shared.config_schema import schema
 from shared.config_sources import Gathered
 from shared.config_values import ShownValue
-
-_CONSEQUENCES = {
-    "reload": "a reload is enough",
-    "control plane": "`routerctl start` again replaces the control plane",
-    "planes": "`routerctl start` again replaces the planes one by one",
-    "router": "stop the router and start it anew",
-}
 
 
 def values_lines(values: Sequence[ShownValue]) -> Iterator[str]:
@@ -50,7 +43,7 @@ def diff_lines(changes: Iterable[ConfigChange]) -> Iterator[str]:
     empty = True
     for change in changes:
         empty = False
-        yield f"{change_text(change)}  ({_CONSEQUENCES[change.needs]})"
+        yield f"{change_text(change)}  ({CONSEQUENCES[change.needs]})"
     if empty:
         yield "no value is different"
 

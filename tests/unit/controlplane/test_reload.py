@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from controlplane.cli.config_view import diff_lines
 from controlplane.config_history import Entry
 from controlplane.planes import Plane
 from controlplane.reload import CONFIRM_WITHIN, TRIED_WITHIN
 from controlplane.reload_rules import Mode, judge, overruled, triers, verdict
 from shared.config import StartConfig
+from shared.config_diff import diff
 from shared.config_file import ConfigFile
 from shared.config_settings import settings_of
 from shared.config_sources import Gathered, gather
@@ -73,7 +75,28 @@ def test_what_needs_a_restart_is_refused_by_name_and_takes_everything_with_it(li
     plan = judge(StartConfig(), file(f'policy = "random"\n{line}'))
     assert (plan.outcome, plan.changes) == ("refused", ())
     (problem,) = plan.problems
-    assert problem.startswith(f"r.toml:2: {line.split(' ')[0]} can not change without a restart (")
+    assert problem.startswith(f"r.toml:2: {line.split(' ')[0]} can not change by a reload (")
+
+
+@pytest.mark.parametrize(
+    ("line", "values", "helps"),
+    [
+        ("data_planes = 3", "2 -> 3", "stop the router and start it anew"),
+        ("metrics_compat = true", "false -> true", "`routerctl start` again replaces the control plane"),
+        ('log_format = "json"', '"text" -> "json"', "`routerctl start` again replaces the planes one by one"),
+    ],
+)
+def test_a_refusal_says_what_helps_in_the_words_of_config_diff(line: str, values: str, helps: str) -> None:
+    old = file("data_planes = 2").config
+    lines = ["data_planes = 2"] * (not line.startswith("data_planes")) + [line]
+    plan = judge(old, file("\n".join(lines)))
+    (problem,) = plan.problems
+    key = line.split(" ")[0]
+    assert problem == (
+        f"r.toml:{len(lines)}: {key} can not change by a reload ({values}); set it back, or start with it: {helps}"
+    )
+    (shown,) = diff_lines(diff(old, file("\n".join(lines)).config))
+    assert shown == f"{key}: {values}  ({helps})"
 
 
 def test_workers_change_by_a_reload() -> None:

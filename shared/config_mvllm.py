@@ -65,8 +65,13 @@ class MvllmContent(NamedTuple):
 
 
 def is_mvllm(content: Mapping[str, Any]) -> bool:
-    """Whether this is a `servers.toml`: its servers stand in a table of that name, or nearly of that name."""
-    return any(map(_is_servers, content.items()))
+    """Whether this is a `servers.toml`: its servers stand in a table of that name.
+
+    A table of nearly that name is that too, but for a file that has keys of routerctl's own.
+    """
+    if isinstance(content.get("servers"), dict):
+        return True
+    return any(map(_is_servers, content.items())) and FIELDS.keys().isdisjoint(content)
 
 
 def _is_servers(item: tuple[str, Any]) -> bool:

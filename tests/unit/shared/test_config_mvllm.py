@@ -188,6 +188,8 @@ def test_what_mvllm_passes_over_is_named(text: str, warning: str) -> None:
             "f:3: unknown key 'max_concurent_requests' of a server; did you mean max_concurrent_requests?",
         ),
         ("[server]\nservers = [{url = 'http://a'}]", "f:1: unknown table [server]; did you mean [servers]?"),
+        ("queue_size = 5\nport = 3\n[server]", "f:3: unknown table 'server'; write all keys without one, such as port"),
+        ("[[workers]]\nurl = 'http://a:1'\n[serves]", "f:3: unknown table 'serves'; write all keys without one"),
         ("[servers]\n[server]", "f:2: 'server' is no key of mvllm's servers.toml; give "),
         ("[servers]\n[config]\npolicy = 'random'", "f:3: 'policy' is no key of mvllm's servers.toml; give "),
         ("[servers]\npolicy = 'random'", "f:2: 'policy' is no key of mvllm's servers.toml; give "),

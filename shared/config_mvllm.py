@@ -20,33 +20,57 @@ LOAD_FORMULA = "mvllm"
 CAPACITY = 3
 """What mvllm takes a server's `max_concurrent_requests` to be that does not say."""
 
+_GREATEST = 1e300
+"""TOML's numbers may have more digits than a float can take."""
 
-class _Counterpart(NamedTuple):
+
+class Counterpart(NamedTuple):
+    """The field for a key of mvllm's, and what a value becomes there.
+
+    `bounds` are the least and the greatest value in mvllm's own unit, whole numbers for whole ones: the field's
+    bounds would be told of a value that is not in the file.
+    """
+
     field: str
     convert: Callable[[Any], Any] = lambda value: value
+    bounds: tuple[float, float] | None = None
+
+    def fault(self, value: Any) -> str | None:
+        """Return what to write instead of a value; None when it can be converted."""
+        if type(value) not in (int, float):
+            return "a number without quotes" if isinstance(value, str) else "a number"
+        if not abs(value) <= _GREATEST:
+            return "a number"
+        if self.bounds is None:
+            return None
+        low, high = self.bounds
+        whole = isinstance(low, int)
+        if low <= value <= high and (isinstance(value, int) or not whole):
+            return None
+        return f"a {'whole ' * whole}number from {low} to {high}"
 
 
-_COUNTERPARTS = {
-    "health_check_interval": _Counterpart("health_check_interval_secs"),
-    "health_check_timeout": _Counterpart("health_check_timeout_secs"),
-    "health_check_min_success_rate": _Counterpart("health_min_success_rate", float),
-    "health_check_max_response_time": _Counterpart("health_max_response_time_secs", float),
-    "health_check_window_size": _Counterpart("health_window_size"),
-    "health_check_consecutive_failures": _Counterpart("health_failure_threshold"),
-    "request_timeout": _Counterpart("request_timeout_secs"),
+COUNTERPARTS = {
+    "health_check_interval": Counterpart("health_check_interval_secs"),
+    "health_check_timeout": Counterpart("health_check_timeout_secs"),
+    "health_check_min_success_rate": Counterpart("health_min_success_rate", float),
+    "health_check_max_response_time": Counterpart("health_max_response_time_secs", float),
+    "health_check_window_size": Counterpart("health_window_size"),
+    "health_check_consecutive_failures": Counterpart("health_failure_threshold"),
+    "request_timeout": Counterpart("request_timeout_secs"),
     # mvllm counts the attempts after the first one, vllm-router and we count all of them.
-    "max_retries": _Counterpart("retry_max_retries", lambda value: value + 1),
-    "retry_delay": _Counterpart("retry_initial_backoff_ms", lambda value: round(value * 1000)),
+    "max_retries": Counterpart("retry_max_retries", lambda value: value + 1, (0, 99)),
+    "retry_delay": Counterpart("retry_initial_backoff_ms", lambda value: round(value * 1000), (0.0, 60.0)),
     # The file is looked at each second, whatever the interval.
-    "config_reload_interval": _Counterpart("watch_config", lambda value: value > 0),
+    "config_reload_interval": Counterpart("watch_config", lambda value: value > 0),
 }
 _VARIABLES = {
-    "HOST": _Counterpart("host"),
-    "PORT": _Counterpart("port"),
-    "LOG_LEVEL": _Counterpart("log_level", str.lower),
-    "HEALTH_CHECK_INTERVAL": _Counterpart("health_check_interval_secs"),
-    "REQUEST_TIMEOUT": _Counterpart("request_timeout_secs"),
-    "CONFIG_RELOAD_INTERVAL": _Counterpart("watch_config", lambda text: "false" if text.strip() == "0" else "true"),
+    "HOST": Counterpart("host"),
+    "PORT": Counterpart("port"),
+    "LOG_LEVEL": Counterpart("log_level", str.lower),
+    "HEALTH_CHECK_INTERVAL": Counterpart("health_check_interval_secs"),
+    "REQUEST_TIMEOUT": Counterpart("request_timeout_secs"),
+    "CONFIG_RELOAD_INTERVAL": Counterpart("watch_config", lambda text: "false" if text.strip() == "0" else "true"),
 }
 """mvllm's environment variables. They have names that others use too, so they count with its file only."""
 _WITHOUT = {
@@ -147,7 +171,7 @@ class _Reader:
             capacity = server.get("max_concurrent_requests", CAPACITY)
             at = line_of_text(self._text, url, line)
             if type(capacity) is not int or not 1 <= capacity <= CAPACITIES[1]:
-                self.refuse(at, f"max_concurrent_requests is {capacity!r}; write a whole number from 1")
+                self.refuse(at, f"max_concurrent_requests is {_as_written(capacity)}; write a whole number from 1")
             else:
                 workers.append(ConfiguredWorker(url=url, capacity=capacity))
             for key in server:
@@ -160,11 +184,9 @@ class _Reader:
     def config(self, table: Mapping[str, Any]) -> None:
         for key, value in table.items():
             line = self.line(("config", key))
-            if (counterpart := _COUNTERPARTS.get(key)) is not None:
-                if type(value) not in (int, float):
-                    self.refuse(line, f"{key} is {value!r}; write a number without quotes")
-                elif value != value or abs(value) == float("inf"):
-                    self.refuse(line, f"{key} is {value}; write a number")
+            if (counterpart := COUNTERPARTS.get(key)) is not None:
+                if (instead := counterpart.fault(value)) is not None:
+                    self.refuse(line, f"{key} is {_as_written(value)}; write {instead}")
                 else:
                     shown = f"{key} ({counterpart.field})"
                     self._give(counterpart.field, counterpart.convert(value), line, shown)
@@ -172,11 +194,11 @@ class _Reader:
                 if type(value) is bool:
                     self._give("disable_health_check", not value, line, f"{key} (disable_health_check)")
                 else:
-                    self.refuse(line, f"{key} is {value!r}; write true or false")
+                    self.refuse(line, f"{key} is {_as_written(value)}; write true or false")
             elif key in _WITHOUT:
                 self._warn(line, f"{key} has no effect: {_WITHOUT[key]}")
             else:
-                self._unknown(line, key, (*_COUNTERPARTS, *_WITHOUT, "enable_active_health_check"))
+                self._unknown(line, key, (*COUNTERPARTS, *_WITHOUT, "enable_active_health_check"))
 
     def _unknown(self, line: int, key: str, known: tuple[str, ...], of: str = "") -> None:
         if key in FIELDS:
@@ -185,6 +207,10 @@ class _Reader:
             self.refuse(line, f"unknown key {key!r}{of}; did you mean {near}?")
         else:
             self._warn(line, f"unknown key {key!r}{of} has no effect")
+
+
+def _as_written(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 def _not_mvllms(key: str) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from shared.config import StartConfig
+from shared.config_faults import RANGES
 from shared.config_file import ConfigFile
+from shared.config_mvllm import COUNTERPARTS
 from shared.config_sources import Gathered, gather, relevant
 from shared.worker_attributes import ConfiguredWorker
 
@@ -168,6 +170,15 @@ def test_what_mvllm_passes_over_is_named(text: str, warning: str) -> None:
     assert found.startswith(warning)
 
 
+def test_bounds_in_mvllms_units_end_where_those_of_the_field_do() -> None:
+    bounded = {key: one for key, one in COUNTERPARTS.items() if one.bounds is not None}
+    assert bounded.keys() == {"max_retries", "retry_delay"}
+    for key, one in bounded.items():
+        assert one.bounds is not None
+        least, most = map(one.convert, one.bounds)
+        assert RANGES[one.field] == (least - (key == "max_retries"), most)
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
@@ -198,9 +209,22 @@ def test_what_mvllm_passes_over_is_named(text: str, warning: str) -> None:
         ("port = 1\n[servers]", "f:1: 'port' is no key of mvllm's servers.toml; give "),
         ("config = 1\n[servers]", "f:1: 'config' is no key of mvllm's servers.toml; give "),
         ("[servers]\n[config]\nmax_retries = '3'", "f:3: max_retries is '3'; write a number without quotes"),
-        ("[servers]\n[config]\nmax_retries = true", "f:3: max_retries is True; write a number without quotes"),
+        ("[servers]\n[config]\nmax_retries = true", "f:3: max_retries is true; write a number"),
         ("[servers]\n[config]\nretry_delay = nan", "f:3: retry_delay is nan; write a number"),
-        ("[servers]\n[config]\nmax_retries = -2", "f:3: max_retries (retry_max_retries) is -1; write a number from 0"),
+        (
+            "[servers]\n[config]\nhealth_check_min_success_rate = 1" + 400 * "0",
+            "f:3: health_check_min_success_rate is 1000",
+        ),
+        ("[servers]\n[config]\nmax_retries = -2", "f:3: max_retries is -2; write a whole number from 0 to 99"),
+        ("[servers]\n[config]\nmax_retries = -1", "f:3: max_retries is -1; write a whole number from 0 to 99"),
+        ("[servers]\n[config]\nmax_retries = 100", "f:3: max_retries is 100; write a whole number from 0 to 99"),
+        ("[servers]\n[config]\nmax_retries = 2.5", "f:3: max_retries is 2.5; write a whole number from 0 to 99"),
+        ("[servers]\n[config]\nretry_delay = 61", "f:3: retry_delay is 61; write a number from 0.0 to 60.0"),
+        ("[servers]\n[config]\nrequest_timeout = true", "f:3: request_timeout is true; write a number"),
+        (
+            servers('{url = "http://a", max_concurrent_requests = true}'),
+            "f:3: max_concurrent_requests is true; write a whole",
+        ),
         ("[servers]\n[config]\nrequest_timeout = 0", "f:3: request_timeout (request_timeout_secs) is 0.0; write a "),
         ("[servers]\n[config]\nhealth_check_timeout = 1.5", "f:3: health_check_timeout (health_check_timeout_secs) is"),
     ],

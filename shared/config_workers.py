@@ -33,21 +33,25 @@ def read_tables(name: str, text: str, value: Any, lines: Mapping[Path, int]) -> 
     first = lines[("workers",)]
     if not isinstance(value, list) or not all(isinstance(table, dict) for table in value):
         return Tables((), (Problem(f"{name}:{first}: workers is no list of tables; write {_EXAMPLE}", first),))
-    workers: dict[object, ConfiguredWorker] = {}
+    workers: list[ConfiguredWorker] = []
+    named: set[object] = set()
     problems: list[Problem] = []
     for number, table in enumerate(value):
         url = table.get("url")
         # Of tables within a line only the URL can be found.
         path = ("workers", str(number))
         begun = lines.get(path, line_of_text(text, url, first) if isinstance(url, str) else first)
-        found = [(lines.get((*path, key), begun), fault) for key, fault in _faults(table, number + 1)]
+        faults = list(_faults(table, number + 1))
+        found = [(lines.get((*path, key), begun), fault) for key, fault in faults]
+        if all(key != "url" for key, _ in faults):
+            server = origin(table["url"])
+            if server in named:
+                found.append((begun, f"worker {number + 1} is {url} again; write one table for each worker"))
+            named.add(server)
         problems += [Problem(f"{name}:{line}: {fault}", line) for line, fault in found]
         if not found:
-            worker = msgspec.convert(table, ConfiguredWorker)
-            if workers.setdefault(origin(worker.url), worker) is not worker:
-                text_of = f"{name}:{begun}: worker {number + 1} is {worker.url} again; write one table for each worker"
-                problems.append(Problem(text_of, begun))
-    return Tables(tuple(workers.values()), tuple(problems))
+            workers.append(msgspec.convert(table, ConfiguredWorker))
+    return Tables(tuple(workers), tuple(problems))
 
 
 def urls_of(urls: Any, workers: Iterable[ConfiguredWorker]) -> Any:

@@ -75,3 +75,16 @@ def test_what_is_wrong_is_said_with_its_line(text: str, problem: str) -> None:
     (found,) = read(text).problems
     assert found.text.startswith(problem)
     assert found.text.startswith(f"f:{found.line}: ")
+
+
+@pytest.mark.parametrize("wrong", [0, 1])
+def test_a_url_that_comes_twice_is_said_beside_other_faults(wrong: int) -> None:
+    tables = ['[[workers]]\nurl = "http://a"\n', '[[workers]]\nurl = "http://a/"\n']
+    tables[wrong] += "priority = -1\nweight = -1\n"
+    problems = [one.text for one in read("".join(tables)).problems]
+    assert len(problems) == 3
+    assert any("worker 2 is http://a/ again" in text for text in problems)
+
+
+def test_a_wrong_url_that_comes_twice_is_not_repeated() -> None:
+    assert not any("secret" in one.text for one in read(2 * '[[workers]]\nurl = "http://u:secret@a"\n').problems)

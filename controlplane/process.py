@@ -24,8 +24,9 @@ from shared.clock import SystemClock
 from shared.config import ConfigError, StartConfig
 from shared.logs import configure_logging
 from shared.own_folder import begin_in
+from shared.own_record import OwnRecord
 from shared.process import own_record
-from shared.runtime_dir import ProcessRecord, RuntimeDir, RuntimeDirError, read_record, write_record
+from shared.runtime_dir import ProcessRecord, RuntimeDir, RuntimeDirError, read_record
 
 LOCK_PATIENCE = 5.0
 """Seconds that a predecessor gets to end."""
@@ -58,11 +59,8 @@ def run(runtime: RuntimeDir) -> int:
 def _run_alone(config: StartConfig, runtime: RuntimeDir) -> int:
     clock = SystemClock()
     own = own_record()
-    try:
-        write_record(runtime.control_plane, own)
-    except OSError as error:
-        # The supervisor has noted us down too; workers and planes need us more than the record does.
-        log.error("can not write %s: %s", runtime.control_plane, error.strerror)
+    record = OwnRecord(runtime.control_plane, own)
+    record.tend()
     table = read_table(runtime)
     earlier_epoch = max(read_epoch(runtime), table.stamp.epoch if table is not None else 0)
     epoch = next_epoch(earlier_epoch, clock.wall())
@@ -80,7 +78,7 @@ def _run_alone(config: StartConfig, runtime: RuntimeDir) -> int:
     )
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_run_until_signal(control_plane))
+            runner.run(_run_until_signal(control_plane, record))
     except* ConfigError as group:
         print(f"routerctl: {_first(group)}", file=sys.stderr)
         return_code = 2
@@ -102,7 +100,7 @@ def _clear(runtime: RuntimeDir, own: ProcessRecord) -> None:
         runtime.control_plane.unlink(missing_ok=True)
 
 
-async def _run_until_signal(control_plane: ControlPlane) -> None:
+async def _run_until_signal(control_plane: ControlPlane, record: OwnRecord) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -110,7 +108,11 @@ async def _run_until_signal(control_plane: ControlPlane) -> None:
     loop.add_signal_handler(signal.SIGHUP, control_plane.configuration.ask)
     # The supervisor starts us with it blocked.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
-    await control_plane.run(stop)
+    tending = asyncio.create_task(record.run())
+    try:
+        await control_plane.run(stop)
+    finally:
+        tending.cancel()
 
 
 def _take_lock(runtime: RuntimeDir) -> BinaryIO | None:

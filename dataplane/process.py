@@ -51,13 +51,14 @@ from shared.log_output import LogOutput
 from shared.logs import configure_logging, set_level
 from shared.messages import FleetAnswer, PlaneStatus
 from shared.own_folder import begin_in
+from shared.own_record import OwnRecord
 from shared.plane_fingerprint import plane_fingerprint
 from shared.plane_identity import PlaneIdentity
 from shared.plane_report import CounterReport, CounterSeries
 from shared.process import own_record, raise_descriptor_limit
 from shared.receipt import Receipt
 from shared.request_lines import MAX_LINES, RequestLines
-from shared.runtime_dir import PlaneRecord, RuntimeDir, RuntimeDirError, write_record
+from shared.runtime_dir import PlaneRecord, RuntimeDir, RuntimeDirError
 from shared.server_tls import server_tls
 from shared.table import RoutingTable
 from shared.traces_config import endpoint_url
@@ -271,21 +272,17 @@ class Plane:
         # Before ZeroMQ and the server start their threads, which stay where this one is.
         placement = Placement(self._identity.slot) if self._config.plane_affinity == "core" else None
         context = zmq.asyncio.Context()
-        record = self._runtime_dir.plane(self._identity.id)
-        try:
-            write_record(
-                record,
-                PlaneRecord(process=own_record(), identity=self._identity, fingerprint=self._fingerprint),
-            )
-        except OSError as error:
-            # The supervisor has noted us down too; clients need us more than the record does.
-            logger.error("can not write %s: %s", record, error.strerror)
+        path = self._runtime_dir.plane(self._identity.id)
+        own = PlaneRecord(process=own_record(), identity=self._identity, fingerprint=self._fingerprint)
+        record = OwnRecord(path, own)
+        record.tend()
         status = StatusSocket(context, self._runtime_dir.plane_endpoint(self._identity.id), self._status, self._retire)
         try:
             async with asyncio.TaskGroup() as background:
                 tasks = [
                     background.create_task(self._subscriber.run(context)),
                     background.create_task(status.run()),
+                    background.create_task(record.run()),
                     background.create_task(self._housekeeping(placement)),
                     background.create_task(self._clients.run()),
                     background.create_task(self._loop_lag.run()),
@@ -301,7 +298,7 @@ class Plane:
             self._fleet.close()
             self._kv.close()
             context.destroy(linger=100)
-            record.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
             self._runtime_dir.plane_socket(self._identity.id).unlink(missing_ok=True)
 
     async def _serve(self, stop: asyncio.Event) -> None:

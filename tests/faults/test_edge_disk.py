@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -65,6 +66,11 @@ def states(router: Router) -> dict[str, str]:
     return {} if table is None else {worker.url: worker.state for worker in table.workers.values()}
 
 
+def has_no_record(router: Router) -> bool:
+    """Whether a plane has said that there was no room for its record."""
+    return re.search(r"planes/\w+\.json: No space left on device; trying again", router.errors) is not None
+
+
 def test_g_edge_5_a_full_disk_costs_no_request(tmp_path: Path, small_disk: Path) -> None:
     with simulated_fleet(tmp_path, 3, "--time-scale=0", "--record=0") as workers:
         router = Router(tmp_path, "--data-planes=2", "--worker-urls", *workers)
@@ -98,6 +104,14 @@ def test_g_edge_5_a_full_disk_costs_no_request(tmp_path: Path, small_disk: Path)
             eventually(lambda: samples(router)["routerctl_active_requests"] == 0, "the figures")
             assert adds_up(samples(router))
             assert router.errors.count("can not keep the table") <= 2, "once by each control plane"
+            assert router.errors.count("control-plane.json: No space left on device; trying again") == 1
+            eventually(lambda: router.control_plane_pid() is not None, "the record of the one that found no room")
+
+            filler = fill(small_disk)
+            os.kill(min(router.plane_pids()), signal.SIGKILL)
+            eventually(lambda: has_no_record(router), "a plane without a record")
+            filler.unlink()
+            eventually(lambda: len(router.plane_pids()) == 2, "its record")
         finally:
             # The supervisor knows its processes; a full disk knows no records of them.
             router.stop()

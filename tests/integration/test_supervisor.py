@@ -212,20 +212,38 @@ def test_planes_whose_records_can_not_be_read_are_replaced(router: Router) -> No
     """They would go on by an old table, and take their part of new clients, for as long as nobody looks for them."""
     router.start().ready()
     planes, control_plane = router.plane_pids(), router.control_plane_pid()
+    assert control_plane is not None
     router.kill_supervisor()
+    # Else they write their records again.
+    for pid in (*planes, control_plane):
+        os.kill(pid, signal.SIGSTOP)
     torn, removed = sorted(router.runtime.planes.glob("*.json"))
     torn.write_text("{")
     removed.unlink()
     for path in router.runtime.path.glob(f"plane-{removed.stem}*"):
         path.unlink()
     router.runtime.control_plane.write_text("{")
-    router.start().ready()
+    counted = "can not be read: it counts as plane"
+    router.start()
+    eventually(lambda: sum(counted in line for line in router.supervisor_lines) == 2, "both to be found")
+    for pid in (*planes, control_plane):
+        if start_ticks(pid) is not None:
+            os.kill(pid, signal.SIGCONT)
+    router.ready()
     eventually(lambda: not any(map(start_ticks, planes)), "the old planes' end")
-    assert start_ticks(control_plane or 0) is None
+    assert start_ticks(control_plane) is None
     assert len(router.plane_pids()) == 2
-    assert sum("can not be read: it counts as plane" in line for line in router.supervisor_lines) == 2
     assert sum("has a record that can not be read: replacing it" in line for line in router.supervisor_lines) == 2
     assert answers(router)
+
+
+def test_records_that_are_lost_come_back(router: Router) -> None:
+    router.start().ready()
+    planes, control_plane = router.plane_pids(), router.control_plane_pid()
+    for path in (router.runtime.control_plane, *router.runtime.planes.glob("*.json")):
+        path.unlink()
+    eventually(lambda: router.control_plane_pid() == control_plane, "the control plane's")
+    eventually(lambda: router.plane_pids() == planes, "the planes'")
 
 
 @pytest.mark.slow

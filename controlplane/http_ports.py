@@ -78,6 +78,7 @@ async def serve(parts: Parts, config: StartConfig, *, is_first_start: bool) -> N
         parts.discovery,
         parts.lender,
         refused=lambda: _refused(parts),
+        is_supervised=lambda: _supervisor(parts.runtime)[1],
         compat=config.metrics_compat,
     )
     restart = restart_through(parts.context, parts.runtime, config.data_planes)
@@ -138,6 +139,12 @@ def _started(runtime: RuntimeDir) -> list[float]:
     return [record.identity.started for record in living_planes(runtime)]
 
 
+def _supervisor(runtime: RuntimeDir) -> tuple[SupervisorRecord | None, bool]:
+    """Return what is known of the supervisor, and whether it lives."""
+    record = read_record(runtime.supervisor, SupervisorRecord)
+    return record, record is not None and is_alive(record)
+
+
 def _refused(parts: Parts) -> Refused:
     keys = parts.client_keys.status()
     return Refused(
@@ -148,11 +155,11 @@ def _refused(parts: Parts) -> Refused:
 
 def _status(parts: Parts, data_planes: int) -> StatusReport:
     now = parts.clock.monotonic()
-    supervisor = read_record(parts.runtime.supervisor, SupervisorRecord)
+    supervisor, supervisor_runs = _supervisor(parts.runtime)
     here = (plane.identity for plane in parts.planes.present() if not plane.identity.host)
     return build_report(
         supervisor=supervisor,
-        supervisor_runs=supervisor is not None and is_alive(supervisor),
+        supervisor_runs=supervisor_runs,
         own=parts.own,
         table=parts.publication.table,
         members=parts.registry.members(),

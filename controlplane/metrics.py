@@ -70,11 +70,13 @@ class RouterCollector(Collector):
         lender: Lender | None = None,
         *,
         refused: Callable[[], Refused] = Refused,
+        is_supervised: Callable[[], bool] = lambda: True,
         compat: bool = False,
     ) -> None:
         """`transitions` counts changes of breakers, by worker and new state; `ejections`, by worker and cause.
 
-        `remote` counts who came from other hosts. `refused` tells of files. `compat` adds vllm-router's names.
+        `remote` counts who came from other hosts. `refused` tells of files, `is_supervised` whether the
+        supervisor lives. `compat` adds vllm-router's names.
         """
         self._publication = publication
         self._planes = planes
@@ -85,6 +87,7 @@ class RouterCollector(Collector):
         self._discovery = discovery
         self._lender = lender
         self._refused = refused
+        self._is_supervised = is_supervised
         self._compat = compat
 
     def collect(self) -> Iterator[Metric]:
@@ -100,6 +103,11 @@ class RouterCollector(Collector):
                 yield from compat_metrics(totals, table, self._facts)
         yield from _table_gauges(table)
         yield from _file_gauges(self._refused())
+        yield _gauge(
+            "supervisor_up",
+            "1 while the supervisor lives; without it nothing restarts what dies.",
+            self._is_supervised(),
+        )
         now = self._clock.monotonic()
         yield from plane_metrics(self._planes, now)
         yield from worker_metrics(table, self._facts, now)

@@ -146,6 +146,15 @@ def test_files_that_are_refused_are_told(refused: Refused) -> None:
     assert values["routerctl_client_keys_refused"] == [refused.client_keys]
 
 
+@pytest.mark.parametrize("is_supervised", [True, False])
+def test_whether_there_is_a_supervisor_is_told(is_supervised: bool) -> None:
+    collector = RouterCollector(
+        Publication(9, Settings()), Planes(), Loads(), FixedClock(), {}, {}, is_supervised=lambda: is_supervised
+    )
+    [family] = [one for one in collector.collect() if one.name == "routerctl_supervisor_up"]
+    assert [one.value for one in family.samples] == [is_supervised]
+
+
 def test_openmetrics_has_exemplars_and_the_text_format_has_none() -> None:
     planes = Planes()
     bucket = catalog.LATENCY_BUCKETS.index(2.5)

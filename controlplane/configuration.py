@@ -1,6 +1,7 @@
 """The router's configuration while it runs: what is in use, what stands on disk, and every way to change it.
 
-The file is read each second. What that shows goes into the status; with `watch_config` it is also taken up.
+The file is read each second. What that shows goes into the status; with `watch_config` it is also taken up. A control
+plane that takes over from another one tries what it finds there, without applying it.
 """
 
 from __future__ import annotations
@@ -75,6 +76,7 @@ class Configuration:
         self._clock = clock
         self._asked = asyncio.Event()
         self._seen: Seen | None = None
+        self._is_judged = begins
         if begins:
             self._reloader.begin()
 
@@ -140,9 +142,15 @@ class Configuration:
         return find(self._reloader.history, number)
 
     async def _look(self, path: str) -> None:
-        self._saw(*await asyncio.to_thread(_text_of, path))
-        refused, now = self._reloader.refused, self._clock.monotonic()
+        text, why = await asyncio.to_thread(_text_of, path)
         is_watched = self._target.current().watch_config
+        if not self._is_judged:
+            self._is_judged = True
+            # The control plane before may have refused it. A watched file is taken up, which judges it as well.
+            if text is not None and text != self._text_in_use() and not is_watched:
+                await self._reloader.reload(mode=Mode(dry_run=True))
+        self._saw(text, why)
+        refused, now = self._reloader.refused, self._clock.monotonic()
         if is_watched and self._seen is not None and is_due(self._seen, self._text_in_use(), refused, now):
             await self.reload("watch")
 

@@ -258,6 +258,10 @@ def test_a_changed_file_is_shown_and_by_default_left_alone(router: Router, fleet
     told = status(router)
     assert "it was changed and is refused" in told
     assert "r.toml:2: expose_worker is 1" in told
+    refusing = router.control_plane_pid()
+    assert refusing is not None
+    os.kill(refusing, signal.SIGKILL)
+    eventually(lambda: "r.toml:2: expose_worker is 1" in status(router), "the refusal by the next control plane")
     (router.folder / "r.toml").unlink()
     eventually(lambda: "it can not be read" in status(router), "the missing file in the status")
     told = status(router)

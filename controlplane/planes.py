@@ -120,12 +120,14 @@ class Planes:
         plane = self.hear(message.plane, now)
         plane.inflight, plane.inflight_seq, plane.active = message.counts, message.seq, message.active
 
-    def counters(self, message: CounterReport, now: float) -> None:
-        """Note a plane's figures."""
+    def counters(self, message: CounterReport, now: float) -> bool:
+        """Note a plane's figures. Returns whether it waits for something else than before, or no more."""
         plane = self.hear(message.plane, now)
+        waited_for = plane.report.waits_for if plane.report is not None else ""
         plane.report, plane.reported = message, now
         plane.inflight, plane.active = message.inflight, message.active
         self._awaited.discard(message.plane.id)
+        return message.waits_for != waited_for
 
     def said_goodbye(self, message: Goodbye, now: float) -> Plane:
         """Note that a plane has ended by request. Returns it, folded."""

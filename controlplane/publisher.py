@@ -360,7 +360,8 @@ class Publisher:
                 if self._lender is not None:
                     self._lender.heard(message)
             case CounterReport():
-                self._planes.counters(message, now)
+                if self._planes.counters(message, now):
+                    _tell_of_waiting(message)
             case Goodbye():
                 if self._lender is not None:
                     self._lender.ended(message.plane, message.windows)
@@ -396,3 +397,11 @@ class Publisher:
         if now - self._complained >= _COMPLAINT_SPACING:
             self._complained = now
             log.warning("dropped a message that is none (%d so far): %s", self.malformed, error)
+
+
+def _tell_of_waiting(report: CounterReport) -> None:
+    name = report.plane.label
+    if report.waits_for:
+        log.error("plane %s takes no clients: %s", name, report.waits_for, extra=about_plane(name))
+    else:
+        log.info("plane %s has the files that it needs", name, extra=about_plane(name))

@@ -160,6 +160,7 @@ def _plane_status(
         table=_table_status(stamp.epoch, stamp.version, stamp.hash) if stamp is not None else None,
         table_age=round(report.table_age + now - plane.reported, 3) if report is not None else None,
         refused=plane.nack,
+        waits_for=report.waits_for if report is not None else "",
         active=plane.active,
         inflight=sum(plane.inflight.values()),
         client_connections=report.client_connections if report is not None else 0,
@@ -183,6 +184,8 @@ def _plane_state(plane: Plane, now: float) -> PlaneState:
         return "hung" if silence > HUNG_AFTER and not plane.identity.host else "silent"
     if plane.report is not None and plane.report.draining:
         return "draining"
+    if plane.report is not None and plane.report.waits_for:
+        return "starting"
     if plane.nack is not None:
         return "refusing"
     if plane.report is not None and plane.report.stale:

@@ -71,6 +71,7 @@ class PlaneStatus(msgspec.Struct, frozen=True, kw_only=True):
     `active` and `inflight` are of one instant. The former counts clients' requests until their end, also while they are
     read, wait in the queue or between attempts; the latter what is at workers, a pair's request at both.
 
+    `waits_for` says why one that is starting takes no clients though it has a table; empty for others.
     `host` names the other host that it runs on; empty for one beside the control plane. With `has_namesake` another
     `routerctl plane` goes by that name, too.
     """
@@ -87,6 +88,7 @@ class PlaneStatus(msgspec.Struct, frozen=True, kw_only=True):
     table: TableStatus | None
     table_age: float | None
     refused: str | None
+    waits_for: str
     active: int
     inflight: int
     client_connections: int

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from controlplane.events.event import about
 from controlplane.health import checks_of
 from controlplane.lazy import load
 from controlplane.loads import Loads
@@ -35,7 +36,7 @@ class WorkerWatch:
         self._loads = loads
         self._planes = planes
         self._clock = clock
-        self.key = WorkerKey(config.api_key_file)
+        self.key = WorkerKey(config.api_key_file, told=about("configuration"))
         self.tls: WorkerTls | None = None
         self.prober: Prober | None = None
         self._scraper: Scraper | None = None

@@ -33,7 +33,7 @@ from dataplane.handover import Handover, take_over
 from dataplane.kv.caches import KvCaches
 from dataplane.kv.replica import Ask
 from dataplane.loop_lag import LoopLag
-from dataplane.own_certificate import usable
+from dataplane.needed_files import NeededFiles
 from dataplane.placement import Placement
 from dataplane.receipts import receipt
 from dataplane.remote_tables import RemoteTables
@@ -143,6 +143,7 @@ class Plane:
         )
         self._gate = Gate()
         self._arrivals = Arrivals(PlaneApplication(self._forwarder, self._commands, self._gate).handle)
+        self._needed = NeededFiles(server_tls(config), self._fleet.worker_key)
         self._server = HttpServer(self._arrivals.announce, connections=shares.clients, tls=server_tls(config))
         self._is_replaced = False
         self._loop_lag = LoopLag(SystemClock())
@@ -216,6 +217,7 @@ class Plane:
             table_age=self._subscriber.table_age,
             stale=self._fleet.stale,
             draining=self._forwarder.draining,
+            waits_for=self._needed.waits_for,
             resyncs=self._subscriber.resyncs,
             inflight=self._fleet.inflight(),
             client_connections=self._clients.open,
@@ -248,6 +250,7 @@ class Plane:
             table=table.stamp if table is not None else None,
             table_age=self._subscriber.table_age,
             heard_age=self._subscriber.heard_age,
+            waits_for=self._needed.waits_for,
             workers=len(self._fleet.view.table.workers),
             ready_workers=len(self._fleet.view.ready),
             stale=self._fleet.stale,
@@ -313,7 +316,7 @@ class Plane:
         gc.freeze()
         gc.set_threshold(*_GC_THRESHOLDS)
         before = self._runtime_dir.plane_handover(self._predecessor) if self._predecessor else None
-        if not await usable(server_tls(self._config), stop):
+        if not await self._needed.usable(stop):
             return
         listener = await take_over(before, self._config.host, self._config.port)
         serving = asyncio.create_task(self._server.serve(listener))

@@ -292,7 +292,7 @@ class PlaneRetire(msgspec.Struct, frozen=True, tag="plane-retire"):
 class PlaneStatus(msgspec.Struct, frozen=True, tag="plane-status", kw_only=True):
     """How a plane is, told by itself. `listening` is false while it drains. Ages in seconds.
 
-    `heard_age` is that of the last word of the control plane; None before the first one. `lacks` and
+    `heard_age` is that of the last word of the control plane; None before the first one. `waits_for`, `lacks` and
     `pairs` are as in `CounterReport`.
     """
 
@@ -308,6 +308,7 @@ class PlaneStatus(msgspec.Struct, frozen=True, tag="plane-status", kw_only=True)
     client_connections: int
     client_connection_limit: int
     heard_age: float | None
+    waits_for: str
     lacks: tuple[PolicyLack, ...]
     pairs: PairReport | None
 

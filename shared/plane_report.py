@@ -108,7 +108,8 @@ class CounterReport(msgspec.Struct, frozen=True, tag="counters", kw_only=True):
     Connections are those that are open, idle ones included. Keys of `outcomes` are worker ids. `kv_blocks` are those in
     the plane's copy of the KV index. `load_age` is that of the last load report, None before the first one.
     `retry_budget` is how many retries the plane could make at once. `lacks` tells what policies lacked, `pairs` of
-    prefill and decode workers, where there are such. `exemplars` are there while requests are traced.
+    prefill and decode workers, where there are such. `exemplars` are there while requests are traced. `waits_for` is
+    why the plane takes no clients yet, though it has a table: a file that it needs can not be used.
     """
 
     plane: PlaneIdentity
@@ -118,6 +119,7 @@ class CounterReport(msgspec.Struct, frozen=True, tag="counters", kw_only=True):
     table_age: float
     stale: bool
     draining: bool
+    waits_for: str
     resyncs: int
     inflight: dict[str, int]
     client_connections: int

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from shared.config import ConfigError
@@ -38,12 +38,22 @@ def check_worker_key(where: str, key: str) -> None:
 class WorkerKey:
     """The present key."""
 
-    def __init__(self, path: str | None = None, clock: Callable[[], float] = time.monotonic) -> None:
-        """Read it from the file at `path`; None: workers ask for none. `clock` gives monotonic seconds."""
+    def __init__(
+        self,
+        path: str | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        told: Mapping[str, object] | None = None,
+    ) -> None:
+        """Read it from the file at `path`; None: workers ask for none.
+
+        `clock` gives monotonic seconds, `told` is the `extra` of lines of the log.
+        """
         self._clock = clock
+        self._told = told
         self._authorization: str | None = None
         self._path: str | None = None
         self._seen: tuple[int, ...] | None = None
+        self._problem = ""
         self._checked = 0.0
         self.use(path)
 
@@ -60,12 +70,16 @@ class WorkerKey:
                 self._read(self._path)
         return self._authorization
 
+    def missing(self) -> str:
+        """Return why there is no key where there should be one; empty when there is, or workers ask for none."""
+        return self._problem if self.authorization == "" else ""
+
     def use(self, path: str | None) -> None:
         """Read the key from another file from now on; None: workers ask for none."""
         if path == self._path:
             return
         self._path = path
-        self._authorization = None
+        self._authorization, self._problem = None, ""
         if path is not None:
             self._authorization = ""
             self._checked = self._clock()
@@ -77,8 +91,13 @@ class WorkerKey:
         try:
             key = read_worker_key("--api-key-file", Path(path))
         except ConfigError as error:
-            log.error("%s%s", error, "; the key before stays in use" if self._authorization else "")
+            self._problem = str(error)
+            effect = "the key before stays in use" if self._authorization else "there is no key for workers until then"
+            log.error("%s; %s", error, effect, extra=self._told)
             return
-        if self._authorization:
-            log.info("the workers' key has changed and is in use")
-        self._authorization = f"Bearer {key}"
+        authorization = f"Bearer {key}"
+        if self._authorization and authorization != self._authorization:
+            log.info("the workers' key has changed and is in use", extra=self._told)
+        elif self._problem:
+            log.info("--api-key-file %s can be read again", path, extra=self._told)
+        self._authorization, self._problem = authorization, ""

@@ -113,6 +113,7 @@ def _plane(record: PlaneRecord, status: PlaneStatus | None, clock: Clock) -> Pla
         view.active = status.active
         view.client_connections = status.client_connections
         view.client_connection_limit = status.client_connection_limit
+        view.waits_for = status.waits_for
     return view
 
 
@@ -120,7 +121,7 @@ def _plane_state(status: PlaneStatus | None) -> str:
     if status is None:
         return "silent"
     if not status.listening:
-        return "starting" if status.table is None else "draining"
+        return "starting" if status.table is None or status.waits_for else "draining"
     return "stale" if status.stale else "serving"
 
 

@@ -43,7 +43,7 @@ class PlaneView(msgspec.Struct, kw_only=True):
     """One plane. `age` and `table_age` are in seconds, `active` counts client requests.
 
     `client_connections` are those that are open, of at most `client_connection_limit`. `host` is empty for planes
-    beside the control plane.
+    beside the control plane. `waits_for` says why one that is starting takes no clients; empty for others.
     """
 
     id: str
@@ -61,6 +61,7 @@ class PlaneView(msgspec.Struct, kw_only=True):
     client_connections: int | None = None
     client_connection_limit: int | None = None
     has_namesake: bool = False
+    waits_for: str = ""
 
     @property
     def place(self) -> str:
@@ -202,6 +203,7 @@ def as_text(report: RouterView, width: int | None = None) -> str:
     if limits := limit_rows(report.admission, is_cut=width is not None):
         lines += ["", *aligned(limits), *_limits_below(report.admission)]
     more = (
+        *_waiting_lines(report.planes),
         *_failing_lines(report.failing),
         *_traces_lines(report.traces_lost),
         *pair_lines(report.pairs),
@@ -211,6 +213,11 @@ def as_text(report: RouterView, width: int | None = None) -> str:
         *_client_key_lines(report.client_keys),
     )
     return "\n".join([*(line[:width].rstrip() for line in lines), *more])
+
+
+def _waiting_lines(planes: Sequence[PlaneView]) -> list[str]:
+    lines = [f"plane {plane.place} takes no clients: {plane.waits_for}" for plane in planes if plane.waits_for]
+    return ["", *lines] if lines else []
 
 
 def _code_lines(supervisor: ProcessView, control_plane: ProcessView, planes: Sequence[PlaneView]) -> list[str]:

@@ -35,6 +35,9 @@ def _notes(status: Status) -> Iterator[Note]:
         yield Note("no supervisor: nothing restarts what dies until `routerctl start` takes over", is_bad=True)
     elif status.supervisor.state == "stopping":
         yield Note("the router is stopping")
+    for plane in status.planes:
+        if plane.waits_for:
+            yield Note(f"plane {plane.place} takes no clients: {plane.waits_for}", is_bad=True)
     for line in pair_lines(status.pairs):
         if line:
             yield Note(line.replace("http://", ""), is_bad=True)

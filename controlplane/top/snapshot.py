@@ -98,6 +98,7 @@ class Plane(msgspec.Struct, frozen=True, kw_only=True):
     table_age: float | None = None
     active: int = 0
     request_rate: float | None = None
+    waits_for: str = ""
 
     @property
     def place(self) -> str:

@@ -230,6 +230,7 @@ def test_status_and_metrics(runtime: RuntimeDir) -> None:
             table_age=0.0,
             stale=False,
             draining=False,
+            waits_for="",
             resyncs=0,
             inflight={worker.url: 2},
             client_connections=12,

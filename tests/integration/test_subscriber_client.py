@@ -166,6 +166,7 @@ class World:
             table_age=self.client.table_age,
             stale=self.client.stale,
             draining=False,
+            waits_for="",
             resyncs=self.client.resyncs,
             inflight=dict(self.inflight),
             client_connections=12,

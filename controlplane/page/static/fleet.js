@@ -162,6 +162,7 @@ export function attention(state) {
   else for (const one of pairs?.open ?? []) say("bad", `${place(one.prefill)} and ${place(one.decode)} are left out as a pair`, workerHref(one.prefill));
   for (const plane of state.planes.values()) {
     if (plane.state === "refusing") say("bad", `Plane ${planeName(plane)} refuses the table${reason(plane.refused)}`, "#/planes");
+    else if (plane.waits_for) say("bad", `Plane ${planeName(plane)} takes no clients${reason(plane.waits_for)}`, "#/planes");
     else if (["silent", "hung", "stale"].includes(plane.state)) say("bad", `Plane ${planeName(plane)} is ${plane.state}`, "#/planes");
     if (plane.has_namesake) say("warn", `Two hosts go by the name ${plane.host}`, "#/planes");
   }

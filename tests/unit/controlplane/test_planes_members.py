@@ -20,6 +20,7 @@ def report(plane: PlaneIdentity, table: Stamp, inflight: dict[str, int]) -> Coun
         table_age=0.0,
         stale=False,
         draining=False,
+        waits_for="",
         resyncs=0,
         inflight=inflight,
         client_connections=0,

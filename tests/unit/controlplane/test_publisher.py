@@ -51,7 +51,7 @@ from shared.runtime_dir import RuntimeDir
 from shared.sockets import WELCOME, Context, control_client, subscriber
 from shared.table import ModelCard, RoutingTable, Settings, Stamp, Worker, apply
 from shared.worker_attributes import NOTHING_SAID, WorkerAttributes
-from tests.unit.controlplane.reports import identity
+from tests.unit.controlplane.reports import identity, report
 from tests.unit.controlplane.waiting import until
 
 PLACE = PolicyPlace("prefill", "m")
@@ -373,6 +373,19 @@ def test_acks_refusals_and_evidence_are_taken_in() -> None:
         assert scene.control.complaints == [Evidence(identity(), "a", 1, "connect-failed", 1, False, 0)]
 
     play(act)
+
+
+def test_a_plane_that_takes_no_clients_for_want_of_a_file_makes_an_event(caplog: pytest.LogCaptureFixture) -> None:
+    async def act(scene: Scene) -> None:
+        plane = identity()
+        for waits_for in ("no key", "no key", ""):
+            await scene.tell(report(plane, waits_for=waits_for))
+        await until(lambda: "has the files" in caplog.text)
+
+    caplog.set_level("INFO")
+    play(act)
+    told = [record.getMessage() for record in caplog.records if hasattr(record, "about")]
+    assert told == ["plane 0 takes no clients: no key", "plane 0 has the files that it needs"]
 
 
 def test_what_is_no_message_is_counted_and_dropped(caplog: pytest.LogCaptureFixture) -> None:

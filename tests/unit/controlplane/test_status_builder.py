@@ -111,6 +111,18 @@ def test_the_state_of_a_plane(acks: bool, nacks: bool, stale: bool, silence: flo
     assert build(planes, now=silence).planes[0].state == state
 
 
+def test_a_plane_that_waits_for_a_file_is_starting_and_says_why() -> None:
+    planes = Planes()
+    planes.acked(Ack(identity(), STAMP), 0.0)
+    assert planes.counters(report(identity(), waits_for="no key"), 0.0)
+    assert not planes.counters(report(identity(), waits_for="no key"), 1.0)
+    (plane,) = build(planes, now=1.0).planes
+    assert (plane.state, plane.waits_for) == ("starting", "no key")
+    assert planes.counters(report(identity()), 2.0)
+    (plane,) = build(planes, now=2.0).planes
+    assert (plane.state, plane.waits_for) == ("serving", "")
+
+
 def test_a_plane_whose_process_is_dead_does_not_serve_beside_its_successor() -> None:
     planes = Planes()
     for name, started in (("old", 1.0), ("new", 2.0)):

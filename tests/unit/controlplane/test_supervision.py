@@ -48,6 +48,7 @@ def plane(*, listening: bool = True, table: Stamp | None = TABLE, ready_workers:
         workers=2,
         ready_workers=ready_workers,
         heard_age=None,
+        waits_for="",
         lacks=(),
         pairs=None,
         stale=False,

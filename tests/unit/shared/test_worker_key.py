@@ -70,8 +70,26 @@ def test_a_key_that_could_never_be_read_is_empty_and_not_missing(tmp_path: Path)
     clock = Clock()
     key = WorkerKey(str(tmp_path / "key"), clock)
     assert key.authorization == ""
+    assert "No such file" in key.missing()
     (tmp_path / "key").write_text("late")
     clock.now += 1.0
+    assert key.missing() == ""
     assert key.authorization == "Bearer late"
     key.use(None)
+    assert key.missing() == ""
     assert key.authorization is None
+
+
+def test_a_file_that_is_back_is_told_with_what_makes_it_an_event(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    file, clock = tmp_path / "key", Clock()
+    file.write_text("one")
+    key = WorkerKey(str(file), clock, told={"about": "it"})
+    for change in (file.unlink, lambda: file.write_text("one")):
+        change()
+        clock.now += 1.0
+        assert key.authorization == "Bearer one"
+    assert [(record.levelname, vars(record)["about"]) for record in caplog.records] == [("ERROR", "it"), ("INFO", "it")]
+    assert caplog.messages[-1] == f"--api-key-file {file} can be read again"

@@ -37,6 +37,12 @@ def test_duration(seconds: float | None, text: str) -> None:
     assert duration(seconds) == text
 
 
+def test_a_plane_that_waits_for_a_file_says_so() -> None:
+    told = router()
+    told.planes = [PlaneView(id="b", slot=1, pid=5, state="starting", waits_for="no key")]
+    assert as_text(told).endswith("\n\nplane 1 takes no clients: no key")
+
+
 def router(*workers: WorkerView) -> RouterView:
     table = TableView(epoch=1_790_000_000_000, version=123, hash="0" * 16)
     plane = PlaneView(

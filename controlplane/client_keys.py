@@ -1,7 +1,8 @@
 """Clients' keys in the control plane: read from their file, and read again when that was replaced.
 
 The file is looked at four times a second, so that a key that was revoked is refused by every plane within a second. A
-file that can not be used changes nothing: an editor that saves half a file must not lock everybody out.
+file that can not be used changes nothing: an editor that saves half a file must not lock everybody out. Nor must one
+that was emptied: where keys were in use, a file has to say that there are none.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ class ClientKeys:
         self._seen = file_identity(path)
         before = self.present
         try:
-            self.present = read_client_keys("--client-keys-file", Path(path))
+            self.present = read_client_keys("--client-keys-file", Path(path), must_say_keys=bool(before))
         except ConfigError as error:
             self._problem = str(error)
             log.error("%s; the keys before stay in use", error, extra=about("configuration"))
@@ -100,20 +101,25 @@ class ClientKeys:
             log.info("--client-keys-file %s is in use again", path, extra=about("configuration"))
         if self.present == before:
             return False
-        for text in _differences(before or (), self.present):
-            log.info("%s", text, extra=about("configuration"))
+        for level, text in _differences(before or (), self.present):
+            log.log(level, "%s", text, extra=about("configuration"))
         return True
 
 
-def _differences(before: tuple[ClientKey, ...], now: tuple[ClientKey, ...]) -> list[str]:
-    """Return what to log of a change; names only."""
+def _differences(before: tuple[ClientKey, ...], now: tuple[ClientKey, ...]) -> list[tuple[int, str]]:
+    """Return what to log of a change, and at which level; names only.
+
+    A file that was cut between two keys looks like one whose last keys were revoked: so that is a warning.
+    """
     known, present = {key.name for key in before}, {key.name for key in now}
     said = (
-        ("are new and in use from now on", present - known),
-        ("have changed", {key.name for key in {*before} ^ {*now}} & known & present),
-        ("are refused from now on", known - present),
+        (logging.INFO, "are new and in use from now on", present - known),
+        (logging.INFO, "have changed", {key.name for key in {*before} ^ {*now}} & known & present),
+        (logging.WARNING, "are refused from now on", known - present),
     )
-    return [f"clients' keys of these names {what}: {_list(sorted(names))}" for what, names in said if names]
+    return [
+        (level, f"clients' keys of these names {what}: {_list(sorted(names))}") for level, what, names in said if names
+    ]
 
 
 def _list(names: list[str]) -> str:

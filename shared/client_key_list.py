@@ -15,6 +15,7 @@
     may_choose_class = true
 
 Only the first two must be there. Two tables may have one name: an old key and the new one, while clients change over.
+A list without keys is written as `keys = []`, so that it differs from a file that was cut short.
 """
 
 from __future__ import annotations
@@ -73,8 +74,11 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     keys: tuple[KeyEntry, ...] = ()
 
 
-def read_entries(where: str, path: Path) -> tuple[KeyEntry, ...]:
-    """Return what the file holds. Raises ConfigError, which begins with `where` and the path, and tells no hash."""
+def read_entries(where: str, path: Path, *, must_say_keys: bool = False) -> tuple[KeyEntry, ...]:
+    """Return what the file holds. Raises ConfigError, which begins with `where` and the path, and tells no hash.
+
+    With `must_say_keys` a file without a word of keys is refused: one that was cut short looks like that.
+    """
     what = f"{where} {path}"
     try:
         with path.open("rb") as file:
@@ -94,6 +98,9 @@ def read_entries(where: str, path: Path) -> tuple[KeyEntry, ...]:
         raise ConfigError(f"{what}: this is no TOML: {error}; docs/client-keys.md shows the form") from None
     for place, fault in wrong_types(read):
         raise ConfigError(f"{what}:{_line_of(place, text)}: {fault}")
+    if must_say_keys and "keys" not in read:
+        hint = "write `keys = []` into it if every client is to be refused"
+        raise ConfigError(f"{what}: it holds no key, as a file that was cut short; put it back, or {hint}")
     keys = msgspec.convert(read, type=_File).keys
     for number, entry in enumerate(keys):
         for field, fault in entry_faults(entry):
@@ -177,14 +184,14 @@ def as_keys(entries: Iterable[KeyEntry]) -> tuple[ClientKey, ...]:
     )
 
 
-def read_client_keys(where: str, path: Path) -> tuple[ClientKey, ...]:
-    """Return the keys in a file. Raises ConfigError."""
-    return as_keys(read_entries(where, path))
+def read_client_keys(where: str, path: Path, *, must_say_keys: bool = False) -> tuple[ClientKey, ...]:
+    """Return the keys in a file. Raises ConfigError; `must_say_keys` as in `read_entries`."""
+    return as_keys(read_entries(where, path, must_say_keys=must_say_keys))
 
 
 def file_text(entries: Iterable[KeyEntry]) -> str:
     """Return the text of a file that holds these."""
-    return "\n".join([_HEAD, *(_table(entry) for entry in entries)])
+    return "\n".join([_HEAD, *([_table(entry) for entry in entries] or ["keys = []\n"])])
 
 
 def _table(entry: KeyEntry) -> str:

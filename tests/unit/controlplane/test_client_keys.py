@@ -110,6 +110,48 @@ def test_the_status_says_whether_the_file_is_in_use_and_why_not(
     assert caplog.messages[-1] == f"--client-keys-file {path} is in use again"
 
 
+@pytest.mark.parametrize("left", ["", "# Clients' keys of routerctl\n", "[[keys]]\nname = "])
+def test_a_file_that_was_cut_short_revokes_nobody(tmp_path: Path, left: str) -> None:
+    path = Path(file_of(tmp_path, "a", "b"))
+    whole = path.read_text()
+    keys = ClientKeys(str(path))
+    path.write_text(left)
+    assert not keys.look()
+    status = keys.status()
+    assert status is not None
+    assert (names(keys), status.state, status.keys) == (["a", "b"], "refused", 2)
+    if "[[keys]]" not in left:
+        assert status.problem.endswith("write `keys = []` into it if every client is to be refused")
+    assert names(ClientKeys(str(path), table(keys))) == ["a", "b"], "nor by the next control plane"
+    path.write_text(whole)
+    assert not keys.look()
+    assert keys.status() == ClientKeysStatus(file=str(path), state="in use", keys=2)
+
+
+def test_every_key_can_be_revoked_where_that_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = Path(file_of(tmp_path, "a", "b"))
+    keys = ClientKeys(str(path))
+    path.write_text("keys = []\n")
+    assert keys.look()
+    assert keys.status() == ClientKeysStatus(file=str(path), state="in use", keys=0)
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("WARNING", "clients' keys of these names are refused from now on: a, b")
+    ]
+    keys = ClientKeys(file_of(tmp_path, "last"))
+    KeysFile(path).remove("last")
+    assert keys.look()
+    assert keys.status() == ClientKeysStatus(file=str(path), state="in use", keys=0)
+    KeysFile(path).add(KeyEntry(name="next", sha256="a" * 64))
+    assert keys.look()
+    assert names(keys) == ["next"]
+
+
+def test_a_router_may_begin_with_a_file_without_keys(tmp_path: Path) -> None:
+    path = tmp_path / "keys.toml"
+    path.write_text("")
+    assert ClientKeys(str(path)).status() == ClientKeysStatus(file=str(path), state="in use", keys=0)
+
+
 def test_they_are_looked_for_again_and_again(tmp_path: Path) -> None:
     file = file_of(tmp_path, "a")
 

@@ -40,6 +40,11 @@ def is_due(seen: Seen, in_use: str | None, refused: Refused | None, now: float) 
     return not _is_done_with(seen, in_use, refused) and now - seen.since >= SETTLED
 
 
+def is_put_right(seen: Seen, in_use: str | None, refused: Refused | None) -> bool:
+    """Whether the file holds again what is in use, after other content of it was refused."""
+    return refused is not None and refused.text != in_use and seen.text == in_use
+
+
 def standing(seen: Seen, in_use: str | None, refused: Refused | None) -> Standing:
     """Return how the content stands to the one in use."""
     if seen.text == in_use:

@@ -7,12 +7,14 @@ plane that takes over from another one tries what it finds there, without applyi
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import suppress
 
 import msgspec
 
 from controlplane.config_history import Cause, Entry, current, find
-from controlplane.config_watch import Seen, Standing, is_due, problems, see, standing
+from controlplane.config_watch import Seen, Standing, is_due, is_put_right, problems, see, standing
+from controlplane.events.event import about
 from controlplane.reload import Reloader, Target, read_regular
 from controlplane.reload_rules import MODE, Mode, Reloaded
 from shared.clock import Clock
@@ -24,6 +26,8 @@ from shared.runtime_dir import RuntimeDir, read_record
 
 LOOK_INTERVAL = 1.0
 """Seconds between looks at the file; reading and comparing a few KB costs next to nothing."""
+
+log = logging.getLogger(__name__)
 
 
 class ConfigStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,16 +146,27 @@ class Configuration:
         return find(self._reloader.history, number)
 
     async def _look(self, path: str) -> None:
+        refused = self._reloader.refused
         text, why = await asyncio.to_thread(_text_of, path)
+        if refused is not self._reloader.refused:
+            # A reload by request has looked at it later.
+            return
         is_watched = self._target.current().watch_config
         if not self._is_judged:
             self._is_judged = True
             # The control plane before may have refused it. A watched file is taken up, which judges it as well.
             if text is not None and text != self._text_in_use() and not is_watched:
                 await self._reloader.reload(mode=Mode(dry_run=True))
+                refused = self._reloader.refused
         self._saw(text, why)
-        refused, now = self._reloader.refused, self._clock.monotonic()
-        if is_watched and self._seen is not None and is_due(self._seen, self._text_in_use(), refused, now):
+        now = self._clock.monotonic()
+        if self._seen is None:
+            return
+        if is_put_right(self._seen, self._text_in_use(), refused):
+            # Without this the log's last word would be the refusal; and the same fault is news when it comes again.
+            self._reloader.refused = None
+            log.info("%s is in use again", path, extra=about("configuration"))
+        elif is_watched and is_due(self._seen, self._text_in_use(), refused, now):
             await self.reload("watch")
 
     def _saw(self, text: str | None, why: str = "") -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controlplane.config_watch import SETTLED, Refused, Seen, is_due, problems, see, standing
+from controlplane.config_watch import SETTLED, Refused, Seen, is_due, is_put_right, problems, see, standing
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,23 @@ def test_how_the_file_stands(text: str | None, refused: Refused | None, expected
     is_news = expected == "changed" or (expected == "unreadable" and refused is None)
     assert is_due(seen, "a", refused, SETTLED) == is_news
     assert not is_due(seen, "a", refused, SETTLED / 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "refused", "expected"),
+    [
+        ("a", Refused("b", ("no",)), True),
+        ("a", Refused(None, ("no",)), True),
+        ("a", Refused("a", ("a file that it names is gone",)), False),
+        ("a", None, False),
+        ("b", Refused("c", ("no",)), False),
+        (None, Refused("b", ("no",)), False),
+    ],
+)
+def test_a_file_is_put_right_when_it_holds_again_what_is_in_use(
+    text: str | None, refused: Refused | None, expected: bool
+) -> None:
+    assert is_put_right(Seen(text, 0.0), "a", refused) == expected
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def first_word(router: Router) -> ConfigStatus:
     ("text", "state", "problem"),
     [
         ("expose_worker = 1", "refused", "r.toml:1: expose_worker is 1"),
-        ("expose_worker = true\nport = 3", "refused", "r.toml:2: port can not change without a restart"),
+        ("expose_worker = true\nport = 3", "refused", "r.toml:2: port can not change"),
         ("expose_worker = true", "changed", ""),
         ("expose_worker = ", "refused", "r.toml: this is no TOML"),
     ],

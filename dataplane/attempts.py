@@ -301,7 +301,8 @@ class Attempts:
             self._leg.answered()
             return
         slot = held.slot
-        if outcome in (Outcome.NOTHING_RECEIVED, Outcome.HELD) and slot not in self.silent:
+        # Whoever held it twice may have died of it twice.
+        if outcome is Outcome.HELD or (outcome is Outcome.NOTHING_RECEIVED and slot not in self.silent):
             self.silent.append(slot)
         step, wait = self._next_step(outcome)
         if step is Step.SAME_WORKER:
@@ -353,6 +354,7 @@ class Attempts:
             waited=self._waited,
             silent=len(self.silent),
             not_run=self._leg.not_run,
+            may_be_run_twice=self._leg.may_be_run_twice,
         )
         return forwarder.step_after(attempt), wait
 

@@ -70,6 +70,11 @@ class Leg(Protocol):
         ...
 
     @property
+    def may_be_run_twice(self) -> bool:
+        """Whether it is sent again though a worker held it for a while before it closed without an answer."""
+        ...
+
+    @property
     def renews(self) -> bool:
         """Whether what was sent can not be sent again, and `renew` comes before the next choice."""
         ...
@@ -121,6 +126,7 @@ class WholeRequest:
     pool: Final = "plain"
     renews: Final = False
     not_run: Final = NOT_RUN_STATUSES
+    may_be_run_twice: Final = False
 
     def sent(self) -> None:
         """Do nothing: nobody else waits for it."""

@@ -5,8 +5,9 @@
     outcome            when                                          next
     -----------------  --------------------------------------------  ------------------------------------------
     broken, truncated  any                                           give up: an engine may have run it
-    held               to a method that is not safe                  give up: an engine may have run it
-    nothing received   to a method that is not safe, at 2 workers    give up: the request may be what kills them
+    held               to a method that is not safe                  give up, unless it may be run twice
+    held, nothing      to a method that is not safe, at 2 workers    give up: the request may be what kills them
+    received
     nothing received   on a connection that was used before          the same worker, on a fresh connection
     status             not in 408 429 500 502 503 504                (no failure: passed on)
     status             500 502 504 to a method that is not safe      pass it on, if not in `not_run`: it may have run
@@ -18,7 +19,9 @@
 
 A reused connection that closes without a byte was closed by the worker's keep-alive timer while the
 request was on its way: the worker never read it, and is not at fault. Only this retry is free of budget, and it
-does not count as an attempt. A worker that held the request for longer than that takes may have run it.
+does not count as an attempt. A worker that held the request for longer than that takes may have run it. One half of
+a request that two workers share may be run twice: nothing of it has gone to the client, and what needs two workers is
+not to be lost with either.
 
 To give up on a status means to pass the worker's own answer on to the client.
 """
@@ -92,7 +95,8 @@ class Attempt:
 
     `number` counts attempts, this one included; `wait` is the pause in seconds that would come before the
     next one, `waited` the sum of those before. `silent` counts the workers that closed without an answer. `not_run` are
-    the statuses that say that the request was not run.
+    the statuses that say that the request was not run. `may_be_run_twice`: it is sent again though an engine may have
+    run it.
     """
 
     outcome: Outcome
@@ -106,6 +110,7 @@ class Attempt:
     waited: float = 0.0
     silent: int = 1
     not_run: frozenset[int] = NOT_RUN_STATUSES
+    may_be_run_twice: bool = False
 
 
 def next_step(attempt: Attempt, *, max_attempts: int) -> Step:
@@ -114,9 +119,9 @@ def next_step(attempt: Attempt, *, max_attempts: int) -> Step:
     may_be_run = attempt.method not in SAFE_METHODS
     if outcome in (Outcome.BROKEN, Outcome.TRUNCATED):
         return Step.GIVE_UP
-    if outcome is Outcome.HELD and may_be_run:
+    if outcome is Outcome.HELD and may_be_run and not attempt.may_be_run_twice:
         return Step.GIVE_UP
-    if outcome is Outcome.NOTHING_RECEIVED and may_be_run and attempt.silent >= MOST_SILENT:
+    if outcome in (Outcome.NOTHING_RECEIVED, Outcome.HELD) and may_be_run and attempt.silent >= MOST_SILENT:
         return Step.GIVE_UP
     if outcome is Outcome.NOTHING_RECEIVED and attempt.reused:
         return Step.SAME_WORKER

@@ -25,6 +25,7 @@ class PrefillLeg(Collector):
 
     pool: Final = "prefill"
     not_run: Final = NOT_RUN_STATUSES
+    may_be_run_twice: Final = True
 
     def __init__(self, of: Disaggregated, method: str) -> None:
         super().__init__(method)
@@ -95,6 +96,7 @@ class DecodeLeg:
     __slots__ = ("_of", "_request")
 
     pool: Final = "decode"
+    may_be_run_twice: Final = True
 
     def __init__(self, of: Disaggregated, request: Request) -> None:
         self._of = of

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +15,7 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 
+from dataplane.retry import AT_ONCE
 from tests.faults.edge import connect, post
 from tests.faults.law import law_holds, nothing_leaks
 from tests.faults.load import Load
@@ -238,6 +241,36 @@ def test_g_pd_2_no_request_fails_when_a_worker_is_killed(tmp_path: Path, role: s
         more_answers(load, 300)
         assert load.failed == []
         eventually(lambda: disaggregated(router) > 0, "the figures")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("role", ["prefill", "decode"])
+def test_g_pd_2_no_request_fails_when_a_worker_is_killed_that_has_had_it_for_more_than_a_second(
+    tmp_path: Path, role: str
+) -> None:
+    slow = "--prefill-tokens-per-second=2" if role == "prefill" else "--decode-ms=2000"
+    with (
+        two_and_two(tmp_path, slow) as fleet,
+        router_before(tmp_path, fleet) as router,
+        law_holds(router),
+        nothing_leaks(router),
+        httpx.Client(trust_env=False, timeout=60) as client,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        urls: list[str] = getattr(fleet, role)
+        body = {"model": "sim-model", "prompt": "a prompt of some words and more", "max_tokens": 3}
+        answer = pool.submit(client.post, f"{router.url}/v1/completions", json=body)
+
+        def at_work() -> list[str]:
+            return [url for url in urls if httpx.get(f"{url}/sim/state").json()["engine"]["running"]]
+
+        eventually(lambda: len(at_work()) == 1, "an engine to be at it")
+        (busy,) = at_work()
+        # From then on a worker has had it for a while: what is tested begins there.
+        time.sleep(AT_ONCE + 0.2)
+        assert at_work() == [busy]
+        fleet.processes[busy].kill()
+        assert answer.result().status_code == 200
 
 
 def test_g_pd_2_no_request_fails_when_a_prefill_worker_answers_503(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -37,12 +38,24 @@ def step(outcome: Outcome, *, method: str = "POST", number: int = 1, max_attempt
 
 def everything() -> Iterator[Attempt]:
     """Every attempt that differs in what the table asks for."""
-    for outcome, method, number, reused, others, budget, silent in product(
-        FAILURES, METHODS, range(1, MAX + 2), BOOLEANS, BOOLEANS, BOOLEANS, (0, 1, 2)
+    for outcome, method, number, reused, others, budget, silent, twice in product(
+        FAILURES, METHODS, range(1, MAX + 2), BOOLEANS, BOOLEANS, BOOLEANS, (0, 1, 2), BOOLEANS
     ):
         for status in sorted(RETRYABLE_STATUSES | {200, 400, 501}) if outcome is Outcome.STATUS else [0]:
             for wait, waited in ((0.0, 0.0), (0.4, 0.6), (0.4, 0.61), (MAX_WAIT + 1, 0.0)):
-                yield Attempt(outcome, method, number, status, reused, others, budget, wait, waited, silent)
+                yield Attempt(
+                    outcome,
+                    method,
+                    number,
+                    status,
+                    reused,
+                    others,
+                    budget,
+                    wait,
+                    waited,
+                    silent,
+                    may_be_run_twice=twice,
+                )
 
 
 # --- rows ------------------------------------------------------------------------------------------------
@@ -64,6 +77,15 @@ def test_a_close_on_a_used_connection_is_the_same_workers_again_and_free(
 def test_what_a_worker_held_for_a_while_is_not_sent_again_unless_it_is_safe(reused: bool) -> None:
     assert step(Outcome.HELD, reused=reused, others_left=True) is Step.GIVE_UP
     assert step(Outcome.HELD, method="GET", reused=reused, others_left=True) is Step.ANOTHER_WORKER
+
+
+@pytest.mark.parametrize("reused", BOOLEANS)
+def test_what_may_be_run_twice_goes_to_one_more_worker(reused: bool) -> None:
+    once = Attempt(Outcome.HELD, "POST", 1, reused=reused, others_left=True, may_be_run_twice=True)
+    assert next_step(once, max_attempts=MAX) is Step.ANOTHER_WORKER
+    assert next_step(replace(once, others_left=False), max_attempts=MAX) is Step.ANY_WORKER_LATER
+    for other in (replace(once, silent=2), replace(once, number=MAX), replace(once, budget_left=False)):
+        assert next_step(other, max_attempts=MAX) is Step.GIVE_UP
 
 
 @pytest.mark.parametrize("reused", BOOLEANS)
@@ -128,7 +150,7 @@ def test_the_whole_table() -> None:
         not_run = (
             closed
             or attempt.outcome is Outcome.CONNECT_FAILED
-            or (attempt.outcome is Outcome.HELD and safe)
+            or (attempt.outcome is Outcome.HELD and (safe or (attempt.may_be_run_twice and attempt.silent < 2)))
             or (
                 attempt.outcome is Outcome.STATUS
                 and attempt.status in RETRYABLE_STATUSES

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from dataplane import exchange
 from dataplane.pd import connectors
 from dataplane.pd.connector import Ask, Connector, Order, Pairing, Peer, first_member, one_token
 from shared.table import Worker
@@ -147,6 +148,22 @@ def test_a_prefill_worker_that_can_not_be_reached_leaves_its_decode_worker_free(
                 assert (await bench.answer(BODY)).body == b"well"
                 assert len(two.decode[0].asked) == 1
                 assert bench.inflight() == 0
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("prefill", "decode"), [([close_at_once, well], [well, well]), ([well], [close_at_once, well])]
+)
+@pytest.mark.parametrize("name", ["nccl", "together"])
+def test_g_pd_2_whoever_dies_with_a_request_it_has_had_for_long_is_replaced(
+    run: Run, monkeypatch: pytest.MonkeyPatch, prefill: list[Script], decode: list[Script], name: str
+) -> None:
+    monkeypatch.setattr(exchange, "AT_ONCE", -1.0)
+
+    async def test(bench: Bench) -> None:
+        async with two_of(bench, name, prefill, decode):
+            assert (await bench.answer(BODY)).body == b"well"
 
     run(test)
 

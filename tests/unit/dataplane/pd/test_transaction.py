@@ -12,6 +12,7 @@ import json
 import msgspec
 import pytest
 
+from dataplane import exchange
 from dataplane.attempts import Attempts
 from dataplane.exchange import Exchange
 from dataplane.pd import collector
@@ -225,12 +226,106 @@ def test_an_answer_to_the_prompt_that_breaks_off_or_never_ends_is_an_error(
     run(test)
 
 
-def test_a_prompt_that_ends_engines_does_not_go_through_both_pools(run: Run) -> None:
+@pytest.mark.parametrize(
+    ("prefill", "decode"),
+    [([close_at_once] * 3, [well]), ([hands_over], [close_at_once] * 3)],
+    ids=["prefill", "decode"],
+)
+@pytest.mark.parametrize(("at_once", "status"), [(60.0, 503), (-1.0, 502)], ids=["at once", "held"])
+def test_a_prompt_that_ends_engines_ends_two_at_most(
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    prefill: list[Script],
+    decode: list[Script],
+    at_once: float,
+    status: int,
+) -> None:
+    monkeypatch.setattr(exchange, "AT_ONCE", at_once)
+
     async def test(bench: Bench) -> None:
-        async with pair([close_at_once] * 3, [close_at_once] * 3) as two:
+        async with pair(prefill, decode) as two:
             two.serve(bench)
-            assert (await bench.answer(BODY)).status == 503
-            assert sum(len(worker.asked) for worker in (*two.prefill, *two.decode)) == 2
+            assert (await bench.answer(BODY)).status == status
+            record = bench.forwarder.receipts.find(b"mine")
+            assert record is not None
+            assert sum(bool(one.failed) for one in record.tries) == 2
+
+    run(test)
+
+
+@pytest.mark.parametrize("at_once", [60.0, -1.0], ids=["at once", "held"])
+def test_a_prompt_that_ends_engines_does_not_go_through_both_pools(
+    run: Run, monkeypatch: pytest.MonkeyPatch, at_once: float
+) -> None:
+    monkeypatch.setattr(exchange, "AT_ONCE", at_once)
+
+    async def test(bench: Bench) -> None:
+        async with pair([first(close_at_once, hands_over)] * 3, [close_at_once] * 3) as two:
+            two.serve(bench)
+            assert (await bench.answer(BODY)).status in (502, 503)
+            record = bench.forwarder.receipts.find(b"mine")
+            assert record is not None
+            assert sum(bool(one.failed) for one in record.tries) == 2
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("prefill", "decode", "asked"),
+    [([close_at_once, hands_over], [well], [1, 1, 1]), ([hands_over], [close_at_once, well], [2, 1, 1])],
+    ids=["prefill", "decode"],
+)
+@pytest.mark.parametrize("fallback", [False, True])
+def test_g_pd_2_a_worker_that_dies_with_a_request_it_has_had_for_long_is_replaced(
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    prefill: list[Script],
+    decode: list[Script],
+    asked: list[int],
+    *,
+    fallback: bool,
+) -> None:
+    monkeypatch.setattr(exchange, "AT_ONCE", -1.0)
+
+    async def test(bench: Bench) -> None:
+        bench.configure(pd_fallback=fallback)
+        async with pair(prefill, decode) as two:
+            two.serve(bench)
+            transaction = await bench.answer(BODY)
+            assert (transaction.status, transaction.body) == (200, b"well")
+            assert [len(worker.asked) for worker in (*two.prefill, *two.decode)] == asked
+            assert bench.accounting.retries == {"closed-after-a-while": 1}
+
+    run(test)
+
+
+def test_g_pd_2_the_death_of_the_only_prefill_worker_with_a_request_leaves_a_decode_worker_to_do_it_all(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchange, "AT_ONCE", -1.0)
+
+    async def test(bench: Bench) -> None:
+        bench.configure(pd_fallback=True)
+        async with pair([close_at_once], [well]) as two:
+            two.serve(bench)
+            assert (await bench.answer(BODY)).body == b"well"
+            assert [len(worker.asked) for worker in (*two.prefill, *two.decode)] == [1, 1]
+
+    run(test)
+
+
+def test_the_only_prefill_worker_gets_a_request_twice_that_it_dies_with(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchange, "AT_ONCE", -1.0)
+
+    async def test(bench: Bench) -> None:
+        bench.configure(pd_fallback=False)
+        async with pair([close_at_once], [well]) as two:
+            two.serve(bench)
+            transaction = await bench.answer(BODY)
+            assert (transaction.status, error_of(transaction)["code"]) == (502, "bad_worker_answer")
+            assert [len(worker.asked) for worker in (*two.prefill, *two.decode)] == [2, 0]
 
     run(test)
 

@@ -29,9 +29,9 @@ def take_in(forwarder: Forwarder, view: FleetView, request: Request, body: bytes
     if view.ranks:
         request.rank = client_rank(client.headers, view.ranks, refused=settings.refuse_client_rank)
     found = peek(body)
-    request.model = request.served = found.model
-    if client.route.model in ELSEWHERE:
-        request.model = request.served = model_elsewhere(client, body)
+    named = model_elsewhere(client, body) if client.route.model in ELSEWHERE else found.model
+    # An empty name is none for vLLM, too.
+    request.model = request.served = named or None
     if client.key is not None:
         client.key.admit(request.model, client.method, client.route)
     if found.hands_over() and not settings.trust_kv_transfer_params:

@@ -240,6 +240,17 @@ def test_nobody_ready_for_any_arm_is_503(run: Run) -> None:
     run(test)
 
 
+def test_an_empty_name_is_none_as_for_vllm(run: Run) -> None:
+    async def test(bench: Bench) -> None:
+        async with workers(well) as [one]:
+            serve(bench, (one.url, ("m",), {}), models={"gpt": ModelRule(to="m")})
+            assert (await bench.answer(asking(""))).status == 200
+            assert bodies(one) == [asking("")]
+            assert told_of(bench).model is None
+
+    run(test)
+
+
 def test_an_unknown_model_is_404(run: Run) -> None:
     async def test(bench: Bench) -> None:
         async with workers(well) as [one]:

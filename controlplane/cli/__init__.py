@@ -59,6 +59,8 @@ _COMMANDS = {
 
 _GROUPS = frozenset({"workers", "planes", "keys", "config", "import"})
 """Commands that have commands; alone they show their help."""
+_TAKE_KEY = (("start",), ("config", "show"))
+"""Commands to which the workers' key may be given as a word."""
 # Flags that the demo does not know are for `start`; `normalise` has checked them.
 _PASSES_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 
@@ -86,7 +88,7 @@ def run(argv: Sequence[str]) -> int:
             hint = f"did you mean {near}?" if near else "`routerctl --help` lists all"
             raise UsageProblem(f"no such command {name!r}; {hint}")
         arguments, key = list(argv), None
-        if name == "start":
+        if any(tuple(argv[: len(words)]) == words for words in _TAKE_KEY):
             arguments, key = take_key(argv)
         if (command := _COMMANDS.get(name)) is not None and command.switches is not None:
             arguments = [name, *normalise(arguments[1:], command.switches)]

@@ -12,6 +12,7 @@ import typer
 from controlplane.cli import config_router
 from controlplane.cli.argv import as_fields
 from controlplane.cli.config_view import check_lines, diff_lines, schema_text, values_lines
+from controlplane.cli.given_key import with_key_file
 from controlplane.cli.start import given_config_file, warn
 from shared.config_diff import diff as differences
 from shared.config_file import load_config_file
@@ -41,6 +42,7 @@ def show(context: typer.Context, as_json: _Json = False) -> int:
     path = given.pop("config", None)
     gathered = gather(given, os.environ, given_config_file(path if isinstance(path, str) else None))
     gathered.checked()
+    gathered = with_key_file(context.obj, gathered)
     warn(gathered)
     values = shown_values(gathered)
     if as_json:

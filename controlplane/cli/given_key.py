@@ -10,16 +10,20 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
+
+import msgspec
 
 from controlplane.cli.argv import UsageProblem
 from shared.config import ConfigError
+from shared.config_fields import Place
 from shared.config_sources import Gathered
 from shared.worker_key import check_worker_key
 
 FLAG = "--api-key"
 VARIABLE = "ROUTERCTL_API_KEY"
-_TITLE = "routerctl: supervisor"
+_TITLE = "routerctl"
 
 
 class GivenKey(NamedTuple):
@@ -73,3 +77,23 @@ def checked_key(given: GivenKey | None, gathered: Gathered) -> str | None:
         raise ConfigError(f"{given.where} and {place} are both given; leave one out")
     check_worker_key(given.where, given.key)
     return given.key
+
+
+def with_key_file(given: GivenKey | None, gathered: Gathered) -> Gathered:
+    """Return a checked configuration as `start` goes by it, with the file that it writes the key to.
+
+    Raises ConfigError as `checked_key` does.
+    """
+    if given is None:
+        return gathered
+    # Only for those who use it: every command loads this file.
+    from shared.runtime_dir import RuntimeDir, default_runtime_dir
+
+    checked_key(given, gathered)
+    config = gathered.config.with_absolute_paths()
+    runtime = RuntimeDir(Path(config.runtime_dir) if config.runtime_dir else default_runtime_dir(config.port))
+    place = Place("flag" if given.where == FLAG else "environment", given.where)
+    return gathered._replace(
+        config=msgspec.structs.replace(gathered.config, api_key_file=str(runtime.worker_key)),
+        places={**gathered.places, "api_key_file": place},
+    )

@@ -29,6 +29,25 @@ def test_show_tells_where_each_value_comes_from(tmp_path: Path) -> None:
     assert shown["log_level"] == ['log_level = "info"', "default"]
 
 
+def test_show_takes_the_key_that_start_takes_and_shows_none_of_it(tmp_path: Path) -> None:
+    command = (
+        "config",
+        "show",
+        "--runtime-dir",
+        str(tmp_path / "r"),
+        "--api-key",
+        "sk-workers-1234",
+        "--port",
+        "31000",
+    )
+    result = routerctl(*command, cwd=tmp_path)
+    assert result.returncode == 0
+    assert f'api_key_file = "{tmp_path / "r" / "worker-key"}"' in result.stdout
+    assert "port = 31000" in result.stdout
+    assert "give --api-key-file FILE" in result.stderr
+    assert "sk-workers" not in result.stdout + result.stderr
+
+
 def test_what_show_prints_is_a_file_with_the_same_values(tmp_path: Path) -> None:
     flags = ("--worker-urls", "http://a", "http://b", "--disable-retries", "--runtime-dir", 'a "b"\\é')
     first = routerctl("config", "show", "--json", *flags, cwd=tmp_path)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
 from controlplane.cli.argv import UsageProblem
-from controlplane.cli.given_key import GivenKey, checked_key, take_key
+from controlplane.cli.given_key import GivenKey, checked_key, take_key, with_key_file
 from shared.config import ConfigError
 from shared.config_sources import gather
+from shared.config_values import shown_values
 
 KEY = "sk-workers-1234"
 
@@ -49,3 +51,14 @@ def test_what_can_be_no_key_is_told_without_it() -> None:
     assert "two words" not in str(raised.value)
     assert checked_key(GivenKey("--api-key", KEY), gather({}, {})) == KEY
     assert checked_key(None, gather({}, {})) is None
+
+
+@pytest.mark.parametrize("where", ["--api-key", "ROUTERCTL_API_KEY"])
+def test_a_configuration_is_shown_with_the_keys_file_and_never_the_key(where: str, tmp_path: Path) -> None:
+    gathered = gather({"runtime_dir": str(tmp_path / "r")}, {})
+    values = shown_values(with_key_file(GivenKey(where, KEY), gathered))
+    (shown,) = (one for one in values if one.key == "api_key_file")
+    assert (shown.value, shown.name) == (str(tmp_path / "r" / "worker-key"), where)
+    assert KEY not in str(values)
+    assert not (tmp_path / "r").exists()
+    assert with_key_file(None, gathered) is gathered

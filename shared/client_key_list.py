@@ -89,8 +89,8 @@ def read_entries(where: str, path: Path, *, must_say_keys: bool = False) -> tupl
     if len(content) > MAX_BYTES:
         raise ConfigError(f"{what}: it has more than {MAX_BYTES >> 20} MB; give the path of a file of clients' keys")
     try:
-        # The file's lines may end as Windows ends them.
-        text = content.decode("utf-8").replace("\r\n", "\n")
+        # Editors on Windows write a byte order mark, and end lines in their own way.
+        text = content.decode("utf-8-sig").replace("\r\n", "\n")
         read = tomllib.loads(text)
     except UnicodeDecodeError:
         raise ConfigError(f"{what}: it is not UTF-8 text; give the path of a file of clients' keys") from None

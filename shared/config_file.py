@@ -51,8 +51,8 @@ def load_config_file(path: str, where: str = "--config ") -> ConfigFile:
 
 def read_config(file: ConfigFile) -> Content:
     """Return the values of a file in routerctl's own form or mvllm's, and everything wrong with its keys."""
-    # The file's lines may end as Windows ends them.
-    text = file.text.replace("\r\n", "\n")
+    # Editors on Windows write a byte order mark, and end lines in their own way.
+    text = file.text.removeprefix("\ufeff").replace("\r\n", "\n")
     try:
         content = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:

@@ -86,6 +86,12 @@ def test_an_empty_file_is_a_list_of_none(tmp_path: Path) -> None:
     assert as_keys(read_entries("", file)) == ()
 
 
+def test_a_byte_order_mark_is_no_part_of_the_list(tmp_path: Path) -> None:
+    file = tmp_path / "keys.toml"
+    file.write_bytes(b"\xef\xbb\xbf" + file_text([entry := KeyEntry(name="a", sha256=HASH)]).encode())
+    assert read_entries("", file) == (entry,)
+
+
 def test_wrong_files_are_told(tmp_path: Path) -> None:
     table = f'[[keys]]\nname = "a"\nsha256 = "{HASH}"\n'
     with pytest.raises(ConfigError, match="routerctl keys client create"):

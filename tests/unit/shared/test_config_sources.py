@@ -71,6 +71,8 @@ def test_an_empty_variable_and_a_service_link_of_kubernetes_are_no_values() -> N
         pytest.param({}, {}, "admin-port = 1", "r.toml:1: unknown key 'admin-port'; did you mean admin_port?", id="-"),
         pytest.param({}, {}, "x = 1\n[table.y]\n", "r.toml:1: unknown key 'x'", id="table"),
         pytest.param({}, {}, "port = 1\nx = = 1", "r.toml:2: this is no TOML: ", id="no-toml"),
+        pytest.param({}, {}, "\ufeff\nport = 0", "r.toml:2: port is 0", id="byte-order-mark"),
+        pytest.param({}, {}, "\ufeff\ufeff", "r.toml:1: this is no TOML: ", id="two-marks"),
         pytest.param({}, {}, "[router]\nport = 1", "r.toml:1: unknown table 'router'", id="unknown-table"),
         pytest.param({}, {}, "x = [", "r.toml", id="cut-off"),
         pytest.param(

@@ -23,9 +23,9 @@ _BITS = 52
 """Of a number drawn: half a step beside each is a float of its own, so none is 0 or 1."""
 _WORD = (1 << 64) - 1
 
-By = Literal["only", "session", "draw", "response"]
-"""What an arm was chosen by: there was no other, the session, a random number, or who made the response that the
-request goes on from."""
+By = Literal["single", "only", "session", "draw", "response"]
+"""What an arm was chosen by: the name has no other, no other was ready, the session, a random number, or who made the
+response that the request goes on from."""
 
 
 class Arm(NamedTuple):
@@ -68,7 +68,7 @@ class Route:
         # Those of weight 0 stand by, with equal shares.
         weighed = [arm for arm in ready if arm.weight] or [arm._replace(weight=1.0) for arm in ready]
         self.open: tuple[Arm, ...] = tuple(weighed)
-        self.only = Taken(self.open[0], "only") if len(self.open) == 1 else None
+        self.only = Taken(self.open[0], "single" if len(arms) == 1 else "only") if len(self.open) == 1 else None
         self._sums = list(accumulate(arm.weight for arm in self.open))
 
     def take(self, fields: Mapping[bytes, bytes], headers: Iterable[bytes], rng: random.Random) -> Taken | None:

@@ -59,13 +59,13 @@ class AttemptReceipt(msgspec.Struct, frozen=True, kw_only=True):
 class ArmReceipt(msgspec.Struct, frozen=True, kw_only=True):
     """What a name of `[models]` stood for: the model, and the labels that its workers had to have.
 
-    `by` is `only` (there was no other arm), `session`, `draw`, or `response` (that which the request goes on from);
-    `rewritten`: the worker got the model's name in the body.
+    `by` is `single` (the name has one arm), `only` (no other was ready), `session`, `draw`, or `response` (that which
+    the request goes on from); `rewritten`: the worker got the model's name in the body.
     """
 
     to: str
     labels: dict[str, str] = {}
-    by: str = "only"
+    by: str = "single"
     rewritten: bool = False
 
 

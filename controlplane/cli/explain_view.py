@@ -53,7 +53,9 @@ _CHOSEN_BY = {
 def _arm(arm: ArmReceipt) -> str:
     labels = "".join(f", {text}" for text in labels_text(arm.labels))
     rewritten = "; the worker gets that name" if arm.rewritten else ""
-    return f"stands for {plain(arm.to)}{labels} ({_CHOSEN_BY.get(arm.by, arm.by)}){rewritten}"
+    # Where a name has one arm there was nothing to choose.
+    chosen = f" ({_CHOSEN_BY.get(arm.by, arm.by)})" * (arm.by != "single")
+    return f"stands for {plain(arm.to)}{labels}{chosen}{rewritten}"
 
 
 def _attempt(number: int, attempt: AttemptReceipt) -> Iterator[str]:

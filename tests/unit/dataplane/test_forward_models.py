@@ -58,7 +58,7 @@ def test_an_alias_is_rewritten_and_nothing_else(run: Run) -> None:
             assert bench.accounting.arm_requests == {("gpt", "m", "2xx"): 1}
             assert {key[2] for key in bench.accounting.requests} == {"m"}
             told = told_of(bench)
-            assert (told.model, told.arm) == ("gpt", ArmReceipt(to="m", by="only", rewritten=True))
+            assert (told.model, told.arm) == ("gpt", ArmReceipt(to="m", by="single", rewritten=True))
 
     run(test)
 

@@ -33,7 +33,7 @@ def taken(one: Route, session: bytes | None = None, rng: random.Random | None = 
 
 def test_an_alias_has_one_arm() -> None:
     arm = Arm("n", "m", "m", "m", 1.0, True, route(ModelRule(to="m")).arms[0].seed)
-    assert route(ModelRule(to="m")).take({}, HEADERS, random.Random(1)) == (arm, "only")
+    assert route(ModelRule(to="m")).take({}, HEADERS, random.Random(1)) == (arm, "single")
     assert route(ModelRule(to="m", rewrite=False)).arms[0].sent_as == "n"
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import msgspec
 
 from controlplane.cli.explain_view import lines
-from shared.receipt import AttemptReceipt, ChoiceReceipt, LeftOut, LoadReceipt, QueueReceipt, Receipt
+from shared.receipt import ArmReceipt, AttemptReceipt, ChoiceReceipt, LeftOut, LoadReceipt, QueueReceipt, Receipt
 
 ANSWERED = Receipt(
     request="abc",
@@ -107,3 +107,12 @@ def test_what_a_request_waited_for_is_named() -> None:
         queue = QueueReceipt(position=1, expected=0.5, took=0.25, limit=limit)
         line = f"  waited 250.0 ms for its turn, behind 1 other, 500.0 ms were expected: {told}"
         assert line in list(lines(msgspec.structs.replace(ANSWERED, queue=queue)))
+
+
+def test_a_name_with_one_arm_had_nothing_to_choose() -> None:
+    def told(by: str) -> str:
+        arm = ArmReceipt(to="org/m", by=by, rewritten=True)
+        return list(lines(msgspec.structs.replace(ANSWERED, arm=arm)))[2]
+
+    assert told("single") == "  stands for org/m; the worker gets that name"
+    assert told("only") == "  stands for org/m (the only arm that is ready); the worker gets that name"

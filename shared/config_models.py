@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from shared.as_written import as_written
 from shared.config_fields import Problem, nearest
 from shared.config_lines import Path
 from shared.model_rules import ModelArm, ModelRule
@@ -63,7 +64,10 @@ def _faults(model: str, table: Any) -> Iterator[tuple[str, str]]:
         return
     where = f"model {model!r}"
     if not isinstance(table, dict):
-        yield "", f"{where} is {table!r}; write a model's name in quotes, or a table with {', '.join(RULE_KEYS)}"
+        yield (
+            "",
+            f"{where} is {as_written(table)}; write a model's name in quotes, or a table with {', '.join(RULE_KEYS)}",
+        )
         return
     unknown = [key for key in table if key not in RULE_KEYS]
     for key in unknown:
@@ -74,7 +78,7 @@ def _faults(model: str, table: Any) -> Iterator[tuple[str, str]]:
     if "parent" in table and not _is_name(table["parent"]):
         yield "parent", _no_name(where, "parent", table["parent"])
     if not isinstance(table.get("rewrite", True), bool):
-        yield "rewrite", f"rewrite of {where} is {table['rewrite']!r}; write true or false"
+        yield "rewrite", f"rewrite of {where} is {as_written(table['rewrite'])}; write true or false"
     elif "rewrite" in table and not {"to", "split"} & table.keys():
         yield "rewrite", f"rewrite of {where} has no effect; it is for a name with `to` or `split`"
     if "split" in table:
@@ -154,4 +158,4 @@ def _is_name(value: Any) -> bool:
 
 
 def _no_name(where: str, key: str, value: Any) -> str:
-    return f"{key} of {where} is {value!r}; write a model's name in quotes, of at most {MAX_NAME} characters"
+    return f"{key} of {where} is {as_written(value)}; write a model's name in quotes, of at most {MAX_NAME} characters"

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from shared.as_written import as_written
 from shared.config_fields import FIELDS, Given, Place, Problem, nearest
 from shared.config_lines import Path, line_of_text
 from shared.worker_attributes import CAPACITIES, ConfiguredWorker
@@ -171,7 +172,7 @@ class _Reader:
             capacity = server.get("max_concurrent_requests", CAPACITY)
             at = line_of_text(self._text, url, line)
             if type(capacity) is not int or not 1 <= capacity <= CAPACITIES[1]:
-                self.refuse(at, f"max_concurrent_requests is {_as_written(capacity)}; write a whole number from 1")
+                self.refuse(at, f"max_concurrent_requests is {as_written(capacity)}; write a whole number from 1")
             else:
                 workers.append(ConfiguredWorker(url=url, capacity=capacity))
             for key in server:
@@ -186,7 +187,7 @@ class _Reader:
             line = self.line(("config", key))
             if (counterpart := COUNTERPARTS.get(key)) is not None:
                 if (instead := counterpart.fault(value)) is not None:
-                    self.refuse(line, f"{key} is {_as_written(value)}; write {instead}")
+                    self.refuse(line, f"{key} is {as_written(value)}; write {instead}")
                 else:
                     shown = f"{key} ({counterpart.field})"
                     self._give(counterpart.field, counterpart.convert(value), line, shown)
@@ -194,7 +195,7 @@ class _Reader:
                 if type(value) is bool:
                     self._give("disable_health_check", not value, line, f"{key} (disable_health_check)")
                 else:
-                    self.refuse(line, f"{key} is {_as_written(value)}; write true or false")
+                    self.refuse(line, f"{key} is {as_written(value)}; write true or false")
             elif key in _WITHOUT:
                 self._warn(line, f"{key} has no effect: {_WITHOUT[key]}")
             else:
@@ -207,10 +208,6 @@ class _Reader:
             self.refuse(line, f"unknown key {key!r}{of}; did you mean {near}?")
         else:
             self._warn(line, f"unknown key {key!r}{of} has no effect")
-
-
-def _as_written(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 def _not_mvllms(key: str) -> str:

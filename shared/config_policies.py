@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from shared.as_written import as_written
 from shared.config_fields import Problem
 from shared.config_lines import Path
 from shared.policy_names import policy_fault
@@ -52,6 +53,7 @@ def _fault(model: str, policy: Any) -> str | None:
         inner = next(iter(policy), "")
         return f'policies.{model} is a table; write a name with a dot in quotes: "{model}.{inner}" = "round_robin"'
     if not isinstance(policy, str):
-        return f"the policy of model {model!r} is {policy!r}; write a policy's name in quotes, such as {_EXAMPLE}"
+        said = as_written(policy)
+        return f"the policy of model {model!r} is {said}; write a policy's name in quotes, such as {_EXAMPLE}"
     fault = policy_fault(policy)
     return f"the policy of model {model!r} {fault}" if fault is not None else None

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from shared.as_written import as_written
 from shared.config import ConfigError, StartConfig, flag_of
 from shared.config_faults import ADDRESSES, URL_LISTS, faults
 from shared.config_fields import BOOLEANS, FIELDS, FLAGS, LISTS, TABLES, Given, Place, Problem
@@ -158,7 +159,7 @@ def _converted(field: str, given: Given) -> Any:
         if is_text and from_file:
             expected += " without quotes"
         example = _example(field)
-        raise ConfigError(f"{given.place} is {given.value!r}; write {expected}{example}") from None
+        raise ConfigError(f"{given.place} is {as_written(given.value)}; write {expected}{example}") from None
 
 
 def _example(field: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 import msgspec
 
+from shared.as_written import as_written
 from shared.table import DEFAULT_PRIORITY, DEFAULT_WEIGHT, Role
 from shared.transfer_attributes import TransferAttributes, wrong_transfer
 
@@ -117,20 +118,26 @@ def wrong_attributes(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, low, high in (("weight", 0.0, MAX_WEIGHT), ("capacity", *CAPACITIES)):
         value = values.get(name)
         if value is not None and (type(value) not in (int, float) or not low <= value <= high):
-            yield name, f"is {value!r}; write a number from {low:g} to {high:.12g}"
+            yield name, f"is {as_written(value)}; write a number from {low:g} to {high:.12g}"
     if (transfer := values.get("transfer")) is not None:
         yield from (("transfer", fault) for fault in wrong_transfer(transfer))
     most = values.get("max_concurrent_requests")
     if most is not None and (type(most) is not int or not 0 <= most <= MAX_LIMIT):
-        yield "max_concurrent_requests", f"is {most!r}; write a whole number from 1 to {MAX_LIMIT}, or 0 for no limit"
+        yield (
+            "max_concurrent_requests",
+            f"is {as_written(most)}; write a whole number from 1 to {MAX_LIMIT}, or 0 for no limit",
+        )
     priority = values.get("priority")
     if priority is not None and (type(priority) is not int or not 0 <= priority <= MAX_PRIORITY):
-        yield "priority", f"is {priority!r}; write a whole number from 0 to {MAX_PRIORITY}, higher is preferred"
+        yield (
+            "priority",
+            f"is {as_written(priority)}; write a whole number from 0 to {MAX_PRIORITY}, higher is preferred",
+        )
 
 
 def _wrong_role(role: Any) -> Iterator[tuple[str, str]]:
     if role not in get_args(Role):
-        yield "role", f"is {role!r}; leave it out, or write one of: {', '.join(get_args(Role))}"
+        yield "role", f"is {as_written(role)}; leave it out, or write one of: {', '.join(get_args(Role))}"
 
 
 def _wrong_labels(labels: Any) -> Iterator[str]:

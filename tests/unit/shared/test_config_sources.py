@@ -64,7 +64,7 @@ def test_an_empty_variable_and_a_service_link_of_kubernetes_are_no_values() -> N
         pytest.param({}, {}, "\n\nport = 0", "r.toml:3: port is 0; write a number from 1 to 65535", id="file"),
         pytest.param({}, {}, 'port = "1"', "r.toml:1: port is '1'; write a whole number without quotes", id="quoted"),
         pytest.param({}, {}, "policy = 1", "r.toml:1: policy is 1; write a text, such as cache_aware", id="no-text"),
-        pytest.param({}, {}, "port = true", "r.toml:1: port is True; write a whole number", id="bool"),
+        pytest.param({}, {}, "port = true", "r.toml:1: port is true; write a whole number", id="bool"),
         pytest.param({}, {}, "worker_urls = [1]", 'such as ["http://host:8000"]', id="list-of-numbers"),
         pytest.param({}, {}, "a = 1\nprot = 1", "unknown key 'a'", id="two"),
         pytest.param({}, {}, "\n prot = 1", "r.toml:2: unknown key 'prot'; did you mean port?", id="near-key"),

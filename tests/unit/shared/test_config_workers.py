@@ -63,6 +63,7 @@ def test_variables_and_flags_do_not_give_tables() -> None:
         ('[[workers]]\nurl = "http://a"\n\nweigth = 1', "f:4: unknown key 'weigth' of a worker; did you mean weight?"),
         ('[[workers]]\nurl = "http://a"\nq = 1', "f:3: unknown key 'q' of a worker; a worker has url, role, labels"),
         ('[[workers]]\nurl = "http://a"\nweight = "1"', "f:3: weight of worker 1 is '1'; write a number from 0"),
+        ('[[workers]]\nurl = "http://a"\nrole = true', "f:3: role of worker 1 is true; leave it out"),
         ('[[workers]]\nurl = "http://a"\n[workers.labels]\na = 1', "f:3: labels of worker 1 has 'a' = 1"),
         (
             'workers = [\n{ url = "http://a"},\n{url = "http://b", priority = -1 },\n]',

@@ -39,7 +39,7 @@ SAID = st.builds(
         ({"weight": float("nan")}, ["weight is nan; write a number from 0 to 1000"]),
         ({"weight": float("inf")}, ["weight is inf; write a number from 0 to 1000"]),
         ({"weight": 10**400}, [f"weight is {10**400}; write a number from 0 to 1000"]),
-        ({"weight": True}, ["weight is True; write a number from 0 to 1000"]),
+        ({"weight": True}, ["weight is true; write a number from 0 to 1000"]),
         ({"capacity": 0}, ["capacity is 0; write a number from 0.001 to 1000000"]),
         ({"priority": 1.0}, ["priority is 1.0; write a whole number from 0 to 4294967295, higher is preferred"]),
         ({"role": "x"}, ["role is 'x'; leave it out, or write one of: regular, prefill, decode"]),

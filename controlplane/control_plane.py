@@ -35,6 +35,7 @@ from controlplane.planes import Plane, Planes
 from controlplane.publication import Publication
 from controlplane.publisher import Publisher
 from controlplane.registry import Change, Registry
+from controlplane.silent_planes import silence
 from controlplane.supervisor_socket import restart_through
 from controlplane.supervisor_watch import SupervisorWatch
 from controlplane.table_builder import build, resolved, unresolved
@@ -266,6 +267,10 @@ class ControlPlane:
     def is_idle(self, worker_id: str, order: tuple[int, int]) -> bool:
         """Whether no plane has had a request at the worker since that table."""
         return self._planes.is_complete(self._clock.monotonic()) and self._planes.is_idle(worker_id, order)
+
+    def silence_at(self, worker_id: str, order: tuple[int, int]) -> str:
+        """Tell of the silent planes of which that is not known."""
+        return silence(self._planes.silent_at(worker_id, order, self._clock.monotonic()))
 
     # --- breakers --------------------------------------------------------------------------------------------
 

@@ -164,6 +164,7 @@ def _status(parts: Parts, data_planes: int) -> StatusReport:
         table=parts.publication.table,
         members=parts.registry.members(),
         drained=parts.membership.drained(),
+        held=parts.membership.held(),
         ended=frozenset(plane.id for plane in here if has_ended(parts.runtime, plane)),
         removed=parts.membership.removed(),
         data_planes=data_planes,

@@ -3,8 +3,9 @@
 A change is in force at once, and its answer comes when every plane that is heard of serves by it (or `PATIENCE` is
 over), and when it is on disk for the next life of the control plane.
 
-A worker is *drained* when every plane has said, after it took up a table in which the worker drains, that it has no
-request there. One that is being removed is gone then, or once no request can last any longer.
+A worker is *drained* when every plane that is not known to be dead has said, after it took up a table in which the
+worker drains, that it has no request there. One that is being removed is gone then, or once no request can last any
+longer.
 """
 
 from __future__ import annotations
@@ -87,6 +88,10 @@ class Fleet(Protocol):
         """Whether no plane has had a request at the worker since it serves from that table."""
         ...
 
+    def silence_at(self, worker_id: str, order: Order) -> str:
+        """Tell of the silent planes of which that is not known, and what to do; empty where there are none."""
+        ...
+
 
 class Store(Protocol):
     """Where changes are kept."""
@@ -123,6 +128,7 @@ class Membership:
         # Since which table, and since when, a worker gets no requests.
         now = clock.monotonic()
         self._draining: dict[str, tuple[Order, float]] = dict.fromkeys((*state.draining, *state.leaving), (order, now))
+        self._told_silence: dict[str, str] = {}
         self._some_drain = asyncio.Event()
         self._some_drain.set()
 
@@ -130,6 +136,7 @@ class Membership:
         """Tell of those that are drained, and let go of those of them that are leaving, until cancelled."""
         while True:
             await self._some_drain.wait()
+            self._tell_held()
             await self._tell_drained()
             for key in self._state.leaving:
                 # Looked up anew each time: meanwhile somebody may have wanted it to stay.
@@ -155,6 +162,11 @@ class Membership:
     def drained(self) -> frozenset[str]:
         """Return the draining workers at which no request is open any more."""
         return frozenset(key for key, (order, _) in self._draining.items() if self._fleet.is_idle(key, order))
+
+    def held(self) -> dict[str, str]:
+        """Return which silent planes are waited for, by the draining workers at which they may have requests."""
+        told = ((key, self._fleet.silence_at(key, order)) for key, (order, _) in self._draining.items())
+        return {key: silence for key, silence in told if silence}
 
     def removed(self) -> tuple[str, ...]:
         """Return the workers that the configuration names and an operator has removed."""
@@ -280,6 +292,13 @@ class Membership:
             self._registry.worker(key) or Worker(id=key, url=url, state="gone") for key, url in urls.items()
         )
         return Done(workers, is_new, is_on_every_plane, is_kept)
+
+    def _tell_held(self) -> None:
+        held = self.held()
+        for key, silence in held.items():
+            if self._told_silence.get(key) != silence:
+                log.warning("worker %s may have requests open: %s", key, silence, extra=about("worker", key))
+        self._told_silence = held
 
     async def _tell_drained(self) -> None:
         told = [key for key in verbs.to_tell(self._state) if self._fleet.is_idle(key, self._draining[key][0])]

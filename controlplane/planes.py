@@ -13,7 +13,7 @@ No socket and no clock. Times are monotonic seconds.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from controlplane.totals import Totals
@@ -187,8 +187,21 @@ class Planes:
         return all(plane.acked is None or plane.acked.order >= order for plane in self._planes.values())
 
     def is_idle(self, worker: str, order: tuple[int, int]) -> bool:
-        """Whether every plane that is heard has told, since it serves by that table, that it has nothing there."""
-        return all(_has_nothing_at(worker, plane, order) for plane in self._planes.values())
+        """Whether every plane has told, since it serves by that table, that it has nothing there.
+
+        One that is silent goes on to send there as long as it is not known to be dead.
+        """
+        return next(self._holding(worker, order), None) is None
+
+    def silent_at(self, worker: str, order: tuple[int, int], now: float) -> tuple[Plane, ...]:
+        """Return the planes that have not told so and are silent, by place."""
+        silent = (plane for plane in self._holding(worker, order) if now - plane.heard > SILENT_AFTER)
+        return tuple(sorted(silent, key=lambda plane: (*place_of(plane), plane.identity.started)))
+
+    def _holding(self, worker: str, order: tuple[int, int]) -> Iterator[Plane]:
+        for plane in (*self._planes.values(), *self._folded.values()):
+            if not plane.is_dead and not _has_nothing_at(worker, plane, order):
+                yield plane
 
     def totals(self) -> Totals:
         """Return the sums over all planes that ever reported."""
@@ -279,10 +292,10 @@ def _add(totals: Totals, plane: Plane) -> None:
 
 
 def _has_nothing_at(worker: str, plane: Plane, order: tuple[int, int]) -> bool:
-    if plane.acked is None:
+    report = plane.report
+    if plane.acked is None and (report is None or report.table is None):
         # It has just started, and gets the newest table only.
         return True
-    report = plane.report
     if report is None or report.table is None or report.table.order < order:
         return False
     return not report.inflight.get(worker) and not plane.inflight.get(worker)

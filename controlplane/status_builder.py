@@ -47,6 +47,7 @@ from shared.table import (
 )
 
 _NO_FIGURES = Figures()
+_HELD_BY_NOBODY: Mapping[str, str] = MappingProxyType({})
 _NO_AMOUNTS: Mapping[str, tuple[Kind, int]] = MappingProxyType({})
 _SILENT = "it tells no figures (/metrics) any more"
 
@@ -62,6 +63,7 @@ def build_report(
     loads: dict[str, WorkerLoad],
     silent: frozenset[str] = frozenset(),
     drained: frozenset[str] = frozenset(),
+    held: Mapping[str, str] = _HELD_BY_NOBODY,
     ended: frozenset[str] = frozenset(),
     removed: tuple[str, ...] = (),
     data_planes: int,
@@ -78,7 +80,8 @@ def build_report(
 ) -> StatusReport:
     """Put the answer together. `now` is monotonic, `wall` Unix time, both in seconds.
 
-    `limits` are those that are lent, by name, `ended` the ids of planes whose processes run no more.
+    `limits` are those that are lent, by name, `ended` the ids of planes whose processes run no more, `held` why workers
+    that drain can not be called drained.
     """
     caches: defaultdict[str, list[KvStatus]] = defaultdict(list)
     for source in kv:
@@ -116,6 +119,7 @@ def build_report(
                 loads.get(member.worker.id),
                 wall,
                 is_drained=member.worker.id in drained,
+                held=held.get(member.worker.id, ""),
                 is_silent=member.worker.id in silent,
                 kv=tuple(caches[member.worker.id]),
                 traffic=figures.workers.get(member.worker.id),
@@ -201,12 +205,14 @@ def _worker_status(
     wall: float,
     *,
     is_drained: bool,
+    held: str,
     is_silent: bool,
     kv: tuple[KvStatus, ...],
     traffic: WorkerTraffic | None,
     limit: WorkerLimitStatus | None,
 ) -> WorkerStatus:
     worker = member.worker
+    reason = f"{worker.reason}; {held}" if held else worker.reason
     told = table.workers.get(worker.id)
     return WorkerStatus(
         id=worker.id,
@@ -214,7 +220,7 @@ def _worker_status(
         rank=worker.rank,
         role=worker.role,
         state=worker.state,
-        reason=worker.reason or (_SILENT if is_silent and _is_read(worker, wall) else ""),
+        reason=reason or (_SILENT if is_silent and _is_read(worker, wall) else ""),
         epoch=worker.epoch,
         version=member.version,
         age=_age(worker.since, wall),

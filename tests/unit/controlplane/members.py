@@ -20,6 +20,7 @@ class Setting:
         self.kept: list[RuntimeMembers] = []
         self.serves = True
         self.idle = False
+        self.silence = ""
         self.has_room = True
         self.refusal: str | None = None
         self.asked: set[tuple[str, tuple[int, int]]] = set()
@@ -54,6 +55,9 @@ class Setting:
     def is_idle(self, worker_id: str, order: tuple[int, int]) -> bool:
         self.asked.add((worker_id, order))
         return self.idle
+
+    def silence_at(self, worker_id: str, order: tuple[int, int]) -> str:
+        return self.silence
 
     async def keep(self, state: RuntimeMembers) -> bool:
         self.kept.append(state)

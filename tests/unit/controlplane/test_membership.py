@@ -169,6 +169,29 @@ def test_that_a_drain_is_over_is_told_once(caplog: pytest.LogCaptureFixture) -> 
     asyncio.run(run())
 
 
+def test_the_silent_planes_that_hold_a_drain_up_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+
+    def said() -> list[str]:
+        return [text for text in caplog.messages if "open" in text]
+
+    held, over = f"worker {A} may have requests open: plane 1", f"worker {A} has drained: nothing is open there"
+
+    async def run() -> None:
+        setting = Setting(A)
+        setting.silence = "plane 1"
+        running = asyncio.create_task(setting.membership.run())
+        await setting.membership.drain(A)
+        await until(lambda: said() == [held])
+        assert setting.membership.held() == {A: "plane 1"}
+        setting.silence, setting.idle = "", True
+        await until(lambda: said() == [held, over])
+        assert setting.membership.held() == {}
+        running.cancel()
+
+    asyncio.run(run())
+
+
 def test_of_one_that_leaves_is_told_when_it_is_gone(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
 

@@ -1,5 +1,6 @@
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from controlplane.figures.monitor import summary
 from controlplane.figures.traffic import Figures
@@ -25,6 +26,8 @@ def build(
     supervisor_runs: bool = False,
     silent: frozenset[str] = frozenset(),
     ended: frozenset[str] = frozenset(),
+    worker: Worker = WORKER,
+    held: str = "",
     now: float = 10.0,
     wall: float = 1000.0,
 ) -> StatusReport:
@@ -33,12 +36,13 @@ def build(
         supervisor_runs=supervisor_runs,
         own=OWN,
         table=make_table(epoch=8, version=3, workers=[WORKER]),
-        members=(Member(WORKER, {}, "0.32.0", {}),),
+        members=(Member(worker, {}, "0.32.0", {}),),
         planes=planes,
         data_planes=1,
         loads={"http://a": WorkerLoad(1.0, 2.0, 0.3, 0.45678)},
         silent=silent,
         ended=ended,
+        held={worker.id: held},
         malformed=0,
         now=now,
         wall=wall,
@@ -144,3 +148,11 @@ def test_a_plane_that_drains() -> None:
     planes.counters(msgspec.structs.replace(report(identity()), draining=True), 0.0)
     (plane,) = build(planes, now=0.0).planes
     assert plane.state == "draining"
+
+
+def test_for_whom_a_drain_waits_stands_in_the_workers_reason() -> None:
+    worker = replace(WORKER, state="draining", reason="drained by an operator")
+    (told,) = build(Planes(), worker=worker, held="plane 1 (pid 3) is silent").workers
+    assert told.reason == "drained by an operator; plane 1 (pid 3) is silent"
+    (told,) = build(Planes(), worker=worker).workers
+    assert told.reason == "drained by an operator"

@@ -21,6 +21,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from dataplane.policies.base import C, PlaneView, Policy, RequestView, Why
+from dataplane.policies.lack import lack
 from dataplane.policies.news import hashes_of
 from dataplane.policies.prefix_index import PrefixIndex
 from dataplane.policies.prompt import BYTES_PER_TOKEN, Prompt, read_prompt
@@ -72,7 +73,7 @@ class CacheAware(Policy):
         prompt = read_prompt(request.body)
         if prompt is None:
             self.expected = 0
-            self.outcomes["no_prompt"] += 1
+            self.outcomes[lack("no_prompt", request)] += 1
             chosen = survey.least()
             if why is not None:
                 why.note = "no prompt"

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from dataplane.policies.base import C, PlaneView, Policy, RequestView, Why
+from dataplane.policies.lack import lack
 from dataplane.policies.prompt import PromptFields, hash64, opening_key
 from dataplane.policies.ring import Ring, Rings
 from dataplane.policies.session_key import of_body, of_fields, of_head
@@ -92,7 +93,7 @@ class ConsistentHash(Policy):
         """Return the first worker within its bound in the order of the request's key."""
         survey: Survey[C] = self._surveys.of(candidates, request.model, request.arrived)
         outcome, key = self._key(request)
-        self.outcomes[outcome] += 1
+        self.outcomes[outcome if key is not None else lack(outcome, request)] += 1
         if key is None:
             chosen = survey.least()
             if why is not None:

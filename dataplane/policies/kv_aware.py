@@ -29,6 +29,7 @@ from dataplane.kv.replica import Copy, Replica
 from dataplane.kv.sessions import Sessions
 from dataplane.policies.base import C, PlaneView, Policy, RequestView, Why
 from dataplane.policies.cache_aware import CacheAware
+from dataplane.policies.lack import lack
 from dataplane.policies.queue import Queues
 from dataplane.policies.session_key import session_key
 from dataplane.policies.survey import Survey, Surveys
@@ -166,7 +167,7 @@ class KvAware(Policy):
         return prompt.tokens - int(next((credit for worker, credit in holders if worker in among), 0))
 
     def _pick_otherwise(self, reason: str, candidates: Sequence[C], request: RequestView, why: Why | None) -> C:
-        self.outcomes[reason] += 1
+        self.outcomes[lack(reason, request)] += 1
         otherwise = self._otherwise
         known, cached = otherwise.prompt_tokens, otherwise.cached_tokens
         chosen = otherwise.pick(candidates, request, why)

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dataplane.policies.base import C, PlaneView, Policy, RequestView, Why
+from dataplane.policies.lack import lack
 from dataplane.policies.news import hashes_of
 from dataplane.policies.prompt import hash64
 from dataplane.policies.ring import Rings
@@ -73,7 +74,7 @@ class StickyLeastLoaded(Policy):
         by_id = survey.by_id
         key = session_key(request, self._headers)
         if key is None:
-            self.outcomes["no_session"] += 1
+            self.outcomes[lack("no_session", request)] += 1
             # Not by sessions: these would all go to the one that has a session less, however busy it is.
             chosen = survey.least()
             if why is not None:

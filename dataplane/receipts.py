@@ -57,6 +57,8 @@ class Try:
 
     __slots__ = ("began", "detail", "failed", "policy", "pool", "span", "withdrawn", "worker")
 
+    is_again = False
+
     def __init__(
         self, worker: str, began: float, detail: Detail | None, pool: PoolName = "plain", policy: str = ""
     ) -> None:
@@ -73,8 +75,21 @@ class Try:
         self.span: AttemptSpan | None = None
 
     def again(self, began: float) -> Try:
-        """Return another one at the same worker, for which nobody had to choose."""
-        return Try(self.worker, began, None, self.pool, self.policy)
+        """Return another one at the same worker, over a new connection, for which nobody had to choose."""
+        return _Again(self.worker, began, None, self.pool, self.policy)
+
+
+class _Again(Try):
+    """One that does not count: the worker had closed the kept connection before it could read the request."""
+
+    __slots__ = ()
+
+    is_again = True
+
+
+def count_of(tries: Sequence[Try]) -> int:
+    """Return how many of them count as attempts."""
+    return sum(not one.is_again for one in tries)
 
 
 Times = tuple[float, float, float]
@@ -257,7 +272,7 @@ def explaining(view: FleetView, tries: Sequence[Try]) -> Iterable[tuple[bytes, b
     stamp = view.table.stamp
     yield b"x-routerctl-policy", tries[-1].policy.encode()
     yield b"x-routerctl-table", b"%d.%d" % (stamp.epoch, stamp.version)
-    yield b"x-routerctl-attempts", b"%d" % len(tries)
+    yield b"x-routerctl-attempts", b"%d" % count_of(tries)
     detail = tries[-1].detail
     if detail is not None and (told := detail.why.choices or detail.why.note):
         reason = told if isinstance(told, str) else told[0].reason
@@ -307,7 +322,14 @@ def _attempt(one: Try, record: Record, earlier: Sequence[Try]) -> AttemptReceipt
     began = one.began - record.times[0]
     detail = one.detail
     if detail is None:
-        return AttemptReceipt(worker=one.worker, leg=one.pool, policy=one.policy, began=began, failed=one.failed)
+        return AttemptReceipt(
+            worker=one.worker,
+            leg=one.pool,
+            policy=one.policy,
+            began=began,
+            failed=one.failed,
+            is_again=one.is_again,
+        )
     view = detail.view()
     return AttemptReceipt(
         worker=one.worker,

@@ -42,7 +42,8 @@ class AttemptReceipt(msgspec.Struct, frozen=True, kw_only=True):
     """One worker that was asked, or was about to be, as `policy` chose. `leg` is `plain`, `prefill` or `decode`.
 
     `began` is in seconds after the request's arrival. `failed` says what went wrong, empty when it answered. `choices`
-    and `left_out` are there when the choice was written down in detail (`is_detailed`), 32 of each at most.
+    and `left_out` are there when the choice was written down in detail (`is_detailed`), 32 of each at most. `is_again`:
+    over a new connection to the worker of the attempt before, of which it is a part; nobody had to choose.
     """
 
     worker: str
@@ -51,6 +52,7 @@ class AttemptReceipt(msgspec.Struct, frozen=True, kw_only=True):
     began: float
     failed: str = ""
     is_detailed: bool = False
+    is_again: bool = False
     note: str = ""
     choices: tuple[ChoiceReceipt, ...] = ()
     left_out: tuple[LeftOut, ...] = ()

@@ -32,7 +32,9 @@ def lines(receipt: Receipt) -> Iterator[str]:
         yield f"  waited {_ms(queue.took)} for its turn, behind {_others(queue.position)}{foreseen}{_full(queue.limit)}"
     if receipt.limit:
         yield f"  no room{_full(receipt.limit)}"
-    for number, attempt in enumerate(receipt.attempts, 1):
+    number = 0
+    for attempt in receipt.attempts:
+        number += not attempt.is_again
         yield from _attempt(number, attempt)
     if receipt.left_out:
         yield "  no worker was tried"
@@ -62,8 +64,9 @@ def _attempt(number: int, attempt: AttemptReceipt) -> Iterator[str]:
     # That for whole requests stands in the head.
     by = f" by {attempt.policy}" * bool(attempt.policy)
     leg = "" if attempt.leg == "plain" else f" to {attempt.leg}{by}"
-    yield f"  attempt {number}{leg}, after {_ms(attempt.began)}: {attempt.worker}"
-    if not attempt.is_detailed:
+    name = "again, over a new connection" if attempt.is_again else f"attempt {number}{leg}"
+    yield f"  {name}, after {_ms(attempt.began)}: {attempt.worker}"
+    if not (attempt.is_detailed or attempt.is_again):
         yield "    why is not written down: it is for so many choices a second only"
     if attempt.note:
         yield f"    {attempt.note}"

@@ -19,7 +19,7 @@ from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from dataplane.access_lines import Ended
-from dataplane.receipts import Row, Try
+from dataplane.receipts import Row, Try, count_of
 from dataplane.tracing.context import Trace
 from shared.routes import UNKNOWN, route_of
 
@@ -63,7 +63,7 @@ def spans_of(request: Ended, trace: Trace) -> Iterator[Span]:
         "routerctl.request_id": request_id.decode("latin-1"),
         "routerctl.outcome": outcome,
         "routerctl.table": f"{stamp.epoch}.{stamp.version}",
-        "routerctl.attempts": len(tries),
+        "routerctl.attempts": count_of(tries),
     }
     if status:
         attributes["http.response.status_code"] = status

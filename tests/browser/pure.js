@@ -184,6 +184,8 @@
   const attempt = (began, failed = "") => ({ began, failed, leg: "plain" });
   const parts = requests.stretches({ ended: 4, first_byte: 3, attempts: [attempt(0, "status 503"), attempt(1)] });
   same("stretches", parts.map((one) => [one.name, one.tone, one.part]), [["attempt 1", "bad", 0.25], ["attempt 2", "wait", 0.5], ["answer", "run", 0.25]]);
+  const stale = requests.stretches({ ended: 4, first_byte: 3, attempts: [attempt(0, "closed"), { ...attempt(1, "status 503"), is_again: true }, attempt(2)] });
+  same("over a new connection again", stale.map((one) => one.name), ["attempt 1", "again", "attempt 2", "answer"]);
   same("no attempt", requests.stretches({ ended: 0, first_byte: null, attempts: [] }), []);
   same("a candidate of which nothing is known", requests.candidate({ worker: "http://a", reason: "r", load: { in_flight: 2 } }), ["a", "", "2", "?", "?", "?", "?", "r"]);
 

@@ -17,6 +17,12 @@ export function way(line) {
   return (line.workers ?? []).map(place).join(" → ");
 }
 
+// The attempts' numbers. One over a new connection, since the worker had closed the kept one, has none of its own.
+export function numbers(attempts) {
+  let number = 0;
+  return attempts.map((attempt) => (attempt.is_again ? null : ++number));
+}
+
 // What happened when: the stretches of a receipt's life, as parts of the whole (0..1).
 export function stretches(receipt) {
   const whole = Math.max(receipt.ended, 0.001);
@@ -25,11 +31,13 @@ export function stretches(receipt) {
   const add = (name, tone, from, to) => {
     if (to > from) found.push({ name, tone, from: from / whole, part: (to - from) / whole, seconds: to - from });
   };
+  const numbered = numbers(receipt.attempts);
   add("received", "quiet", 0, ends[0]);
   receipt.attempts.forEach((attempt, at) => {
     const isLast = at === receipt.attempts.length - 1;
     const to = isLast ? (receipt.first_byte ?? receipt.ended) : receipt.attempts[at + 1].began;
-    add(`${attempt.leg === "plain" ? "attempt" : attempt.leg} ${at + 1}`, attempt.failed ? "bad" : "wait", attempt.began, to);
+    const name = numbered[at] === null ? "again" : `${attempt.leg === "plain" ? "attempt" : attempt.leg} ${numbered[at]}`;
+    add(name, attempt.failed ? "bad" : "wait", attempt.began, to);
   });
   if (receipt.first_byte !== null && receipt.first_byte !== undefined) add("answer", "run", receipt.first_byte, receipt.ended);
   return found;

@@ -4,7 +4,7 @@ import { h } from "./dom.js";
 import { workerHref } from "./fleet.js";
 import { date, duration, place } from "./format.js";
 import { facts, heading, mark, table } from "./parts.js";
-import { candidate, outcome, stretches } from "./requests.js";
+import { candidate, numbers, outcome, stretches } from "./requests.js";
 
 const CANDIDATES = ["Candidate", "Score", "In flight", "Running", "Waiting", "KV", "Age", "Why"].map((label, at) => ({
   label,
@@ -36,7 +36,8 @@ function drawn(receipt) {
     ["Plane", receipt.plane],
     ["Table", `${receipt.epoch}.${receipt.version}`],
   ]);
-  const parts = [head, timeline(receipt), ...receipt.attempts.map(attemptPart)];
+  const numbered = numbers(receipt.attempts);
+  const parts = [head, timeline(receipt), ...receipt.attempts.map((attempt, at) => attemptPart(attempt, numbered[at]))];
   if (!receipt.attempts.length) parts.push(h("h2", {}, "No worker was tried"), leftOut(receipt.left_out));
   return parts;
 }
@@ -51,14 +52,15 @@ function timeline(receipt) {
   return h("ol", { class: "timeline", "aria-label": "What took how long" }, ...bars);
 }
 
-function attemptPart(attempt, at) {
+function attemptPart(attempt, number) {
+  const name = number === null ? "Again, over a new connection: " : `Attempt ${number}: `;
   const leg = attempt.leg === "plain" ? "" : `, ${attempt.leg} by ${attempt.policy}`;
-  const parts = [h("h2", {}, `Attempt ${at + 1}: `, h("a", { href: workerHref(attempt.worker) }, place(attempt.worker)))];
+  const parts = [h("h2", {}, name, h("a", { href: workerHref(attempt.worker) }, place(attempt.worker)))];
   parts.push(h("p", { class: "quiet" }, `after ${duration(attempt.began)}${leg}`));
   if (attempt.failed) parts.push(h("p", { class: "problem" }, `Failed: ${attempt.failed}`));
   if (attempt.note) parts.push(h("p", {}, attempt.note));
   if (attempt.choices.length) parts.push(table("Candidates", CANDIDATES, attempt.choices.map(candidate)));
-  if (!attempt.is_detailed) parts.push(h("p", { class: "quiet" }, "Why is not written down: it is for so many choices a second only."));
+  if (!attempt.is_detailed && !attempt.is_again) parts.push(h("p", { class: "quiet" }, "Why is not written down: it is for so many choices a second only."));
   parts.push(leftOut(attempt.left_out));
   return h("section", {}, ...parts);
 }

@@ -56,6 +56,28 @@ def test_an_answered_request(run: Run) -> None:
     run(test)
 
 
+def test_the_retry_after_a_stale_connection_is_no_attempt_of_its_own(run: Run) -> None:
+    async def stale_once(asked: Asked) -> None:
+        if asked.number == 1:
+            await well(asked)
+        else:
+            await asked.close()
+
+    async def test(bench: Bench) -> None:
+        async with workers(stale_once) as (one,):
+            bench.configure(explain=True)
+            bench.serve(one.url)
+            await bench.answer()
+            transaction = await bench.answer()
+            assert transaction.status == 200
+            assert transaction.header(b"x-routerctl-attempts") == b"1"
+            first, again = told(bench).attempts
+            assert (first.is_again, first.failed) == (False, "closed a kept connection without an answer")
+            assert (again.is_again, again.worker, again.failed) == (True, "a", "")
+
+    run(test)
+
+
 def test_every_attempt_and_why_it_failed(run: Run) -> None:
     async def test(bench: Bench) -> None:
         async with workers(well, busy) as (good, no):

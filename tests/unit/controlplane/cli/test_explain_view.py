@@ -61,6 +61,19 @@ def test_an_answered_request() -> None:
     ]
 
 
+def test_the_retry_after_a_stale_connection_has_no_number_of_its_own() -> None:
+    stale = AttemptReceipt(worker="http://a:1", began=0.0001, failed="closed a kept connection", is_detailed=True)
+    again = AttemptReceipt(worker="http://a:1", leg="prefill", policy="random", began=0.0002, is_again=True)
+    attempts = (stale, again, ANSWERED.attempts[0])
+    told = list(lines(msgspec.structs.replace(ANSWERED, attempts=attempts)))
+    assert told[2:6] == [
+        "  attempt 1, after 0.1 ms: http://a:1",
+        "    failed: closed a kept connection",
+        "  again, over a new connection, after 0.2 ms: http://a:1",
+        "  attempt 2, after 0.3 ms: http://a:1",
+    ]
+
+
 def test_a_request_that_found_no_worker_and_tries_to_write_to_the_terminal() -> None:
     rejected = Receipt(
         request="\x1b[2J",

@@ -17,8 +17,9 @@ from controlplane.events.event import about_plane
 from controlplane.loads import Loads
 from controlplane.namesakes import namesakes
 from controlplane.own_status import own_status
+from controlplane.plane_news import tell_of_refusal, tell_of_waiting
 from controlplane.plane_questions import PlaneQuestions
-from controlplane.planes import MAX_NACK, Plane, Planes
+from controlplane.planes import Plane, Planes
 from controlplane.publication import Publication
 from shared.clock import Clock
 from shared.kv_messages import KvPage, KvRequest, KvStanding, KvUpdate
@@ -336,8 +337,7 @@ class Publisher:
                 self._acked.set()
             case Nack():
                 if self._planes.refused(message, now):
-                    name, why = message.plane.label, message.reason[:MAX_NACK]
-                    log.warning("plane %s refuses the table: %s", name, why, extra=about_plane(name))
+                    tell_of_refusal(message)
             case ReceiptAnswer() | RequestLinesAnswer() | Tried():
                 self._planes.hear(message.plane, now)
                 self.questions.take(message)
@@ -361,7 +361,7 @@ class Publisher:
                     self._lender.heard(message)
             case CounterReport():
                 if self._planes.counters(message, now):
-                    _tell_of_waiting(message)
+                    tell_of_waiting(message)
             case Goodbye():
                 if self._lender is not None:
                     self._lender.ended(message.plane, message.windows)
@@ -397,11 +397,3 @@ class Publisher:
         if now - self._complained >= _COMPLAINT_SPACING:
             self._complained = now
             log.warning("dropped a message that is none (%d so far): %s", self.malformed, error)
-
-
-def _tell_of_waiting(report: CounterReport) -> None:
-    name = report.plane.label
-    if report.waits_for:
-        log.error("plane %s takes no clients: %s", name, report.waits_for, extra=about_plane(name))
-    else:
-        log.info("plane %s has the files that it needs", name, extra=about_plane(name))

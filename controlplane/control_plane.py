@@ -50,6 +50,7 @@ from shared.config_settings import settings_of
 from shared.logs import set_level
 from shared.messages import Evidence, FleetVerb, ProbeNews
 from shared.plane_identity import PlaneIdentity
+from shared.probe_mark import mark_of
 from shared.process import is_alive, living_planes
 from shared.runtime_dir import PlaneRecord, ProcessRecord, RuntimeDir, read_record
 from shared.sockets import Context
@@ -132,7 +133,8 @@ class ControlPlane:
         self._writer = TableWriter(runtime)
         self._publisher: Publisher | None = None
         self._remote: RemotePort | None = None
-        self._watch = WorkerWatch(config, self._registry, self._loads, self._planes, clock)
+        epochs = (epoch,) if earlier_table is None else (epoch, earlier_table.stamp.epoch)
+        self._watch = WorkerWatch(config, self._registry, self._loads, self._planes, clock, mark=mark_of(epochs))
         self._kv = KvIndex(config)
         self._discovery = Discovery(config)
         self._ejector = Ejector(

@@ -20,9 +20,10 @@ from controlplane.following import Following
 from controlplane.health import QUICK_PAUSE
 from controlplane.model_list import ModelListError, read_models
 from controlplane.registry import Change, ProbeResult, Registry
-from controlplane.worker_client import FetchError, WorkerClient
+from controlplane.worker_client import Answer, FetchError, WorkerClient
 from shared.clock import Clock
 from shared.decoding import DECODE_ERRORS
+from shared.probe_mark import LOOP_DETECTED
 from shared.table import Worker
 from shared.tls import WorkerTls
 from shared.transfer import bootstrap_url
@@ -39,7 +40,13 @@ _ENGINES_PAUSE = 2.0
 _STOOD = 1.0
 """Seconds by which a look may overrun its time limit before it is taken for this process' own pause."""
 
+_ITSELF = "this address is the router's own: it can be no worker of itself, take it out of the workers"
+
 log = logging.getLogger(__name__)
+
+
+class _ItselfError(Exception):
+    """The server is this router."""
 
 
 class _Version(msgspec.Struct):
@@ -65,13 +72,14 @@ class Prober:
         answered: Callable[[str], float] = lambda worker: -inf,
         tls: WorkerTls | None = None,
         key: WorkerKey | None = None,
+        mark: str = "",
     ) -> None:
         """`endpoint` is the path that tells health; `timeout` is in seconds for each of a look's requests.
 
         `bootstrap_port` is where a prefill worker's bootstrap server is unless its record has another port; None:
         there are no such servers.
         `answered` tells when a worker last answered a request of a plane, in monotonic seconds.
-        `tls` is for https workers, and `key` what workers ask for, as in `WorkerClient`.
+        `tls` is for https workers, `key` what workers ask for, and `mark` whose looks these are, as in `WorkerClient`.
         """
         self._registry = registry
         self._endpoint = endpoint
@@ -82,6 +90,7 @@ class Prober:
         self._answered = answered
         self._tls = tls
         self._key = key
+        self._mark = mark
         self._wakes: dict[str, asyncio.Event] = {}
         self._no_models: set[str] = set()
         self._no_engines: set[str] = set()
@@ -204,13 +213,20 @@ class Prober:
 
     async def _look(self, url: str, workers: Sequence[Worker]) -> ProbeResult:
         began = self._clock.monotonic()
+        try:
+            return await self._look_at(url, workers, began)
+        except _ItselfError:
+            return ProbeResult("failed", _ITSELF, seconds=self._clock.monotonic() - began)
+
+    async def _look_at(self, url: str, workers: Sequence[Worker], began: float) -> ProbeResult:
         # A new connection each time: whether the worker takes one is half of the question.
-        async with WorkerClient(url, keep_alive=False, tls=self._tls, key=self._key) as client:
+        async with WorkerClient(url, keep_alive=False, tls=self._tls, key=self._key, mark=self._mark) as client:
             try:
                 answer = await client.get(self._endpoint, limit=0, timeout=self._timeout)
             except FetchError as error:
                 return ProbeResult(error.outcome, error.reason, seconds=self._clock.monotonic() - began)
             took = self._clock.monotonic() - began
+            _check_loop(answer)
             if not 200 <= answer.status < 300:
                 return ProbeResult("failed", f"GET {self._endpoint} answered {answer.status}", seconds=took)
             is_new = any(self._registry.lacks_version(worker.id) for worker in workers)
@@ -264,6 +280,7 @@ class Prober:
     async def _models(self, client: WorkerClient, url: str) -> dict[str, bytes] | None:
         try:
             answer = await client.get("/v1/models", limit=MAX_MODELS_BYTES, timeout=self._timeout)
+            _check_loop(answer)
             if answer.status == 200:
                 models = read_models(answer.body)
                 self._no_models.discard(url)
@@ -285,3 +302,9 @@ class Prober:
             # Only shown to people; a server that is not vLLM need not have it.
             log.debug("worker %s does not tell its version: %s", url, error)
             return None
+
+
+def _check_loop(answer: Answer) -> None:
+    """Raise _ItselfError if a plane of this router has answered: of a path that it passes on it would not tell."""
+    if answer.status == LOOP_DETECTED:
+        raise _ItselfError

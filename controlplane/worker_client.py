@@ -18,6 +18,7 @@ from typing import NamedTuple, Self
 import httpx
 
 from controlplane.health import Outcome
+from shared.probe_mark import PROBE_HEADER
 from shared.tls import CLIENT_CERT_FLAG, TlsFileError, WorkerTls, explain
 from shared.worker_key import WorkerKey
 
@@ -52,17 +53,24 @@ class WorkerClient:
     """Asks one worker, one request at a time. An async context manager that closes its connection."""
 
     def __init__(
-        self, url: str, *, keep_alive: bool, tls: WorkerTls | None = None, key: WorkerKey | None = None
+        self,
+        url: str,
+        *,
+        keep_alive: bool,
+        tls: WorkerTls | None = None,
+        key: WorkerKey | None = None,
+        mark: str = "",
     ) -> None:
         """`keep_alive` keeps the connection for the next request; without it each request makes its own.
 
-        `key` is what the worker asks for.
+        `key` is what the worker asks for, `mark` tells whose requests these are (`shared.probe_mark`).
         `tls` is for an https URL; None: the system's authorities, and no client certificate.
         """
         self._url = url
         self._keep_alive = keep_alive
         self._tls = (tls or _system_tls()) if url.startswith("https:") else None
         self._key = key
+        self._mark = mark
         self._context = _no_tls()
         self._connected = False
         self._requests: dict[tuple[str, str, float], httpx.Request] = {}
@@ -85,6 +93,8 @@ class WorkerClient:
             headers = {"user-agent": "routerctl", "accept": "*/*", "accept-encoding": "identity"}
             if authorization:
                 headers["authorization"] = authorization
+            if self._mark:
+                headers[PROBE_HEADER] = self._mark
             if not self._keep_alive:
                 headers["connection"] = "close"
             # Of an exchange in the clear a time limit's kind tells whether there was a connection.

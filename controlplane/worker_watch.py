@@ -29,13 +29,19 @@ if TYPE_CHECKING:
 class WorkerWatch:
     """Makes both once, and has them go by the configuration in use."""
 
-    def __init__(self, config: StartConfig, registry: Registry, loads: Loads, planes: Planes, clock: Clock) -> None:
-        """`planes` tell what is in flight at a worker, which its own figures are held against."""
+    def __init__(
+        self, config: StartConfig, registry: Registry, loads: Loads, planes: Planes, clock: Clock, *, mark: str
+    ) -> None:
+        """`planes` tell what is in flight at a worker, which its own figures are held against.
+
+        `mark` is by which planes know looks of their own router.
+        """
         self._config = config
         self._registry = registry
         self._loads = loads
         self._planes = planes
         self._clock = clock
+        self._mark = mark
         self.key = WorkerKey(config.api_key_file, told=about("configuration"))
         self.tls: WorkerTls | None = None
         self.prober: Prober | None = None
@@ -67,6 +73,7 @@ class WorkerWatch:
             answered=answered,
             tls=self.tls,
             key=self.key,
+            mark=self._mark,
         )
         self._pacing = Pacing(config.load_cpu_percent / 100, self._clock)
         self._scraper = Scraper(

@@ -14,7 +14,8 @@ from dataplane.fleet_routes import FleetRequest
 from dataplane.forward import Forwarder
 from dataplane.gate import Gate
 from dataplane.own_routes import NOT_READY, Answer, draining, is_answered, own_answer
-from shared.errors import RouterError, admin_not_on_main, method_not_allowed, unknown_path
+from shared.errors import RouterError, admin_not_on_main, loop_detected, method_not_allowed, unknown_path
+from shared.probe_mark import is_own_probe
 from shared.routes import UNKNOWN
 
 
@@ -107,6 +108,8 @@ class PlaneApplication:
         if client.method not in ("GET", "HEAD"):
             raise method_not_allowed(client.path, "GET, HEAD")
         forwarder = self._forwarder
+        if is_own_probe(client.fields, forwarder.fleet.view.table.stamp.epoch):
+            raise loop_detected()
         if forwarder.draining and not forwarder.ready and client.path in NOT_READY:
             return draining(forwarder.fleet.view)
         return own_answer(forwarder.fleet.view, client.path, client.route, client.key)

@@ -299,6 +299,15 @@ def control_plane_down() -> RouterError:
     )
 
 
+def loop_detected() -> RouterError:
+    """The router's own control plane asks whether this is a healthy worker."""
+    return RouterError(
+        508,
+        "loop_detected",
+        "This is the router that asks, and it can be no worker of its own. Take this address out of its workers.",
+    )
+
+
 def unreadable_body() -> RouterError:
     """A body that begins like JSON and can not be looked into."""
     return RouterError(

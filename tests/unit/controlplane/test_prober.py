@@ -3,6 +3,8 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import pytest
+
 from controlplane.discovery.discovered import Discovered
 from controlplane.discovery.static import static_workers
 from controlplane.health import HealthRules
@@ -334,5 +336,17 @@ def test_nobody_else_is_asked_for_engines() -> None:
     async def scene(setting: Setting) -> None:
         await setting.until_state("ready")
         assert not setting.worker.seen["/query"]
+
+    play(scene)
+
+
+@pytest.mark.parametrize("path", ["/health", "/v1/models"])
+def test_the_router_itself_is_no_worker(path: str) -> None:
+    async def scene(setting: Setting) -> None:
+        setting.worker.answers[path] = 508, b"{}"
+        await until(lambda: "the router's own" in setting.record.reason)
+        assert setting.record.state == "starting"
+        setting.worker.answers[path] = 200, b"{}"
+        await setting.until_state("ready")
 
     play(scene)

@@ -10,7 +10,7 @@ import pytest
 
 from dataplane.accounting import Accounting
 from dataplane.app import PlaneApplication
-from dataplane.client import Client
+from dataplane.client import Client, Headers
 from dataplane.fleet import Fleet
 from dataplane.forward import Forwarder
 from shared.table import Settings, make_table
@@ -18,7 +18,9 @@ from tests.unit.dataplane.fake_granian import FakeTransaction
 from tests.unit.dataplane.listening import until
 
 
-def answer(path: str, settings: Settings, method: str = "POST") -> tuple[int, dict[str, object], Accounting]:
+def answer(
+    path: str, settings: Settings, method: str = "POST", fields: Headers | None = None
+) -> tuple[int, dict[str, object], Accounting]:
     """What a plane without workers answers, and its account."""
 
     async def ask() -> tuple[int, dict[str, object], Accounting]:
@@ -26,7 +28,7 @@ def answer(path: str, settings: Settings, method: str = "POST") -> tuple[int, di
         fleet = Fleet(accounting, plane_slot=0, rng=random.Random(1))
         fleet.adopt(make_table(epoch=1, version=1, settings=settings))
         application = PlaneApplication(Forwarder(fleet, accounting, lambda *_: None, random.Random(1)))
-        transaction = FakeTransaction(method=method, path=path)
+        transaction = FakeTransaction(method=method, path=path, headers=fields)
         application.handle(Client(transaction))
         if not transaction.done_calls:
             transaction.give(b"{}")
@@ -71,3 +73,16 @@ def test_errors_have_the_shape_of_the_paths_clients() -> None:
 def test_a_route_with_a_name_in_it_is_one_label() -> None:
     labels = [next(iter(answer(f"/v1/responses/{name}", Settings(), "GET")[2].requests))[0] for name in ("a", "b")]
     assert labels == ["/v1/responses/{id}"] * 2
+
+
+@pytest.mark.parametrize("path", ["/health", "/v1/models", "/readiness", "/liveness"])
+@pytest.mark.parametrize("mark", [b"1", b"9 1"])
+def test_a_look_of_the_routers_own_control_plane_is_told_where_it_has_come(path: str, mark: bytes) -> None:
+    status, body, accounting = answer(path, Settings(), "GET", [(b"x-routerctl-probe", mark)])
+    assert (status, body["error"]["code"]) == (508, "loop_detected")  # type: ignore[index]
+    assert [key[3:] for key in accounting.requests] == [(508, "loop_detected")]
+
+
+@pytest.mark.parametrize("mark", [b"", b"11", b"9 2", b"a"])
+def test_a_look_of_another_router_is_answered(mark: bytes) -> None:
+    assert answer("/v1/models", Settings(), "GET", [(b"x-routerctl-probe", mark)])[0] == 200

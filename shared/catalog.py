@@ -89,6 +89,7 @@ ERRORS = Metric(
         ("client", "write_timeout"),
         ("router", "control_plane_down"),
         ("router", "internal_error"),
+        ("router", "loop_detected"),
         ("router", "no_worker_available"),
         ("router", "out_of_descriptors"),
         ("router", "over_capacity"),

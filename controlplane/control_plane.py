@@ -270,6 +270,10 @@ class ControlPlane:
         """Whether no plane has had a request at the worker since that table."""
         return self._planes.is_complete(self._clock.monotonic()) and self._planes.is_idle(worker_id, order)
 
+    def inflight_at(self, worker_id: str) -> int:
+        """Return how many requests the planes have told of there."""
+        return self._planes.inflight_at(worker_id)
+
     def silence_at(self, worker_id: str, order: tuple[int, int]) -> str:
         """Tell of the silent planes of which that is not known."""
         return silence(self._planes.silent_at(worker_id, order, self._clock.monotonic()))

@@ -34,7 +34,7 @@ async def obey(
             case "add":
                 await membership.add(url, said)
             case "remove":
-                await membership.remove(url)
+                await membership.gone(await membership.remove(url))
             case "flush-cache":
                 failed = (await flush_caches()).failed
                 return (

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -34,6 +35,8 @@ PATIENCE = 1.0
 """Seconds that an answer waits for the planes: one that says nothing for longer is as good as dead."""
 MAX_MEMBERS = 10_000
 """Workers; each costs a task here and a place in every plane's table."""
+GONE_PATIENCE = 1.5
+"""Seconds that somebody waits for a worker to be gone: planes tell each second what they have open."""
 _LEAVE_POLL = 0.1
 
 log = logging.getLogger(__name__)
@@ -88,6 +91,10 @@ class Fleet(Protocol):
         """Whether no plane has had a request at the worker since it serves from that table."""
         ...
 
+    def inflight_at(self, worker_id: str) -> int:
+        """Return how many requests the planes have told of there."""
+        ...
+
     def silence_at(self, worker_id: str, order: Order) -> str:
         """Tell of the silent planes of which that is not known, and what to do; empty where there are none."""
         ...
@@ -128,6 +135,7 @@ class Membership:
         # Since which table, and since when, a worker gets no requests.
         now = clock.monotonic()
         self._draining: dict[str, tuple[Order, float]] = dict.fromkeys((*state.draining, *state.leaving), (order, now))
+        self._order = order
         self._told_silence: dict[str, str] = {}
         self._some_drain = asyncio.Event()
         self._some_drain.set()
@@ -215,6 +223,20 @@ class Membership:
         how = " at once" if force else ""
         log.info("worker %s is to be removed%s", ", ".join(keys), how, extra=about("worker", name))
         return await self._change(keys, verbs.remove if force else verbs.leave)
+
+    async def gone(self, done: Done) -> None:
+        """Wait until workers that are being removed are gone on every plane, unless they have requests open.
+
+        `GONE_PATIENCE` seconds at most.
+        """
+        keys = {worker.id for worker in done.workers}
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GONE_PATIENCE):
+                while leaving := keys.intersection(self._state.leaving):
+                    if any(self._fleet.inflight_at(key) for key in leaving):
+                        return
+                    await asyncio.sleep(_LEAVE_POLL / 2)
+                await self._fleet.served(self._order, GONE_PATIENCE)
 
     async def drain(self, name: str) -> Done:
         """Give a worker no more requests."""
@@ -313,7 +335,7 @@ class Membership:
         # Who drains again is told of again.
         still = tuple(key for key in state.drained if key in state.draining)
         self._state = state = msgspec.structs.replace(state, drained=still)
-        order = self._fleet.changed(self._sync())
+        order = self._order = self._fleet.changed(self._sync())
         keys = (*state.draining, *state.leaving)
         begun = (order, self._clock.monotonic())
         self._draining = {key: self._draining.get(key, begun) for key in keys}

@@ -9,7 +9,7 @@ from shared.messages import FleetAnswer, FleetVerb
 from shared.worker_attributes import NOTHING_SAID, WorkerAttributes
 
 ANSWER_TIMEOUT = 5.0
-"""Seconds: the control plane answers within 1 s and the time that its disk takes."""
+"""Seconds: the control plane answers within 2.5 s and the time that its disk takes."""
 MAX_PENDING = 64
 """Commands under way at a time; nobody changes a fleet faster."""
 

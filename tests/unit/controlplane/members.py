@@ -21,6 +21,7 @@ class Setting:
         self.serves = True
         self.idle = False
         self.silence = ""
+        self.inflight = 0
         self.has_room = True
         self.refusal: str | None = None
         self.asked: set[tuple[str, tuple[int, int]]] = set()
@@ -55,6 +56,9 @@ class Setting:
     def is_idle(self, worker_id: str, order: tuple[int, int]) -> bool:
         self.asked.add((worker_id, order))
         return self.idle
+
+    def inflight_at(self, worker_id: str) -> int:
+        return self.inflight
 
     def silence_at(self, worker_id: str, order: tuple[int, int]) -> str:
         return self.silence

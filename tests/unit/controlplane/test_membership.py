@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from controlplane import membership
 from controlplane.discovery import runtime as verbs
 from controlplane.discovery.runtime import RuntimeMembers, members
 from controlplane.membership import MembershipError
@@ -97,6 +98,36 @@ def test_a_worker_is_removed_once_no_plane_has_a_request_there() -> None:
         assert setting.changes[-1].after.state == "gone"
         assert setting.kept[-1].removed == (A,)
         running.cancel()
+
+    asyncio.run(run())
+
+
+def test_who_removes_a_worker_may_wait_until_it_is_gone() -> None:
+    async def run() -> None:
+        setting = Setting(A)
+        running = asyncio.create_task(setting.membership.run())
+        waiting = asyncio.create_task(setting.membership.gone(await setting.membership.remove(A)))
+        await until(lambda: (A, setting.order) in setting.asked)
+        assert not waiting.done()
+        setting.idle = True
+        await waiting
+        assert setting.ids() == []
+        running.cancel()
+
+    asyncio.run(run())
+
+
+def test_nobody_waits_for_a_worker_with_open_requests_nor_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> None:
+        setting = Setting(A)
+        setting.inflight = 1
+        monkeypatch.setattr(membership, "GONE_PATIENCE", 3600.0)
+        done = await setting.membership.remove(A)
+        await asyncio.wait_for(setting.membership.gone(done), 60)
+        setting.inflight = 0
+        monkeypatch.setattr(membership, "GONE_PATIENCE", 0.05)
+        await asyncio.wait_for(setting.membership.gone(done), 60)
+        assert setting.ids() == [A]
 
     asyncio.run(run())
 

@@ -35,7 +35,7 @@ from dataplane.kv.replica import Ask
 from dataplane.loop_lag import LoopLag
 from dataplane.needed_files import NeededFiles
 from dataplane.placement import Placement
-from dataplane.receipts import receipt
+from dataplane.receipt_writing import receipt
 from dataplane.remote_tables import RemoteTables
 from dataplane.server import HttpServer
 from dataplane.status_socket import StatusSocket

@@ -11,7 +11,7 @@ import pytest
 from dataplane.admission.gate import Gate
 from dataplane.admission.ticket import Ticket
 from dataplane.client_keys import Holder
-from dataplane.receipts import receipt
+from dataplane.receipt_writing import receipt
 from shared.client_keys import ClientKey
 from shared.errors import RouterError
 from shared.plane_identity import PlaneIdentity

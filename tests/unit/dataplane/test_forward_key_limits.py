@@ -8,7 +8,7 @@ import pytest
 
 from dataplane.admission.window import Window
 from dataplane.client_keys import Holder
-from dataplane.receipts import receipt
+from dataplane.receipt_writing import receipt
 from shared.client_keys import ClientKey
 from tests.unit.dataplane.fake_granian import FakeTransaction
 from tests.unit.dataplane.forward_bench import Bench, Run, begin_and_hang, close_at_once, hang, workers

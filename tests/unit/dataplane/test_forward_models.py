@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from dataplane.model_routes import Taken
-from dataplane.receipts import receipt
+from dataplane.receipt_writing import receipt
 from shared.model_rules import ModelArm, ModelRule
 from shared.receipt import ArmReceipt
 from shared.table import Worker

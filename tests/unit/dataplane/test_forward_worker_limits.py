@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dataplane.receipts import receipt
+from dataplane.receipt_writing import receipt
 from shared.plane_identity import PlaneIdentity
 from shared.receipt import Receipt
 from shared.table import Worker

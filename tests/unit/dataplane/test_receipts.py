@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from dataplane.policies.base import C, RequestView, Why
 from dataplane.policies.round_robin import RoundRobin
-from dataplane.receipts import DETAILED_PER_SECOND, MAX_LISTED, MAX_TEXT, VIEWS, Receipts, receipt
+from dataplane.receipt_writing import receipt
+from dataplane.receipts import DETAILED_PER_SECOND, MAX_LISTED, MAX_TEXT, VIEWS, Receipts
 from shared.receipt import Receipt
 from shared.table import Breaker, Worker
 from tests.unit.dataplane.forward_bench import Bench, Run, hang, well, workers

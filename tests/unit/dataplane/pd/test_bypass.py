@@ -12,7 +12,7 @@ from dataplane.pd.nixl import Nixl
 from dataplane.policies import PlaneView
 from dataplane.policies.conformance import SampleCandidate, SampleRequest
 from dataplane.policies.round_robin import RoundRobin
-from dataplane.receipts import receipt
+from dataplane.receipt_writing import receipt
 from tests.unit.dataplane.forward_bench import Bench, Run, close_at_once, error_of, well
 from tests.unit.dataplane.pd.two import Pair, answers, first, hands_over, pair
 

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from dataplane.pd.pair_breaker import FAILURES, FIRST_PAUSE
-from dataplane.receipts import receipt
+from dataplane.receipt_writing import receipt
 from shared.messages import LoadReport, WorkerLoad
 from shared.plane_report import MAX_OPEN_PAIRS, OpenPair, PairReport
 from shared.table import Worker

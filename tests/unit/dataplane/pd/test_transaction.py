@@ -18,7 +18,7 @@ from dataplane.exchange import Exchange
 from dataplane.pd import collector
 from dataplane.pd.collector import Collector
 from dataplane.pd.transaction import Disaggregated
-from dataplane.receipts import receipt
+from dataplane.receipt_writing import receipt
 from tests.unit.dataplane.forward_bench import (
     Bench,
     Run,

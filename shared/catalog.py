@@ -49,7 +49,8 @@ ACCEPTED = Metric("accepted_requests", "Client requests taken in.")
 FINISHED = Metric("finished_requests", "Client requests answered to their last byte.")
 ABORTED = Metric(
     "aborted_requests",
-    "Client requests ended by the client or by a failure in mid-answer, by the phase that they were in.",
+    "Client requests ended by the client or by a failure in mid-answer, by the phase that they were in: "
+    "receiving, queued, connecting, prefilling, fetching, waiting, answering, blocked or unknown.",
     ("by", "phase"),
 )
 REJECTED = Metric("rejected_requests", "Client requests that the router itself refused.", ("code",))

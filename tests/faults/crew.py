@@ -182,8 +182,12 @@ class Crew:
 def stop(process: Process) -> None:
     """SIGSTOP, and wait until it stands."""
     process.send(signal.SIGSTOP)
-    stat = Path(f"/proc/{process.pid}/stat")
-    eventually(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T", "the process to stand")
+    eventually(lambda: state_of(process.pid) == "T", "the process to stand")
+
+
+def state_of(pid: int) -> str:
+    """One letter, as in ps(1)."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def go_on(process: Process) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.faults.crew import state_of
 from tests.faults.hard_clients import HardClients
 from tests.faults.leaving import Finishes, body_of
 from tests.faults.watched_worker import event, watched_worker
@@ -137,6 +138,8 @@ def test_g_cp_5_clients_that_wait_in_the_queue_go_to_the_successor(tmp_path: Pat
         with socket.socket(fileno=descriptor) as listening, closing(socket.socket()) as client:
             assert listening.getsockname()[1] == router.port
             os.kill(old, signal.SIGSTOP)
+            # Until it stands it could take the client itself.
+            eventually(lambda: state_of(old) == "T", "the plane to stand")
             try:
                 client.connect(("127.0.0.1", router.port))
                 client.sendall(b"GET /liveness HTTP/1.1\r\nhost: x\r\n\r\n")

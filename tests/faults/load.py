@@ -21,7 +21,8 @@ class Load:
 
     def _run(self, number: int) -> None:
         body = {"model": "sim-model", "messages": [{"role": "user", "content": f"client {number}"}], "max_tokens": 4}
-        with httpx.Client(timeout=30, trust_env=False) as client:
+        # Longer than any process is made to stand.
+        with httpx.Client(timeout=60, trust_env=False) as client:
             while not self._stop.is_set():
                 try:
                     answer = client.post(self._url, json=body)

@@ -153,13 +153,14 @@ class Identity:
         self.become("router.test")
 
     def trust(self, *authorities: trustme.CA) -> None:
-        self._write(self.ca, b"".join(authority.cert_pem.bytes() for authority in authorities))
+        self.put(self.ca, b"".join(authority.cert_pem.bytes() for authority in authorities))
 
     def become(self, name: str) -> None:
-        self._write(self.own, self.authority.issue_cert(name).private_key_and_cert_chain_pem.bytes())
+        self.put(self.own, self.authority.issue_cert(name).private_key_and_cert_chain_pem.bytes())
 
     @staticmethod
-    def _write(path: Path, content: bytes) -> None:
+    def put(path: Path, content: bytes) -> None:
+        """Replace a file in one step."""
         new = path.with_suffix(".new")
         new.write_bytes(content)
         os.replace(new, path)
@@ -271,7 +272,8 @@ def test_g_tls_3_replaced_files_are_taken_up_and_broken_ones_are_not(tmp_path: P
             eventually(partial(lambda path: ask(router).is_success and "next.test" in worker.clients(path), path), path)
         # A file that is broken changes nothing.
         own = identity.own.read_bytes()
-        identity.own.write_bytes(own[:100])
+        # In one step: who looks while it is written sees another fault, and tells of both.
+        identity.put(identity.own, own[:100])
         eventually(lambda: router.errors.count("with what it was before") == 2, "the plane's and the control plane's")
         asked = len(worker.asked)
         eventually(lambda: ask(router).is_success and len(worker.asked) > asked + 10, "further requests")

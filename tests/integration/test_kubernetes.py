@@ -93,6 +93,8 @@ def test_g_disc_4_pods_come_and_go_and_the_api_server_may_be_gone(
     for url in fleet:
         api.put(pod_at(url))
     eventually(lambda: states(router) == dict.fromkeys(fleet, "ready"), "the pods to be workers")
+    # The control plane knows it before the plane does.
+    eventually(lambda: httpx.get(f"{router.url}/readiness", trust_env=False).is_success, "the plane to have workers")
     eventually(lambda: set(served_by(router)) == set(fleet), "requests at each")
     eventually(lambda: exported(router).get("routerctl_kubernetes_following") == 1, "the metric to say so")
     assert {worker["source"] for worker in status(router)["workers"]} == {"kubernetes"}

@@ -24,7 +24,8 @@ request dearer by 3 %. Of a few rows each line costs half as much again."""
 AT_ONCE_WITH_BODIES = 10
 """The same where lines show up to 16 KiB of a body each."""
 MOST_PIECES = 64
-"""Such groups of lines that gather: 3 MB. More come only where the plane itself can not keep up."""
+"""Such groups of lines that gather: 3 MB, and 20 MB at most where lines show bodies. More come only where the plane
+itself can not keep up."""
 FAILURES_PER_SECOND = 100.0
 """Lines where only failures are logged: enough to see which; an outage must not fill the disk as well."""
 
